@@ -52,6 +52,19 @@ impl Unit {
     }
 }
 
+/// The attempts of one request at providers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// How many there were.
+    pub made: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// Breakers that they opened.
+    pub opened: u64,
+    /// Breakers that they closed.
+    pub closed: u64,
+}
+
 /// A draw from one bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {
@@ -205,6 +218,11 @@ pub trait Limiter {
     /// The gateway's shared data, where the breakers of providers stand; None where there is none.
     fn shared(&mut self) -> Option<Box<dyn Store + '_>> {
         None
+    }
+
+    /// Counts the attempts of one request at providers.
+    fn attempted(&mut self, tally: Attempts) {
+        let _unseen = tally;
     }
 
     /// Gives back everything that [`Limiter::take`] drew.

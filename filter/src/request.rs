@@ -23,6 +23,7 @@ mod admitted;
 mod asked;
 mod body;
 mod budgets;
+mod chosen;
 mod edits;
 mod end;
 mod guarded;

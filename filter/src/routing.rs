@@ -172,7 +172,8 @@ impl Catalogue {
     pub fn chains(&self) -> Vec<String> {
         let mut sets: Vec<Vec<usize>> = self.providers.iter().enumerate().map(|(at, _)| vec![at]).collect();
         for rule in &self.rules {
-            let mut set: Vec<usize> = rule.candidates.iter().filter_map(|at| Some(self.models.get(*at)?.provider)).collect();
+            let mut set: Vec<usize> =
+                rule.candidates.iter().filter_map(|at| Some(self.models.get(*at)?.provider)).collect();
             set.sort_unstable();
             set.dedup();
             sets.push(set);

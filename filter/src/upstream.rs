@@ -12,8 +12,8 @@ use weir_contract::Timestamp;
 use weir_llm_translate::{AnswerHead, AnswerTranslator, Dialect, Ending, Expected, Server, Unfit, head, translate};
 
 use crate::head::{INJECTED, Pair, is};
-use crate::routing::{Model, compile_model, check_provider, server_of, told};
 use crate::routing::told::Attempted;
+use crate::routing::{Model, check_provider, compile_model, server_of, told};
 
 /// Credentials of clients and of other providers, and what weir has said to this gateway.
 const REMOVED: [&str; 7] = [
@@ -47,7 +47,10 @@ impl Upstream {
     pub fn compile(config: &shape::Upstream) -> Result<Self, ConfigError> {
         let shape::Role::Upstream = config.role;
         if config.version != 1 {
-            return Err(ConfigError::new("version", format_args!("{} is not known; this is version 1", config.version)));
+            return Err(ConfigError::new(
+                "version",
+                format_args!("{} is not known; this is version 1", config.version),
+            ));
         }
         check_provider(&config.provider, "provider")?;
         let mut models = Vec::new();
@@ -148,7 +151,11 @@ impl Attempt {
     /// # Errors
     /// If it cannot be said in its dialect; the downstream role tries no such provider.
     pub fn request(&mut self, upstream: &Upstream, body: &[u8]) -> Result<(RequestChanges, Vec<u8>), Unfit> {
-        let unchosen = || Unfit { reason: weir_llm_translate::Reason::Unreadable, field: "body".to_owned(), why: "no model was chosen" };
+        let unchosen = || Unfit {
+            reason: weir_llm_translate::Reason::Unreadable,
+            field: "body".to_owned(),
+            why: "no model was chosen",
+        };
         let model = self.model.and_then(|at| upstream.models.get(at)).ok_or_else(unchosen)?;
         let client = self.client.ok_or_else(unchosen)?;
         let translated = translate(client, &model.target(upstream.server), body)?;
@@ -178,14 +185,22 @@ impl Attempt {
     }
 
     /// Reads the head of the provider's answer. `ends`: it has no body.
-    pub fn answer_head(&mut self, upstream: &Upstream, pairs: &[Pair<'_>], ends: bool, now: Timestamp) -> AnswerChanges {
+    pub fn answer_head(
+        &mut self,
+        upstream: &Upstream,
+        pairs: &[Pair<'_>],
+        ends: bool,
+        now: Timestamp,
+    ) -> AnswerChanges {
         let texts: Vec<(&str, &str)> = pairs
             .iter()
             .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?)))
             .collect();
-        let find = |name: &str| texts.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
+        let find =
+            |name: &str| texts.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
         let status = find(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
-        (self.status, self.retry_after_secs) = (Some(status), find("retry-after").and_then(|secs| secs.trim().parse().ok()));
+        (self.status, self.retry_after_secs) =
+            (Some(status), find("retry-after").and_then(|secs| secs.trim().parse().ok()));
         let Some(model) = self.model.and_then(|at| upstream.models.get(at)) else { return AnswerChanges::default() };
         let served = format!("{};{};{}", upstream.provider, model.name, self.number);
         let mut changes = AnswerChanges { set: vec![("x-weir-served".to_owned(), served)], ..AnswerChanges::default() };

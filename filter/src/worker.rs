@@ -103,7 +103,8 @@ impl FilterState {
     /// What the configuration asks for and this gateway cannot do. To be asked once its abilities are set.
     pub fn unsupported(&self) -> Option<ConfigError> {
         if self.policy.routing.is_some() && !self.edits_every_copy {
-            let problem = "this gateway picks no route by the choice, and retries at no other provider. Choose models in Envoy";
+            let problem =
+                "this gateway picks no route by the choice, and retries at no other provider. Choose models in Envoy";
             return Some(ConfigError::new("routing", problem));
         }
         let route = self.policy.routes.sealing().filter(|_| !self.sets_path)?;

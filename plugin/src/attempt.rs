@@ -37,7 +37,10 @@ impl AttemptContext {
             }
             Ok(_) => fail("The gateway could not change the request."),
             Err(unfit) => {
-                host::log(host::Level::Error, &format!("weir: a request went to a provider that cannot serve it: {unfit}"));
+                host::log(
+                    host::Level::Error,
+                    &format!("weir: a request went to a provider that cannot serve it: {unfit}"),
+                );
                 fail("The gateway chose a provider that cannot serve this request.")
             }
         }

@@ -13,8 +13,8 @@ use weir_filter::emit::{Answer, DeliveryNotice, Dispatch, Emitter, RejectedEvent
 use weir_filter::fetch::{Fetch, Fetched, Target};
 use weir_filter::fleet::Notice;
 use weir_filter::identity::keyring::Renewal;
-use weir_filter::worker::fetching::FetchNotice;
 use weir_filter::upstream::Upstream;
+use weir_filter::worker::fetching::FetchNotice;
 use weir_filter::worker::{Configured, FetchOutcome, FilterState};
 
 use crate::attempt::AttemptContext;

@@ -9,13 +9,13 @@ use weir_contract::{Class, SecurityKind, Timestamp};
 use weir_llm_usage::bytes::any;
 
 use super::budgets::Budgets;
+use super::chosen::Routed;
 use super::held::{AnswerAction, Held, Kept};
 use super::keeper::{Keeper, SealedIds};
 use super::model_in_path::ModelInPath;
 use super::redaction::{self, Redaction};
 use super::reservation::Reservation;
 use super::response::{ReadAs, Response};
-use super::routed::Routed;
 use super::{Decided, ResponseEdits};
 use crate::api::Api;
 use crate::body::form;

@@ -8,15 +8,17 @@ use weir_contract::{Outcome, Text, Timestamp};
 use weir_llm_translate::Dialect;
 
 use super::admitted::Admitted;
-use super::{EndFacts, ResponseEdits, Edits};
+use super::chosen::Routed;
+use super::{Edits, EndFacts, ResponseEdits};
 use crate::body::Document;
 use crate::enforce::{Body, OUTPUT_TOKENS_ASSUMED};
 use crate::head::{Pair, is};
-use crate::limit::Limiter;
+use crate::limit::{Attempts, Limiter};
 use crate::metering::Metering;
 use crate::refusal::Refusal;
 use crate::routing::breaker::{self, Standing};
-use crate::routing::{Asked, CHAIN_HEADER, Catalogue, Choice, Chosen, client_dialect, told};
+use crate::routing::told::Attempted;
+use crate::routing::{Asked, CHAIN_HEADER, Catalogue, Choice, client_dialect, told};
 use crate::worker::Worker;
 
 /// The header in which the upstream role says who served.
@@ -24,19 +26,6 @@ const SERVED: &str = "x-weir-served";
 
 /// The header that tells a client what was chosen.
 const ROUTE: &str = "x-weir-route";
-
-/// A request whose model was chosen.
-#[derive(Debug)]
-pub(super) struct Routed {
-    /// The model that the client asked for.
-    pub(super) asked: Box<str>,
-    dialect: Dialect,
-    chosen: Chosen,
-    /// A provider has failed lately.
-    troubled: bool,
-    /// The model that served, by its name in the catalogue.
-    served: Option<Box<str>>,
-}
 
 impl Admitted {
     /// Chooses the model for a request whose body was read, and puts its name in the place of the one asked for: plan and limits
@@ -56,7 +45,8 @@ impl Admitted {
             return Ok(());
         }
         let Some(name) = document.model_name().map(str::to_owned) else { return Ok(()) };
-        let standing = limiter.shared().map_or_else(Standing::default, |mut store| breaker::standing(&mut *store, catalogue, now));
+        let standing =
+            limiter.shared().map_or_else(Standing::default, |mut store| breaker::standing(&mut *store, catalogue, now));
         let choice = {
             let mut asked = self.asked(dialect, &name, document, bytes, standing);
             let choice = catalogue.choose(&asked, &mut worker.habits);
@@ -124,9 +114,11 @@ impl Admitted {
     /// Reads who served, and tells the client as far as the configuration says so.
     pub(super) fn tell_route(&mut self, pairs: &[Pair<'_>], edits: &mut ResponseEdits) {
         let (Some(routed), Some(catalogue)) = (&mut self.routed, &self.policy.routing) else { return };
-        let served = pairs.iter().find(|(name, _)| is(name, SERVED)).and_then(|(_, value)| std::str::from_utf8(value).ok());
+        let served =
+            pairs.iter().find(|(name, _)| is(name, SERVED)).and_then(|(_, value)| std::str::from_utf8(value).ok());
         let model = served.and_then(|served| served.split(';').nth(1));
-        routed.served = model.filter(|model| routed.chosen.models.iter().any(|chosen| **chosen == **model)).map(Into::into);
+        routed.served =
+            model.filter(|model| routed.chosen.models.iter().any(|chosen| **chosen == **model)).map(Into::into);
         if !catalogue.tells_client {
             edits.remove.extend(served.map(|_| SERVED));
             return;
@@ -148,9 +140,13 @@ impl Admitted {
         // The last attempt of a client that has left says nothing about its provider.
         let has_left = self.response.status == 0 || self.response.outcome(facts) == Outcome::ClientClosed;
         let attempts = told::attempts(text).filter(move |attempt| !(has_left && attempt.status.is_none()));
-        if let Some(mut store) = limiter.shared() {
-            breaker::learn(&mut *store, attempts, routed.troubled, now);
-        }
+        let troubled = routed.troubled;
+        let changes = limiter.shared().map(|mut store| breaker::learn(&mut *store, attempts.clone(), troubled, now));
+        let changes = changes.unwrap_or_default();
+        let count = |of: usize| u64::try_from(of).unwrap_or(u64::MAX);
+        let made = count(told::attempts(text).count());
+        let failed = count(attempts.filter(Attempted::is_failure).count());
+        limiter.attempted(Attempts { made, failed, opened: changes.opened, closed: changes.closed });
         let Routed { asked, chosen, served, .. } = *routed;
         let first = chosen.models.first().map(|model| model.to_string()).unwrap_or_default();
         self.model = Some(asked);
@@ -159,8 +155,12 @@ impl Admitted {
             chosen: Text::from(first),
             reason: Text::from(chosen.why.as_str()),
             served: served.map(|served| Text::from(served.into_string())),
-            attempts: u64::try_from(told::attempts(text).count()).unwrap_or(u64::MAX),
-            dropped: chosen.dropped.iter().map(|(model, why)| (model.to_string(), why.as_str().to_owned())).collect::<BTreeMap<_, _>>(),
+            attempts: made,
+            dropped: chosen
+                .dropped
+                .iter()
+                .map(|(model, why)| (model.to_string(), why.as_str().to_owned()))
+                .collect::<BTreeMap<_, _>>(),
         })
     }
 }

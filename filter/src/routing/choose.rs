@@ -196,7 +196,9 @@ impl Catalogue {
         if fits.is_empty() && !open.is_empty() {
             (fits, reason) = (open, Why::LastResort);
         } else {
-            dropped.extend(open.iter().filter_map(|fit| Some((Rc::clone(&self.models.get(fit.model)?.name), Misfit::Breaker))));
+            dropped.extend(
+                open.iter().filter_map(|fit| Some((Rc::clone(&self.models.get(fit.model)?.name), Misfit::Breaker))),
+            );
         }
         let mut is_first = true;
         while models.len() < self.attempts_max
@@ -225,7 +227,8 @@ impl Catalogue {
     /// Whether the request can be said in the model's dialect without a loss.
     fn speaks(&self, model: &Model, asked: &Asked<'_>) -> bool {
         let Some(provider) = self.providers.get(model.provider) else { return false };
-        let is_own = provider.server.dialect() == asked.dialect && matches!(provider.server, Server::OpenAi | Server::Anthropic);
+        let is_own =
+            provider.server.dialect() == asked.dialect && matches!(provider.server, Server::OpenAi | Server::Anthropic);
         is_own || translate(asked.dialect, &model.target(provider.server), asked.body).is_ok()
     }
 }

@@ -4,7 +4,9 @@ use weir_config::{ConfigError, routing};
 use weir_contract::Class;
 use weir_llm_translate::{Server, Thinking};
 
-use super::{ATTEMPTS_MAX, Catalogue, MODELS_MAX, Model, PROVIDERS_MAX, Provider, RULES_MAX, Rule, class_bit, stage_bit};
+use super::{
+    ATTEMPTS_MAX, Catalogue, MODELS_MAX, Model, PROVIDERS_MAX, Provider, RULES_MAX, Rule, class_bit, stage_bit,
+};
 
 /// The longest name of a provider, in bytes.
 const PROVIDER_NAME_MAX_BYTES: usize = 32;
@@ -100,12 +102,16 @@ impl Catalogue {
 fn check_unused(config: &Config) -> Result<(), ConfigError> {
     let bound = config.plans.iter().find(|(_, plan)| plan.region.is_some() || plan.endpoint.is_some());
     if let Some((name, _)) = bound {
-        let problem = "without `routing` no model is chosen, so nothing keeps the region; leave it out, or give `routing`";
+        let problem =
+            "without `routing` no model is chosen, so nothing keeps the region; leave it out, or give `routing`";
         return Err(ConfigError::new(format!("plans.{name}.region"), problem));
     }
     for (field, is_used) in [("providers", !config.providers.is_empty()), ("models", !config.models.is_empty())] {
         if is_used {
-            return Err(ConfigError::new(field, "without `routing` nothing uses them; leave them out, or give `routing`"));
+            return Err(ConfigError::new(
+                field,
+                "without `routing` nothing uses them; leave them out, or give `routing`",
+            ));
         }
     }
     Ok(())
@@ -137,7 +143,11 @@ pub(crate) fn check_provider(provider: &routing::Provider, path: &str) -> Result
         let problem = "a name is 1 to 32 characters of a-z 0-9 -";
         return Err(ConfigError::new(format!("{path}.name"), problem));
     }
-    if provider.path.as_deref().is_some_and(|path| !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic())) {
+    if provider
+        .path
+        .as_deref()
+        .is_some_and(|path| !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
         return Err(ConfigError::new(format!("{path}.path"), "expected a path that begins with /"));
     }
     let is_authority = |authority: &str| !authority.is_empty() && authority.bytes().all(|byte| byte.is_ascii_graphic());

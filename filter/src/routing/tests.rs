@@ -24,7 +24,8 @@ fn config(rules: &Value) -> Value {
 }
 
 fn read(config: &Value) -> Result<Policy, String> {
-    Policy::read(config.to_string().as_bytes(), &Environment::Elsewhere, Keyed::new([0; 16])).map_err(|error| error.to_string())
+    Policy::read(config.to_string().as_bytes(), &Environment::Elsewhere, Keyed::new([0; 16]))
+        .map_err(|error| error.to_string())
 }
 
 fn catalogue(rules: &Value) -> Catalogue {
@@ -35,8 +36,20 @@ const BODY: &[u8] = br#"{"model":"auto","messages":[{"role":"user","content":"Hi
 
 fn asked(plan: &Plan) -> Asked<'_> {
     Asked {
-        dialect: Dialect::OpenAi, model: "auto", class: Class::Chat, plan, stage: Stage::Ok, tenant: "acme", user: None,
-        input_tokens: 100, output_tokens: 100, output_cap: None, tools: false, images: false, body: BODY, open: 0,
+        dialect: Dialect::OpenAi,
+        model: "auto",
+        class: Class::Chat,
+        plan,
+        stage: Stage::Ok,
+        tenant: "acme",
+        user: None,
+        input_tokens: 100,
+        output_tokens: 100,
+        output_cap: None,
+        tools: false,
+        images: false,
+        body: BODY,
+        open: 0,
     }
 }
 
@@ -48,7 +61,8 @@ fn chosen(catalogue: &Catalogue, asked: &Asked<'_>) -> Chosen {
 }
 
 fn dropped(catalogue: &Catalogue, asked: &Asked<'_>) -> Vec<(String, Misfit)> {
-    let (Choice::NoneFits(dropped) | Choice::Chosen(Chosen { dropped, .. })) = catalogue.choose(asked, &mut Habits::default())
+    let (Choice::NoneFits(dropped) | Choice::Chosen(Chosen { dropped, .. })) =
+        catalogue.choose(asked, &mut Habits::default())
     else {
         return Vec::new();
     };
@@ -77,7 +91,11 @@ fn what_does_not_fit_drops_out_with_its_reason() {
     let with = |change: &dyn Fn(&mut Asked<'_>)| {
         let mut asked = asked(&plan);
         change(&mut asked);
-        dropped(&catalogue, &asked).into_iter().filter(|(model, _)| model == "b").map(|(_, why)| why).collect::<Vec<_>>()
+        dropped(&catalogue, &asked)
+            .into_iter()
+            .filter(|(model, _)| model == "b")
+            .map(|(_, why)| why)
+            .collect::<Vec<_>>()
     };
     assert_eq!(with(&|_| ()), []);
     assert_eq!(with(&|asked| asked.input_tokens = 10_001), [Misfit::Context]);
@@ -99,7 +117,10 @@ fn a_plan_is_served_in_its_region_at_its_endpoint_and_by_its_models_only() {
         let found = chosen(&catalogue, &asked(&plan));
         assert_eq!(found.models.iter().map(|model| &**model).collect::<Vec<_>>(), [serves], "{name}");
         let dropped = dropped(&catalogue, &asked(&plan));
-        assert!(others.iter().all(|(model, why)| dropped.contains(&((*model).to_owned(), *why))), "{name}: {dropped:?}");
+        assert!(
+            others.iter().all(|(model, why)| dropped.contains(&((*model).to_owned(), *why))),
+            "{name}: {dropped:?}"
+        );
     }
 }
 

@@ -47,12 +47,16 @@ fn an_answer_goes_back_in_the_clients_dialect_with_who_served() {
     let head: [Pair<'_>; 2] = [(b":status", b"200"), (b"content-type", b"application/json")];
     let changes = attempt.answer_head(&upstream, &head, false, NOW);
     assert!(changes.holds && changes.set.contains(&("x-weir-served".to_owned(), "one;a;2".to_owned())));
-    let answer = br#"{"id":"m","type":"message","role":"assistant","model":"a-2026","content":[{"type":"text","text":"Yes."}],
+    let answer =
+        br#"{"id":"m","type":"message","role":"assistant","model":"a-2026","content":[{"type":"text","text":"Yes."}],
         "stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":2}}"#;
     assert_eq!(attempt.answer_chunk(&answer[..20], false), Piece { holds: true, ..Piece::default() });
     let piece = attempt.answer_chunk(&answer[20..], true);
     let body: Value = serde_json::from_slice(&piece.bytes).expect("JSON");
-    assert_eq!((&body["choices"][0]["message"]["content"], &body["usage"]["total_tokens"]), (&json!("Yes."), &json!(5)));
+    assert_eq!(
+        (&body["choices"][0]["message"]["content"], &body["usage"]["total_tokens"]),
+        (&json!("Yes."), &json!(5))
+    );
     assert_eq!(attempt.attempts(&upstream).as_deref(), Some("two;z;503; one;a;200;"));
 }
 

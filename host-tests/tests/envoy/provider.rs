@@ -1,8 +1,7 @@
 //! A provider that speaks one dialect, calls tools, and fails as it is told.
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 use weir_rig::server::{Handler, Reset, Server};
@@ -129,13 +128,8 @@ fn served(body: &Value, is_anthropic: bool, cut: bool) -> Response<Body> {
 
 fn stream(events: Vec<String>, cut: bool) -> Response<Body> {
     let kept = if cut { events.len() / 2 } else { events.len() };
-    let pieces = futures::stream::unfold(events.into_iter().take(kept), |mut events| async move {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        let event = events.next()?;
-        Some((Ok::<_, std::io::Error>(Bytes::from(event)), events))
-    });
-    let body = Body::from_stream(pieces);
-    Response::builder().header("content-type", "text/event-stream; charset=utf-8").body(body).expect("a response")
+    let body: String = events.into_iter().take(kept).collect();
+    Response::builder().header("content-type", "text/event-stream; charset=utf-8").body(body.into()).expect("a response")
 }
 
 fn message(model: &str, tool: bool) -> Value {
@@ -150,8 +144,10 @@ fn message(model: &str, tool: bool) -> Value {
 
 fn completion(model: &str, tool: bool) -> Value {
     let message = match tool {
-        true => json!({"role": "assistant", "content": null, "refusal": null, "tool_calls": [{"id": "call_1", "type": "function",
-                       "function": {"name": "weather", "arguments": "{\"city\":\"Paris\"}"}}]}),
+        true => {
+            json!({"role": "assistant", "content": null, "refusal": null, "tool_calls": [{"id": "call_1", "type": "function",
+                       "function": {"name": "weather", "arguments": "{\"city\":\"Paris\"}"}}]})
+        }
         false => json!({"role": "assistant", "content": "Hello there.", "refusal": null}),
     };
     json!({"id": "chatcmpl-1", "object": "chat.completion", "created": 1_700_000_000, "model": model,
@@ -186,7 +182,10 @@ fn message_events(model: &str, tool: bool) -> Vec<String> {
     events.push(json!({"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": null},
                        "usage": {"output_tokens": OUTPUT_TOKENS}}));
     events.push(json!({"type": "message_stop"}));
-    events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())).collect()
+    events
+        .iter()
+        .map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default()))
+        .collect()
 }
 
 fn completion_events(model: &str, tool: bool) -> Vec<String> {
@@ -196,8 +195,11 @@ fn completion_events(model: &str, tool: bool) -> Vec<String> {
     };
     let mut chunks = match tool {
         true => vec![
-            chunk(json!({"role": "assistant", "content": null, "tool_calls": [{"index": 0, "id": "call_1", "type": "function",
-                         "function": {"name": "weather", "arguments": ""}}]}), Value::Null),
+            chunk(
+                json!({"role": "assistant", "content": null, "tool_calls": [{"index": 0, "id": "call_1", "type": "function",
+                         "function": {"name": "weather", "arguments": ""}}]}),
+                Value::Null,
+            ),
             chunk(json!({"tool_calls": [{"index": 0, "function": {"arguments": "{\"city\":"}}]}), Value::Null),
             chunk(json!({"tool_calls": [{"index": 0, "function": {"arguments": "\"Paris\"}"}}]}), Value::Null),
             chunk(json!({}), json!("tool_calls")),

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::forget::ForgetRequest;
 use crate::cli::gateway::GatewayCommand;
+use crate::forget::ForgetRequest;
 use crate::schema::Subject;
 use alerts::AlertsCommand;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};

@@ -11,7 +11,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use weir_filter::config::{Config as FilterConfig, Environment, Policy};
 use weir_filter::hash::Keyed;
-use weir_filter::routing::Catalogue;
 use weir_settings::yaml;
 
 use super::render::{complain, say};
@@ -151,14 +150,13 @@ fn generate(file: &Path) -> anyhow::Result<Value> {
     let gateway: Gateway = yaml::parse(file, &yaml::read_text(file)?)?;
     let config: FilterConfig = weir_filter::config::parse(gateway.filter.to_string().as_bytes())
         .map_err(|error| anyhow::anyhow!("{}: filter.{error}", file.display()))?;
-    let (providers, models) = (config.providers.clone(), config.models.clone());
-    let policy = Policy::compile(config, &Environment::Elsewhere, Keyed::new([0; 16]))
+    let policy = Policy::compile(config.clone(), &Environment::Elsewhere, Keyed::new([0; 16]))
         .map_err(|error| anyhow::anyhow!("{}: filter.{error}", file.display()))?;
     let Some(catalogue) = &policy.routing else {
         bail!("{}: filter.routing: there is none, so there is nothing to generate for", file.display());
     };
-    check_reached(&gateway, &providers).with_context(|| file.display().to_string())?;
-    Ok(bootstrap::of(&gateway, &Catalogue::chains(catalogue), &providers, &models))
+    check_reached(&gateway, &config.providers).with_context(|| file.display().to_string())?;
+    Ok(bootstrap::of(&gateway, &catalogue.chains(), &config))
 }
 
 /// Refuses a provider that is not reached, and one that the catalogue does not have.

@@ -1,6 +1,7 @@
 //! Envoy's configuration for a catalogue, made from the shipped `envoy/sidecar.yaml`: so its listener, limits and filter are those
 //! that every other page describes.
 use serde_json::{Value, json};
+use weir_filter::config::Config as FilterConfig;
 use weir_filter::config::routing::{Model, Provider};
 use weir_filter::routing::CHAIN_HEADER;
 
@@ -11,18 +12,30 @@ const SHIPPED: &str = include_str!("../../../../../envoy/sidecar.yaml");
 
 const TYPES: &str = "type.googleapis.com/envoy.extensions";
 
+/// One read of a connection, and more, in bytes.
+const READ_BYTES: u64 = 1 << 20;
+
+/// The most requests, connections and retries at once for each provider. Envoy's own 3 retries would leave most clients of a
+/// provider that fails without an answer; weir's breaker bounds them.
+const AT_ONCE_MAX: u32 = 10_000;
+
 /// On what another provider is tried: never once a byte has gone to the client.
 const RETRY_ON: &str = "5xx,gateway-error,reset,connect-failure,refused-stream,retriable-status-codes";
 
-pub(super) fn of(gateway: &Gateway, chains: &[String], providers: &[Provider], models: &[Model]) -> Value {
-    let mut config: Value = serde_saphyr::from_str(SHIPPED).unwrap_or_default();
-    config["admin"]["address"] = socket(&gateway.admin.ip().to_string(), gateway.admin.port());
-    let listener = &mut config["static_resources"]["listeners"][0];
+pub(super) fn of(gateway: &Gateway, chains: &[String], config: &FilterConfig) -> Value {
+    let FilterConfig { providers, models, body_max_bytes, .. } = config;
+    let mut envoy: Value = serde_saphyr::from_str(SHIPPED).unwrap_or_default();
+    envoy["admin"]["address"] = socket(&gateway.admin.ip().to_string(), gateway.admin.port());
+    let listener = &mut envoy["static_resources"]["listeners"][0];
     listener["address"] = socket(&gateway.listen.ip().to_string(), gateway.listen.port());
+    // What an upstream filter may hold of a request goes by the connection; what a filter in front of the routes may, by the host.
+    let connection = body_max_bytes.saturating_add(READ_BYTES);
+    listener["per_connection_buffer_limit_bytes"] = json!(connection);
     let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
     let wasm = wasm_filter(gateway, &mut manager["http_filters"][0]["typed_config"], &gateway.filter);
     manager["http_filters"][0]["typed_config"] = wasm.clone();
     let host = &mut manager["route_config"]["virtual_hosts"][0];
+    host["request_body_buffer_limit"] = json!(body_max_bytes.saturating_add(connection).saturating_add(READ_BYTES));
     let mut routes: Vec<Value> = chains.iter().map(|chain| route(chain, gateway.silence_max_seconds)).collect();
     routes.push(match &gateway.upstream {
         Some(_) => json!({"match": {"prefix": "/"}, "route": {"cluster": "upstream", "timeout": "0s"}}),
@@ -33,10 +46,11 @@ pub(super) fn of(gateway: &Gateway, chains: &[String], providers: &[Provider], m
         providers.iter().filter_map(|provider| provider_cluster(gateway, provider, models, &wasm)).collect();
     clusters.extend(gateway.upstream.as_ref().map(|address| cluster("upstream", address)));
     clusters.push(cluster("weir", &gateway.weir));
-    config["static_resources"]["clusters"] = json!(clusters);
-    let secrets: Vec<Value> = gateway.providers.iter().filter_map(|(name, reached)| secret(name, reached.key.as_ref()?)).collect();
-    config["static_resources"]["secrets"] = json!(secrets);
-    config
+    envoy["static_resources"]["clusters"] = json!(clusters);
+    let secrets: Vec<Value> =
+        gateway.providers.iter().filter_map(|(name, reached)| secret(name, reached.key.as_ref()?)).collect();
+    envoy["static_resources"]["secrets"] = json!(secrets);
+    envoy
 }
 
 /// The shipped filter with the module and a configuration put in.
@@ -85,6 +99,8 @@ fn provider_cluster(gateway: &Gateway, provider: &Provider, models: &[Model], wa
     cluster["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
         "@type": format!("{TYPES}.upstreams.http.v3.HttpProtocolOptions"),
         "explicit_http_config": {"http_protocol_options": {}}, "http_filters": filters}});
+    cluster["circuit_breakers"] = json!({"thresholds": [{"max_connections": AT_ONCE_MAX, "max_pending_requests": AT_ONCE_MAX,
+        "max_requests": AT_ONCE_MAX, "max_retries": AT_ONCE_MAX}]});
     if reached.tls {
         cluster["transport_socket"] = tls(&reached.address);
     }

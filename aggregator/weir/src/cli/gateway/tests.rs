@@ -34,11 +34,15 @@ fn each_chain_has_a_route_and_each_provider_a_cluster_with_its_own_models() {
     assert_eq!(names, ["anthropic", "anthropic.own", "own", "own.anthropic"]);
     assert_eq!(routes.last().expect("a route")["direct_response"]["status"], 404);
     let clusters = config["static_resources"]["clusters"].as_array().expect("clusters");
-    let roles: Vec<String> = clusters.iter().map(|cluster| {
-        let options = &cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
-        let value = &options["http_filters"][0]["typed_config"]["config"]["configuration"]["value"];
-        format!("{}:{}:{}", cluster["name"], value["models"][0]["name"], cluster["transport_socket"].is_object())
-    }).collect();
+    let roles: Vec<String> = clusters
+        .iter()
+        .map(|cluster| {
+            let options =
+                &cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
+            let value = &options["http_filters"][0]["typed_config"]["config"]["configuration"]["value"];
+            format!("{}:{}:{}", cluster["name"], value["models"][0]["name"], cluster["transport_socket"].is_object())
+        })
+        .collect();
     assert_eq!(roles, [r#""anthropic":"haiku":true"#, r#""own":"llama":false"#, r#""weir":null:false"#]);
 }
 
@@ -60,7 +64,11 @@ fn a_running_file_that_differs_is_told_by_its_paths() {
 #[test]
 fn providers_of_file_and_catalogue_are_the_same() {
     for (from, to, expected) in [
-        ("  own: {address: \"127.0.0.1:8000\", tls: false}\n", "", "providers.own: the catalogue has this provider; say how it is reached"),
+        (
+            "  own: {address: \"127.0.0.1:8000\", tls: false}\n",
+            "",
+            "providers.own: the catalogue has this provider; say how it is reached",
+        ),
         ("  own: {", "  other: {address: \"h:1\"}\n  own: {", "providers.other: the catalogue has no such provider"),
         ("env: ANTHROPIC_KEY, ", "", "providers.anthropic.key: give either `file` or `env`"),
         ("candidates: [haiku, llama]", "candidates: [gpt]", "no model of the catalogue is named \"gpt\""),
