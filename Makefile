@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits fleet chaos memory envoy-versions waiting soak hostile photographs spool estimate token-counts sim leases-sim leases-table usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -50,6 +50,9 @@ leases-sim: ## simulate fleets that share a limit: make leases-sim SEEDS=100000;
 	@WEIR_LEASES_SEEDS=$(or $(SEEDS),20000) WEIR_LEASES_SEED=$(SEED) cargo test --quiet --workspace --test storms \
 		whatever_fails -- --nocapture
 
+leases-cost: ## print bytes and time of a call of 1,000 leases, in memory and in a Redis
+	@cargo test --quiet -p weir-leases-redis --lib thousand -- --nocapture
+
 leases-table: ## write the simulator's table of fleet-wide limits into docs/limits.md
 	@WEIR_WRITE_TABLE=1 cargo test --quiet --workspace --test storms a_fleet_admits
 
@@ -85,6 +88,9 @@ seconds ?= 300
 
 limits: setup wasm ## compare limits with their arithmetic in real Envoy for minutes: make limits seconds=300
 	WEIR_LIMIT_SECONDS=$(seconds) cargo test --workspace --test envoy limits:: -- --nocapture
+
+leases-fleet: setup wasm ## three Envoys, two weir serve and a Redis, each killed in turn, against one bucket: make leases-fleet seconds=300
+	WEIR_LIMIT_SECONDS=$(seconds) cargo test --workspace --test envoy killed_fleet:: -- --nocapture
 
 fleet: ## gateways of one fleet under every kind of trouble, against one bucket: make fleet SEEDS=5000; one run: SEED=17
 	@WEIR_FLEET_SEEDS=$(or $(SEED:%=%..),$(SEEDS),5000) cargo test --quiet --workspace --test leases -- --nocapture

@@ -27,11 +27,12 @@ LAYERS = {
     "weir-billing": ["weir-ledger"],
     "weir-money": ["weir-ledger", "weir-settings"],
     "weir-leases": ["weir-contract", "weir-fault"],
+    "weir-leases-redis": ["weir-leases", "weir-settings"],
     "weir-steer": ["weir-ledger", "weir-settings"],
     "weir-stripe": ["weir-billing", "weir-settings"],
     "weir-tenants": ["weir-billing", "weir-settings"],
     # `weir check` and `weir schema` read a filter's configuration as the filter does.
-    "weir": ["weir-stripe", "weir-tenants", "weir-money", "weir-steer", "weir-leases", "weir-filter"],
+    "weir": ["weir-stripe", "weir-tenants", "weir-money", "weir-steer", "weir-leases-redis", "weir-filter"],
 }
 # Tests, tools and examples stand above everything.
 TOOLS = {"weir-sim", "weir-disk", "weir-host-tests", "weir-rig", "weir-seeded", "weir-soak", "weir-usage-oracle", "weir-bench", "weir-probe",

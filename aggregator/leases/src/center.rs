@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use weir_contract::lease::{Answer, Call, Definition, DrawAnswer, DrawCall, Grant, Key, LeaseState, Short};
 use weir_fault::{Point, hit};
 
-use crate::limit::{Caller, Limit, LimitView, Lost, Timing};
+use crate::limit::{Caller, Levels, Limit, LimitView, Timing};
 
 /// The most limits in memory: each takes some 300 bytes, and 150 for each lease. Further ones are
 /// [`LeaseState::Refused`] until some are full again.
@@ -91,6 +91,12 @@ impl Center {
         Center { lost_ms, limits: limits.into_iter().collect(), ..Self::new(epoch, now, timing) }
     }
 
+    /// Goes on with other settings than those of its checkpoint.
+    #[must_use]
+    pub fn with_timing(self, timing: Timing) -> Self {
+        Center { timing, ..self }
+    }
+
     /// Its memory.
     pub fn checkpoint(&self) -> Checkpoint {
         let limits = self.limits.iter().map(|(key, limit)| (key.clone(), limit.clone())).collect();
@@ -128,9 +134,11 @@ impl Center {
         self.limits.len()
     }
 
-    /// How many leases are on them.
-    pub fn leases(&self) -> usize {
-        self.limits.values().map(Limit::leases).sum()
+    /// How they stand, all together.
+    pub fn levels(&self) -> Levels {
+        let mut levels = Levels::default();
+        self.limits.values().for_each(|limit| levels.count(limit));
+        levels
     }
 
     /// Whether it holds none.
@@ -148,12 +156,12 @@ impl Center {
                 Some(limit) => {
                     let grant = limit.report(caller, report);
                     let lost = limit.take_lost();
-                    self.counts.add_lost(lost);
+                    self.counts.count_lost(lost.leases, lost.units);
                     grant
                 }
                 None => Grant { lease: report.lease, state: LeaseState::Refused, ..Grant::default() },
             };
-            self.counts.add(grant.state);
+            self.counts.count_report(grant.state);
             leases.push(grant);
         }
         Answer { epoch: self.epoch, sent_ms: call.sent_ms, at_ms: now, ttl_ms: self.timing.ttl_ms, leases }
@@ -176,10 +184,8 @@ impl Center {
             for draw in drawn {
                 self.limits.entry(draw.key.clone()).and_modify(|limit| limit.undo(draw));
             }
-            self.counts.short += 1;
-        } else {
-            self.counts.drawn += 1;
         }
+        self.counts.count_draw(short.is_none());
         let level = |draw: &weir_contract::lease::Draw| {
             self.limits.get(&draw.key).map_or(0, |limit| limit.available(draw.tier.as_deref()))
         };
@@ -208,7 +214,9 @@ impl Center {
         if !self.changed.contains(key) {
             self.changed.insert(key.clone());
         }
-        self.limits.get_mut(key)
+        let limit = self.limits.get_mut(key)?;
+        limit.set_timing(self.timing);
+        Some(limit)
     }
 
     /// Moves the center's time on. Drops limits that say no more than new ones from time to time.
@@ -220,7 +228,8 @@ impl Center {
             let (counts, changed) = (&mut self.counts, &mut self.changed);
             self.limits.retain(|key, limit| {
                 let keep = !limit.is_over(now, BUDGET_KEPT_MS);
-                counts.add_lost(limit.take_lost());
+                let lost = limit.take_lost();
+                counts.count_lost(lost.leases, lost.units);
                 if !keep {
                     changed.insert(key.clone());
                 }
@@ -240,14 +249,14 @@ fn begin(definition: &Definition, now: u64, lost_ms: Option<u64>, timing: Timing
 }
 
 /// The one that takes longer to have enough; never is longest.
-fn longer(one: Option<Short>, other: Short) -> Short {
+pub fn longer(one: Option<Short>, other: Short) -> Short {
     let wait = |short: &Short| short.wait_ms.unwrap_or(u64::MAX);
     one.filter(|one| wait(one) >= wait(&other)).unwrap_or(other)
 }
 
 impl Counts {
     /// Counts an answered report.
-    fn add(&mut self, state: LeaseState) {
+    pub fn count_report(&mut self, state: LeaseState) {
         match state {
             LeaseState::Held => self.held += 1,
             LeaseState::Draw => self.draw += 1,
@@ -257,9 +266,14 @@ impl Counts {
     }
 
     /// Counts leases that ended without a word.
-    fn add_lost(&mut self, lost: Lost) {
-        self.lost_leases += lost.leases;
-        self.lost_units += lost.units;
+    pub fn count_lost(&mut self, leases: u64, units: u64) {
+        self.lost_leases += leases;
+        self.lost_units += units;
+    }
+
+    /// Counts a request that drew at the center, or found too little.
+    pub fn count_draw(&mut self, is_drawn: bool) {
+        if is_drawn { self.drawn += 1 } else { self.short += 1 }
     }
 }
 

@@ -1,19 +1,20 @@
 //! One limit of the fleet: its levels, the leases on it, and the shares promised.
 mod lease;
 mod level;
+mod levels;
 mod shares;
 mod size;
 mod tiers;
 mod time;
+mod timing;
 mod view;
 
 use serde::{Deserialize, Serialize};
-use weir_contract::lease::{
-    CLOCK_ERROR_MS, COUNT_MAX, Definition, Draw, Grant, LeaseState, Report, SHARE_MAX_MS, TTL_MS,
-};
+use weir_contract::lease::{COUNT_MAX, Definition, Draw, Grant, LeaseState, Report, SHARE_MAX_MS};
 use weir_fault::{Point, hit};
 
 use lease::Lease;
+pub use levels::Levels;
 use shares::Share;
 use size::Size;
 use tiers::Tiers;
@@ -22,25 +23,7 @@ pub use view::{HolderView, LimitView, TierView};
 /// The most leases on one limit. Further gateways are [`LeaseState::Refused`] until some have expired.
 pub(crate) const LEASES_PER_LIMIT_MAX: usize = 512;
 
-/// How long leases last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Timing {
-    /// The length of a lease.
-    pub ttl_ms: u64,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Timing { ttl_ms: TTL_MS }
-    }
-}
-
-impl Timing {
-    /// How long after an answer the gateway has stopped spending what it granted, by any clock.
-    pub(crate) fn outlived_ms(self) -> u64 {
-        if hit(Point::ExpiredByOneClock) { self.ttl_ms } else { self.ttl_ms + CLOCK_ERROR_MS }
-    }
-}
+pub use timing::Timing;
 
 /// A call's facts beside a report.
 #[derive(Clone, Copy, Debug)]
@@ -138,7 +121,7 @@ impl Limit {
         };
         let given_back = self.leases[index].hear(report);
         self.catch_up(index, caller, report);
-        self.leases[index].expires_ms = self.at_ms + self.timing.outlived_ms();
+        self.leases[index].lasts_until(self.at_ms + self.timing.outlived_ms());
         self.put_back(tier, given_back);
         let sharers = self.share(caller, report, tier);
         let target = self.divide(index, caller.draws);
@@ -155,7 +138,7 @@ impl Limit {
             return Err(Some(self.timing.outlived_ms()));
         };
         if self.tiers.available(tier, &self.size) < draw.cost && !hit(Point::DrawUnpaid) {
-            return Err(self.tiers.wait_ms(tier, draw.cost, &self.size));
+            return Err(self.tiers.wait_ms(tier, draw.cost, &self.size).filter(|wait_ms| *wait_ms < COUNT_MAX));
         }
         if !hit(Point::DrawUnpaid) {
             self.tiers.take(tier, draw.cost, &self.size);
@@ -176,14 +159,14 @@ impl Limit {
         self.tiers.index(tier).map_or(0, |tier| self.tiers.available(tier, &self.size))
     }
 
-    /// How many leases are on it.
-    pub(crate) fn leases(&self) -> usize {
-        self.leases.len()
-    }
-
     /// What ended without a word since the last time, for metrics.
     pub(crate) fn take_lost(&mut self) -> Lost {
         std::mem::take(&mut self.lost)
+    }
+
+    /// The settings in force. Leases and shares under others keep their ends.
+    pub(crate) fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
     }
 
     /// Whether nothing is lost by dropping it at `now`: it is as full as a new one, or a budget that no gateway has
@@ -240,13 +223,13 @@ impl Limit {
         let tier = self.leases[index].tier;
         let same = |lease: &&Lease| lease.tier == tier && lease.wants;
         let largest = self.leases.iter().filter(same).map(|lease| lease.largest).max().unwrap_or(1);
-        let capacity = self.tiers.share(tier, self.size.definition.capacity);
-        let holders_max = capacity / largest.saturating_mul(2).max(1);
+        let lent = self.timing.lent(self.tiers.share(tier, self.size.definition.capacity));
+        let holders_max = lent / largest.max(1);
         let holds = |(other, lease): &(usize, &Lease)| *other != index && same(lease) && lease.holds;
         let others = self.leases.iter().enumerate().filter(holds).count() as u64;
         let lease = &mut self.leases[index];
         lease.holds = lease.wants && (others < holders_max || !draws);
-        if lease.holds { (capacity / (2 * (others + 1))).max(1) } else { 0 }
+        if lease.holds { (lent / (others + 1)).max(1) } else { 0 }
     }
 
     /// Grants until the lease holds `units`, as far as the level allows.
@@ -266,8 +249,8 @@ impl Limit {
             granted: lease.granted,
             target,
             level: self.tiers.available(lease.tier, &self.size),
-            wait_ms: self.tiers.wait_ms(lease.tier, lease.largest, &self.size).unwrap_or(COUNT_MAX),
-            sharers,
+            wait_ms: self.tiers.wait_ms(lease.tier, lease.largest, &self.size).unwrap_or(COUNT_MAX).min(COUNT_MAX),
+            sharers: sharers.min(COUNT_MAX),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::meters::Meters;
 /// `user_version` of the file: the number of [`MIGRATIONS`] applied to it.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// How a file becomes one of the latest version, from whichever it is of.
-const MIGRATIONS: [&str; 16] = [
+const MIGRATIONS: [&str; 17] = [
     include_str!("migrations/1_ledger.sql"),
     // Forgotten days, fractions, and the audit, which can only grow. Running totals: triggers keep those whose rows
     // change one by one, the ledger keeps those that change by thousands.
@@ -48,6 +48,8 @@ const MIGRATIONS: [&str; 16] = [
     include_str!("migrations/15_budgets.sql"),
     // Where each export goes on.
     include_str!("migrations/16_exports.sql"),
+    // Alerts of rules, their history, and silences.
+    include_str!("migrations/17_alerts.sql"),
 ];
 /// The most memory for SQLite's page cache, in KiB: room for the keys of the last minutes and every open sum.
 const CACHE_KIB: i64 = 32 * 1024;

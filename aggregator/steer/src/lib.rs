@@ -3,7 +3,7 @@
 //! [`file`](mod@file) is the shape of `budgets` in weir.yaml, [`budget`] what is compiled from it, [`calendar`] says when periods begin.
 //! [`engine`] follows the ledger through its port [`weir_ledger::steering`]: in the transaction that counts events it adds to what
 //! each budget has used, and notes each change of a stage. [`raise`] changes amounts until a date. [`view`] reads all that.
-//! [`receiver`] says who is told of changes, [`message`] in which words, and [`notice`] keeps each message until it is delivered.
+//! [`alert`] compares rules with what was measured. [`receiver`] says who is told of changes, [`message`] in which words, and [`notice`] keeps each message until it is delivered.
 //!
 //! # Constraints
 //!
@@ -16,6 +16,7 @@
 //!   ([`receiver::RECEIVERS_MAX`]) and messages that wait ([`notice::PENDING_MAX`]).
 #![forbid(unsafe_code)]
 
+pub mod alert;
 pub mod budget;
 pub mod calendar;
 mod counters;

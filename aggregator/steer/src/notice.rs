@@ -1,6 +1,6 @@
 //! The outbox of messages: each is on disk before it is sent, and is sent until its receiver takes it.
 //!
-//! A change of a stage becomes one message for each receiver that wants it, in the transaction that marks the change as told. So
+//! A change of a stage or of an alert becomes one message for each receiver that wants it, in the transaction that marks the change as told. So
 //! no change is lost, and none is told twice under another id; an attempt whose answer was lost is repeated under the same.
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use schemars::JsonSchema;
@@ -9,9 +9,10 @@ use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
 use weir_ledger::LedgerError;
 
-use crate::message;
-use crate::receiver::{Receiver, Target};
-use crate::view::transition;
+use crate::alert::state::{AlertChange, CHANGE_COLUMNS, read_change};
+use crate::message::{self, Context};
+use crate::receiver::Receiver;
+use crate::view::{Transition, transition};
 
 /// The most messages that wait. Further changes wait in their own table until there is room.
 pub(crate) const PENDING_MAX: u64 = 10_000;
@@ -48,33 +49,61 @@ pub struct Notice {
 }
 
 /// Makes messages of changes that nobody was told of. Returns whether there may be more.
-pub fn take(db: &mut Connection, ledger: &str, receivers: &[Receiver], now: Timestamp) -> Result<bool, LedgerError> {
+pub fn take(
+    db: &mut Connection,
+    ledger: &str,
+    receivers: &[Receiver],
+    context: &Context,
+    now: Timestamp,
+) -> Result<bool, LedgerError> {
     let tx = db.transaction()?;
     if pending(&tx)? >= PENDING_MAX {
         return Ok(false);
     }
-    let changes = {
-        let sql =
-            "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode
-                   FROM budget_transition WHERE told = 0 ORDER BY id LIMIT ?1";
-        let mut select = tx.prepare_cached(sql)?;
-        select.query_map([STEP], transition)?.collect::<Result<Vec<_>, _>>()?
-    };
-    for change in &changes {
+    let stages = untold_transitions(&tx)?;
+    for change in &stages {
         let of = |name: &str| Stage::from_name(name).unwrap_or_default();
         let wants =
             |receiver: &&Receiver| receiver.wants(&change.subject, &change.budget, of(&change.was), of(&change.stage));
         for receiver in receivers.iter().filter(wants) {
-            let body = message::of_transition(&receiver.target, change).to_string();
+            let body = message::of_transition(&receiver.target, change, context).to_string();
             let id = format!("msg_{ledger}_{}_{}", change.id, receiver.name);
             insert(&tx, &id, receiver, Some(change.id), &body, now)?;
         }
         tx.prepare_cached("UPDATE budget_transition SET told = 1 WHERE id = ?1")?.execute([change.id])?;
     }
+    let alerts = untold_alerts(&tx)?;
+    for change in &alerts {
+        let wants =
+            |receiver: &&Receiver| receiver.wants_alert(&change.rule, change.tenant.as_deref(), change.severity);
+        for receiver in receivers.iter().filter(wants) {
+            let body = message::of_alert(&receiver.target, change, context).to_string();
+            let id = format!("msg_{ledger}_alert{}_{}", change.id, receiver.name);
+            insert(&tx, &id, receiver, None, &body, now)?;
+        }
+        tx.prepare_cached("UPDATE alert_change SET told = 1 WHERE id = ?1")?.execute([change.id])?;
+    }
     tx.prepare_cached("DELETE FROM notice WHERE state <> 'pending' AND at < ?1")?
         .execute([now.as_millis().saturating_sub(KEPT_MS)])?;
     tx.commit()?;
-    Ok(changes.len() == STEP as usize)
+    Ok(stages.len() == STEP as usize || alerts.len() == STEP as usize)
+}
+
+/// The next changes of budgets that nobody was told of.
+pub fn untold_transitions(db: &Connection) -> Result<Vec<Transition>, LedgerError> {
+    let sql = "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode
+               FROM budget_transition WHERE told = 0 ORDER BY id LIMIT ?1";
+    let mut select = db.prepare_cached(sql)?;
+    let rows = select.query_map([STEP], transition)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The next changes of alerts that nobody was told of.
+pub fn untold_alerts(db: &Connection) -> Result<Vec<AlertChange>, LedgerError> {
+    let sql = format!("SELECT {CHANGE_COLUMNS} FROM alert_change WHERE told = 0 ORDER BY id LIMIT ?1");
+    let mut select = db.prepare_cached(&sql)?;
+    let rows = select.query_map([STEP], read_change)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Makes a test for a receiver, and returns its id.
@@ -107,7 +136,8 @@ pub fn pending(db: &Connection) -> Result<u64, LedgerError> {
 
 /// Whether changes wait to become messages.
 pub fn has_untold(db: &Connection) -> Result<bool, LedgerError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM budget_transition WHERE told = 0)";
+    let sql = "SELECT EXISTS (SELECT 1 FROM budget_transition WHERE told = 0)
+               OR EXISTS (SELECT 1 FROM alert_change WHERE told = 0)";
     Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
@@ -184,12 +214,4 @@ fn settle(tx: &Transaction<'_>, id: &str, attempt: &Attempt, now: Timestamp) -> 
     let sql = "UPDATE notice SET state = ?2, attempts = attempts + 1, next_at = ?3, error = ?4 WHERE id = ?1";
     tx.prepare_cached(sql)?.execute(params![id, state, now.as_millis() + pause_ms, error])?;
     Ok(())
-}
-
-/// The form of a receiver's messages, for lists.
-pub fn form(target: &Target) -> &'static str {
-    match target {
-        Target::Webhook(_) => "webhook",
-        Target::Slack(_) => "slack",
-    }
 }

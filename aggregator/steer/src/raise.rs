@@ -9,7 +9,7 @@ use weir_ledger::{LedgerError, audit};
 /// The most raises in force at a time: each is looked at whenever its budget is evaluated.
 pub(crate) const RAISES_MAX: usize = 10_000;
 /// The longest reason, in characters.
-const WHY_MAX_CHARS: usize = 250;
+pub(crate) const WHY_MAX_CHARS: usize = 250;
 
 /// Another amount for one subject of a budget, until a date.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

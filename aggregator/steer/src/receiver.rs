@@ -1,10 +1,14 @@
 //! Who is told of alerts: `alerts` in the configuration.
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use weir_contract::glob::Glob;
 use weir_contract::stage::{Stage, is_budget_name};
+use weir_settings::duration::Millis;
 use weir_settings::secret::SecretSource;
+
+use crate::alert::file::{RuleFile, Severity};
 
 /// The most receivers: each gets a message for every change.
 pub(crate) const RECEIVERS_MAX: usize = 32;
@@ -13,12 +17,59 @@ pub(crate) const RECEIVERS_MAX: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AlertsFile {
-    /// Who is told when a budget changes its stage, at most 32.
+    /// Who is told when a budget changes its stage and when an alert begins or ends, at most 32.
     #[serde(default)]
     pub receivers: Vec<ReceiverFile>,
+    /// How often rules are compared, 1s to 1h. Comparing takes at most 2 % of one core: with many tenants the pause grows. Absent: 30s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Millis>,
+    /// Rules of your own, at most 100, beside the built-in ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleFile>,
+    /// Built-in rules that are not wanted, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
+    /// The person or team that looks after each tenant. Messages about the tenant name it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: BTreeMap<String, String>,
+    /// What people do at each stage of a budget, by plan. Messages about a tenant of the plan say it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub playbooks: BTreeMap<String, Playbook>,
 }
 
-/// A receiver of alerts; exactly one of `webhook` and `slack`.
+/// What people do at each stage of a budget, decided beforehand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Playbook {
+    /// At the stage `warn`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warn: Option<String>,
+    /// At the stage `degrade`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub degrade: Option<String>,
+    /// At the stage `contain`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contain: Option<String>,
+    /// At the stage `exceeded`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exceeded: Option<String>,
+}
+
+impl Playbook {
+    /// What people do at a stage.
+    pub(crate) fn at(&self, stage: Stage) -> Option<&str> {
+        let text = match stage {
+            Stage::Ok => None,
+            Stage::Warn => self.warn.as_deref(),
+            Stage::Degrade => self.degrade.as_deref(),
+            Stage::Contain => self.contain.as_deref(),
+            Stage::Exceeded => self.exceeded.as_deref(),
+        };
+        text.filter(|text| !text.is_empty())
+    }
+}
+
+/// A receiver of alerts; exactly one of `webhook`, `slack`, `email` and `alertmanager`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReceiverFile {
@@ -31,15 +82,57 @@ pub struct ReceiverFile {
     /// address is a secret: whoever knows it can write there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slack: Option<SecretSource>,
-    /// The least severe stage that is told. A budget that falls below it again is told, too. Absent: `warn`.
+    /// People who get e-mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<EmailFile>,
+    /// Alertmanager of Prometheus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alertmanager: Option<AlertmanagerFile>,
+    /// The least severe stage of a budget that is told. A budget that falls below it again is told, too. Absent: `warn`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Stage>,
-    /// Only budgets of these tenants; for shared budgets `#` and the budget's name. Absent: all.
+    /// The least severe alert of a rule that is told. Absent: `warning`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// Only what is about these tenants; for shared budgets `#` and the budget's name. Absent: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tenants: Vec<String>,
-    /// Only these budgets. Absent: all.
+    /// Only these budgets, and of rules none unless `rules` names them. Absent: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<String>,
+    /// Only these rules, with `*` for any text, and no budgets unless `budgets` names them. Absent: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
+}
+
+/// Where e-mail goes, and by which server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmailFile {
+    /// The mail server: `smtps://HOST` (TLS from the start, port 465), `smtp://HOST` (STARTTLS is required, port 587), or
+    /// `smtp+plain://127.0.0.1:PORT` (no encryption, for a relay on this machine only). A port may stand behind the host.
+    pub server: String,
+    /// The name to sign in with. Absent: without signing in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The place of its password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretSource>,
+    /// The sender: `weir@example.com` or `Weir <weir@example.com>`.
+    pub from: String,
+    /// The receivers, 1 to 20.
+    pub to: Vec<String>,
+}
+
+/// Alertmanager of Prometheus, by version 2 of its API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AlertmanagerFile {
+    /// Its address, `https://…` or `http://…`, without `/api/v2`.
+    pub url: String,
+    /// The place of a token for `authorization: Bearer`. Absent: none is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<SecretSource>,
 }
 
 /// An endpoint for signed JSON.
@@ -60,8 +153,10 @@ pub struct Receiver {
     /// The form of its messages, and where they go.
     pub target: Target,
     from: Stage,
+    severity: Severity,
     tenants: HashSet<String>,
     budgets: HashSet<String>,
+    rules: Vec<Glob>,
 }
 
 /// Where messages go.
@@ -71,6 +166,22 @@ pub enum Target {
     Webhook(WebhookFile),
     /// Slack's JSON; the address is read when it is used.
     Slack(SecretSource),
+    /// E-mail.
+    Email(EmailFile),
+    /// Alertmanager's JSON.
+    Alertmanager(AlertmanagerFile),
+}
+
+impl Target {
+    /// The form, for lists.
+    pub const fn form(&self) -> &'static str {
+        match self {
+            Target::Webhook(_) => "webhook",
+            Target::Slack(_) => "slack",
+            Target::Email(_) => "email",
+            Target::Alertmanager(_) => "alertmanager",
+        }
+    }
 }
 
 /// Why receivers cannot be used.
@@ -102,17 +213,7 @@ pub fn compile(file: &AlertsFile) -> Result<Vec<Receiver>, ReceiverError> {
 
 impl Receiver {
     fn of(file: &ReceiverFile) -> Result<Self, String> {
-        let target = match (&file.webhook, &file.slack) {
-            (Some(webhook), None) => Target::Webhook(webhook.clone()),
-            (None, Some(slack)) => Target::Slack(slack.clone()),
-            _ => return Err("give either webhook or slack".to_owned()),
-        };
-        if let Target::Webhook(webhook) = &target
-            && !webhook.url.starts_with("https://")
-            && !webhook.url.starts_with("http://")
-        {
-            return Err(format!("webhook.url: {:?} is no address; write https://…", webhook.url));
-        }
+        let target = target(file)?;
         let from = file.from.unwrap_or(Stage::Warn);
         if from == Stage::Ok {
             return Err("from: name warn, degrade, contain or exceeded".to_owned());
@@ -121,6 +222,8 @@ impl Receiver {
             name: file.name.clone(),
             target,
             from,
+            severity: file.severity.unwrap_or_default(),
+            rules: file.rules.iter().map(|rule| Glob::new(rule)).collect(),
             tenants: file.tenants.iter().cloned().collect(),
             budgets: file.budgets.iter().cloned().collect(),
         })
@@ -129,8 +232,65 @@ impl Receiver {
     /// Whether a change from one stage to another is for this receiver.
     pub(crate) fn wants(&self, subject: &str, budget: &str, was: Stage, stage: Stage) -> bool {
         let of = |named: &HashSet<String>, name: &str| named.is_empty() || named.contains(name);
-        (was >= self.from || stage >= self.from) && of(&self.tenants, subject) && of(&self.budgets, budget)
+        let is_for_rules = self.budgets.is_empty() && !self.rules.is_empty();
+        !is_for_rules
+            && (was >= self.from || stage >= self.from)
+            && of(&self.tenants, subject)
+            && of(&self.budgets, budget)
     }
+
+    /// Whether the beginning or end of an alert is for this receiver.
+    pub fn wants_alert(&self, rule: &str, tenant: Option<&str>, severity: Severity) -> bool {
+        let is_named = self.rules.iter().any(|pattern| pattern.matches(rule));
+        let is_meant = if self.rules.is_empty() { self.budgets.is_empty() } else { is_named };
+        let tenant = tenant.is_some_and(|tenant| self.tenants.contains(tenant));
+        is_meant && severity >= self.severity && (self.tenants.is_empty() || tenant)
+    }
+}
+
+/// The most people that an e-mail goes to.
+const TO_MAX: usize = 20;
+
+fn target(file: &ReceiverFile) -> Result<Target, String> {
+    let is_address = |url: &str| url.starts_with("https://") || url.starts_with("http://");
+    let target = match (&file.webhook, &file.slack, &file.email, &file.alertmanager) {
+        (Some(webhook), None, None, None) => Target::Webhook(webhook.clone()),
+        (None, Some(slack), None, None) => Target::Slack(slack.clone()),
+        (None, None, Some(email), None) => Target::Email(email.clone()),
+        (None, None, None, Some(alertmanager)) => Target::Alertmanager(alertmanager.clone()),
+        _ => return Err("give exactly one of webhook, slack, email and alertmanager".to_owned()),
+    };
+    match &target {
+        Target::Webhook(WebhookFile { url, .. }) if !is_address(url) => {
+            Err(format!("webhook.url: {url:?} is no address; write https://…"))
+        }
+        Target::Alertmanager(AlertmanagerFile { url, .. }) if !is_address(url) => {
+            Err(format!("alertmanager.url: {url:?} is no address; write https://…"))
+        }
+        Target::Email(email) => check_email(email).map(|()| target),
+        _ => Ok(target),
+    }
+}
+
+fn check_email(email: &EmailFile) -> Result<(), String> {
+    let rest = |scheme: &str| email.server.strip_prefix(scheme);
+    if let Some(host) = rest("smtp+plain://") {
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        if !matches!(host, "127.0.0.1" | "localhost" | "[::1]") {
+            return Err(
+                "email.server: without encryption only a relay on this machine; write smtps:// or smtp://".to_owned()
+            );
+        }
+    } else if rest("smtps://").or_else(|| rest("smtp://")).is_none_or(str::is_empty) {
+        return Err(format!("email.server: {:?} is no mail server; write smtps://HOST or smtp://HOST", email.server));
+    }
+    if email.user.is_some() != email.password.is_some() {
+        return Err("email: user and password go together".to_owned());
+    }
+    if !(1..=TO_MAX).contains(&email.to.len()) {
+        return Err(format!("email.to: 1 to {TO_MAX} addresses"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -153,10 +313,32 @@ mod tests {
     }
 
     #[test]
+    fn a_receiver_of_rules_gets_no_budgets_and_the_other_way_round() {
+        let text = "receivers: [{name: r, slack: {env: S}, rules: ['margin-*'], severity: critical}, \
+                    {name: b, slack: {env: S}, budgets: [monthly]}, {name: t, slack: {env: S}, tenants: [acme]}]";
+        let [rules, budgets, tenant] = receivers(text).expect("good").try_into().expect("three");
+        assert!(rules.wants_alert("margin-negative", Some("acme"), Severity::Critical));
+        assert!(!rules.wants_alert("margin-low", Some("acme"), Severity::Warning));
+        assert!(!rules.wants_alert("rows-held", None, Severity::Critical));
+        assert!(!rules.wants("acme", "monthly", Stage::Ok, Stage::Exceeded));
+        assert!(!budgets.wants_alert("margin-low", Some("acme"), Severity::Critical));
+        assert!(tenant.wants_alert("margin-low", Some("acme"), Severity::Warning));
+        assert!(!tenant.wants_alert("rows-held", None, Severity::Warning), "it is about no tenant");
+    }
+
+    #[test]
     fn what_cannot_receive_is_refused_with_its_place() {
         let cases = [
             ("receivers: [{name: A, slack: {env: S}}]", "name"),
-            ("receivers: [{name: a}]", "either"),
+            ("receivers: [{name: a}]", "exactly one"),
+            (
+                "receivers: [{name: a, email: {server: 'smtp+plain://mail.example.com', from: w@x.org, to: [a@x.org]}}]",
+                "this machine",
+            ),
+            ("receivers: [{name: a, email: {server: mail, from: w@x.org, to: [a@x.org]}}]", "smtps"),
+            ("receivers: [{name: a, email: {server: 'smtps://m', from: w@x.org, to: []}}]", "1 to 20"),
+            ("receivers: [{name: a, email: {server: 'smtps://m', user: u, from: w@x.org, to: [a@x.org]}}]", "together"),
+            ("receivers: [{name: a, alertmanager: {url: 'am:9093'}}]", "https"),
             ("receivers: [{name: a, slack: {env: S}, from: ok}]", "from"),
             ("receivers: [{name: a, webhook: {url: ftp://x, secret: {env: S}}}]", "https"),
             ("receivers: [{name: a, slack: {env: S}}, {name: a, slack: {env: S}}]", "receivers[1]"),

@@ -52,6 +52,15 @@ fn a_stage_ends_with_its_period_without_an_event() {
 }
 
 #[test]
+fn a_budget_that_comes_with_a_late_event_has_what_later_periods_had_used() {
+    let mut world = World::new("[{name: daily, of: requests, amount: 9, period: day, plans: [free]}]");
+    world.take(&[used("acme", 5 * DAY_HOURS)]);
+    world.plan("acme", "free");
+    world.take(&[used("acme", 3 * DAY_HOURS), used("acme", 5 * DAY_HOURS), used("acme", 5 * DAY_HOURS)]);
+    assert_eq!(world.used("daily", "acme", 5 * DAY_HOURS).to_string(), "3");
+}
+
+#[test]
 fn a_new_budget_begins_with_what_its_period_has_used() {
     let mut world = World::new("[]");
     world.take(&vec![used("acme", 0); 6]);

@@ -1,17 +1,50 @@
-//! Questions about alerts: what server and commands share.
+//! Questions about alerts, and requests of people: what server and commands share.
+pub(crate) mod measure;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
 use weir_ledger::LedgerError;
 use weir_ledger::query::LedgerReader;
+use weir_steer::alert::rule::Rule;
+use weir_steer::alert::silence::{self, Silence};
+use weir_steer::alert::state::{self, Alert};
 use weir_steer::notice::{self, Notice};
-use weir_steer::receiver::Receiver;
+use weir_steer::receiver::{Playbook, Receiver};
 
 /// The messages of one answer.
 const NOTICES_SHOWN: u32 = 200;
 
+/// `alerts` of the configuration, checked.
+#[derive(Clone, Debug, Default)]
+pub struct Alerts {
+    /// Who is told.
+    pub receivers: Vec<Receiver>,
+    /// The rules, the built-in ones among them.
+    pub rules: Arc<[Rule]>,
+    /// The shortest pause between two comparisons, in milliseconds.
+    pub every_ms: u64,
+    /// Who looks after each tenant.
+    pub owners: BTreeMap<String, String>,
+    /// What people do at each stage of a budget, by plan.
+    pub playbooks: BTreeMap<String, Playbook>,
+}
+
 /// Answer to `GET /v1/alerts`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertsView {
+    /// Alerts whose conditions hold, those that fire first.
+    #[serde(default)]
+    pub alerts: Vec<Alert>,
+    /// Silences in force.
+    #[serde(default)]
+    pub silences: Vec<Silence>,
+    /// The rules.
+    #[serde(default)]
+    pub rules: Vec<RuleView>,
     /// Who is told.
     pub receivers: Vec<ReceiverView>,
     /// The latest messages, the latest first.
@@ -20,23 +53,46 @@ pub struct AlertsView {
     pub pending: u64,
 }
 
+/// A rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RuleView {
+    /// Its name.
+    pub name: String,
+    /// What has an alert of its own; absent: everything together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// `warning` or `critical`.
+    pub severity: String,
+    /// Whether it is one of weir's own.
+    pub built_in: bool,
+}
+
 /// A receiver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceiverView {
     /// Its name.
     pub name: String,
-    /// `webhook` or `slack`.
+    /// `webhook`, `slack`, `email` or `alertmanager`.
     pub form: String,
 }
 
-/// Who is told, and what was.
-pub fn alerts(reader: &mut LedgerReader, receivers: &[Receiver]) -> Result<AlertsView, LedgerError> {
-    let view = |receiver: &Receiver| ReceiverView {
-        name: receiver.name.clone(),
-        form: notice::form(&receiver.target).to_owned(),
+/// What fires, who is told, and what was.
+pub fn alerts(reader: &mut LedgerReader, of: &Alerts, now: Timestamp) -> Result<AlertsView, LedgerError> {
+    let receiver =
+        |receiver: &Receiver| ReceiverView { name: receiver.name.clone(), form: receiver.target.form().to_owned() };
+    let rule = |rule: &Rule| RuleView {
+        name: rule.name.to_string(),
+        by: rule.by.as_deref().map(str::to_owned),
+        severity: rule.severity.as_str().to_owned(),
+        built_in: rule.built_in,
     };
+    let mut alerts = state::list(reader.db())?;
+    alerts.truncate(state::SHOWN_MAX as usize);
     Ok(AlertsView {
-        receivers: receivers.iter().map(view).collect(),
+        alerts,
+        silences: silence::active(reader.db(), now)?,
+        rules: of.rules.iter().map(rule).collect(),
+        receivers: of.receivers.iter().map(receiver).collect(),
         notices: notice::history(reader.db(), NOTICES_SHOWN)?,
         pending: notice::pending(reader.db())?,
     })
@@ -48,4 +104,62 @@ pub fn alerts(reader: &mut LedgerReader, receivers: &[Receiver]) -> Result<Alert
 pub struct TestRequest {
     /// The receiver.
     pub receiver: String,
+}
+
+/// Body of `POST /v1/alerts/silence`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SilenceRequest {
+    /// The rules, with `*` for any text.
+    pub rule: String,
+    /// The subjects, with `*` for any text. Absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The first moment at which people are told again.
+    pub until: Timestamp,
+    /// The reason.
+    pub why: String,
+}
+
+/// Body of `POST /v1/alerts/unsilence`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnsilenceRequest {
+    /// The number of the silence.
+    pub id: i64,
+}
+
+/// Body of `POST /v1/alerts/ack`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AckRequest {
+    /// The rule.
+    pub rule: String,
+    /// The subject. Absent: the alert about everything together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The reason or remark.
+    pub why: String,
+}
+
+/// Answer to `POST /v1/alerts/ack`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acked {
+    /// How many alerts are acknowledged: one for each currency.
+    pub acknowledged: u64,
+}
+
+/// Which changes of alerts are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlertHistoryQuery {
+    /// Only of this rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Only changes before this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<i64>,
+    /// The most changes, at most 1000. Absent: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
 }

@@ -5,6 +5,7 @@ mod budgets;
 pub mod export;
 pub mod finances;
 pub mod home;
+pub mod leases;
 mod log;
 pub mod prices;
 pub mod tls;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use export::{Export, ExportFile};
 use finances::{Finances, FinancesError, Planned};
 use home::TenantsHome;
+use leases::{LeaseSettings, LeasesFile};
 use log::LogFile;
 use prices::PriceSources;
 use tls::TlsFiles;
@@ -39,7 +41,9 @@ use weir_settings::secret::{Secret, SecretError, SecretSource};
 use weir_settings::yaml::{self, YamlError};
 use weir_steer::budget::Budget;
 use weir_steer::file::BudgetFile;
-use weir_steer::receiver::{AlertsFile, Receiver};
+use weir_steer::receiver::AlertsFile;
+
+use crate::alerts::Alerts;
 
 /// The default address: loopback, so that no port is open by accident.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
@@ -95,6 +99,8 @@ pub(crate) struct ConfigFile {
     pub data: Option<PathBuf>,
     /// Where the event log is. Absent: in `data`.
     pub log: Option<LogFile>,
+    /// The center of limits with `scope: fleet`. Absent: this server alone, in `data`.
+    pub leases: Option<LeasesFile>,
     /// The tenants file, relative to this file; watched for changes. Absent: gateways receive no tenants, and nobody is
     /// billed.
     pub tenants: Option<PathBuf>,
@@ -205,6 +211,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The event log; None means in the data directory.
     pub log: Option<RedisPlace>,
+    /// The center of fleet-wide limits.
+    pub leases: LeaseSettings,
     /// Where tenants are kept.
     pub tenants: TenantsHome,
     /// The tokens; [`Config::tokens`] reads their secrets.
@@ -234,7 +242,7 @@ pub struct Config {
     /// How much tenants may use.
     pub budgets: Vec<Budget>,
     /// Who is told of their stages.
-    pub alerts: Vec<Receiver>,
+    pub alerts: Alerts,
     /// The places of the keys under which gateways name users.
     pub user_keys: Vec<SecretSource>,
     /// Receivers of every accepted event.
@@ -362,6 +370,7 @@ impl Config {
             listen,
             tls: file.tls.map(|tls| tls.within(&base)),
             log: file.log.map(|log| log.check(path, &base)).transpose()?,
+            leases: file.leases.unwrap_or_default().check(path, &base)?,
             data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
             tenants: check_tenants(path, &base, file.tenants, file.tenants_database)?,
             tokens: file.tokens,
@@ -393,6 +402,7 @@ impl Config {
                 ("tls", format!("{:?}", config.tls)),
                 ("data", format!("{:?}", config.data)),
                 ("log", format!("{:?}", config.log)),
+                ("leases", format!("{:?}", config.leases)),
                 ("tenants", format!("{:?}", config.tenants)),
                 ("meters", format!("{:?}", config.meters)),
                 ("grace", config.grace_ms.to_string()),

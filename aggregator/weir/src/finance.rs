@@ -13,6 +13,7 @@ mod review;
 pub mod sheet;
 mod spans;
 pub mod stripe_prices;
+mod watched;
 mod whatif;
 
 use std::sync::Arc;

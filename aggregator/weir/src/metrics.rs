@@ -2,6 +2,7 @@
 //!
 //! Every series that an alert watches exists from the start, as 0. Prometheus sees no increase in a series that first appears
 //! as 1.
+mod alerts;
 mod format;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use weir_contract::{SecurityKind, Timestamp};
 
 use crate::export::ExportStatus;
 use crate::leases::LeaseTotals;
+use alerts::AlertMetrics;
 pub use format::TextFormat;
 use format::plain;
 use weir_billing::outbox::Hold;
@@ -83,6 +85,11 @@ struct ReasonLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabels {
     state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LevelLabels {
+    level: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -171,7 +178,8 @@ pub struct Metrics {
     budget_lag_seconds: FloatGauge,
     budget_evaluated_through: UnsignedGauge,
     budget_changes: UnsignedGauge,
-    alert_attempts: Family<OutcomeLabels, Counter>,
+    /// Alerts.
+    pub(crate) alerts: AlertMetrics,
     in_flight: UnsignedGauge,
     differences: Family<WhyLabels, UnsignedGauge>,
     reconciled_at: UnsignedGauge,
@@ -195,8 +203,10 @@ pub struct Metrics {
 /// How fleet-wide limits stand.
 #[derive(Clone, Debug, Default)]
 struct LeaseMetrics {
-    limits: UnsignedGauge,
+    limits: Family<LevelLabels, UnsignedGauge>,
     outstanding: UnsignedGauge,
+    units: UnsignedGauge,
+    failed: Counter,
     reports: Family<StateLabels, Counter>,
     draws: Family<StateLabels, Counter>,
     lost: Counter,
@@ -230,7 +240,7 @@ impl Default for Metrics {
             budget_lag_seconds: Gauge::default(),
             budget_evaluated_through: Gauge::default(),
             budget_changes: Gauge::default(),
-            alert_attempts: Family::default(),
+            alerts: AlertMetrics::default(),
             in_flight: Gauge::default(),
             differences: Family::default(),
             reconciled_at: Gauge::default(),
@@ -293,7 +303,7 @@ impl Metrics {
         registry.register("budget_evaluated_through", help, self.budget_evaluated_through.clone());
         let help = "Changes of stages that gateways were told since the start";
         registry.register("budget_changes", help, self.budget_changes.clone());
-        registry.register("alert_attempts", "Attempts to deliver an alert, by result", self.alert_attempts.clone());
+        self.alerts.register(registry);
         self.register_answers(registry);
         self.register_connections(registry);
         self.register_money(registry);
@@ -397,9 +407,12 @@ impl Metrics {
     }
 
     fn register_leases(&self, registry: &mut Registry) {
-        let LeaseMetrics { limits, outstanding, reports, draws, lost, units_lost } = &self.leases;
-        registry.register("lease_limits", "Fleet-wide limits that are not full", limits.clone());
-        registry.register("leases", "Leases of gateways on fleet-wide limits", outstanding.clone());
+        let LeaseMetrics { limits, outstanding, units, failed, reports, draws, lost, units_lost } = &self.leases;
+        let help = "Fleet-wide limits in use, by what is left of them: empty, low (less than half), high";
+        registry.register("lease_limits", help, limits.clone());
+        registry.register("leases_outstanding", "Leases of gateways on fleet-wide limits", outstanding.clone());
+        registry.register("lease_units_outstanding", "Units that those leases may still spend", units.clone());
+        registry.register("lease_calls_unanswered", "Calls that the leases' Redis gave no answer to", failed.clone());
         registry.register("lease_reports", "Reports of leases by how they were answered", reports.clone());
         registry.register("lease_draws", "Requests that asked the center for units, by what it had", draws.clone());
         let help = "Leases that ended with units unspent, since their gateway reported no more";
@@ -413,12 +426,16 @@ impl Metrics {
 
     /// Shows how fleet-wide limits stand.
     pub(crate) fn show_leases(&self, totals: &LeaseTotals) {
-        let LeaseTotals { counts, limits, leases } = *totals;
+        let LeaseTotals { counts, levels, failed } = *totals;
         let store = |counter: &Counter, value| counter.inner().store(value, Ordering::Relaxed);
         let report = |state, value| store(&self.leases.reports.get_or_create(&StateLabels { state }), value);
         let draw = |state, value| store(&self.leases.draws.get_or_create(&StateLabels { state }), value);
-        self.leases.limits.set(limits as u64);
-        self.leases.outstanding.set(leases as u64);
+        for (state, limits) in [("empty", levels.empty), ("low", levels.low), ("high", levels.high)] {
+            self.leases.limits.get_or_create(&LevelLabels { level: state }).set(limits);
+        }
+        self.leases.outstanding.set(levels.leases);
+        self.leases.units.set(levels.units);
+        store(&self.leases.failed, failed);
         report("held", counts.held);
         report("draw", counts.draw);
         report("lapsed", counts.lapsed);
@@ -547,12 +564,6 @@ impl Metrics {
                 self.meters.get_or_create(&MeterLabels { meter: meter.meter.clone(), state }).set(value);
             }
         }
-    }
-
-    /// Counts an attempt to deliver an alert.
-    pub(crate) fn alert_attempt(&self, delivered: bool) {
-        let outcome = if delivered { "delivered" } else { "failed" };
-        self.alert_attempts.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Sets the metrics of budgets.

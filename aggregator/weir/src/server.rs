@@ -13,7 +13,9 @@
 //! | `POST /v1/prices/reprice` | admin | `money` |
 //! | `GET /v1/margin`, `/v1/bill`, `/v1/review`, `/v1/prices/compare`, `/v1/whatif`, `/v1/crossover`, `/v1/lifetime` | viewer | `finance` |
 //! | `GET /v1/alerts` | viewer | `alerts` |
+//! | `GET /v1/alerts/history` | viewer | `alerts` |
 //! | `POST /v1/alerts/test` | admin | `alerts` |
+//! | `POST /v1/alerts/silence`, `/unsilence`, `/ack` | operator | `alerts` |
 //! | `GET /v1/budgets`, `/v1/budgets/history` | viewer | `budgets` |
 //! | `POST /v1/budgets/raise`, `/v1/budgets/resume` | admin | `budgets` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
@@ -276,8 +278,12 @@ impl App {
             .route("/v1/lifetime", get(finance::get_lifetime))
             .route("/v1/prices/repricings", get(money::get_repricings))
             .route("/v1/prices/reprice", post(money::post_reprice))
-            .route("/v1/alerts", get(alerts::get_alerts))
-            .route("/v1/alerts/test", post(alerts::post_test))
+            .route("/v1/alerts", get(alerts::routes::get_alerts))
+            .route("/v1/alerts/history", get(alerts::routes::get_history))
+            .route("/v1/alerts/test", post(alerts::routes::post_test))
+            .route("/v1/alerts/silence", post(alerts::routes::post_silence))
+            .route("/v1/alerts/unsilence", post(alerts::routes::post_unsilence))
+            .route("/v1/alerts/ack", post(alerts::routes::post_ack))
             .route("/v1/budgets", get(budgets::get_budgets))
             .route("/v1/budgets/history", get(budgets::get_history))
             .route("/v1/budgets/raise", post(budgets::post_raise))

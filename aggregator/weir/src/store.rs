@@ -109,6 +109,11 @@ impl DataDir {
         self.dir.join("leases.sqlite")
     }
 
+    /// Says that this directory had leases in a Redis, and in which.
+    pub(crate) fn shared_leases(&self) -> PathBuf {
+        self.dir.join("leases.shared")
+    }
+
     /// The tenants, keys and tokens that are kept in a database.
     pub fn tenants(&self) -> PathBuf {
         self.dir.join("tenants.sqlite")

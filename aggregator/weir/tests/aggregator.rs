@@ -87,5 +87,7 @@ mod turning;
 mod version_before;
 #[path = "aggregator/waiting.rs"]
 mod waiting;
+#[path = "aggregator/watching.rs"]
+mod watching;
 #[path = "aggregator/weighing.rs"]
 mod weighing;

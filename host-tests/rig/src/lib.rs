@@ -7,6 +7,7 @@
 //! | Stripe, as far as meters are concerned | [`stripe`] |
 //! | the real Envoy, from the folder that `make setup` fills | [`envoy`] |
 //! | `weir serve`, killed and started again | [`aggregator`] |
+//! | the real Alertmanager | [`alertmanager`] |
 //! | the real Redis, killed and started again | [`redis`] |
 //! | a TCP proxy that cuts connections | [`cutter`] |
 //! | any child process | [`process`] |
@@ -16,6 +17,7 @@
 
 pub mod account;
 pub mod aggregator;
+pub mod alertmanager;
 pub mod clock;
 pub mod cutter;
 pub mod envoy;

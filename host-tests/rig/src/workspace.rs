@@ -28,6 +28,14 @@ pub(crate) fn redis_binary() -> io::Result<PathBuf> {
     given_or(Var::Redis, &root().join(".tools/redis/redis-server"), "`make setup` fetches it")
 }
 
+/// The real Alertmanager: `WEIR_ALERTMANAGER`, or the one that `make setup` fetched.
+///
+/// # Errors
+/// When there is none; the message names the remedy.
+pub(crate) fn alertmanager_binary() -> io::Result<PathBuf> {
+    given_or(Var::Alertmanager, &root().join(".tools/alertmanager/alertmanager"), "`make setup` fetches it")
+}
+
 /// The built plugin: `WEIR_WASM`, or `build/weir.wasm`.
 ///
 /// # Errors
@@ -104,6 +112,7 @@ fn artifacts() -> io::Result<PathBuf> {
 enum Var {
     Envoy,
     Redis,
+    Alertmanager,
     Wasm,
     Bin,
     Cargo,
@@ -117,6 +126,7 @@ impl Var {
         match self {
             Self::Envoy => "WEIR_ENVOY",
             Self::Redis => "WEIR_REDIS",
+            Self::Alertmanager => "WEIR_ALERTMANAGER",
             Self::Wasm => "WEIR_WASM",
             Self::Bin => "WEIR_BIN",
             Self::Cargo => "CARGO",

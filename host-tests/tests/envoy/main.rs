@@ -14,6 +14,7 @@ mod gateways;
 mod hammer;
 mod identity;
 mod issuer;
+mod killed_fleet;
 mod kong_sidecar;
 mod limits;
 mod manifests;

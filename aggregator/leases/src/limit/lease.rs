@@ -46,6 +46,11 @@ impl Lease {
         }
     }
 
+    /// Its gateway may spend it until then: never less long than an earlier answer said, also where the length changed.
+    pub(super) fn lasts_until(&mut self, expires_ms: u64) {
+        self.expires_ms = self.expires_ms.max(expires_ms);
+    }
+
     /// Units that the gateway may still spend.
     pub(super) fn belief(&self) -> u64 {
         self.granted.saturating_sub(self.spent)

@@ -1,5 +1,6 @@
 //! Exact amounts: whole units and a part of one.
 use serde::{Deserialize, Serialize};
+use weir_contract::lease::COUNT_MAX;
 
 /// An amount of units. The part is in fractions of one unit: how many fractions make a unit depends on the limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -9,6 +10,9 @@ pub(super) struct Level {
     /// Fractions of a unit beyond them.
     part: u64,
 }
+
+/// The greatest amount: readers that keep doubles read it exactly.
+const LARGEST: i128 = COUNT_MAX as i128;
 
 impl Level {
     /// Whole units.
@@ -26,7 +30,7 @@ impl Level {
         let units = fractions.div_euclid(scale.into());
         let part = fractions.rem_euclid(scale.into());
         Level {
-            units: i64::try_from(units).unwrap_or(if units < 0 { i64::MIN } else { i64::MAX }),
+            units: i64::try_from(units.clamp(-LARGEST, LARGEST)).unwrap_or_default(),
             part: u64::try_from(part).unwrap_or(0),
         }
     }

@@ -13,7 +13,7 @@ impl Limit {
     pub(super) fn advance(&mut self, now: u64) {
         while self.at_ms < now {
             let ends = self.leases.iter().map(|lease| lease.expires_ms);
-            let ends = ends.chain(self.shares.iter().map(|share| share.ends_ms(self.timing.ttl_ms)));
+            let ends = ends.chain(self.shares.iter().map(|share| share.ends_ms));
             let ends = ends.chain([self.unknown_until_ms, self.unknown_shares_until_ms]);
             let next = ends.filter(|end| *end > self.at_ms).min().unwrap_or(now).min(now);
             self.refill(next);
@@ -25,13 +25,12 @@ impl Limit {
     /// Credits the refill until `to`, as far as there is room.
     fn refill(&mut self, to: u64) {
         let by = to - self.at_ms;
-        let (from, ttl_ms) = (self.at_ms, self.timing.ttl_ms);
+        let from = self.at_ms;
         let unknown_ppm = if self.unknown_shares_until_ms > from { PPM } else { 0 };
         let used_ppm = |tier| {
             let shares = self.shares.iter().filter(|share| share.tier == tier);
-            let used = shares.map(|share| {
-                (u128::from(share.ppm()) * u128::from(share.used_ms(from, to, ttl_ms))).div_ceil(by.into())
-            });
+            let used =
+                shares.map(|share| (u128::from(share.ppm()) * u128::from(share.used_ms(from, to))).div_ceil(by.into()));
             u64::try_from(used.sum::<u128>()).unwrap_or(PPM).max(unknown_ppm)
         };
         let room = if hit(Point::RefillIgnoresLeases) { i128::MAX } else { self.room() };
@@ -41,7 +40,7 @@ impl Limit {
 
     /// Forgets what is over. What a silent lease still held counts as spent.
     fn forget(&mut self) {
-        let (now, ttl_ms) = (self.at_ms, self.timing.ttl_ms);
+        let now = self.at_ms;
         let over: Vec<_> = self.leases.extract_if(.., |lease| lease.expires_ms <= now).collect();
         for lease in over.iter().filter(|lease| lease.belief() > 0) {
             self.lost.leases += 1;
@@ -50,7 +49,7 @@ impl Limit {
                 self.put_back(lease.tier, lease.belief());
             }
         }
-        self.shares.retain(|share| share.ends_ms(ttl_ms) > now);
+        self.shares.retain(|share| share.ends_ms > now);
         if self.unknown_until_ms <= now {
             // All buckets of shares together are half of the capacity.
             let shares = self.size.definition.capacity.div_ceil(2);

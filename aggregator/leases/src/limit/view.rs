@@ -51,7 +51,7 @@ pub struct HolderView {
 
 impl Limit {
     /// Its state at `now`.
-    pub(crate) fn view(&mut self, now: u64) -> LimitView {
+    pub fn view(&mut self, now: u64) -> LimitView {
         self.advance(now);
         let tier = |index| {
             let (name, percent, level) = self.tiers.describe(index);

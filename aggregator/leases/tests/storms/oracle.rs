@@ -16,12 +16,14 @@ pub(crate) struct Oracle {
     allowance: i128,
     /// Units admitted.
     pub(crate) admitted: u64,
+    /// The most units beyond the bucket at any time.
+    pub(crate) over: u64,
 }
 
 impl Oracle {
     pub(crate) fn new(capacity: u64, refill: u64, period_ms: u64) -> Self {
         let (capacity, refill, period_ms) = (i128::from(capacity), i128::from(refill), i128::from(period_ms));
-        Oracle { capacity, refill, period_ms, left: capacity * period_ms, at: 0, allowance: 0, admitted: 0 }
+        Oracle { capacity, refill, period_ms, left: capacity * period_ms, at: 0, allowance: 0, admitted: 0, over: 0 }
     }
 
     fn advance(&mut self, now: u64) {
@@ -41,6 +43,8 @@ impl Oracle {
         self.advance(now);
         self.left -= i128::from(cost) * self.period_ms;
         self.admitted += cost;
+        let beyond = (-self.left).max(0) + self.period_ms - 1;
+        self.over = self.over.max(u64::try_from(beyond / self.period_ms).unwrap_or(u64::MAX));
         let over = -self.left - self.allowance * self.period_ms;
         if over > 0 {
             let units = (over + self.period_ms - 1) / self.period_ms;

@@ -62,6 +62,8 @@ pub(crate) struct Plan {
     pub(crate) idle_ms: u64,
     pub(crate) latency_ms: u64,
     pub(crate) length_ms: u64,
+    /// A center that fails over once, to a replica that lags by that much.
+    pub(crate) lag_ms: Option<u64>,
 }
 
 impl Plan {
@@ -134,6 +136,7 @@ impl Plan {
             idle_ms: 3_000,
             latency_ms: 1 + random.below(40),
             length_ms: 60_000 + random.below(60_000),
+            lag_ms: None,
         }
     }
 
@@ -157,6 +160,7 @@ impl Plan {
             idle_ms: 3_000,
             latency_ms: 10,
             length_ms: 180_000,
+            lag_ms: None,
         }
     }
 }

@@ -32,6 +32,9 @@ enum Event {
     Settles(usize, u64, u64, u64, bool),
     Fault,
     Heals(usize),
+    /// The replica has everything up to here.
+    Replicates,
+    FailsOver,
 }
 
 /// One gateway's machine: its process, clock and network.
@@ -67,6 +70,9 @@ pub(crate) struct Outcome {
     pub(crate) arrived: u64,
     pub(crate) slow: u64,
     pub(crate) refused: u64,
+    /// Units granted in the interval that a fail-over lost, and the most that was admitted beyond the bucket.
+    pub(crate) lost: u64,
+    pub(crate) over: u64,
 }
 
 pub(crate) struct World {
@@ -130,6 +136,11 @@ impl World {
         if world.plan.weather == Weather::Storm {
             world.at(2_000, Event::Fault);
         }
+        if let Some(lag_ms) = world.plan.lag_ms {
+            let at = 20_000 + world.random.below(60_000);
+            world.at(at - lag_ms, Event::Replicates);
+            world.at(at, Event::FailsOver);
+        }
         world
     }
 
@@ -150,6 +161,7 @@ impl World {
         }
         self.outcome.admitted = self.oracle.admitted;
         self.outcome.ideal = self.ideal.admitted;
+        self.outcome.over = self.oracle.over;
         Ok(self.outcome)
     }
 
@@ -189,6 +201,8 @@ impl World {
                 self.at(next, Event::Fault);
                 self.fault();
             }
+            Event::Replicates => self.replica = (self.center.checkpoint(), self.now, 0),
+            Event::FailsOver => self.fail_over(),
             Event::Heals(index) => {
                 if let Some(machine) = self.machines.get_mut(index) {
                     (machine.partitioned, machine.paused) = (false, false);

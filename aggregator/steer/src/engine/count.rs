@@ -89,7 +89,12 @@ impl Engine {
                 past::write(step.tx, subject, &budget.name, counter.period, past)?;
                 past::expire(step.tx, step.moment.now)?;
                 stages::release(step.tx, subject, &budget.name)?;
-                *counter = Counter { budget: at, period, used: Pico::ZERO, stage: Stage::Ok };
+                // Something of this period may have been counted before the tenant had the budget.
+                let used = self.used_so_far(step.tx, subject, budget, period)?;
+                if used.is_some() {
+                    step.fresh.insert((subject.into(), at, period.start));
+                }
+                *counter = Counter { budget: at, period, used: used.unwrap_or_default(), stage: Stage::Ok };
                 counters.is_urgent = true;
             }
         } else {

@@ -3,8 +3,8 @@ use super::EXIT_DONE;
 use super::access::{self, Access};
 use super::render::{json, say, table};
 use crate::config::Config;
-use crate::leases::LeaseFile;
 use crate::leases::view::{LimitRow, LimitsQuery, rows};
+use crate::leases::{LeaseFile, look};
 use crate::store::DataDir;
 use weir_leases::Center;
 
@@ -12,6 +12,7 @@ pub(super) fn run(config: &Config, query: &LimitsQuery, as_json: bool) -> anyhow
     let found: Vec<LimitRow> = access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/limits", query).await?,
+            Access::Here(_) if let Some(place) = &config.leases.place => look(place, query).await?,
             Access::Here(_) => {
                 let kept = LeaseFile::peek(&DataDir::at(&config.data).leases())?;
                 let now = access::clock().now().as_millis();

@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::EXIT_DONE;
+use super::access;
 use super::render::say;
 use crate::config::Config;
 use crate::server::directory::raise_open_files;
@@ -102,6 +103,9 @@ fn check_all(path: &Path) -> anyhow::Result<Config> {
     let home = DataDir::of(&config);
     if let Some(log) = &config.log {
         log.check()?;
+    }
+    if let Some(leases) = &config.leases.place {
+        access::block_on(async { Ok(crate::leases::check(leases).await?) })?;
     }
     if home.ledger().exists() {
         LedgerReader::open(&home.ledger())?.check_meters(&config.meters)?;

@@ -15,7 +15,7 @@ use super::{Finance, FinanceError};
 use crate::money::{OtherQuery, other_costs};
 
 /// Amounts by key and currency.
-type Keyed = BTreeMap<(String, Currency), Amounts>;
+pub(super) type Keyed = BTreeMap<(String, Currency), Amounts>;
 /// The key of tenants without a plan.
 const NO_PLAN: &str = "(no plan)";
 /// The key of requests without a value of the dimension.
@@ -60,7 +60,7 @@ impl Finance {
     }
 
     /// The moment from which sums by a dimension are kept. Refuses a dimension that does not exist, and a span before that moment.
-    fn kept_since(&self, by: &str, to: Timestamp) -> Result<Timestamp, FinanceError> {
+    pub(super) fn kept_since(&self, by: &str, to: Timestamp) -> Result<Timestamp, FinanceError> {
         if !dimensions(by).iter().all(|dimension| DIMENSIONS.contains(dimension)) {
             let known = DIMENSIONS.join(", ");
             return Err(FinanceError::Question(format!("`by` is tenant, plan, or some of {known}")));
@@ -73,7 +73,7 @@ impl Finance {
     }
 
     /// Costs by value, among which each tenant's revenue is spread.
-    fn by_value(
+    pub(super) fn by_value(
         &mut self,
         by: &str,
         tenant: Option<&str>,
@@ -87,7 +87,7 @@ impl Finance {
         Ok(values.finish(other))
     }
 
-    fn by_plan(&self, tenants: Keyed) -> Keyed {
+    pub(super) fn by_plan(&self, tenants: Keyed) -> Keyed {
         let mut plans = Keyed::new();
         for ((tenant, currency), amounts) in tenants {
             let plan = self.plan_of(&tenant).unwrap_or(NO_PLAN).to_owned();
@@ -161,7 +161,7 @@ fn currency_of(known: Option<Currency>, tenant: &str, revenue: &Revenue) -> Curr
     known.or_else(of_revenue).unwrap_or(Currency::USD)
 }
 
-fn by_tenant(rows: &[CostRow], revenue: &Revenue, other: &Revenue) -> Keyed {
+pub(super) fn by_tenant(rows: &[CostRow], revenue: &Revenue, other: &Revenue) -> Keyed {
     let mut keyed = Keyed::new();
     for row in rows {
         let amounts = Amounts { measured: measured(&row.sums), ..Amounts::default() };

@@ -1,4 +1,5 @@
 use super::*;
+use std::time::Duration;
 use weir_clock::ManualClock;
 use weir_contract::Timestamp;
 
@@ -18,11 +19,11 @@ async fn a_center_that_starts_again_knows_what_it_granted() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("leases.sqlite");
     let clock = clock();
-    let leases = Leases::start(&path, true, clock.clone()).expect("started");
+    let leases = Leases::start(&path, Timing::default(), true, clock.clone()).expect("started");
     let first = leases.call(call()).await.expect("answered");
     assert_eq!(first.leases[0].granted, 50);
     drop(leases);
-    let leases = Leases::start(&path, false, clock).expect("started");
+    let leases = Leases::start(&path, Timing::default(), false, clock).expect("started");
     let again = leases.call(call()).await.expect("answered");
     assert_eq!((again.epoch, again.leases[0]), (first.epoch, first.leases[0]));
 }
@@ -31,7 +32,8 @@ async fn a_center_that_starts_again_knows_what_it_granted() {
 async fn a_center_without_its_file_grants_nothing_at_first() {
     let dir = tempfile::tempdir().expect("a directory");
     let clock = clock();
-    let leases = Leases::start(&dir.path().join("leases.sqlite"), false, clock.clone()).expect("started");
+    let leases =
+        Leases::start(&dir.path().join("leases.sqlite"), Timing::default(), false, clock.clone()).expect("started");
     assert_eq!(leases.call(call()).await.expect("answered").leases[0].granted, 0);
     clock.advance(Duration::from_secs(60));
     assert!(leases.call(call()).await.expect("answered").leases[0].granted > 0);
@@ -42,7 +44,7 @@ async fn a_damaged_file_is_put_aside() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("leases.sqlite");
     std::fs::write(&path, "this is no database, and long enough to be looked at").expect("written");
-    let leases = Leases::start(&path, false, clock()).expect("started");
+    let leases = Leases::start(&path, Timing::default(), false, clock()).expect("started");
     assert_eq!(leases.call(call()).await.expect("answered").leases[0].granted, 0);
     assert!(dir.path().join("leases.damaged.sqlite").exists());
 }
@@ -50,12 +52,12 @@ async fn a_damaged_file_is_put_aside() {
 #[tokio::test]
 async fn who_holds_what_is_shown_by_tenant() {
     let dir = tempfile::tempdir().expect("a directory");
-    let leases = Leases::start(&dir.path().join("leases.sqlite"), true, clock()).expect("started");
+    let leases = Leases::start(&dir.path().join("leases.sqlite"), Timing::default(), true, clock()).expect("started");
     leases.call(call()).await.expect("answered");
     let of = |tenant: &str| LimitsQuery { tenant: Some(tenant.to_owned()), pool: None };
     let rows = leases.view(of("acme")).await.expect("rows");
     assert_eq!((rows.len(), rows[0].state.holders[0].holds, rows[0].state.tiers[0].level), (1, 50, 50));
     assert!(leases.view(of("globex")).await.expect("rows").is_empty());
     let totals = leases.totals().await.expect("totals");
-    assert_eq!((totals.limits, totals.leases, totals.counts.held), (1, 1, 1));
+    assert_eq!((totals.levels.high, totals.levels.leases, totals.levels.units, totals.counts.held), (1, 1, 50, 1));
 }

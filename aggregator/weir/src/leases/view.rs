@@ -36,18 +36,31 @@ pub struct LimitRow {
     pub state: LimitView,
 }
 
-/// The limits that `query` selects at `now`, at most [`LIMITS_SHOWN_MAX`].
-pub(crate) fn rows(center: &mut Center, query: &LimitsQuery, now: u64) -> Vec<LimitRow> {
-    let wanted = |key: &Key| match &key.owner {
-        Owner::Tenant(id) => query.pool.is_none() && query.tenant.as_deref().is_none_or(|tenant| tenant == id.as_str()),
-        Owner::Pool(name) => query.tenant.is_none() && query.pool.as_deref().is_none_or(|pool| pool == name),
-    };
-    let row = |(key, state): (Key, LimitView)| {
+impl LimitsQuery {
+    /// Whether it selects the limit of a key.
+    pub(crate) fn selects(&self, key: &Key) -> bool {
+        match &key.owner {
+            Owner::Tenant(id) => {
+                self.pool.is_none() && self.tenant.as_deref().is_none_or(|tenant| tenant == id.as_str())
+            }
+            Owner::Pool(name) => self.tenant.is_none() && self.pool.as_deref().is_none_or(|pool| pool == name),
+        }
+    }
+}
+
+impl LimitRow {
+    /// The row of a limit.
+    pub(crate) fn new(key: Key, state: LimitView) -> Self {
         let (tenant, pool) = match key.owner {
             Owner::Tenant(id) => (Some(id.to_string()), None),
             Owner::Pool(name) => (None, Some(name)),
         };
         LimitRow { tenant, pool, limit: key.limit, part: key.part, state }
-    };
-    center.views(now, LIMITS_SHOWN_MAX, wanted).into_iter().map(row).collect()
+    }
+}
+
+/// The limits that `query` selects at `now`, at most [`LIMITS_SHOWN_MAX`].
+pub(crate) fn rows(center: &mut Center, query: &LimitsQuery, now: u64) -> Vec<LimitRow> {
+    let views = center.views(now, LIMITS_SHOWN_MAX, |key| query.selects(key));
+    views.into_iter().map(|(key, state)| LimitRow::new(key, state)).collect()
 }

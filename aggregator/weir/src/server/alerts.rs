@@ -1,25 +1,31 @@
-//! Alerts in the server: makes messages of changes, sends them until they are taken, and answers about them.
+//! Alerts in the server: compares rules with what was measured ([`watch`]), makes messages of changes, sends them until they are
+//! taken ([`send`]), and answers about them ([`routes`]).
+mod mail;
+pub(super) mod routes;
+mod send;
+pub(super) mod watch;
+
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use reqwest::{Client, RequestBuilder, StatusCode, redirect};
+use reqwest::{Client, redirect};
 use weir_contract::Timestamp;
-use weir_settings::secret::masked;
-use weir_steer::message::signature;
-use weir_steer::notice::{self, Attempt, Notice};
-use weir_steer::receiver::{Receiver, Target};
+use weir_ledger::LedgerError;
+use weir_ledger::amount::Currency;
+use weir_ledger::query::LedgerReader;
+use weir_steer::alert::file::Kind;
+use weir_steer::alert::rule::Rule;
+use weir_steer::alert::state::AlertChange;
+use weir_steer::message::Context;
+use weir_steer::notice;
+use weir_steer::view::Transition;
 
 use super::App;
-use super::auth::require;
-use super::error::{ApiError, object};
+use super::error::ApiError;
 use super::read::with_reader;
-use crate::alerts::{self, AlertsView, TestRequest};
-use crate::config::tokens::Scope;
+use crate::alerts::Alerts;
+use crate::finance::Finance;
 
 /// How often the server looks for changes to tell and messages to send.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -29,11 +35,13 @@ const SENT_MAX: u32 = 20;
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
 /// The characters of the ledger's name in ids: enough that two ledgers' messages differ.
 const LEDGER_CHARS: usize = 12;
+/// The most changes between two looks for which a likely reason is searched: each costs some queries.
+const REASONS_MAX: usize = 20;
 
-/// The receivers in force.
+/// The alerts in force.
 #[derive(Debug)]
 pub(crate) struct AlertsInForce {
-    receivers: RwLock<Arc<[Receiver]>>,
+    alerts: RwLock<Arc<Alerts>>,
     /// Where the files of secrets are.
     base: PathBuf,
     /// None where the machine has no certificates to trust: then nothing can be sent.
@@ -41,45 +49,19 @@ pub(crate) struct AlertsInForce {
 }
 
 impl AlertsInForce {
-    pub(super) fn new(receivers: Vec<Receiver>, base: PathBuf) -> Self {
+    pub(super) fn new(alerts: Alerts, base: PathBuf) -> Self {
         let http = Client::builder().timeout(ATTEMPT_MAX).redirect(redirect::Policy::none()).build().ok();
-        AlertsInForce { receivers: RwLock::new(receivers.into()), base, http }
+        AlertsInForce { alerts: RwLock::new(alerts.into()), base, http }
     }
 
-    /// The receivers in force.
-    fn receivers(&self) -> Arc<[Receiver]> {
-        Arc::clone(&self.receivers.read().unwrap_or_else(PoisonError::into_inner))
+    /// Receivers and rules in force.
+    fn current(&self) -> Arc<Alerts> {
+        Arc::clone(&self.alerts.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the receivers.
-    pub(super) fn replace(&self, receivers: Vec<Receiver>) {
-        *self.receivers.write().unwrap_or_else(PoisonError::into_inner) = receivers.into();
-    }
-
-    /// The call that brings a message to its receiver.
-    fn call(&self, notice: &Notice, now: Timestamp) -> Result<RequestBuilder, Attempt> {
-        let receivers = self.receivers();
-        let gone = || Attempt::Gone("the receiver is no longer configured".to_owned());
-        let receiver = receivers.iter().find(|receiver| receiver.name == notice.receiver).ok_or_else(gone)?;
-        let http =
-            self.http.as_ref().ok_or_else(|| Attempt::Failed("this machine trusts no certificates".to_owned()))?;
-        let failed = |why: String| Attempt::Failed(masked(&why));
-        let call = match &receiver.target {
-            Target::Slack(address) => {
-                let url = address.read(&self.base).map_err(|error| failed(error.to_string()))?;
-                http.post(url.expose().trim())
-            }
-            Target::Webhook(webhook) => {
-                let secret = webhook.secret.read(&self.base).map_err(|error| failed(error.to_string()))?;
-                let signed = signature(&secret, &notice.id, now, notice.body.as_bytes());
-                let signed = signed.map_err(|error| failed(error.to_string()))?;
-                http.post(&webhook.url)
-                    .header("webhook-id", &notice.id)
-                    .header("webhook-timestamp", now.as_secs().to_string())
-                    .header("webhook-signature", signed)
-            }
-        };
-        Ok(call.header("content-type", "application/json").body(notice.body.clone()))
+    /// Replaces receivers and rules.
+    pub(super) fn replace(&self, alerts: Alerts) {
+        *self.alerts.write().unwrap_or_else(PoisonError::into_inner) = alerts.into();
     }
 }
 
@@ -100,78 +82,86 @@ pub(super) async fn tell(app: App) {
 
 async fn look(app: &App) -> Result<(), ApiError> {
     while with_reader(app, |reader| notice::has_untold(reader.db())).await? {
-        let (receivers, name, now) = (app.0.alerts.receivers(), ledger_name(app), app.0.clock.now());
-        let more = app.0.store.ledger.call(move |ledger| ledger.durably(|db| notice::take(db, &name, &receivers, now)));
-        if !more.await? {
+        let alerts = app.0.alerts.current();
+        let context = context(app, &alerts).await?;
+        let (name, now) = (ledger_name(app), app.0.clock.now());
+        let make = move |db: &mut rusqlite::Connection| notice::take(db, &name, &alerts.receivers, &context, now);
+        if !app.0.store.ledger.call(move |ledger| ledger.durably(make)).await? {
             break;
         }
     }
     let now = app.0.clock.now();
     for notice in with_reader(app, move |reader| notice::due(reader.db(), now, SENT_MAX)).await? {
-        send(app, notice).await?;
+        send::send(app, notice).await?;
     }
     Ok(())
 }
 
-/// Sends a message once, and notes what came of it.
-async fn send(app: &App, notice: Notice) -> Result<(), ApiError> {
-    let attempt = match app.0.alerts.call(&notice, app.0.clock.now()) {
-        Ok(call) => answer(call).await,
-        Err(attempt) => attempt,
-    };
-    app.0.metrics.alert_attempt(attempt == Attempt::Delivered);
-    match &attempt {
-        Attempt::Delivered => tracing::info!(receiver = %notice.receiver, id = %notice.id, "an alert is delivered"),
-        Attempt::Failed(why) | Attempt::Gone(why) => {
-            tracing::warn!(receiver = %notice.receiver, id = %notice.id, %why, attempts = notice.attempts + 1,
-                           "an alert is not delivered");
-        }
-    }
-    let now = app.0.clock.now();
-    let noted = app.0.store.ledger.call(move |ledger| ledger.durably(|db| notice::note(db, &notice.id, &attempt, now)));
-    Ok(noted.await?)
-}
-
-async fn answer(call: RequestBuilder) -> Attempt {
-    match call.send().await {
-        Ok(response) if response.status().is_success() => Attempt::Delivered,
-        Ok(response) if response.status() == StatusCode::GONE => {
-            Attempt::Gone("the receiver answered 410: it takes no more".to_owned())
-        }
-        Ok(response) => Attempt::Failed(format!("the receiver answered {}", response.status().as_u16())),
-        // Without the address, which for Slack is a secret.
-        Err(error) => Attempt::Failed(masked(&error.without_url().to_string())),
-    }
-}
-
-pub(super) async fn get_alerts(State(app): State<App>, headers: HeaderMap) -> Result<Json<AlertsView>, ApiError> {
-    require(&app, &headers, Scope::Viewer)?;
-    let receivers = app.0.alerts.receivers();
-    with_reader(&app, move |reader| alerts::alerts(reader, &receivers)).await.map(Json)
-}
-
-/// Sends a test to a receiver, and answers what came of the first attempt.
-pub(super) async fn post_test(
-    State(app): State<App>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Notice>, ApiError> {
-    require(&app, &headers, Scope::Admin)?;
-    let TestRequest { receiver } = object(&body)?;
-    let receivers = app.0.alerts.receivers();
-    let Some(receiver) = receivers.iter().find(|known| known.name == receiver).cloned() else {
-        return Err(ApiError::Report(format!("there is no receiver {receiver:?} in `alerts`")));
-    };
-    let (name, now) = (ledger_name(&app), app.0.clock.now());
-    let made = app.0.store.ledger.call(move |ledger| {
-        ledger.durably(|db| {
-            let id = notice::test(db, &name, &receiver, now)?;
-            notice::get(db, &id)
-        })
+/// Finds everything that money is asked of, on a thread that may block.
+async fn with_finance<T: Send + 'static>(
+    app: &App,
+    ask: impl FnOnce(&mut Finance) -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let (home, tenants, now) = (app.0.store.home.clone(), app.0.directory.current(), app.0.clock.now());
+    let (finances, other_costs, prices) = (app.finances(), app.0.other_costs.clone(), app.0.prices.book());
+    let asked = tokio::task::spawn_blocking(move || {
+        let reader = LedgerReader::open(&home.ledger())?;
+        ask(&mut Finance { reader, finances, other_costs, tenants, prices, now })
     });
-    let lost = || ApiError::Report("the test is gone before it was sent".to_owned());
-    let made = made.await?.ok_or_else(lost)?;
-    let id = made.id.clone();
-    send(&app, made).await?;
-    with_reader(&app, move |reader| notice::get(reader.db(), &id)).await?.map(Json).ok_or_else(lost)
+    Ok(asked.await.map_err(|error| ApiError::internal(&error))??)
+}
+
+/// What the messages of the changes that wait say beside them.
+async fn context(app: &App, alerts: &Alerts) -> Result<Context, ApiError> {
+    let plans = Arc::new(app.0.directory.current().plans().clone());
+    let base = Context {
+        owners: alerts.owners.clone(),
+        playbooks: alerts.playbooks.clone(),
+        plans,
+        rules: Arc::clone(&alerts.rules),
+        ..Context::default()
+    };
+    if alerts.receivers.is_empty() {
+        return Ok(base);
+    }
+    let rules = Arc::clone(&alerts.rules);
+    with_finance(app, move |finance| {
+        let stages = notice::untold_transitions(finance.reader.db())?;
+        let changes = notice::untold_alerts(finance.reader.db())?;
+        let mut context = base;
+        for change in stages.iter().take(REASONS_MAX) {
+            context.budget_drivers.extend(reason_of_stage(finance, change).map(|reason| (change.id, reason)));
+        }
+        let begun = changes.iter().filter(|change| change.state == "firing");
+        for change in begun.take(REASONS_MAX) {
+            let rule = rules.iter().find(|rule| *rule.name == *change.rule);
+            let found = rule.and_then(|rule| reason_of_alert(finance, rule, change));
+            context.alert_drivers.extend(found.map(|reason| (change.id, reason)));
+        }
+        Ok(context)
+    })
+    .await
+}
+
+/// What the tenant spends most on. A question without an answer leaves the reason out.
+fn reason_of_stage(finance: &mut Finance, change: &Transition) -> Option<String> {
+    if change.subject.starts_with('#') {
+        return None;
+    }
+    finance.spends_on(&change.subject, change.period_start, change.at).ok().flatten()
+}
+
+fn reason_of_alert(finance: &mut Finance, rule: &Rule, change: &AlertChange) -> Option<String> {
+    if rule.kind != Kind::Sums {
+        return None;
+    }
+    let from = Timestamp::from_millis(change.at.hour().as_millis().saturating_sub(rule.window_ms));
+    match (rule.by.as_deref(), &change.tenant) {
+        (Some("tenant") | None, Some(tenant)) => {
+            let currency = Currency::parse(&change.currency)?;
+            finance.moved_by(tenant, currency, from, change.at).ok().flatten()
+        }
+        (Some(by), None) if by != "plan" => finance.spenders(by, &change.subject, from, change.at).ok().flatten(),
+        _ => None,
+    }
 }

@@ -11,6 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 use weir_contract::lease::{CALL_MAX_BYTES, Call, CallError, DrawAnswer, DrawCall};
+use weir_leases_redis::RedisLeasesError;
 
 use super::App;
 use super::auth::require;
@@ -28,6 +29,8 @@ impl From<LeasesError> for ApiError {
         match error {
             LeasesError::Busy => ApiError::Busy,
             LeasesError::Unsaved => ApiError::Unwritable("the leases cannot be stored"),
+            LeasesError::Redis(RedisLeasesError::Away(_)) => ApiError::Unwritable("the leases' Redis does not answer"),
+            LeasesError::Redis(_) => ApiError::Unwritable("the leases' Redis refuses; the log of weir serve says why"),
         }
     }
 }

@@ -16,12 +16,13 @@ use super::tls::{Tls, TlsError, TlsListener};
 use super::{App, Parts, admin, alerts, budgets, conditions, connections, periods, prices, read};
 use crate::config::export::Export;
 use crate::config::home::TenantsHome;
+use crate::config::leases::LeaseSettings;
 use crate::config::prices::prices_of;
 use crate::config::tokens::{COMMANDS, KeptTokens, NoRandomness, Scope, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
 use crate::export;
 use crate::forget;
-use crate::leases::Leases;
+use crate::leases::{Leases, LeasesError};
 use crate::reporting::{ReportingError, reporter, tenants};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
 use weir_billing::outbox::BillingError;
@@ -84,6 +85,9 @@ pub enum ServeError {
     /// Certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The Redis of leases refuses.
+    #[error(transparent)]
+    Leases(#[from] LeasesError),
     /// The operating system provides no random bytes.
     #[error(transparent)]
     Random(#[from] NoRandomness),
@@ -105,9 +109,17 @@ async fn begin(reporter: &Reporter<StripeSink>, directory: &Directory) -> Result
 }
 
 /// The center of fleet-wide limits. `is_new` says that the data directory is new.
-fn center(home: &DataDir, is_new: bool, clock: &Arc<dyn Clock>) -> Result<Leases, StoreError> {
-    let path = home.leases();
-    Leases::start(&path, is_new, Arc::clone(clock)).map_err(|source| StoreError::Io { path, source })
+async fn center(
+    settings: &LeaseSettings,
+    home: &DataDir,
+    is_new: bool,
+    clock: &Arc<dyn Clock>,
+) -> Result<Leases, ServeError> {
+    let (path, clock, timing) = (home.leases(), Arc::clone(clock), settings.timing);
+    match &settings.place {
+        Some(place) => Ok(Leases::join(place, timing, &home.shared_leases(), clock).await?),
+        None => Leases::start(&path, timing, is_new, clock).map_err(|source| StoreError::Io { path, source }.into()),
+    }
 }
 
 /// The listeners of a server.
@@ -129,6 +141,8 @@ fn tasks_of(app: &App, config: &Config, exports: Vec<(Export, Arc<export::Progre
         tokio::spawn(budgets::tell(app.clone())),
         tokio::spawn(budgets::end_raises(app.clone())),
         tokio::spawn(alerts::tell(app.clone())),
+        tokio::spawn(alerts::watch::watch(app.clone())),
+        tokio::spawn(alerts::watch::repeat(app.clone())),
         tokio::spawn(forget_again(app.clone())),
     ];
     tasks.extend(exports.into_iter().map(|(export, progress)| tokio::spawn(hand_on(app.clone(), export, progress))));
@@ -173,7 +187,7 @@ impl Server {
             Ok((kept, directory, in_force))
         };
         let (store, (kept, directory, in_force)) = Store::open_with(home.clone(), rules, Arc::clone(&clock), prepare)?;
-        let leases = center(&home, is_new, &clock)?;
+        let leases = center(&config.leases, &home, is_new, &clock).await?;
         let kept_tokens = KeptTokens::new(kept.tokens().map_err(ServeError::Tokens)?);
         let reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &reporter {

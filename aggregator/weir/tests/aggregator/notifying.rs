@@ -17,22 +17,22 @@ use super::commands::json as printed;
 use super::events::{Worker, batch, noon};
 use super::server::Running;
 
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Long enough for a server on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A call that the receiver got.
 #[derive(Clone, Debug)]
-struct Got {
-    id: String,
-    at: u64,
-    signature: String,
-    body: String,
+pub(crate) struct Got {
+    pub(crate) id: String,
+    pub(crate) at: u64,
+    pub(crate) signature: String,
+    pub(crate) body: String,
 }
 
 /// A receiver of webhooks, which refuses the first calls.
 #[derive(Clone, Debug, Default)]
-struct Receiver {
+pub(crate) struct Receiver {
     got: Arc<Mutex<Vec<Got>>>,
     refuses: Arc<Mutex<usize>>,
 }
@@ -54,7 +54,7 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes)
 
 impl Receiver {
     /// Listens; returns the address.
-    async fn listen(&self) -> String {
+    pub(crate) async fn listen(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let router = axum::Router::new().route("/hook", post(take)).with_state(self.clone());
@@ -63,7 +63,7 @@ impl Receiver {
     }
 
     /// Waits until there are `count` calls; `each` runs between two looks.
-    async fn calls(&self, count: usize, each: impl Fn()) -> Vec<Got> {
+    pub(crate) async fn calls(&self, count: usize, each: impl Fn()) -> Vec<Got> {
         let waiting = async {
             loop {
                 let got = self.got.lock().expect("a list").clone();

@@ -42,11 +42,7 @@ impl World {
             5 => self.restart_center(),
             6 if may_forget => self.forget_center(),
             // Shares that a lost interval promised would have to be allowed for as well.
-            7 if may_forget && !self.plan.share => {
-                let (checkpoint, _, granted) = self.replica.clone();
-                self.oracle.allow(granted);
-                self.center = Center::restored(checkpoint);
-            }
+            7 if may_forget && !self.plan.share => self.fail_over(),
             8 | 9 => self.replica = (self.center.checkpoint(), self.now, 0),
             _ => {}
         }
@@ -74,6 +70,14 @@ impl World {
         let for_ms = self.random.below(3_000);
         self.at(self.now + for_ms, Event::Heals(usize::MAX));
         let checkpoint = if self.bad_restore { self.replica.0.clone() } else { self.center.checkpoint() };
+        self.center = Center::restored(checkpoint);
+    }
+
+    /// The center goes on from its replica. What was granted since may be granted once more.
+    pub(super) fn fail_over(&mut self) {
+        let (checkpoint, _, granted) = self.replica.clone();
+        self.oracle.allow(granted);
+        self.outcome.lost += granted;
         self.center = Center::restored(checkpoint);
     }
 

@@ -1,0 +1,171 @@
+//! Measures what the rules of alerts compare: sums of money and requests, budgets, and the installation itself.
+use std::collections::{BTreeMap, HashMap};
+
+use weir_contract::Timestamp;
+use weir_contract::stage::Stage;
+use weir_ledger::LedgerError;
+use weir_ledger::amount::{PICO, Pico};
+use weir_ledger::query::LedgerReader;
+use weir_steer::alert::evaluate::{self, Findings, Reading, Span};
+use weir_steer::alert::file::{Kind, Quantity};
+use weir_steer::alert::rule::{Earlier, Rule};
+use weir_steer::engine;
+use weir_steer::view::{self, BudgetView};
+use weir_stripe::status::StatusView;
+
+use crate::finance::Finance;
+
+/// A budget is forecast once so much of its period is over, in percent.
+const FORECAST_FROM_PERCENT: u64 = 10;
+
+/// Everything that rules are compared with.
+#[derive(Debug)]
+pub(crate) struct Measurer<'a> {
+    /// Sums of money and requests.
+    pub finance: &'a mut Finance,
+    /// The budgets in force.
+    pub budgets: &'a engine::Rules,
+    /// How billing stands, if it is configured.
+    pub billing: Option<&'a StatusView>,
+    /// The spans that were read already.
+    spans: HashMap<SpanKey, Option<Span>>,
+}
+
+/// Which sums: by, tenant, from, to.
+type SpanKey = (Option<String>, Option<String>, Timestamp, Timestamp);
+
+impl<'a> Measurer<'a> {
+    pub(crate) fn new(finance: &'a mut Finance, budgets: &'a engine::Rules, billing: Option<&'a StatusView>) -> Self {
+        Measurer { finance, budgets, billing, spans: HashMap::new() }
+    }
+
+    /// What a rule finds; None if it cannot be measured now, so that nothing changes.
+    pub(crate) fn evaluate(&mut self, rule: &Rule) -> Result<Option<Findings>, LedgerError> {
+        match rule.kind {
+            Kind::Sums => Ok(self.of_sums(rule)),
+            Kind::Budgets => {
+                let readings = forecasts(&mut self.finance.reader, self.budgets, self.finance.now)?;
+                Ok(Some(evaluate::of_readings(rule, &readings)))
+            }
+            Kind::System => {
+                let readings = self.system(rule)?;
+                Ok(Some(evaluate::of_readings(rule, &readings)))
+            }
+        }
+    }
+
+    fn of_sums(&mut self, rule: &Rule) -> Option<Findings> {
+        let now = self.finance.now;
+        let start = earlier_by(now.hour(), rule.window_ms);
+        let window = self.span(rule, start, now)?;
+        let mut before: BTreeMap<Earlier, Span> = BTreeMap::new();
+        for earlier in rule.earlier() {
+            if let Some(span) = self.span(rule, earlier_by(start, earlier.0), start) {
+                before.insert(earlier, span);
+            }
+        }
+        Some(evaluate::of_sums(rule, &window, &before))
+    }
+
+    /// The sums of a span; None if they are not kept for all of it.
+    fn span(&mut self, rule: &Rule, from: Timestamp, to: Timestamp) -> Option<Span> {
+        let owned = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
+        let key = (owned(&rule.by), owned(&rule.tenant), from, to);
+        if !self.spans.contains_key(&key) {
+            let read = self.finance.sums_of_span(rule.by.as_deref(), rule.tenant.as_deref(), from, to);
+            if let Err(error) = &read {
+                tracing::debug!(rule = %rule.name, %error, "a rule has nothing to compare with");
+            }
+            self.spans.insert(key.clone(), read.ok());
+        }
+        self.spans.get(&key).cloned().flatten()
+    }
+
+    fn system(&self, rule: &Rule) -> Result<Vec<Reading>, LedgerError> {
+        let now = self.finance.now;
+        let one = |quantity, value: u64| Reading {
+            quantity,
+            subject: String::new(),
+            tenant: None,
+            value: Pico(i128::from(value) * PICO),
+        };
+        let workers = self.finance.reader.workers_since(earlier_by(now, rule.window_ms))?;
+        let missing = workers.iter().map(|worker| worker.missing).sum();
+        let mut readings = vec![one(Quantity::MissingNumbers, missing)];
+        // A gateway that has said that it ends is not silent. Where none was ever heard, nothing is missed.
+        if let Some(last) =
+            self.finance.reader.workers_since(Timestamp::default())?.iter().map(|worker| worker.last_at).max()
+        {
+            readings.push(one(Quantity::SecondsWithoutEvents, now.millis_since(last) / 1000));
+        }
+        if let Some(billing) = self.billing {
+            readings.push(one(Quantity::HeldRows, billing.billing.held));
+            let differs = billing.reconciliation.as_ref().filter(|last| last.attention);
+            readings.push(one(Quantity::Differences, u64::from(differs.is_some())));
+        }
+        Ok(readings)
+    }
+}
+
+fn earlier_by(at: Timestamp, millis: u64) -> Timestamp {
+    Timestamp::from_millis(at.as_millis().saturating_sub(millis))
+}
+
+/// What each budget will have used at the end of its period, in percent of its amount.
+fn forecasts(reader: &mut LedgerReader, rules: &engine::Rules, now: Timestamp) -> Result<Vec<Reading>, LedgerError> {
+    let views = view::list(reader.db(), rules, Stage::Ok, now)?;
+    Ok(views.iter().filter_map(|view| forecast(view, now)).collect())
+}
+
+fn forecast(view: &BudgetView, now: Timestamp) -> Option<Reading> {
+    let whole = view.period_end?.millis_since(view.period_start);
+    let over = now.millis_since(view.period_start).min(whole);
+    if view.raise.as_ref().is_some_and(|raise| raise.amount.is_none()) || over * 100 < whole * FORECAST_FROM_PERCENT {
+        return None;
+    }
+    // In thousandths of the amount, which the view has exactly enough.
+    let permille = i128::from(view.used_permille) * i128::from(whole) / i128::from(over.max(1));
+    let is_tenant = !view.subject.starts_with('#');
+    Some(Reading {
+        quantity: Quantity::BudgetForecastPercent,
+        subject: format!("{} of {}", view.budget, view.subject),
+        tenant: is_tenant.then(|| view.subject.clone()),
+        value: Pico(permille * (PICO / 10)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(used_permille: u32, days_over: u64) -> (BudgetView, Timestamp) {
+        let day = 24 * 3_600;
+        let view = BudgetView {
+            budget: "monthly".to_owned(),
+            subject: "acme".to_owned(),
+            covers: String::new(),
+            unit: "USD".to_owned(),
+            period_start: Timestamp::from_secs(0),
+            period_end: Some(Timestamp::from_secs(30 * day)),
+            used: Pico::ZERO,
+            amount: Pico::ZERO,
+            used_permille,
+            stage: Stage::Ok,
+            mode: "enforce".to_owned(),
+            raise: None,
+        };
+        (view, Timestamp::from_secs(days_over * day))
+    }
+
+    #[test]
+    fn a_budget_is_forecast_from_a_tenth_of_its_period_on() {
+        let of = |used, days| {
+            let (view, now) = view(used, days);
+            forecast(&view, now).map(|reading| reading.value.to_string())
+        };
+        assert_eq!(of(500, 2), None, "too early to tell");
+        assert_eq!(of(500, 3).as_deref(), Some("500"));
+        assert_eq!(of(500, 15).as_deref(), Some("100"));
+        assert_eq!(of(501, 30).as_deref(), Some("50.1"));
+    }
+}

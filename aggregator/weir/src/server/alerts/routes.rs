@@ -1,0 +1,115 @@
+//! Routes about alerts.
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use weir_steer::alert::silence::{self, NewSilence, Silence};
+use weir_steer::alert::state::{self, AlertChange};
+use weir_steer::notice::{self, Notice};
+use weir_steer::raise::is_reason;
+
+use super::{App, ledger_name, send};
+use crate::alerts::{
+    self, AckRequest, Acked, AlertHistoryQuery, AlertsView, SilenceRequest, TestRequest, UnsilenceRequest,
+};
+use crate::config::tokens::Scope;
+use crate::server::auth::require;
+use crate::server::error::{ApiError, object};
+use crate::server::read::with_reader;
+
+/// The changes of one answer, unless another number is asked for.
+const HISTORY_SHOWN: u32 = 100;
+
+pub(in crate::server) async fn get_alerts(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Json<AlertsView>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let (of, now) = (app.0.alerts.current(), app.0.clock.now());
+    with_reader(&app, move |reader| alerts::alerts(reader, &of, now)).await.map(Json)
+}
+
+pub(in crate::server) async fn get_history(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<AlertHistoryQuery>, QueryRejection>,
+) -> Result<Json<Vec<AlertChange>>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    let AlertHistoryQuery { rule, before, limit } = query;
+    let limit = limit.unwrap_or(HISTORY_SHOWN);
+    with_reader(&app, move |reader| state::history(reader.db(), rule.as_deref(), before, limit)).await.map(Json)
+}
+
+/// Sends a test to a receiver, and answers what came of the first attempt.
+pub(in crate::server) async fn post_test(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Notice>, ApiError> {
+    require(&app, &headers, Scope::Admin)?;
+    let TestRequest { receiver } = object(&body)?;
+    let alerts = app.0.alerts.current();
+    let Some(receiver) = alerts.receivers.iter().find(|known| known.name == receiver).cloned() else {
+        return Err(ApiError::Report(format!("there is no receiver {receiver:?} in `alerts`")));
+    };
+    let (name, now) = (ledger_name(&app), app.0.clock.now());
+    let made = app.0.store.ledger.call(move |ledger| {
+        ledger.durably(|db| {
+            let id = notice::test(db, &name, &receiver, now)?;
+            notice::get(db, &id)
+        })
+    });
+    let lost = || ApiError::Report("the test is gone before it was sent".to_owned());
+    let made = made.await?.ok_or_else(lost)?;
+    let id = made.id.clone();
+    send::send(&app, made).await?;
+    with_reader(&app, move |reader| notice::get(reader.db(), &id)).await?.map(Json).ok_or_else(lost)
+}
+
+pub(in crate::server) async fn post_silence(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Silence>, ApiError> {
+    let token = require(&app, &headers, Scope::Operator)?;
+    let SilenceRequest { rule, subject, until, why } = object(&body)?;
+    let subject = subject.unwrap_or_else(|| "*".to_owned());
+    let new = NewSilence { rule, subject, until, who: token.name, why };
+    let now = app.0.clock.now();
+    let added = app.0.store.ledger.call(move |ledger| ledger.durably(|db| silence::add(db, &new, now))).await?;
+    added.map(Json).map_err(|error| ApiError::Request(error.to_string()))
+}
+
+pub(in crate::server) async fn post_unsilence(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Silence>, ApiError> {
+    let token = require(&app, &headers, Scope::Operator)?;
+    let UnsilenceRequest { id } = object(&body)?;
+    let now = app.0.clock.now();
+    let ended = app.0.store.ledger.call(move |ledger| ledger.durably(|db| silence::end(db, id, &token.name, now)));
+    ended.await?.map(Json).ok_or(ApiError::NotFound("no silence of this number is in force"))
+}
+
+pub(in crate::server) async fn post_ack(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Acked>, ApiError> {
+    let token = require(&app, &headers, Scope::Operator)?;
+    let AckRequest { rule, subject, why } = object(&body)?;
+    if !is_reason(&why) {
+        return Err(ApiError::Request("why: give a reason of 1 to 250 characters; it stands in the audit".to_owned()));
+    }
+    let (subject, now) = (subject.unwrap_or_default(), app.0.clock.now());
+    let acknowledge =
+        move |db: &mut rusqlite::Connection| state::acknowledge(db, (&rule, &subject), (&token.name, &why), now);
+    let acknowledged = app.0.store.ledger.call(move |ledger| ledger.durably(acknowledge)).await?;
+    if acknowledged == 0 {
+        return Err(ApiError::NotFound("no alert of this rule and subject fires"));
+    }
+    Ok(Json(Acked { acknowledged: acknowledged as u64 }))
+}

@@ -1,0 +1,93 @@
+//! Sends messages: signed JSON, Slack's JSON, e-mail, Alertmanager's JSON.
+use reqwest::{RequestBuilder, StatusCode};
+use weir_contract::Timestamp;
+use weir_settings::secret::masked;
+use weir_steer::message::signature;
+use weir_steer::notice::{self, Attempt, Notice};
+use weir_steer::receiver::{AlertmanagerFile, Target, WebhookFile};
+
+use super::{AlertsInForce, App, mail};
+use crate::server::error::ApiError;
+
+/// Where Alertmanager takes alerts.
+const ALERTMANAGER_PATH: &str = "/api/v2/alerts";
+
+/// Sends a message once, and notes what came of it.
+pub(super) async fn send(app: &App, notice: Notice) -> Result<(), ApiError> {
+    let attempt = app.0.alerts.attempt(&notice, app.0.clock.now()).await;
+    app.0.metrics.alerts.attempted(attempt == Attempt::Delivered);
+    match &attempt {
+        Attempt::Delivered => tracing::info!(receiver = %notice.receiver, id = %notice.id, "an alert is delivered"),
+        Attempt::Failed(why) | Attempt::Gone(why) => {
+            tracing::warn!(receiver = %notice.receiver, id = %notice.id, %why, attempts = notice.attempts + 1,
+                           "an alert is not delivered");
+        }
+    }
+    let now = app.0.clock.now();
+    let noted = app.0.store.ledger.call(move |ledger| ledger.durably(|db| notice::note(db, &notice.id, &attempt, now)));
+    Ok(noted.await?)
+}
+
+impl AlertsInForce {
+    async fn attempt(&self, notice: &Notice, now: Timestamp) -> Attempt {
+        let alerts = self.current();
+        let Some(receiver) = alerts.receivers.iter().find(|receiver| receiver.name == notice.receiver) else {
+            return Attempt::Gone("the receiver is no longer configured".to_owned());
+        };
+        let call = match &receiver.target {
+            Target::Email(email) => return mail::attempt(email, &self.base, notice).await,
+            Target::Slack(address) => address
+                .read(&self.base)
+                .map_err(|error| error.to_string())
+                .and_then(|url| Ok(self.post(url.expose().trim())?.body(notice.body.clone()))),
+            Target::Webhook(webhook) => self.webhook(webhook, notice, now),
+            Target::Alertmanager(alertmanager) => self.alertmanager(alertmanager, notice.body.clone()),
+        };
+        match call {
+            Ok(call) => answer(call).await,
+            Err(why) => Attempt::Failed(masked(&why)),
+        }
+    }
+
+    fn post(&self, url: &str) -> Result<RequestBuilder, String> {
+        let http = self.http.as_ref().ok_or_else(|| "this machine trusts no certificates".to_owned())?;
+        Ok(http.post(url).header("content-type", "application/json"))
+    }
+
+    fn webhook(&self, webhook: &WebhookFile, notice: &Notice, now: Timestamp) -> Result<RequestBuilder, String> {
+        let secret = webhook.secret.read(&self.base).map_err(|error| error.to_string())?;
+        let signed = signature(&secret, &notice.id, now, notice.body.as_bytes()).map_err(|error| error.to_string())?;
+        let call = self.post(&webhook.url)?;
+        Ok(call
+            .header("webhook-id", &notice.id)
+            .header("webhook-timestamp", now.as_secs().to_string())
+            .header("webhook-signature", signed)
+            .body(notice.body.clone()))
+    }
+
+    /// The call that tells Alertmanager of alerts.
+    pub(super) fn alertmanager(&self, to: &AlertmanagerFile, body: String) -> Result<RequestBuilder, String> {
+        let call = self.post(&format!("{}{ALERTMANAGER_PATH}", to.url.trim_end_matches('/')))?;
+        let call = match &to.token {
+            Some(token) => {
+                let token = token.read(&self.base).map_err(|error| error.to_string())?;
+                call.bearer_auth(token.expose().trim())
+            }
+            None => call,
+        };
+        Ok(call.body(body))
+    }
+}
+
+/// Calls, and says what came of it.
+pub(super) async fn answer(call: RequestBuilder) -> Attempt {
+    match call.send().await {
+        Ok(response) if response.status().is_success() => Attempt::Delivered,
+        Ok(response) if response.status() == StatusCode::GONE => {
+            Attempt::Gone("the receiver answered 410: it takes no more".to_owned())
+        }
+        Ok(response) => Attempt::Failed(format!("the receiver answered {}", response.status().as_u16())),
+        // Without the address, which for Slack is a secret.
+        Err(error) => Attempt::Failed(masked(&error.without_url().to_string())),
+    }
+}

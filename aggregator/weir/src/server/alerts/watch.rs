@@ -1,0 +1,130 @@
+//! Compares the rules with what was measured, again and again, and repeats to Alertmanager what fires.
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+use weir_steer::alert::evaluate::Finding;
+use weir_steer::alert::file::Severity;
+use weir_steer::alert::rule::Rule;
+use weir_steer::alert::state;
+use weir_steer::message::{self, Context};
+use weir_steer::notice::Attempt;
+use weir_steer::receiver::Target;
+
+use super::send::answer;
+use super::{App, with_finance};
+use crate::alerts::measure::Measurer;
+use crate::server::billing_routes;
+use crate::server::error::ApiError;
+use crate::server::read::with_reader;
+
+/// The pause is at least so many times as long as the comparison took: rules cost at most 2 % of one core.
+const PAUSE_FACTOR: u32 = 50;
+/// How often Alertmanager is told what still fires. It believes an alert for three times as long.
+const REPEAT_EVERY: Duration = Duration::from_secs(300);
+
+/// What a comparison found: by rule, and how many subjects were left out.
+type Found = (Vec<(usize, Vec<Finding>)>, u64);
+
+/// Compares for as long as the server runs.
+pub(in crate::server) async fn watch(app: App) {
+    loop {
+        let begun = Instant::now();
+        match compare(&app).await {
+            Ok(left_out) => app.0.metrics.alerts.evaluated(Some(left_out)),
+            Err(error) => {
+                app.0.metrics.alerts.evaluated(None);
+                tracing::error!(%error, "the rules of alerts are not evaluated; trying again");
+            }
+        }
+        let every = Duration::from_millis(app.0.alerts.current().every_ms);
+        sleep(every.max(begun.elapsed() * PAUSE_FACTOR)).await;
+    }
+}
+
+/// Compares every rule once. Returns how many subjects were left out.
+async fn compare(app: &App) -> Result<u64, ApiError> {
+    app.0.store.catch_up().await?;
+    let rules = Arc::clone(&app.0.alerts.current().rules);
+    let budgets = app.0.budgets.rules();
+    let billing = match app.0.provider {
+        Some(_) => Some(billing_routes::status_totals(app).await?),
+        None => None,
+    };
+    let asked = Arc::clone(&rules);
+    let (found, left_out): Found = with_finance(app, move |finance| {
+        let mut measurer = Measurer::new(finance, &budgets, billing.as_ref());
+        let (mut found, mut left_out) = (Vec::new(), 0);
+        for (at, rule) in asked.iter().enumerate() {
+            if let Some(findings) = measurer.evaluate(rule)? {
+                left_out += findings.left_out;
+                found.push((at, findings.found));
+            }
+        }
+        Ok((found, left_out))
+    })
+    .await?;
+    write(app, &rules, found).await?;
+    let counted = with_reader(app, |reader| {
+        Ok([Severity::Warning, Severity::Critical].map(|severity| (severity, state::firing(reader.db(), severity))))
+    });
+    for (severity, firing) in counted.await? {
+        app.0.metrics.alerts.show_firing(severity, firing?);
+    }
+    Ok(left_out)
+}
+
+/// Writes what changed. A rule that found nothing and has no alert is not written about.
+async fn write(app: &App, rules: &Arc<[Rule]>, found: Vec<(usize, Vec<Finding>)>) -> Result<(), ApiError> {
+    let known = with_reader(app, |reader| state::list(reader.db())).await?;
+    let now = app.0.clock.now();
+    let has_alert = |rule: &Rule| known.iter().any(|alert| *alert.rule == *rule.name);
+    for (at, findings) in found {
+        let Some(rule) = rules.get(at).filter(|rule| !findings.is_empty() || has_alert(rule)).cloned() else {
+            continue;
+        };
+        let apply = move |db: &mut rusqlite::Connection| state::apply(db, &rule, &findings, now);
+        app.0.store.ledger.call(move |ledger| ledger.durably(apply)).await?;
+    }
+    if known.iter().any(|alert| !rules.iter().any(|rule| *rule.name == *alert.rule)) {
+        let rules = Arc::clone(rules);
+        let tidy = move |db: &mut rusqlite::Connection| state::tidy(db, &rules, now);
+        app.0.store.ledger.call(move |ledger| ledger.durably(tidy)).await?;
+    }
+    Ok(())
+}
+
+/// Tells Alertmanager what still fires, for as long as the server runs.
+pub(in crate::server) async fn repeat(app: App) {
+    loop {
+        sleep(REPEAT_EVERY).await;
+        if let Err(error) = tell_standing(&app).await {
+            tracing::error!(%error, "Alertmanager is not told what still fires; trying again");
+        }
+    }
+}
+
+async fn tell_standing(app: &App) -> Result<(), ApiError> {
+    let alerts = app.0.alerts.current();
+    let known = with_reader(app, |reader| state::list(reader.db())).await?;
+    let context = Context { owners: alerts.owners.clone(), rules: Arc::clone(&alerts.rules), ..Context::default() };
+    let now = app.0.clock.now();
+    for receiver in &alerts.receivers {
+        let Target::Alertmanager(target) = &receiver.target else { continue };
+        let told = known.iter().filter(|alert| {
+            alert.announced && receiver.wants_alert(&alert.rule, alert.tenant.as_deref(), alert.severity)
+        });
+        let body = message::standing(told, &context, now);
+        if body.as_array().is_none_or(Vec::is_empty) {
+            continue;
+        }
+        let attempt = match app.0.alerts.alertmanager(target, body.to_string()) {
+            Ok(call) => answer(call).await,
+            Err(why) => Attempt::Failed(why),
+        };
+        if let Attempt::Failed(why) | Attempt::Gone(why) = attempt {
+            tracing::warn!(receiver = %receiver.name, %why, "Alertmanager is not told what still fires");
+        }
+    }
+    Ok(())
+}
