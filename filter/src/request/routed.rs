@@ -148,7 +148,7 @@ impl Admitted {
         let failed = count(attempts.filter(Attempted::is_failure).count());
         limiter.attempted(Attempts { made, failed, opened: changes.opened, closed: changes.closed });
         let Routed { asked, chosen, served, .. } = *routed;
-        let first = chosen.models.first().map(|model| model.to_string()).unwrap_or_default();
+        let first = chosen.models.first().map(|model| (**model).to_owned()).unwrap_or_default();
         self.model = Some(asked);
         self.served = served.clone();
         Some(InEvent {

@@ -129,7 +129,10 @@ fn served(body: &Value, is_anthropic: bool, cut: bool) -> Response<Body> {
 fn stream(events: Vec<String>, cut: bool) -> Response<Body> {
     let kept = if cut { events.len() / 2 } else { events.len() };
     let body: String = events.into_iter().take(kept).collect();
-    Response::builder().header("content-type", "text/event-stream; charset=utf-8").body(body.into()).expect("a response")
+    Response::builder()
+        .header("content-type", "text/event-stream; charset=utf-8")
+        .body(body.into())
+        .expect("a response")
 }
 
 fn message(model: &str, tool: bool) -> Value {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::Routed;
 use crate::event::{Class, Estimate, Event};
 use crate::stage::Stage;
 use proptest::prelude::*;
