@@ -61,6 +61,7 @@ pub fn measure() -> Result<Table, ModuleError> {
     sizes(&mut table, &start(Step::Whole, 10));
     workers(&mut table);
     sealed(&mut table);
+    routed(&mut table);
     Ok(table)
 }
 
@@ -80,7 +81,6 @@ pub fn standard() -> Result<Table, ModuleError> {
     redaction(&mut table);
     guarded(&mut table);
     staged(&mut table);
-    routed(&mut table);
     let steps =
         [("identity", Step::Identity), ("limits", Step::Limits), ("plan", Step::Plan), ("hold: false", Step::Unheld)];
     for (name, step) in steps {
