@@ -29,16 +29,16 @@ pub use habits::Habits;
 pub const CHAIN_HEADER: &str = "x-weir-chain";
 
 /// The most providers of a catalogue: a bit each.
-pub const PROVIDERS_MAX: usize = 32;
+pub(crate) const PROVIDERS_MAX: usize = 32;
 
 /// The most models of a catalogue.
-pub const MODELS_MAX: usize = 256;
+pub(crate) const MODELS_MAX: usize = 256;
 
 /// The most rules.
-pub const RULES_MAX: usize = 256;
+pub(crate) const RULES_MAX: usize = 256;
 
 /// The most providers that one request tries.
-pub const ATTEMPTS_MAX: usize = 4;
+pub(crate) const ATTEMPTS_MAX: usize = 4;
 
 /// The models, their providers, and the rules, compiled.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::store::{Read, Store, Write};
 const KEY: &str = "weir.breakers.v1";
 
 /// How many attempts in a row fail before a provider is open.
-pub const FAILURES_MAX: u32 = 5;
+pub(crate) const FAILURES_MAX: u32 = 5;
 
 /// How long a provider is open the first time, in milliseconds.
 const OPEN_MS: u64 = 5_000;

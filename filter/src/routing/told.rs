@@ -48,7 +48,7 @@ pub struct Attempted<'a> {
 
 impl Attempted<'_> {
     /// Whether it failed in a way that speaks against the provider.
-    pub fn is_failure(&self) -> bool {
+    pub(crate) fn is_failure(&self) -> bool {
         self.status.is_none_or(|status| status == 429 || status >= 500)
     }
 
