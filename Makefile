@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost guard-table usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -55,6 +55,9 @@ leases-cost: ## print bytes and time of a call of 1,000 leases, in memory and in
 
 leases-table: ## write the simulator's table of fleet-wide limits into docs/limits.md
 	@WEIR_WRITE_TABLE=1 cargo test --quiet --workspace --test storms a_fleet_admits
+
+guard-table: ## write the table of the stores' operations into docs/vector-stores.md
+	@WEIR_WRITE_TABLE=1 cargo test --quiet -p weir-vector-guard --lib the_page_lists
 
 usage-oracle: ## compare the filter's events with an independent judge: make usage-oracle SEEDS=1000000; one exchange: SEED=17
 	@WEIR_ORACLE_SEEDS=$(or $(SEEDS),20000) WEIR_ORACLE_SEED=$(SEED) cargo test --quiet --workspace --test usage_oracle -- --nocapture

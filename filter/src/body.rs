@@ -17,6 +17,7 @@ pub mod form;
 pub mod members;
 mod reader;
 mod references;
+mod watch;
 pub mod weigh;
 
 use std::ops::Range;
@@ -61,6 +62,10 @@ pub struct Document {
     pub token_ids: u64,
     /// What it names of all that tenants share at the provider.
     pub refers: Vec<Shared>,
+    /// What it names of that in members whose ids are not sealed, so that no route keeps them apart.
+    pub unsealed: Vec<Shared>,
+    /// It has an address of a file at the provider.
+    pub has_address: bool,
     /// The weight of all text.
     pub text: TextWeight,
     /// It is a form, not JSON.

@@ -227,11 +227,18 @@ impl Request {
         self.admitted().is_some_and(|admitted| admitted.weigher.is_some())
     }
 
-    /// Weighs a chunk of a body that passes by.
-    pub fn weigh(&mut self, chunk: &[u8]) {
-        if let Some(weigher) = self.admitted_mut().and_then(|admitted| admitted.weigher.as_mut()) {
-            weigher.feed(chunk);
-        }
+    /// Weighs a chunk of a body that passes by; None: the gateway does not show it. Returns the refusal once the body names what
+    /// tenants share and its route does not permit; the request ends there.
+    pub fn weigh(
+        &mut self,
+        worker: &mut Worker,
+        limiter: &mut impl Limiter,
+        chunk: Option<&[u8]>,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Option<(Decided, LocalReply)> {
+        let refused = body::weigh(self.admitted_mut()?, worker, limiter, chunk, now)?;
+        self.end_if_refused(refused.0);
+        Some(refused)
     }
 
     /// A provider answers where no route declares one, so that usage is not read: to be counted, and told in these words
@@ -293,6 +300,12 @@ impl Request {
     /// has said what is left of the body.
     pub fn holds_back(&self) -> bool {
         self.admitted().is_some_and(Admitted::holds_back)
+    }
+
+    /// The gateway does not show a part of the answer, or does not change it. True: nothing of it may go on, since it may hold what is
+    /// other tenants'.
+    pub fn withhold_answer(&mut self) -> bool {
+        self.admitted_mut().is_some_and(Admitted::withhold_answer)
     }
 
     /// Ends the answer's body where trailers follow it and no chunk was the last. `pairs`: the trailers, if

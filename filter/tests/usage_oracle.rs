@@ -94,7 +94,9 @@ fn usage_of(gateway: &mut Gateway, exchange: &Exchange, chunks: &[&[u8]]) -> Opt
             BodyAction::Forward(..) => {}
         },
         HeadAction::Forward(_) if !ends => {
-            request.weigh(&sent.body);
+            if request.weigh(worker, &mut Unlimited, Some(&sent.body), || now).is_some() {
+                return None;
+            }
             request.request_body(worker, &mut Unlimited, sent.body.len(), || now);
         }
         HeadAction::Forward(_) => {}

@@ -11,7 +11,9 @@ pub(crate) fn redaction(input: &[u8]) {
     let (whole, pieces) = (redact(form, &[body]), redact(form, &[&body[..cut], &body[cut..]]));
     assert_eq!(whole, pieces);
     if let (Ok(whole), Form::Text) = (whole, form) {
-        assert!(!whole.split(|byte| !byte.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case(b"globex")));
+        // Other letters, and `_`, make it a part of a longer word.
+        let parts = |byte: &u8| byte.is_ascii() && !byte.is_ascii_alphanumeric() && *byte != b'_';
+        assert!(!whole.split(parts).any(|word| word.eq_ignore_ascii_case(b"globex")));
     }
 }
 

@@ -72,6 +72,7 @@ unsafe extern "C" {
         size: *mut usize,
     ) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_close_stream(stream: u32) -> u32;
     fn proxy_done() -> u32;
 }
 
@@ -440,6 +441,13 @@ pub(crate) fn continue_request() {
     const REQUEST: u32 = 0;
     // SAFETY: no pointers.
     let _held = unsafe { proxy_continue_stream(REQUEST) };
+}
+
+/// Resets an answer, on Envoy only: Kong ends a VM that asks for it. If refused, the client waits for the rest until it times out.
+pub(crate) fn reset_response() {
+    const RESPONSE: u32 = 1;
+    // SAFETY: no pointers.
+    let _waits = unsafe { proxy_close_stream(RESPONSE) };
 }
 
 /// Sends a call; ticks use it, and on Envoy requests that are held. None if it cannot be sent now.

@@ -36,6 +36,8 @@ pub(crate) struct Http {
     is_body_decided: bool,
     /// A refusal that the gateway did not accept. Nothing of the request may pass until it does.
     unsaid: Option<LocalReply>,
+    /// The gateway did not show a part of the answer, or did not change it. Nothing of the answer may pass any more.
+    is_stopped: bool,
 }
 
 /// The longest message that nginx's error log keeps whole, with room for what nginx adds to the line.
@@ -65,6 +67,7 @@ impl Http {
             body_ended: false,
             is_body_decided: false,
             unsaid: None,
+            is_stopped: false,
         }
     }
 
@@ -78,7 +81,9 @@ impl Http {
         }
         let now = host::now();
         let mut state = self.state.as_ref()?.try_borrow_mut().ok()?;
-        let named = state.policy.routes.are_named_by_gateway();
+        let routes = &state.policy.routes;
+        // Kong logs an error where nothing is named.
+        let named = routes.are_named_by_gateway() || (routes.keep_apart() && !is_kong());
         let route = if named { host::property(&ROUTE_METADATA) } else { None };
         vm::with(|vm| {
             let Vm { worker, metrics, renewals, .. } = vm;
@@ -113,6 +118,7 @@ impl Http {
             None => Err(Unread::TooLarge),
         };
         let body = bytes.as_deref().map_err(|unread| *unread);
+        let is_unread = body.is_err();
         let now = host::now();
         self.is_body_decided = true;
         let action = vm::with(|vm| {
@@ -123,6 +129,9 @@ impl Http {
             metrics.plan.changed(self.request.changes());
             Some(action)
         });
+        if is_unread && let Some(reply) = self.weigh_body(self.buffered_bytes) {
+            return self.answer(reply);
+        }
         match action.flatten() {
             Some(BodyAction::Forward(edits, changed)) if replace(changed.as_deref(), size) && apply(&edits) => {
                 self.ask(Action::Continue)
@@ -134,7 +143,9 @@ impl Http {
 
     /// Counts a chunk of a body that passes by. It may exceed the plan's bound although the head did not say so.
     fn pass_body(&mut self, size: usize) -> Action {
-        self.weigh_body(size);
+        if let Some(reply) = self.weigh_body(size) {
+            return self.answer(reply);
+        }
         let refused = vm::with(|vm| {
             let Vm { worker, metrics, renewals, .. } = vm;
             let mut limiter = CountedLimiter { metrics, renewals };
@@ -145,14 +156,24 @@ impl Http {
         refused.flatten().map_or(Action::Continue, |reply| self.answer(reply))
     }
 
-    /// What passes by of a body that is not read, and yet weighed.
-    fn weigh_body(&mut self, size: usize) {
-        if size > 0
-            && self.request.is_weighed()
-            && let Some(chunk) = host::buffer(Buffer::RequestBody, size)
-        {
-            self.request.weigh(&chunk);
+    /// What passes by of a body that is not read, and yet weighed. Returns the refusal, if that is the end of the request.
+    fn weigh_body(&mut self, size: usize) -> Option<LocalReply> {
+        if size == 0 || !self.request.is_weighed() {
+            return None;
         }
+        let chunk = host::buffer(Buffer::RequestBody, size).filter(|chunk| chunk.len() == size);
+        // Kong stores a large body in a file and does not show it: there it passes where no rule needs it.
+        if chunk.is_none() && is_kong() {
+            return None;
+        }
+        let refused = vm::with(|vm| {
+            let Vm { worker, metrics, renewals, .. } = vm;
+            let mut limiter = CountedLimiter { metrics, renewals };
+            let (decided, reply) = self.request.weigh(worker, &mut limiter, chunk.as_deref(), host::now)?;
+            metrics.decided(decided);
+            Some(reply)
+        });
+        refused.flatten()
     }
 
     /// Reads an answer with more headers than the gateway hands over by its status and its body.
@@ -181,6 +202,8 @@ impl Http {
     }
 
     fn answer(&mut self, reply: LocalReply) -> Action {
+        // The answer to a call under way finds nobody.
+        self.call = None;
         // Envoy's access log names who answered; Kong would put it into the status line, in the place of the reason.
         let details = if is_kong() { "" } else { "weir" };
         if !host::respond(&reply, details) {
@@ -216,9 +239,7 @@ impl HttpContext for Http {
         }
         self.buffered_bytes = size;
         if self.request.body_buffered(size) {
-            let action = self.decide_by_body(None);
-            self.weigh_body(size);
-            return action;
+            return self.decide_by_body(None);
         }
         if ends || is_kong() { self.decide_by_body(Some(size)) } else { Action::Pause }
     }
@@ -260,16 +281,24 @@ impl HttpContext for Http {
     }
 
     fn on_http_response_body(&mut self, size: usize, ends: bool) -> Action {
+        if self.is_stopped {
+            return Action::Pause;
+        }
         if self.request.holds_answer() {
             return self.hold_answer(size, ends);
         }
         if self.request.is_watched() {
-            let chunk = if size == 0 { None } else { host::buffer(Buffer::ResponseBody, size) };
-            let chunk = chunk.unwrap_or_default();
+            let shown = if size == 0 { Some(Vec::new()) } else { host::buffer(Buffer::ResponseBody, size) };
+            if shown.is_none() && self.request.withhold_answer() {
+                return self.stop_answer();
+            }
+            let chunk = shown.unwrap_or_default();
             if let Some(changed) = self.request.response_body(&chunk, ends, host::now) {
                 let changed = if changed.is_empty() && is_kong() { SSE_NOTHING } else { &*changed };
-                // If refused, the client gets the event that it did not ask for, which most tolerate.
-                let _left = host::set_buffer(Buffer::ResponseBody, size, changed);
+                // If refused, the client gets the event that it did not ask for, which most tolerate, unless that may name others.
+                if !host::set_buffer(Buffer::ResponseBody, size, changed) && self.request.withhold_answer() {
+                    return self.stop_answer();
+                }
             }
             // Only a body that Envoy was told to hold can still be added to when trailers come.
             if !ends && self.request.holds_back() && !is_kong() {
@@ -280,6 +309,9 @@ impl HttpContext for Http {
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        if self.is_stopped {
+            return Action::Pause;
+        }
         let rest = if self.request.wants_trailers() {
             self.request.response_trailers(&host::headers(HeaderMap::ResponseTrailers).pairs(), host::now)
         } else {

@@ -44,6 +44,7 @@ pub(crate) struct Metrics {
     attempts: [Metric; 4],
     /// Held answers: as they were, changed, replaced, refused.
     kept: [Metric; 4],
+    stopped: Metric,
     directory: [Metric; 7],
     keys: [Metric; 3],
     tenants: Metric,
@@ -83,6 +84,7 @@ impl Metrics {
                 .map(counter),
             kept: ["same", "changed", "replaced", "refused"]
                 .map(|result| counter(&format!("weir_answers_held.result.{result}"))),
+            stopped: counter("weir_answers_stopped"),
             directory: ["confirmed", "staged", "replaced", "changed", "unfit", "failed", "refused"]
                 .map(|name| counter(&format!("weir_directory.result.{name}"))),
             keys: ["same", "changed", "failed"].map(|name| counter(&format!("weir_jwks.result.{name}"))),
@@ -161,6 +163,11 @@ impl Metrics {
             Kept::Refused => refused,
         }
         .add(1);
+    }
+
+    /// Counts an answer that was ended because the gateway did not show or change it.
+    pub(crate) fn answer_stopped(&self) {
+        self.stopped.add(1);
     }
 
     /// Counts the outcome of a fetch.

@@ -2,6 +2,7 @@
 //! expire as the configuration says.
 use rusqlite::{Transaction, params};
 use serde::de::DeserializeOwned;
+use weir_contract::event::security::Severity;
 use weir_contract::{SearchData, SecurityData, TenantId, Timestamp};
 
 use super::query::LedgerReader;
@@ -123,6 +124,13 @@ impl LedgerReader {
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// How many records and names of other tenants were taken out of answers in these minutes and since.
+    pub fn critical_findings_since(&self, minute: Timestamp) -> Result<u64, LedgerError> {
+        let sql = "SELECT coalesce(sum(count), 0) FROM security WHERE minute >= ?1 AND severity = ?2";
+        let critical = Severity::Critical.as_str();
+        Ok(self.connection().prepare_cached(sql)?.query_row(params![minute.as_millis(), critical], |row| row.get(0))?)
     }
 
     /// Searches, the latest first.

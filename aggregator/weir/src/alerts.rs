@@ -126,6 +126,7 @@ pub struct SilenceRequest {
 #[serde(deny_unknown_fields)]
 pub struct UnsilenceRequest {
     /// The number of the silence.
+    #[serde(deserialize_with = "weir_contract::whole::number")]
     pub id: i64,
 }
 

@@ -20,5 +20,5 @@ mod varying;
 
 pub use number::count;
 pub use scan::{Container, DEPTH_MAX, Scalar, Scanner, Visitor, Want};
-pub use string::{Unescaped, special};
+pub use string::{Unescaped, next_special, special};
 pub use varying::Varying;

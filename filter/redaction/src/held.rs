@@ -18,6 +18,8 @@ pub(crate) struct Splice {
 struct Event {
     bytes: Vec<u8>,
     splices: Vec<Splice>,
+    /// What repeats its texts, and goes where one of them is changed.
+    repeating: Vec<Range<usize>>,
 }
 
 /// The events that are not out yet, oldest first, by number. The last number is the event that is being read.
@@ -29,6 +31,8 @@ pub(crate) struct Held {
     first: u64,
     /// Splices of the event that is being read.
     current: Vec<Splice>,
+    /// What repeats the texts of the event that is being read.
+    repeating: Vec<Range<usize>>,
 }
 
 impl Held {
@@ -51,6 +55,11 @@ impl Held {
         }
     }
 
+    /// Notes what repeats the texts of the event that is being read.
+    pub(crate) fn note_repeating(&mut self, ranges: impl Iterator<Item = Range<usize>>) {
+        self.repeating.extend(ranges);
+    }
+
     /// Whether all events before the one that is being read are out.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -70,15 +79,16 @@ impl Held {
     /// comes before it goes out.
     pub(crate) fn end_event(&mut self, bytes: &[u8], oldest: Option<u64>, out: &mut Vec<u8>) {
         let mut splices = std::mem::take(&mut self.current);
+        let repeating = std::mem::take(&mut self.repeating);
         if oldest.is_none() && self.waiting.is_empty() {
-            write(bytes, &mut splices, out);
+            write(bytes, &mut splices, repeating, out);
             self.first = self.first.saturating_add(1);
             self.current = splices;
             self.current.clear();
             return;
         }
         self.bytes = self.bytes.saturating_add(bytes.len());
-        self.waiting.push_back(Event { bytes: bytes.to_vec(), splices });
+        self.waiting.push_back(Event { bytes: bytes.to_vec(), splices, repeating });
         self.release(oldest.unwrap_or(u64::MAX), out);
     }
 
@@ -93,15 +103,22 @@ impl Held {
             let Some(mut event) = self.waiting.pop_front() else { return };
             self.bytes = self.bytes.saturating_sub(event.bytes.len());
             self.first = self.first.saturating_add(1);
-            write(&event.bytes, &mut event.splices, out);
+            write(&event.bytes, &mut event.splices, event.repeating, out);
         }
     }
 }
 
-fn write(bytes: &[u8], splices: &mut [Splice], out: &mut Vec<u8>) {
+fn write(bytes: &[u8], splices: &mut Vec<Splice>, repeating: Vec<Range<usize>>, out: &mut Vec<u8>) {
+    if !splices.is_empty() {
+        splices.extend(repeating.into_iter().map(|range| Splice { range, by: b"null" }));
+    }
     splices.sort_unstable_by_key(|splice| splice.range.start);
     let mut at = 0;
     for splice in splices {
+        // It stands in what has gone whole.
+        if splice.range.start < at {
+            continue;
+        }
         out.extend_from_slice(bytes.get(at..splice.range.start).unwrap_or_default());
         out.extend_from_slice(splice.by);
         at = splice.range.end;

@@ -3,6 +3,8 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
+use weir_llm_usage::json::tree::{ROOT, Tree};
+
 use crate::findings::{Findings, REPLACEMENT};
 use crate::framing;
 use crate::held::{Held, Splice};
@@ -284,25 +286,64 @@ impl Reader {
     fn document(&mut self, bytes: &[u8], range: Range<usize>, search: Search<'_>) -> Result<(), TooLong> {
         let text = bytes.get(range.clone()).unwrap_or_default();
         let shift = |value: &Range<usize>| moved(value, range.start);
+        if self.form == Form::Document
+            && let Some(elements) = streamed(text)
+        {
+            return self.elements(bytes, elements.iter().map(shift), search);
+        }
         let Some(strings) = (self.form != Form::Document).then(|| strings::read(text)).flatten() else {
             // Read twice, so that nothing of what is no document is replaced as if it were one.
             match strings::each(text, &mut |_| {}) {
-                true => drop(strings::each(text, &mut |value| self.alone(bytes, shift(&value), true, search))),
-                false => self.alone(bytes, range, false, search),
+                Some(repeating) => {
+                    strings::each(text, &mut |value| self.alone(bytes, shift(&value), true, search));
+                    self.held.note_repeating(repeating.iter().map(shift));
+                }
+                None => self.alone(bytes, range, false, search),
             }
             return Ok(());
         };
+        self.strings(bytes, &strings, range.start, search)?;
+        self.remember(bytes, range.start, &strings, search.identifiers.version());
+        self.end_texts(strings.ends, search);
+        Ok(())
+    }
+
+    /// Reads a stream that came as one document, an array: the texts of its elements are pieces.
+    fn elements(
+        &mut self,
+        bytes: &[u8],
+        elements: impl Iterator<Item = Range<usize>>,
+        search: Search<'_>,
+    ) -> Result<(), TooLong> {
+        for element in elements {
+            match strings::read(bytes.get(element.clone()).unwrap_or_default()) {
+                Some(strings) => {
+                    self.strings(bytes, &strings, element.start, search)?;
+                    self.end_texts(strings.ends, search);
+                }
+                None => self.alone(bytes, element, false, search),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the strings of a document that begins at `start` of an event.
+    fn strings(&mut self, bytes: &[u8], strings: &Strings, start: usize, search: Search<'_>) -> Result<(), TooLong> {
+        let shift = |value: &Range<usize>| moved(value, start);
+        self.held.note_repeating(strings.repeating.iter().map(shift));
         for StringValue { range: value, continues, .. } in &strings.values {
             match continues {
                 Some(key) => self.continued(bytes, shift(value), *key, true, search)?,
                 None => self.alone(bytes, shift(value), true, search),
             }
         }
-        self.remember(bytes, range.start, &strings, search.identifiers.version());
-        for group in strings.ends {
+        Ok(())
+    }
+
+    fn end_texts(&mut self, groups: Vec<u64>, search: Search<'_>) {
+        for group in groups {
             self.texts.end(Some(group), search, &mut self.held, &mut self.findings);
         }
-        Ok(())
     }
 
     /// Remembers an event that the next ones may repeat: nobody is named in it, and no text ends with it.
@@ -312,7 +353,7 @@ impl Reader {
         };
         // A piece with an escape comes now and then among plain ones, which repeat what was there before it.
         let is_passing = strings.values.iter().any(|value| value.continues.is_some() && has_escape(value));
-        if is_passing || !strings.ends.is_empty() || self.held.has_splices() {
+        if is_passing || !strings.ends.is_empty() || !strings.repeating.is_empty() || self.held.has_splices() {
             return;
         }
         let values = strings.values.iter().filter(|value| !value.is_type && !has_escape(value));
@@ -358,6 +399,15 @@ impl Reader {
         append(&mut text, self.held.current(), bytes, range, is_json);
         text.end(search, &mut self.held, &mut self.findings);
     }
+}
+
+/// The elements of a document that is a stream of Gemini's: without `alt=sse` it comes as one array.
+fn streamed(text: &[u8]) -> Option<Vec<Range<usize>>> {
+    if text.trim_ascii_start().first() != Some(&b'[') || memchr::memmem::find(text, b"\"candidates\"").is_none() {
+        return None;
+    }
+    let tree = Tree::read(text).ok()?;
+    tree.children(ROOT).map(|element| tree.node(element).map(|node| node.at.clone())).collect()
 }
 
 /// Whether each byte of a stretch of an event is the same byte of the text.

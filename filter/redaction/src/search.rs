@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use crate::identifiers::{Identifiers, Owner, START, step};
-use crate::words::{Role, ascii_letter, first, is_border, is_word_end};
+use crate::words::{Role, ascii_letter, first, is_border, is_escape, is_word_end};
 
 /// An occurrence, or several that overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +39,19 @@ impl Search<'_> {
         loop {
             (at, previous) = self.pass_plain(text, at, previous);
             let Some((role, length)) = text.get(at..).and_then(first) else { return text.len() };
-            if role != Role::Gap && is_border(previous, Some(role)) {
-                match self.word(text.get(at..).unwrap_or_default(), ends) {
-                    Word::Open => return at,
-                    Word::Identifier(length, owner) => add(found, at..at.saturating_add(length), owner),
-                    Word::Nothing => {}
+            if !role.is_gap() && is_border(previous, Some(role)) {
+                let behind_escape =
+                    text.get(at).filter(|letter| previous == Some(Role::Backslash) && is_escape(**letter));
+                let starts = [Some(at), behind_escape.map(|_| at.saturating_add(1))];
+                for start in starts.into_iter().flatten() {
+                    if start == text.len() && !ends {
+                        return at;
+                    }
+                    match self.word(text.get(start..).unwrap_or_default(), ends) {
+                        Word::Open => return at,
+                        Word::Identifier(length, owner) => add(found, start..start.saturating_add(length), owner),
+                        Word::Nothing => {}
+                    }
                 }
             }
             (at, previous) = (at.saturating_add(length), Some(role));
@@ -64,9 +72,13 @@ impl Search<'_> {
             let is_letter = ascii_letter(*byte).is_some();
             match (is_letter, previous) {
                 (false, _) if !byte.is_ascii() => break,
-                (false, _) => (at, previous) = (at.saturating_add(1), Some(Role::Gap)),
+                (false, _) => {
+                    let role = if *byte == b'\\' { Role::Backslash } else { Role::Gap };
+                    (at, previous) = (at.saturating_add(1), Some(role));
+                }
                 // Nothing begins inside a word.
                 (true, Some(Role::Letter)) => at = at.saturating_add(1),
+                (true, Some(Role::Backslash)) if is_escape(*byte) => break,
                 (true, _) => {
                     let (hash, behind) = word_hash(text, at);
                     let is_whole = text.get(behind).is_none_or(u8::is_ascii);
@@ -83,6 +95,10 @@ impl Search<'_> {
     /// Looks at what begins with the word that `text` begins with.
     fn word(&self, text: &[u8], ends: bool) -> Word {
         let (mut hash, mut at, mut before, mut found) = (START, 0, None, Word::Nothing);
+        // Behind an escape there may be no word at all.
+        if !text.is_empty() && text.first().is_some_and(|byte| byte.is_ascii() && ascii_letter(*byte).is_none()) {
+            return found;
+        }
         let mut is_first_word = true;
         loop {
             let next = text.get(at..).and_then(first);

@@ -36,6 +36,9 @@ pub(crate) const CONTINUED: [&[u8]; 11] = [
     b"transcript",
 ];
 
+/// Members that repeat the words of a text one by one, as strings and as bytes: OpenAI's, Gemini's. Where a text is changed they go.
+const REPEATING: [&[u8]; 3] = [b"logprobs", b"logprobsResult", b"logprobs_result"];
+
 /// A string value.
 #[derive(Clone, Debug)]
 pub(crate) struct StringValue {
@@ -55,6 +58,8 @@ pub(crate) struct Strings {
     pub(crate) ends: Vec<u64>,
     /// The first numbers in it that say nothing of choices, one more than [`SLOTS_MAX`] at most.
     pub(crate) numbers: Vec<Range<usize>>,
+    /// The values of [`REPEATING`] members.
+    pub(crate) repeating: Vec<Range<usize>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +96,9 @@ struct Reader<'b, 's> {
     /// Containers in which a text ends.
     ending: Vec<usize>,
     numbers: Vec<Range<usize>>,
+    repeating: Vec<Range<usize>>,
+    /// How many containers were open where the outermost of them that is under way began, and where that stands.
+    repeats_from: Option<(usize, usize)>,
     /// The document's own `type`.
     kind: u64,
     ends_by_kind: bool,
@@ -104,9 +112,12 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Strings> {
     Some(reader.strings())
 }
 
-/// Calls `sink` with each string value of a document. False if it is none; then the values before the fault were told.
-pub(crate) fn each(bytes: &[u8], sink: &mut dyn FnMut(Range<usize>)) -> bool {
-    Reader::new(bytes, Some(sink)).document().is_some()
+/// Calls `sink` with each string value of a document. Returns the values of members that repeat texts; None if it is no document: then
+/// the values before the fault were told.
+pub(crate) fn each(bytes: &[u8], sink: &mut dyn FnMut(Range<usize>)) -> Option<Vec<Range<usize>>> {
+    let mut reader = Reader::new(bytes, Some(sink));
+    reader.document()?;
+    Some(reader.repeating)
 }
 
 impl<'b, 's> Reader<'b, 's> {
@@ -120,6 +131,8 @@ impl<'b, 's> Reader<'b, 's> {
             seen: Vec::new(),
             ending: Vec::new(),
             numbers: Vec::new(),
+            repeating: Vec::new(),
+            repeats_from: None,
             kind: 0,
             ends_by_kind: false,
         }
@@ -171,10 +184,17 @@ impl<'b, 's> Reader<'b, 's> {
             self.at = self.at.checked_add(1)?;
             match byte {
                 b',' => return Some(()),
-                b'}' if self.is_in_object() => drop(self.open.pop()),
-                b']' if !self.is_in_object() => drop(self.open.pop()),
+                b'}' if self.is_in_object() => self.end(),
+                b']' if !self.is_in_object() => self.end(),
                 _ => return None,
             }
+        }
+    }
+
+    fn end(&mut self) {
+        self.open.pop();
+        if let Some((_, start)) = self.repeats_from.take_if(|(open, _)| *open == self.open.len()) {
+            self.repeating.push(start..self.at);
         }
     }
 
@@ -189,6 +209,9 @@ impl<'b, 's> Reader<'b, 's> {
     fn begin(&mut self, is_object: bool, name: Range<usize>) -> Option<()> {
         if self.open.len() >= DEPTH_MAX {
             return None;
+        }
+        if self.repeats_from.is_none() && REPEATING.contains(&self.bytes.get(name.clone()).unwrap_or_default()) {
+            self.repeats_from = Some((self.open.len(), self.at.saturating_sub(1)));
         }
         // Where no places are kept, only what is open is.
         if self.sink.is_some() {
@@ -307,6 +330,7 @@ impl<'b, 's> Reader<'b, 's> {
 
     fn strings(mut self) -> Strings {
         let numbers = std::mem::take(&mut self.numbers);
+        let repeating = std::mem::take(&mut self.repeating);
         let key = |container, name| Key { place: self.place(container, name), group: self.group(container) };
         let mut ends: Vec<u64> = self.ending.iter().map(|container| self.group(*container)).collect();
         if self.ends_by_kind {
@@ -317,7 +341,7 @@ impl<'b, 's> Reader<'b, 's> {
             continues: seen.is_continued.then(|| key(seen.container, seen.name)),
             is_type: seen.is_type,
         });
-        Strings { values: values.collect(), ends, numbers }
+        Strings { values: values.collect(), ends, numbers, repeating }
     }
 
     /// The hash of a place in the document, in which numbers of choices stand for positions.

@@ -4,7 +4,7 @@ use std::ops::Range;
 use crate::findings::{Findings, REPLACEMENT};
 use crate::held::{Held, Splice};
 use crate::search::{Match, Search};
-use crate::words::{Role, first, last};
+use crate::words::{Role, ascii_letter, first, last};
 
 /// The most texts that one stream brings side by side (choices, content blocks, tool calls).
 pub const TEXTS_MAX: usize = 256;
@@ -73,23 +73,27 @@ impl Text {
         let mut found = Vec::new();
         let open = search.run(&self.bytes, self.before, false, &mut found);
         // A match that reaches into the open word may have to be lengthened.
-        let reaching = found.last().filter(|last| last.range.end > open).map(|last| last.range.start);
+        let reaching = found.last().filter(|last| last.range.end > open).map(|last| self.beginning(last.range.start));
         let settled = reaching.filter(|_| self.bytes.len() <= OPEN_MAX_BYTES).unwrap_or(open);
         self.replace(found.iter().filter(|found| found.range.start < settled), held, findings);
         self.forget(settled);
     }
 
-    /// Replaces what is known, although more may come: its events go out now.
+    /// Where what belongs to a match begins: the letter of an escape stands before one that it begins behind.
+    fn beginning(&self, start: usize) -> usize {
+        let before = start.checked_sub(1).and_then(|at| self.bytes.get(at));
+        start.saturating_sub(usize::from(before.is_some_and(|byte| ascii_letter(*byte).is_some())))
+    }
+
+    /// Replaces what is known, although more may come: its events go out now. What would be an identifier if nothing came is one.
     fn replace_known(&mut self, search: Search<'_>, held: &mut Held, findings: &mut Findings) {
-        let mut found = Vec::new();
-        let open = search.run(&self.bytes, self.before, false, &mut found);
-        self.replace(found.iter(), held, findings);
+        let open = search.run(&self.bytes, self.before, false, &mut Vec::new());
+        self.end(search, held, findings);
         self.forget(open);
     }
 
     fn replace<'m>(&self, found: impl Iterator<Item = &'m Match>, held: &mut Held, findings: &mut Findings) {
         for one in found {
-            findings.add(one.owner);
             let mut by: &'static [u8] = REPLACEMENT;
             let mut at = 0_usize;
             for piece in &self.pieces {
@@ -103,6 +107,10 @@ impl Text {
                     by = b"";
                 }
                 at = end;
+            }
+            // It counts once, also where it was replaced before its end was known.
+            if by.is_empty() {
+                findings.add(one.owner);
             }
         }
     }

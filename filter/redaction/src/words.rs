@@ -3,6 +3,8 @@
 //! A word is a run of letters, digits and `_`. Scripts that are written without spaces, or that join particles to a
 //! name (Chinese, Japanese, Korean, Thai, Lao, Khmer, Burmese), have no such runs: each of their characters counts as a
 //! word of its own, so that a name is found inside a sentence.
+//!
+//! Texts of tools hold JSON with escapes of its own: in `\\nGlobex` a word begins behind the backslash, and another behind the letter.
 
 /// The role of a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,12 +15,22 @@ pub enum Role {
     Ideograph,
     /// It separates words.
     Gap,
+    /// A backslash: it separates words, and the letter behind it may belong to it.
+    Backslash,
+}
+
+impl Role {
+    /// Whether it stands in no word.
+    pub fn is_gap(self) -> bool {
+        matches!(self, Role::Gap | Role::Backslash)
+    }
 }
 
 /// The role of a character.
 pub fn role(character: char) -> Role {
     match character {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '_' => Role::Letter,
+        '\\' => Role::Backslash,
         '\0'..='\x7f' => Role::Gap,
         _ if !character.is_alphanumeric() => Role::Gap,
         '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1100}'..='\u{11ff}' | '\u{1780}'..='\u{17ff}' => {
@@ -64,7 +76,12 @@ pub fn is_border(before: Option<Role>, behind: Option<Role>) -> bool {
 
 /// Whether a word ends between two neighbours.
 pub(crate) fn is_word_end(before: Option<Role>, behind: Option<Role>) -> bool {
-    before.is_some_and(|role| role != Role::Gap) && is_border(before, behind)
+    before.is_some_and(|role| !role.is_gap()) && is_border(before, behind)
+}
+
+/// Whether a letter behind a backslash may be an escape of JSON for a character that separates words.
+pub fn is_escape(letter: u8) -> bool {
+    matches!(letter, b'b' | b'f' | b'n' | b'r' | b't')
 }
 
 /// The first character of `text` and its length. A byte that is not UTF-8 is a gap of one byte.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use weir_redaction::words::{Role, is_border, role};
+use weir_redaction::words::{Role, is_border, is_escape, role};
 use weir_redaction::{Added, Form, Identifiers, Redactor, SharedIdentifiers, TooLong};
 
 const MAX: usize = 1 << 20;
@@ -55,6 +55,11 @@ fn naive(identifiers: &[(String, String)], own: &str, text: &str) -> String {
         let roles = |index: Option<usize>| index.and_then(|index| chars.get(index)).map(|one| role(*one));
         is_border(roles(at.checked_sub(1)), roles(Some(at)))
     };
+    let is_behind_escape = |at: usize| {
+        let before = |count| at.checked_sub(count).and_then(|at| chars.get(at)).copied();
+        before(2).map(role) == Some(Role::Backslash)
+            && before(1).is_some_and(|one| one.is_ascii() && is_escape(one as u8))
+    };
     let mut ranges: Vec<(usize, usize)> = Vec::new();
     for (owner, identifier) in identifiers {
         let is_own = |other: &(String, String)| other.0 == own && other.1.eq_ignore_ascii_case(identifier);
@@ -67,7 +72,7 @@ fn naive(identifiers: &[(String, String)], own: &str, text: &str) -> String {
             let is_there = chars
                 .get(start..end)
                 .is_some_and(|found| found.iter().zip(&wanted).all(|(a, b)| a.eq_ignore_ascii_case(b)));
-            if is_there && is_free(start) && is_free(end) {
+            if is_there && (is_free(start) || is_behind_escape(start)) && is_free(end) {
                 ranges.push((start, end));
             }
         }
@@ -261,6 +266,63 @@ fn what_is_held_back_is_bounded_and_the_rest_of_a_name_still_goes() {
 }
 
 #[test]
+fn a_whole_name_that_has_waited_long_enough_goes() {
+    for name in ["Globex", "see ACME Corp", "globex"] {
+        let mut redactor = Redactor::new(three(), "hooli", Form::Events, MAX);
+        let mut out = Vec::new();
+        redactor.feed(openai(0, name).as_bytes(), &mut out).unwrap();
+        for _ in 0..=weir_redaction::HELD_EVENTS_MAX {
+            redactor.feed(b": ping\n\n", &mut out).unwrap();
+        }
+        assert!(contents(&out, 0).ends_with("[redacted]"), "{name}: {}", contents(&out, 0));
+        redactor.feed(openai(0, ", yes").as_bytes(), &mut out).unwrap();
+        redactor.finish(&mut out).unwrap();
+        assert!(contents(&out, 0).ends_with("[redacted], yes"), "{name}: {}", contents(&out, 0));
+        assert_eq!(redactor.replaced(), 3, "{name}: it, and the id of both events");
+    }
+}
+
+#[test]
+fn a_name_behind_an_escape_of_json_in_a_text_is_found() {
+    assert_eq!(text("hooli", r"a\nGlobex \tACME Corp\n"), r"a\n[redacted] \t[redacted]\n");
+    assert_eq!(text("hooli", r"C:\globex \nglobexes \xGlobex"), r"C:\[redacted] \nglobexes \xGlobex");
+}
+
+#[test]
+fn geminis_stream_as_one_array_is_a_stream() {
+    let piece = |text: &str| format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{text}"}}]}},"index":0}}]}}"#);
+    let array = |texts: [&str; 3]| format!("[{}]", texts.map(piece).join(",\r\n"));
+    let told = redact(&three(), "hooli", Form::Document, array(["see glo", "bex", " now"]).as_bytes(), &[]);
+    assert_eq!(String::from_utf8(told).unwrap(), array(["see [redacted]", "", " now"]));
+    let plain = r#"[{"text":"glo"},{"text":"bex"}]"#;
+    assert_eq!(redact(&three(), "hooli", Form::Document, plain.as_bytes(), &[]), plain.as_bytes(), "no stream");
+}
+
+#[test]
+fn what_repeats_a_text_word_by_word_goes_where_the_text_changes() {
+    let chunk = |text: &str, logprobs: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"logprobs\":{logprobs}}}]}}\n\n"
+        )
+    };
+    let of = |token: &str| {
+        format!(r#"{{"content":[{{"token":"{token}","bytes":[103],"top_logprobs":[{{"token":"{token}"}}]}}]}}"#)
+    };
+    let (glo, bex, now) = (of("glo"), of("bex"), of(" now"));
+    let stream = chunk("glo", &glo) + &chunk("bex", &bex) + &chunk(" now", &now) + &chunk(" now", &now);
+    let expected = chunk("[redacted]", "null") + &chunk("", "null") + &chunk(" now", &now) + &chunk(" now", &now);
+    for cuts in [&[][..], &[20, 150, 200]] {
+        let told = redact(&three(), "hooli", Form::Events, stream.as_bytes(), cuts);
+        assert_eq!(String::from_utf8(told).unwrap(), expected);
+    }
+    let whole = |text: &str, logprobs: &str| format!(r#"{{"content":"{text}","logprobs":{logprobs},"n":1}}"#);
+    let told = redact(&three(), "hooli", Form::Document, whole("a globex", &of("globex")).as_bytes(), &[]);
+    assert_eq!(String::from_utf8(told).unwrap(), whole("a [redacted]", "null"));
+    let same = whole("a", &of("a"));
+    assert_eq!(redact(&three(), "hooli", Form::Document, same.as_bytes(), &[]), same.as_bytes());
+}
+
+#[test]
 fn names_that_overlap_without_an_end_do_not_grow_what_is_held() {
     let endless = identifiers(&[("a", "corp globex"), ("a", "globex corp")]);
     let mut redactor = Redactor::new(endless, "hooli", Form::Text, MAX);
@@ -297,7 +359,7 @@ fn more_texts_than_are_kept_end_the_answer() {
 }
 
 fn word() -> impl Strategy<Value = String> {
-    prop_oneof!["[abAB_1]{1,2}", "[ab]{1,2}", "[é\u{0308}日]", "[ .,-]", "[ab] [ab]", "[ab]\\.[ab]"]
+    prop_oneof!["[abAB_1]{1,2}", "[ab]{1,2}", "\\\\[abn]", "[é\u{0308}日]", "[ .,-]", "[ab] [ab]", "[ab]\\.[ab]"]
 }
 
 fn owned() -> impl Strategy<Value = Vec<(String, String)>> {
@@ -307,7 +369,7 @@ fn owned() -> impl Strategy<Value = Vec<(String, String)>> {
 
 fn index(owned: &[(String, String)]) -> (SharedIdentifiers, Vec<(String, String)>) {
     let mut identifiers = Identifiers::new(1);
-    let trim = |text: &str| text.trim_matches(|one| role(one) == Role::Gap).to_owned();
+    let trim = |text: &str| text.trim_matches(|one| role(one).is_gap()).to_owned();
     let taken = owned.iter().filter(|(owner, text)| identifiers.add(owner, text) == Added::Taken);
     let taken = taken.map(|(owner, text)| (owner.clone(), trim(text))).collect();
     (Rc::new(RefCell::new(identifiers)), taken)

@@ -152,7 +152,16 @@ pub struct Sealer {
     /// What an id of an unknown prefix is in this answer.
     fallback: Kinds,
     /// The last id that was sealed: every event of a stream repeats it.
-    last: Option<(Box<str>, Box<str>)>,
+    last: Option<Sealed>,
+}
+
+/// An id that was sealed, and what it was taken for.
+#[derive(Debug)]
+struct Sealed {
+    id: Box<str>,
+    fallback: Kinds,
+    is_one: bool,
+    text: Box<str>,
 }
 
 impl Sealer {
@@ -173,14 +182,15 @@ impl Sealer {
 
     /// Seals an id. `is_one`: its place says that it is one of a sealed kind.
     fn seal(&mut self, id: &str, fallback: Kinds, is_one: bool) -> Option<String> {
-        if let Some((_, sealed)) = self.last.as_ref().filter(|(last, _)| **last == *id) {
-            return Some(sealed.to_string());
+        let is_last = |last: &&Sealed| (last.fallback, last.is_one) == (fallback, is_one) && *last.id == *id;
+        if let Some(last) = self.last.as_ref().filter(is_last) {
+            return Some(last.text.to_string());
         }
         let sealed = match is_one {
             true => self.guard.seal_always(&self.tenant, id)?,
             false => self.guard.seal(&self.tenant, id, fallback)?,
         };
-        self.last = Some((id.into(), sealed.as_str().into()));
+        self.last = Some(Sealed { id: id.into(), fallback, is_one, text: sealed.as_str().into() });
         Some(sealed)
     }
 

@@ -143,9 +143,15 @@ impl Dialect {
 
     /// The length of an id's known prefix, and the kinds that have it.
     pub fn kinds_of(self, id: &str) -> Option<(usize, Kinds)> {
-        let known = self.prefixes().iter().find(|(prefix, _)| id.starts_with(prefix));
+        let first = id.bytes().next()?;
+        let known = self.prefixes().iter().find(|(prefix, _)| begins_with(prefix, first) && id.starts_with(prefix));
         known.map(|(prefix, kinds)| (prefix.len(), *kinds))
     }
+}
+
+/// Whether a prefix begins with that letter: in WebAssembly comparing whole prefixes takes longer.
+fn begins_with(prefix: &str, letter: u8) -> bool {
+    prefix.as_bytes().first() == Some(&letter)
 }
 
 /// The longest prefix that is taken for one although no table knows it.
@@ -167,7 +173,11 @@ const WORD_MAX_BYTES: usize = 20;
 /// nothing but letters, digits and marks, with a digit among them or without an end of a word. Words that people write are not.
 pub(crate) fn is_likely_id(dialect: Dialect, kinds: Kinds, text: &str) -> bool {
     let text = text.trim();
+    let letter = text.bytes().next().unwrap_or_default().to_ascii_lowercase();
     let rest = dialect.prefixes().iter().find_map(|(prefix, known)| {
+        if !begins_with(prefix, letter) {
+            return None;
+        }
         let (start, rest) = text.split_at_checked(prefix.len())?;
         (known.meet(kinds) && start.eq_ignore_ascii_case(prefix)).then_some(rest)
     });

@@ -211,6 +211,7 @@ static ANTHROPIC: [Operation; 10] = [
     op("GET", "messages/batches/{msgbatch_}/results", Batches, PLAIN, AnswerRule::Content),
 ];
 
+const RENAMED: BodyRule = BodyRule::Json(Marking::IfNamed("displayName"));
 const NAMED: BodyRule = BodyRule::Json(Marking::Always(Owner::Name("displayName")));
 
 static GEMINI: [Operation; 8] = [
@@ -221,7 +222,7 @@ static GEMINI: [Operation; 8] = [
     op("POST", "cachedContents", VectorStores, NAMED, SEALED),
     op("GET", "cachedContents", VectorStores, PLAIN, tokens("cachedContents")),
     op("GET", "cachedContents/{cachedContents/}", VectorStores, PLAIN, SEALED),
-    op("PATCH", "cachedContents/{cachedContents/}", VectorStores, PLAIN, SEALED),
+    op("PATCH", "cachedContents/{cachedContents/}", VectorStores, RENAMED, SEALED),
     op("DELETE", "cachedContents/{cachedContents/}", VectorStores, PLAIN, SEALED),
 ];
 
@@ -261,7 +262,19 @@ pub(crate) fn find<'p>(
         Dialect::OpenAi if sealed.has(FineTuning) => &MODELS,
         _ => &[],
     };
-    let fits = |operation: &&Operation| operation.method.as_bytes() == method;
+    // What stands before the first id of a pattern, or all of it, tells most others; their first letters do it sooner.
+    let first = below.as_bytes().first();
+    let fits = |operation: &&Operation| {
+        if operation.pattern.as_bytes().first() != first {
+            return false;
+        }
+        let (before, has_id) = match operation.pattern.split_once('{') {
+            Some((before, _)) => (before, true),
+            None => (operation.pattern, false),
+        };
+        let is_long = below.len() > before.len();
+        is_long == has_id && below.starts_with(before) && operation.method.as_bytes() == method
+    };
     table.iter().chain(models).filter(fits).find_map(|operation| Some((operation, match_path(operation, below)?)))
 }
 

@@ -75,7 +75,7 @@ impl<'b> Object<'b> {
     }
 
     /// Whether a member, in whatever spelling, is there under another one than `name`, or twice.
-    fn is_ambiguous(&self, name: &str) -> bool {
+    pub(crate) fn is_ambiguous(&self, name: &str) -> bool {
         let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
         let sought = plain(name);
         let mut found = self.0.iter().filter(|(known, _)| plain(known) == sought);
@@ -112,6 +112,8 @@ pub enum Marking {
     Always(Owner),
     /// Where it has `metadata`: it changes an object that is marked.
     IfMetadata,
+    /// Where it names the object: it changes one whose name is marked.
+    IfNamed(&'static str),
     /// Where it asks the provider to keep the answer.
     IfStored,
 }
@@ -124,11 +126,13 @@ pub fn put(body: &[u8], marking: Marking, tenant: &str) -> Result<Option<Vec<u8>
     let owner = match marking {
         Marking::None => return Ok(None),
         Marking::Always(owner) => owner,
+        Marking::IfNamed(name) => Owner::Name(name),
         Marking::IfMetadata | Marking::IfStored => Owner::Metadata,
     };
     let object = Object::read(if body.is_empty() { b"{}" } else { body }).ok_or(Refused::Unreadable)?;
     let applies = match marking {
         Marking::IfMetadata => object.get("metadata").is_some() || object.is_ambiguous("metadata"),
+        Marking::IfNamed(name) => object.get(name).is_some() || object.is_ambiguous(name),
         Marking::IfStored => object.get("store").is_some_and(|store| store.get() != "false" && store.get() != "null"),
         Marking::None | Marking::Always(_) => true,
     };
@@ -196,6 +200,9 @@ mod tests {
     #[test]
     fn a_change_keeps_the_mark_and_a_stored_answer_gets_one() {
         assert_eq!(marked(r#"{"name":"x"}"#, Marking::IfMetadata), Ok(None));
+        assert_eq!(marked(r#"{"ttl":"1s"}"#, Marking::IfNamed("displayName")), Ok(None));
+        let renamed = marked(r#"{"displayName":"weir[globex]x"}"#, Marking::IfNamed("displayName")).unwrap();
+        assert_eq!(renamed.as_deref(), Some(r#"{"displayName":"weir[acme]weir[globex]x"}"#));
         assert!(marked(r#"{"metadata":null}"#, Marking::IfMetadata).unwrap().unwrap().contains("acme"));
         assert_eq!(marked(r#"{"store":false}"#, Marking::IfStored), Ok(None));
         assert!(marked(r#"{"store":true}"#, Marking::IfStored).unwrap().unwrap().contains("acme"));

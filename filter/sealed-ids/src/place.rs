@@ -60,7 +60,7 @@ const fn ids(kind: Shared) -> Place {
 
 fn of_plain(name: &[u8], dialect: Dialect) -> Place {
     match name {
-        b"id" | b"itemid" | b"firstid" | b"lastid" => Place::OwnId,
+        b"id" | b"itemid" | b"firstid" | b"lastid" | b"approvalrequestid" => Place::OwnId,
         // Anthropic's own skills have plain names.
         b"skillid" if dialect == Dialect::Anthropic => Place::OwnId,
         b"fileid" | b"fileids" | b"inputfileid" | b"outputfileid" | b"errorfileid" | b"trainingfile"

@@ -72,6 +72,11 @@ impl Events {
     }
 
     fn name<'b>(&mut self, byte: u8, matched: usize, bytes: &'b [u8], out: &mut Vec<u8>) -> &'b [u8] {
+        if let (0, Some(rest)) = (matched, bytes.strip_prefix(DATA)) {
+            out.extend_from_slice(DATA);
+            self.line = Line::Data;
+            return rest;
+        }
         out.push(byte);
         self.line = match DATA.get(matched) {
             Some(expected) if *expected == byte && matched.saturating_add(1) == DATA.len() => Line::Data,

@@ -3,8 +3,12 @@
 //! Only the plain form that the clients and curl write is read (RFC 7578); any other is refused.
 use std::ops::Range;
 
+use serde_json::value::RawValue;
+use weir_config::shared::Shared;
+
 use crate::judge::{Guard, Opener};
 use crate::kind::is_likely_id;
+use crate::owner::{Marking, Object};
 use crate::place::Place;
 use crate::rewrite::{Judge, Rewriter, Verdict};
 use crate::{Refused, owner};
@@ -15,6 +19,24 @@ const PARTS_MAX: usize = 64;
 /// The purpose of a file with the requests of a batch.
 const BATCH: &[u8] = b"batch";
 
+/// Every purpose that a file may have: a provider that is careless about case must not take another one for a batch.
+const PURPOSES: [&[u8]; 7] = [BATCH, b"assistants", b"vision", b"user_data", b"fine-tune", b"evals", b"ocr"];
+
+/// What requests of a batch may ask for, as the end of their path.
+const ASKED: [&str; 8] = [
+    "/responses",
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/moderations",
+    "/images/generations",
+    "/images/edits",
+    "/videos",
+];
+
+/// The member with the request's own body, in a line of such a file.
+const BODY: &str = "body";
+
 /// A part of a form.
 struct Part {
     name: Range<usize>,
@@ -23,11 +45,22 @@ struct Part {
     value: Range<usize>,
 }
 
-/// The body of an upload with its ids open, and its file's name with its owner where it is `marked`.
+/// Judges the body of one request in a file for batches.
+pub type Check<'c> = &'c dyn Fn(&[u8]) -> Result<(), Refused>;
+
+/// The body of an upload with its ids open, and its file's name with its owner where it is `marked`. `check`: judges each request in
+/// a file for batches.
 ///
 /// # Errors
-/// If the form cannot be read, or names ids that are not this tenant's.
-pub fn open(guard: &Guard, tenant: &str, body: &[u8], boundary: &[u8], marked: bool) -> Result<Vec<u8>, Refused> {
+/// If the form cannot be read, names ids that are not this tenant's, or holds a request that is not let through.
+pub fn open(
+    guard: &Guard,
+    tenant: &str,
+    body: &[u8],
+    boundary: &[u8],
+    marked: bool,
+    check: Check<'_>,
+) -> Result<Vec<u8>, Refused> {
     let parts = read(body, boundary).ok_or(Refused::Unreadable)?;
     let slice = |range: &Range<usize>| body.get(range.clone()).unwrap_or_default();
     let files = parts.iter().filter(|part| part.filename.is_some()).count();
@@ -35,6 +68,9 @@ pub fn open(guard: &Guard, tenant: &str, body: &[u8], boundary: &[u8], marked: b
         parts.iter().filter(|part| slice(&part.name) == b"purpose").map(|part| slice(&part.value)).collect();
     if files != 1 || purposes.len() > 1 {
         return Err(Refused::Unreadable);
+    }
+    if purposes.first().is_some_and(|purpose| !PURPOSES.contains(purpose)) {
+        return Err(Refused::Operation);
     }
     let is_batch = purposes.first() == Some(&BATCH);
     let mut out = Vec::with_capacity(body.len().saturating_add(1024));
@@ -49,7 +85,7 @@ pub fn open(guard: &Guard, tenant: &str, body: &[u8], boundary: &[u8], marked: b
         from = part.value.end;
         let value = slice(&part.value);
         match (&part.filename, is_batch) {
-            (Some(_), true) => requests(guard, tenant, value, &mut out)?,
+            (Some(_), true) => requests(guard, tenant, value, check, &mut out)?,
             (Some(_), false) => out.extend_from_slice(value),
             (None, _) => field(guard, tenant, slice(&part.name), value, &mut out)?,
         }
@@ -58,8 +94,26 @@ pub fn open(guard: &Guard, tenant: &str, body: &[u8], boundary: &[u8], marked: b
     Ok(out)
 }
 
+/// The body of a form with any files, and with the ids in its fields open.
+///
+/// # Errors
+/// If the form cannot be read, or names ids that are not this tenant's.
+pub fn open_fields(guard: &Guard, tenant: &str, body: &[u8], boundary: &[u8]) -> Result<Vec<u8>, Refused> {
+    let parts = read(body, boundary).ok_or(Refused::Unreadable)?;
+    let slice = |range: &Range<usize>| body.get(range.clone()).unwrap_or_default();
+    let mut out = Vec::with_capacity(body.len().saturating_add(256));
+    let mut from = 0;
+    for part in parts.iter().filter(|part| part.filename.is_none()) {
+        out.extend_from_slice(slice(&(from..part.value.start)));
+        field(guard, tenant, slice(&part.name), slice(&part.value), &mut out)?;
+        from = part.value.end;
+    }
+    out.extend_from_slice(slice(&(from..body.len())));
+    Ok(out)
+}
+
 /// Opens the ids in a file of requests, one JSON document a line.
-fn requests(guard: &Guard, tenant: &str, file: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
+fn requests(guard: &Guard, tenant: &str, file: &[u8], check: Check<'_>, out: &mut Vec<u8>) -> Result<(), Refused> {
     let mut opener = Opener { guard, tenant };
     for (at, line) in file.split(|byte| *byte == b'\n').enumerate() {
         if at > 0 {
@@ -69,17 +123,50 @@ fn requests(guard: &Guard, tenant: &str, file: &[u8], out: &mut Vec<u8>) -> Resu
         if !is_json && !line.trim_ascii().is_empty() {
             return Err(Refused::Unreadable);
         }
+        let start = out.len();
         let mut rewriter = Rewriter::new(guard.dialect);
         rewriter.feed(line, &mut opener, out)?;
         rewriter.finish(out);
+        if is_json && let Some(marked) = request(guard, tenant, out.get(start..).unwrap_or_default(), check)? {
+            out.truncate(start);
+            out.extend_from_slice(marked.as_bytes());
+        }
     }
     Ok(())
+}
+
+/// One request of a batch with its owner's mark, where it asks the provider to keep the answer.
+fn request(guard: &Guard, tenant: &str, line: &[u8], check: Check<'_>) -> Result<Option<String>, Refused> {
+    let object = Object::read(line).filter(|object| !object.is_ambiguous(BODY)).ok_or(Refused::Unreadable)?;
+    if object.is_ambiguous("url") || object.is_ambiguous("method") {
+        return Err(Refused::Unreadable);
+    }
+    let asks = object
+        .text("url")
+        .is_none_or(|url| ASKED.iter().any(|asked| url.ends_with(asked)) && !url.contains(['?', '%']));
+    if !asks || object.text("method").is_some_and(|method| method != "POST") {
+        return Err(Refused::Operation);
+    }
+    let body = object.get(BODY).ok_or(Refused::Unreadable)?.get().as_bytes();
+    check(body)?;
+    let keeps = guard.sealed.has(Shared::StoredResponses);
+    let Some(marked) = (if keeps { owner::put(body, Marking::IfStored, tenant)? } else { None }) else {
+        return Ok(None);
+    };
+    let marked = String::from_utf8(marked).map_err(|_| Refused::Unreadable)?;
+    let value =
+        |(name, value): &(String, &RawValue)| if name == BODY { marked.clone() } else { value.get().to_owned() };
+    let values: Vec<String> = object.0.iter().map(value).collect();
+    let names = object.0.iter().map(|(name, _)| name.as_str());
+    Ok(Some(owner::write(names.zip(values.iter().map(String::as_str)))))
 }
 
 /// Opens the id in a field, if it is the place of one.
 fn field(guard: &Guard, tenant: &str, name: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
     let mut opener = Opener { guard, tenant };
-    let place = Place::Unknown.member(guard.dialect, name);
+    // `images[][file_id]` is a member of what it stands in.
+    let inner = name.strip_suffix(b"]").and_then(|rest| rest.rsplit(|byte| *byte == b'[').next());
+    let place = Place::Unknown.member(guard.dialect, inner.filter(|inner| !inner.is_empty()).unwrap_or(name));
     let text = std::str::from_utf8(value).map_err(|_| Refused::Unreadable)?;
     if opener.looks_at(place) {
         match opener.judge(place, text) {

@@ -121,7 +121,7 @@ const FORM: &str = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\
     form-data; name=\"file\"; filename=\"x.jsonl\"\r\nContent-Type: text/plain\r\n\r\nLINES\r\n--b--\r\n";
 
 fn uploaded(form: &str) -> Result<String, Refused> {
-    let opened = upload::open(&guard(Dialect::OpenAi), ACME, form.as_bytes(), b"b", true)?;
+    let opened = upload::open(&guard(Dialect::OpenAi), ACME, form.as_bytes(), b"b", true, &|_| Ok(()))?;
     Ok(String::from_utf8(opened).unwrap())
 }
 
@@ -136,6 +136,32 @@ fn requests_in_an_uploaded_batch_are_requests() {
         assert_eq!(uploaded(&FORM.replace("LINES", lines)), Err(Refused::Unreadable), "{lines}");
     }
     assert!(uploaded(&FORM.replace("batch", "assistants").replace("LINES", "{'")).is_ok(), "any other file is content");
+}
+
+#[test]
+fn requests_in_an_uploaded_batch_carry_their_owner_and_are_judged() {
+    let line = |body: &str| format!(r#"{{"custom_id":"1","method":"POST","url":"/v1/responses","body":{body}}}"#);
+    let sent = |body: &str| uploaded(&FORM.replace("LINES", &line(body)));
+    let planted = sent(r#"{"store":true,"metadata":{"weir_tenant":"globex"}}"#).unwrap();
+    assert!(planted.contains(&line(r#"{"metadata":{"weir_tenant":"acme"},"store":true}"#)), "{planted}");
+    assert!(sent(r#"{"store":false}"#).unwrap().contains(&line(r#"{"store":false}"#)));
+    assert_eq!(sent(r#"{"store":true,"Store":false}"#), Err(Refused::Unreadable));
+    assert_eq!(uploaded(&FORM.replace("LINES", r#"{"body":{},"body":{}}"#)), Err(Refused::Unreadable));
+    for url in ["/v1/files/file-AbC123dEf456", "/v1/responses?x=file-1", "/v1/files", "/v1/%72esponses"] {
+        let elsewhere = line("{}").replace("/v1/responses", url);
+        assert_eq!(uploaded(&FORM.replace("LINES", &elsewhere)), Err(Refused::Operation), "{url}");
+    }
+    assert_eq!(uploaded(&FORM.replace("LINES", &line("{}").replace("POST", "GET"))), Err(Refused::Operation));
+    for purpose in ["Batch", "batch ", " batch", "\"batch\"", "other"] {
+        let form = FORM.replace("\r\n\r\nbatch\r\n", &format!("\r\n\r\n{purpose}\r\n")).replace("LINES", "{}");
+        assert_eq!(uploaded(&form), Err(Refused::Operation), "{purpose}");
+    }
+    let form = FORM.replace("LINES", &line(r#"{"data_sources":[1]}"#));
+    let judged = upload::open(&guard(Dialect::OpenAi), ACME, form.as_bytes(), b"b", true, &|body| {
+        assert_eq!(body, br#"{"data_sources":[1]}"#);
+        Err(Refused::Operation)
+    });
+    assert_eq!(judged, Err(Refused::Operation));
 }
 
 #[test]
@@ -173,4 +199,25 @@ fn a_list_that_is_paged_by_tokens_is_never_cut() {
     assert_eq!(String::from_utf8(shown).unwrap().matches("file_").count(), 2);
     let Shown::GoOn(path) = page.show(&mut sealer, body(GLOBEX, "\"page_a/b\"").as_bytes()) else { panic!() };
     assert_eq!(path, "/v1/files?limit=1&page=page_a%2Fb");
+}
+
+#[test]
+fn fields_of_any_form_name_ones_own_ids_alone() {
+    let guard = guard(Dialect::OpenAi);
+    let form = |name: &str, value: &str| {
+        format!(
+            "--b\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a.png\"\r\n\r\nfile-raw\r\n--b\r\n\
+                 Content-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n--b--\r\n"
+        )
+    };
+    let open = |name: &str, value: &str| upload::open_fields(&guard, ACME, form(name, value).as_bytes(), b"b");
+    let own = sealed(&guard, ACME, "file-1");
+    for name in ["images[][file_id]", "images[0][file_id]", "file_id", "mask[file_id]"] {
+        let opened = String::from_utf8(open(name, &own).unwrap()).unwrap();
+        assert_eq!(opened, form(name, "file-1"), "{name}");
+        assert_eq!(open(name, "file-AbC123dEf456"), Err(Refused::NotOwn), "{name}");
+    }
+    assert_eq!(open("x", "file-AbC123dEf456"), Err(Refused::UnknownPlace));
+    assert_eq!(open("model", "ft:gpt-4o:globex::abc"), Err(Refused::NotOwn));
+    assert_eq!(open("prompt", "a boat").unwrap(), form("prompt", "a boat").as_bytes());
 }

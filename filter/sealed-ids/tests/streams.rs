@@ -66,6 +66,13 @@ fn every_cut_of_a_stream_gives_the_same() {
 }
 
 #[test]
+fn what_one_place_takes_for_an_id_another_does_not() {
+    let text = r#"{"file_id":"call_1","id":"call_1"}"#;
+    let out = String::from_utf8(seal_whole(&[text.as_bytes()])).unwrap();
+    assert_eq!(out, text.replacen("call_1", &sealed(&guard(Dialect::OpenAi), ACME, "call_1"), 1));
+}
+
+#[test]
 fn a_string_too_long_for_an_id_passes_as_it_comes() {
     let long = format!("{{\"id\":\"resp_{}\",\"file_id\":\"file-1\"}}", "a".repeat(HELD_MAX_BYTES));
     let out = String::from_utf8(seal_whole(&[long.as_bytes()])).unwrap();

@@ -3,6 +3,8 @@ use std::ops::Range;
 
 use weir_config::shared::Shared;
 use weir_llm_usage::json;
+use weir_sealed_ids::Dialect;
+use weir_sealed_ids::place::Place;
 
 use super::binary;
 use super::cursor::Cursor;
@@ -121,7 +123,7 @@ impl Reader<'_> {
         let name = (scope, found.name);
         match found.role {
             // Names of shared things count in every spelling.
-            Role::Refers(shared) => self.reference(shared, depth),
+            Role::Refers(shared) => self.reference(shared, found.name, depth),
             // A server that is careless about case streams all the same.
             Role::Stream => self.stream(depth),
             _ if !found.exact => self.value(TextContext::Anything, depth),
@@ -262,14 +264,14 @@ impl Reader<'_> {
     fn text(&mut self, context: TextContext) -> Result<(), Unreadable> {
         let range = self.cursor.string()?;
         if context == TextContext::Type {
-            match self.cursor.slice(&range) {
-                // The most frequent one is no image and names nothing.
-                b"text" => {
-                    self.document.text.add_letters(range.len());
-                    return Ok(());
-                }
-                b"item_reference" => self.refer(Shared::StoredResponses),
-                _ => {}
+            let kind = self.cursor.slice(&range);
+            // The most frequent one is no image and names nothing.
+            if kind == b"text" {
+                self.document.text.add_letters(range.len());
+                return Ok(());
+            }
+            if is_plain(kind, self.cursor.is_escaped(), b"item_reference") {
+                self.refer(Shared::StoredResponses);
             }
         }
         let is_image = match context {
@@ -305,13 +307,14 @@ impl Reader<'_> {
             let name = self.cursor.slice(&written.at);
             if context == TextContext::Input {
                 let null = self.cursor.peek() == Some(b'n');
-                item.note(name, null);
+                item.note(name, written.is_escaped, null);
             }
             if context == TextContext::Tools && is_model(name, written.is_escaped) {
                 self.document.other_models |= self.cursor.peek() == Some(b'"');
             }
             match name {
                 b"type" => self.value(TextContext::Type, depth)?,
+                _ if written.is_escaped && is_plain(name, true, b"type") => self.value(TextContext::Type, depth)?,
                 // They stand in every message: `names_of_every_message_mean_nothing` compares this with the tables.
                 b"text" | b"content" | b"role" => {
                     self.document.text.add_letters(name.len());
@@ -353,12 +356,12 @@ impl Reader<'_> {
     fn named(&mut self, name: &Name, context: TextContext, depth: u8) -> Result<(), Unreadable> {
         match references::meaning(self.cursor.slice(&name.at), name.is_escaped) {
             None => self.value(context, depth),
-            Some(meaning) => self.meant(meaning, context, depth),
+            Some(meaning) => self.meant(name, meaning, context, depth),
         }
     }
 
     /// The value of a member that means something wherever it stands.
-    fn meant(&mut self, meaning: Meaning, context: TextContext, depth: u8) -> Result<(), Unreadable> {
+    fn meant(&mut self, name: &Name, meaning: Meaning, context: TextContext, depth: u8) -> Result<(), Unreadable> {
         match meaning {
             Meaning::MadeUp => {
                 let outside = std::mem::replace(&mut self.made_up, true);
@@ -368,7 +371,10 @@ impl Reader<'_> {
             }
             Meaning::Names(shared) => {
                 if self.names_something() {
-                    self.refer(shared);
+                    let unescaped =
+                        if name.is_escaped { json::Unescaped::read(self.cursor.slice(&name.at)) } else { None };
+                    let plain = unescaped.as_ref().map_or(self.cursor.slice(&name.at), json::Unescaped::get);
+                    self.refer_by(shared, plain);
                 }
                 self.value(context, depth)
             }
@@ -378,6 +384,7 @@ impl Reader<'_> {
                 self.value(context, depth)?;
                 if is_text && references::is_of_account(self.cursor.slice(&(start..self.cursor.at()))) {
                     self.refer(Shared::Files);
+                    self.document.has_address |= !self.made_up;
                 }
                 Ok(())
             }
@@ -385,9 +392,9 @@ impl Reader<'_> {
     }
 
     /// A member at the root that names something shared, unless it is empty.
-    fn reference(&mut self, shared: Shared, depth: u8) -> Result<(), Unreadable> {
+    fn reference(&mut self, shared: Shared, name: &str, depth: u8) -> Result<(), Unreadable> {
         if !self.is_empty_value() {
-            self.refer(shared);
+            self.refer_by(shared, name.as_bytes());
         }
         self.value(TextContext::Anything, depth)
     }
@@ -396,6 +403,15 @@ impl Reader<'_> {
     fn refer(&mut self, shared: Shared) {
         if !self.made_up && !self.document.refers.contains(&shared) {
             self.document.refers.push(shared);
+        }
+    }
+
+    /// The same of a member of that name, which sealing may not cover.
+    fn refer_by(&mut self, shared: Shared, name: &[u8]) {
+        self.refer(shared);
+        let is_sealed = matches!(Place::Unknown.member(Dialect::OpenAi, name), Place::Id(_));
+        if !self.made_up && !is_sealed && !self.document.unsealed.contains(&shared) {
+            self.document.unsealed.push(shared);
         }
     }
 
@@ -447,16 +463,22 @@ struct Item {
 
 impl Item {
     /// Notes a member; `null` is as good as none.
-    fn note(&mut self, name: &[u8], null: bool) {
-        match name {
-            b"id" => self.id |= !null,
-            b"type" | b"content" => self.content |= !null,
-            _ => {}
-        }
+    fn note(&mut self, name: &[u8], is_escaped: bool, null: bool) {
+        let is = |known| is_plain(name, is_escaped, known);
+        self.id |= !null && is(b"id");
+        self.content |= !null && (is(b"type") || is(b"content"));
     }
 
     fn is_reference(&self) -> bool {
         self.id && !self.content
+    }
+}
+
+/// Whether a string as written is that text.
+fn is_plain(raw: &[u8], is_escaped: bool, text: &[u8]) -> bool {
+    match is_escaped {
+        true => json::Unescaped::read(raw).is_some_and(|plain| plain.get() == text),
+        false => raw == text,
     }
 }
 

@@ -99,14 +99,18 @@ const NAMES: [(&str, Meaning); 46] = [
 ];
 
 /// How many bytes of an address are looked at: where it points to stands at its beginning.
-const ADDRESS_LOOKED_AT_BYTES: usize = 256;
+pub(super) const ADDRESS_LOOKED_AT_BYTES: usize = 256;
 
 /// Whether an address is one of a file in the account at the provider, or in its cloud. `quoted`: with its quotes.
 pub(super) fn is_of_account(quoted: &[u8]) -> bool {
     let raw = quoted.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(quoted);
     let unescaped: Option<String> =
         if memchr::memchr(b'\\', raw).is_some() { serde_json::from_slice(quoted).ok() } else { None };
-    let address = unescaped.as_ref().map_or(raw, |text| text.as_bytes());
+    begins_at_account(unescaped.as_ref().map_or(raw, |text| text.as_bytes()))
+}
+
+/// The same of an address without escapes, by its beginning.
+pub(super) fn begins_at_account(address: &[u8]) -> bool {
     let start = address.get(..ADDRESS_LOOKED_AT_BYTES).unwrap_or(address).to_ascii_lowercase();
     let stored = [&b"gs://"[..], b"s3://", b"files/", b"projects/"].iter().any(|known| start.starts_with(known));
     stored || (start.starts_with(b"http") && memchr::memmem::find(&start, b"googleapis.com/").is_some())

@@ -206,7 +206,7 @@ fn caps_that_the_api_does_not_know_are_taken_out_and_its_own_is_put_in() {
 #[test]
 fn what_tenants_share_is_found_by_name_wherever_it_stands() {
     use Shared::{Assistants, Files, StoredResponses, VectorStores};
-    let cases: [(&str, &[Shared]); 24] = [
+    let cases: [(&str, &[Shared]); 27] = [
         (r#"{"previous_response_id":"resp_1"}"#, &[StoredResponses]),
         (r#"{"Previous_Response_ID":"resp_1"}"#, &[StoredResponses]),
         (r#"{"previous_interaction_id":"i"}"#, &[StoredResponses]),
@@ -216,7 +216,10 @@ fn what_tenants_share_is_found_by_name_wherever_it_stands() {
         (r#"{"cachedContent":"cachedContents/c"}"#, &[VectorStores]),
         (r#"{"cached_c\u006fntent":"cachedContents/c"}"#, &[VectorStores]),
         (r#"{"input":[{"type":"item_reference","id":"msg_1"}]}"#, &[StoredResponses]),
+        (r#"{"input":[{"type":"item\u005freference","id":"msg_1"}]}"#, &[StoredResponses]),
+        (r#"{"input":[{"t\u0079pe":"item_reference","id":"msg_1"}]}"#, &[StoredResponses]),
         (r#"{"input":[{"id":"msg_1"}]}"#, &[StoredResponses]),
+        (r#"{"input":[{"\u0069d":"msg_1"}]}"#, &[StoredResponses]),
         (r#"{"input":[{"type":null,"id":"rs_1"}]}"#, &[StoredResponses]),
         (r#"{"input":[{"role":"user","content":[{"type":"input_file","file_id":"file-1"}]}]}"#, &[Files]),
         (r#"{"messages":[{"content":[{"type":"file","file":{"file_id":"file-1"}}]}]}"#, &[Files]),

@@ -1,11 +1,13 @@
 //! Weighing a body that passes by unread: it is too large to hold, or the gateway holds none.
 //!
-//! Nothing in it is judged or changed. What its texts weigh, and which model it names, is all that is kept, so that the
-//! estimate of a request does not depend on whether its body was held.
+//! Nothing in it is changed. What its texts weigh, and which model it names, is kept, so that the estimate of a request does not
+//! depend on whether its body was held. Where names of what tenants share may not pass, [`super::watch`] looks for them.
+use weir_config::shared::Shared;
 use weir_llm_usage::TextWeight;
 use weir_llm_usage::estimate;
-use weir_llm_usage::json::{Container, Scalar, Scanner, Visitor, Want};
+use weir_llm_usage::json::{Container, Scalar, Scanner, Varying, Visitor, Want};
 
+use super::watch::Watch;
 use super::{IMAGE_TOKENS, MODEL_MAX_BYTES, binary};
 
 /// A body, weighed chunk by chunk.
@@ -24,6 +26,8 @@ struct Scale {
     text: TextWeight,
     images: u64,
     model: Option<Box<str>>,
+    /// Looks for names of what tenants share; None where they may pass.
+    watch: Option<Watch>,
 }
 
 /// What the next value is.
@@ -37,6 +41,30 @@ enum Member {
 }
 
 impl Weigher {
+    /// One that also looks for names of what tenants share.
+    pub(crate) fn watching() -> Self {
+        Weigher { scale: Scale { watch: Some(Watch::new()), ..Scale::default() }, ..Weigher::default() }
+    }
+
+    /// Whether it looks for names of what tenants share.
+    pub(crate) fn watches(&self) -> bool {
+        self.scale.watch.is_some()
+    }
+
+    /// What it has found of them.
+    pub(crate) fn named(&self) -> &[Shared] {
+        self.scale.watch.as_ref().map_or(&[], Watch::named)
+    }
+
+    /// Whether all of the body so far is one document that was read.
+    pub(crate) fn is_readable(&self) -> bool {
+        let is_one = match self.scanner.documents() {
+            0 => true,
+            documents => documents == 1 && self.scanner.is_between_documents(),
+        };
+        is_one && !self.scanner.has_failed() && !self.scale.watch.as_ref().is_some_and(Watch::is_lost)
+    }
+
     /// Weighs the next chunk.
     pub(crate) fn feed(&mut self, chunk: &[u8]) {
         self.scanner.feed(chunk, &mut self.scale);
@@ -58,6 +86,9 @@ impl Weigher {
 
 impl Visitor for Scale {
     fn key(&mut self, key: &[u8]) -> Want {
+        if let Some(watch) = &mut self.watch {
+            watch.key(key);
+        }
         self.lists_images = false;
         self.member = match key {
             b"model" if self.depth == 1 => Member::Model,
@@ -72,11 +103,17 @@ impl Visitor for Scale {
     }
 
     fn element(&mut self) -> Want {
+        if let Some(watch) = &mut self.watch {
+            watch.element();
+        }
         self.images = self.images.saturating_add(u64::from(self.lists_images));
         Want::Stream
     }
 
     fn begin(&mut self, container: Container) -> bool {
+        if let Some(watch) = &mut self.watch {
+            watch.begin(container);
+        }
         self.depth = self.depth.saturating_add(1);
         if self.member == Member::Image {
             self.lists_images = container == Container::Array;
@@ -87,12 +124,18 @@ impl Visitor for Scale {
     }
 
     fn end(&mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.end();
+        }
         self.depth = self.depth.saturating_sub(1);
         self.member = Member::Text;
         self.lists_images = false;
     }
 
     fn scalar(&mut self, scalar: Scalar<'_>) {
+        if let Some(watch) = &mut self.watch {
+            watch.scalar(scalar);
+        }
         match (self.member, scalar) {
             (Member::Model, Scalar::String(Some(name))) if name.len() <= MODEL_MAX_BYTES => {
                 self.model = std::str::from_utf8(name).ok().map(Into::into);
@@ -105,7 +148,17 @@ impl Visitor for Scale {
     }
 
     fn piece(&mut self, piece: &[u8]) {
+        if let Some(watch) = &mut self.watch {
+            watch.piece(piece);
+        }
         binary::weigh(piece, &mut self.text);
+    }
+
+    /// A container is left out: it nests too deep, or stands under an endless name.
+    fn begin_varying(&mut self, varying: Varying, _left: usize) {
+        if let (Varying::Container, Some(watch)) = (varying, &mut self.watch) {
+            watch.lose();
+        }
     }
 }
 

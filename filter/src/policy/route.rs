@@ -109,6 +109,25 @@ impl Routes {
         self.named_by_gateway
     }
 
+    /// Whether one of them keeps tenants apart, so that a name that the gateway's own route gives must not lead past it.
+    pub fn keep_apart(&self) -> bool {
+        self.routes.iter().any(|route| route.guard.is_some() || route.seal.is_some())
+    }
+
+    /// Whether one of those that only the gateway's own route names does.
+    pub(crate) fn keep_apart_by_name(&self) -> bool {
+        self.named_by_gateway
+            && self
+                .routes
+                .iter()
+                .any(|route| route.path == PathMatch::Named && (route.guard.is_some() || route.seal.is_some()))
+    }
+
+    /// Whether one of them has that name.
+    pub fn knows(&self, name: &[u8]) -> bool {
+        self.routes.iter().any(|route| route.name.as_deref().map(str::as_bytes) == Some(name))
+    }
+
     /// The route that the gateway's own route names, or else the first that matches the path.
     pub fn find(&self, named: Option<&[u8]>, path: &[u8]) -> Option<&Rc<Route>> {
         let is_named = |route: &&Rc<Route>| route.name.as_deref().map(str::as_bytes) == named;

@@ -7,6 +7,7 @@ use weir_config::shared::Shared;
 use weir_contract::tenant::is_id_byte;
 use weir_contract::{Class, SecurityKind, Timestamp};
 use weir_llm_usage::bytes::any;
+use weir_sealed_ids::Dialect;
 
 use super::budgets::Budgets;
 use super::chosen::Routed;
@@ -18,8 +19,8 @@ use super::reservation::Reservation;
 use super::response::{ReadAs, Response};
 use super::{Decided, ResponseEdits};
 use crate::api::Api;
-use crate::body::form;
 use crate::body::weigh::Weigher;
+use crate::body::{Document, form};
 use crate::classify::{self, ClassSet};
 use crate::emit::Finding;
 use crate::emit::labels::RequestLabels;
@@ -189,9 +190,7 @@ impl Admitted {
     pub(super) fn check_references(&self, body: &Body) -> Result<(), Refusal> {
         let takes = || shared_operations::takes_references(&self.path);
         match body {
-            Body::Read(document) if document.refers.iter().any(|shared| !self.permits(*shared)) && takes() => {
-                Err(Refusal::Operation)
-            }
+            Body::Read(document) if !self.permits_names(document) && takes() => Err(Refusal::Operation),
             Body::Unread(unread @ (Unread::Encoded | Unread::NotJson))
                 if self.base_class == Class::Chat
                     && takes()
@@ -201,6 +200,24 @@ impl Admitted {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether its route permits all that a body names. Where it seals, that is what sealing covers: no id of anybody else's opens.
+    pub(super) fn permits_names(&self, document: &Document) -> bool {
+        let seals = |shared: Shared| self.sealed.as_ref().is_some_and(|sealed| sealed.guard.sealed.has(shared));
+        let has_address = document.has_address
+            && seals(Shared::Files)
+            && self.sealed.as_ref().is_some_and(|sealed| sealed.guard.dialect != Dialect::Gemini);
+        document.refers.iter().all(|shared| self.permits(*shared))
+            && !has_address
+            && !document.unsealed.iter().any(|shared| seals(*shared))
+    }
+
+    /// Whether names of what tenants share are looked for in its body, since its route does not permit all that a body can name.
+    pub(super) fn looks_for_names(&self) -> bool {
+        self.sealed.is_none()
+            && shared_operations::takes_references(&self.path)
+            && !REFERRED.iter().all(|shared| self.permits(*shared))
     }
 
     /// Whether its route permits what touches this of what tenants share at the provider.
@@ -329,6 +346,13 @@ impl Admitted {
     /// Whether a part of an answer that streams by waits for what follows.
     pub(super) fn holds_back(&self) -> bool {
         self.held.is_none() && self.redaction.as_ref().is_some_and(|redaction| redaction.holds_back())
+    }
+
+    /// Withholds the rest of an answer that streams by, where it is searched for what is other tenants'.
+    pub(super) fn withhold_answer(&mut self) -> bool {
+        let Some(redaction) = &mut self.redaction else { return false };
+        redaction.withhold();
+        true
     }
 
     /// Takes the identifiers of others out of a held answer that may go on.

@@ -3,6 +3,7 @@ use weir_contract::{Class, Timestamp};
 
 use super::admitted::Admitted;
 use super::{BodyAction, Decided, Edits, edits, guarded};
+use crate::body::weigh::Weigher;
 use crate::body::{Document, form};
 use crate::enforce::Body;
 use crate::head::Head;
@@ -39,10 +40,17 @@ pub(super) fn intake(admitted: &Admitted, head: &Head<'_>, ends: bool) -> Intake
     Intake::Known(Body::Unread(unread))
 }
 
-/// Whether a body that passes by unread is weighed: the prompt of a model is, as far as it is text.
-pub(super) fn is_weighed(admitted: &Admitted, body: &Body, head: &Head<'_>) -> bool {
-    let passes = matches!(body, Body::Unread(Unread::TooLarge | Unread::Unasked));
-    passes && admitted.metering == Metering::Inference && !is_encoded(head) && !is_multipart(head)
+/// What weighs a body that passes by unread, if anything does: the prompt of a model is weighed, as far as it is text. In a body
+/// that is only too large, names of what tenants share are no more let through than in a small one.
+pub(super) fn weigher(admitted: &Admitted, body: &Body, head: &Head<'_>) -> Option<Box<Weigher>> {
+    let is_plain = || !is_encoded(head) && !is_multipart(head);
+    match body {
+        Body::Unread(Unread::TooLarge) if admitted.looks_for_names() => Some(Box::new(Weigher::watching())),
+        Body::Unread(Unread::TooLarge | Unread::Unasked) => {
+            (admitted.metering == Metering::Inference && is_plain()).then(Box::default)
+        }
+        _ => None,
+    }
 }
 
 /// The length that the head announces, in bytes.
@@ -68,9 +76,9 @@ fn is_form_read(admitted: &Admitted) -> bool {
     uploads && governed && admitted.boundary.is_some()
 }
 
-/// Uploads of files are read where their names carry their owner.
+/// Forms are read where their fields or their files may name what is kept apart.
 fn reads_form(admitted: &Admitted) -> bool {
-    admitted.boundary.is_some() && admitted.sealed.as_ref().is_some_and(|sealed| sealed.reads_form())
+    admitted.boundary.is_some() && admitted.sealed.is_some()
 }
 
 fn is_encoded(head: &Head<'_>) -> bool {
@@ -106,8 +114,11 @@ pub(super) fn decide(
     if let Err(refusal) = admitted.choose_model(&mut body, bytes, worker, limiter, now) {
         return refuse(admitted, worker, limiter, refusal, now);
     }
-    if let (Body::Unread(Unread::TooLarge), Metering::Inference) = (&body, admitted.metering) {
-        admitted.weigher = Some(Box::default());
+    if body == Body::Unread(Unread::TooLarge) {
+        admitted.weigher = match admitted.looks_for_names() {
+            true => Some(Box::new(Weigher::watching())),
+            false => (admitted.metering == Metering::Inference).then(Box::default),
+        };
     }
     let refuses = |document: &Document| {
         let in_path = admitted.model.as_deref();
@@ -178,6 +189,33 @@ pub(super) fn count_chunk(
     let decided = admitted.outcome(Some(Refusal::RequestTooLarge), Decided::Admitted);
     admitted.give_back(limiter, now);
     let Decided::Refused(refusal) = decided else { return None };
+    Some((decided, admitted.reply(worker, refusal, now)))
+}
+
+/// Weighs a chunk of a body that passes by; None: the gateway does not show it. Refuses the request once it names what tenants share
+/// and its route does not permit, or once nobody can tell.
+pub(super) fn weigh(
+    admitted: &mut Admitted,
+    worker: &mut Worker,
+    limiter: &mut impl Limiter,
+    chunk: Option<&[u8]>,
+    now: impl FnOnce() -> Timestamp,
+) -> Option<(Decided, LocalReply)> {
+    if let (Some(chunk), Some(weigher)) = (chunk, &mut admitted.weigher) {
+        weigher.feed(chunk);
+    }
+    let weigher = admitted.weigher.as_deref().filter(|weigher| weigher.watches())?;
+    let refusal = match (chunk, weigher.is_readable()) {
+        (None, _) => Refusal::UnreadableBody(Unread::TooLarge),
+        // As of a small body that cannot be read: a chat names what it works with, other requests rarely do.
+        (Some(_), false) if admitted.base_class == Class::Chat => Refusal::UnreadableBody(Unread::NotJson),
+        (Some(_), _) if weigher.named().iter().any(|shared| !admitted.permits(*shared)) => Refusal::Operation,
+        _ => return None,
+    };
+    let decided = admitted.outcome(Some(refusal), Decided::Admitted);
+    let Decided::Refused(refusal) = decided else { return None };
+    let now = now();
+    admitted.give_back(limiter, now);
     Some((decided, admitted.reply(worker, refusal, now)))
 }
 

@@ -14,7 +14,7 @@ use crate::emit::{Destination, Emitter, Pushed};
 use crate::enforce::Body;
 use crate::head::Head;
 use crate::metering::Metering;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Unread};
 use crate::worker::{FilterState, Worker};
 
 fn refusal(refused: Refused) -> Refusal {
@@ -33,6 +33,9 @@ pub(super) fn begin(
     if head.leaves_http() {
         return Err(Refusal::Operation);
     }
+    if head.pairs().iter().any(|(name, _)| guard.store.misleads(name)) {
+        return Err(Refusal::Unproven(Refused::Member));
+    }
     let asked =
         RequestHead { method: head.method, path: head.path, query: head.query, content_type: head.content_type };
     let call = guard.call(admitted.identity.tenant.as_str(), &asked).map_err(refusal)?;
@@ -47,7 +50,10 @@ pub(super) fn begin(
         }
         edits.set.push((":path", target.to_owned().into()));
     }
-    if call.holds_answer() {
+    if let Some((name, version)) = call.version_header() {
+        edits.set.push((name, version.into()));
+    }
+    if call.may_hold_answer() {
         edits.set.push(("accept-encoding", "identity".into()));
     }
     if admitted.metering == Metering::Undeclared {
@@ -74,6 +80,7 @@ pub(super) fn check_known(admitted: &mut Admitted, known: &Body) -> Result<(), R
     match known {
         _ if !needs_body(admitted) => Ok(()),
         Body::None => check_body(admitted, b"").map(|_| ()),
+        Body::Unread(Unread::TooLarge) => Err(Refusal::UnreadableBody(Unread::TooLarge)),
         _ => Err(Refusal::Unproven(Refused::Body)),
     }
 }
@@ -129,7 +136,10 @@ impl Admitted {
         let owners: Vec<String> = guarded.removed.keys().filter(|owner| *owner != UNMARKED).cloned().collect();
         let foreign = guarded.removed.values().sum::<u64>().saturating_sub(unmarked);
         if foreign > 0 {
-            self.find(worker, SecurityKind::ForeignRecord, operation, foreign, &owners, now);
+            // A store that gives what is asked for by its id does nothing wrong; the client guesses.
+            let is_asked_for = guarded.call.fetches_by_id();
+            let kind = if is_asked_for { SecurityKind::ForeignId } else { SecurityKind::ForeignRecord };
+            self.find(worker, kind, operation, foreign, &owners, now);
         }
         if unmarked > 0 {
             self.find(worker, SecurityKind::UnmarkedRecord, operation, unmarked, &[], now);

@@ -27,6 +27,14 @@ pub(super) fn decide(
 ) -> (Stage, Decided, HeadAction) {
     let head = Head::read(arrival.pairs);
     let policy = Rc::clone(&state.policy);
+    if arrival.route.is_some_and(|name| !name.is_empty() && !policy.routes.knows(name)) {
+        // Behind it may stand a route that keeps tenants apart, misspelt.
+        return refuse(worker, &policy, &head, Refusal::Operation.into(), now);
+    }
+    if head.injected.contains(&true) && policy.routes.keep_apart_by_name() {
+        // By such a header the gateway may have chosen a route of its own that names another one.
+        return refuse(worker, &policy, &head, Refusal::ForbiddenHeader.into(), now);
+    }
     let route = policy.routes.find(arrival.route, head.path);
     if let Err(refusal) = check_form(&head, route) {
         return refuse(worker, &policy, &head, refusal.into(), now);
@@ -109,9 +117,7 @@ fn admit(
         }
         Intake::Known(body) => {
             admitted.check_ids_readable(&body)?;
-            if body::is_weighed(admitted, &body, head) {
-                admitted.weigher = Some(Box::default());
-            }
+            admitted.weigher = body::weigher(admitted, &body, head);
             let judged = admitted.judge(&body, None, limiter, now);
             edits::describe(admitted, &mut edits, &body);
             (body::decided(&body), judged.err())

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use weir_config::shared::Shared;
 use weir_sealed_ids::list::{Page, Shown};
-use weir_sealed_ids::operation::{BodyRule, Operation};
+use weir_sealed_ids::operation::Operation;
 use weir_sealed_ids::{Guard, Kinds, Sealer};
 use weir_vector_guard::{Call, Verdict};
 
@@ -18,12 +18,6 @@ pub(super) struct SealedIds {
 }
 
 impl SealedIds {
-    /// Whether its body is a form that is read.
-    pub(super) fn reads_form(&self) -> bool {
-        let body = self.operation.map(|operation| operation.body);
-        matches!(body, Some(BodyRule::Upload | BodyRule::Part))
-    }
-
     /// What an id of an unknown prefix is in the answer.
     pub(super) fn fallback(&self) -> Kinds {
         Kinds::only(self.operation.map_or(Shared::StoredResponses, |operation| operation.kind))
@@ -98,12 +92,11 @@ pub(crate) enum Judged {
 }
 
 impl Keeper {
-    /// Whether answers of this status are held.
+    /// Whether answers of this status are held; 0: the gateway does not say which it is.
     pub(super) fn holds(&self, status: u16) -> bool {
         match self {
-            // An error of the store holds no record.
-            Keeper::Guard(guarded) => guarded.call.holds_answer() && (200..300).contains(&status),
-            Keeper::List { .. } => status == 200,
+            Keeper::Guard(guarded) => guarded.call.holds_answer(status),
+            Keeper::List { .. } => matches!(status, 0 | 200..300),
         }
     }
 

@@ -130,6 +130,9 @@ fn way(pairs: &[Pair<'_>]) -> Way {
         return Way::Unreadable;
     }
     let kind = find("content-type").unwrap_or_default();
+    if !is_utf_8(kind) {
+        return Way::Unreadable;
+    }
     let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
     match &*essence {
         b"text/event-stream" => Way::Search(Form::Events),
@@ -144,10 +147,21 @@ fn way(pairs: &[Pair<'_>]) -> Way {
         }
         b"application/pdf" | b"application/zip" => Way::Passes,
         other if other.ends_with(b"+json") => Way::Search(Form::Document),
-        other if other.starts_with(b"text/") => Way::Search(Form::Text),
+        other if other.starts_with(b"text/") || other.ends_with(b"+xml") => Way::Search(Form::Text),
         other if [&b"image/"[..], b"audio/", b"video/", b"font/"].iter().any(|kind| other.starts_with(kind)) => {
             Way::Passes
         }
         _ => Way::Unreadable,
     }
+}
+
+/// Whether the characters of a content type are UTF-8: in others identifiers are not found.
+fn is_utf_8(kind: &[u8]) -> bool {
+    let lower = kind.to_ascii_lowercase();
+    let Some(at) = memchr::memmem::find(&lower, b"charset=") else { return true };
+    let name = lower.get(at..).and_then(|rest| rest.get(8..)).unwrap_or_default();
+    let name = name.split(|byte| matches!(byte, b';' | b',')).next().unwrap_or_default();
+    let name =
+        name.trim_ascii().strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name.trim_ascii());
+    matches!(name, b"utf-8" | b"utf8" | b"us-ascii" | b"ascii")
 }

@@ -3,15 +3,17 @@
 //! A refusal in here stands whether weir enforces plans or only observes: what tenants share is no matter of plans.
 use std::rc::Rc;
 
-use weir_contract::Class;
+use weir_llm_usage::bytes;
 use weir_sealed_ids::list::Page;
 use weir_sealed_ids::operation::{AnswerRule, BodyRule};
+use weir_sealed_ids::owner::Marking;
 use weir_sealed_ids::rewrite::Rewriter;
 use weir_sealed_ids::{Answer, Guard, Kinds, Opener, Refused, Sealer, owner, path, upload};
 
 use super::Edits;
 use super::admitted::Admitted;
 use super::keeper::{Keeper, SealedIds};
+use crate::body::Document;
 use crate::enforce::Body;
 use crate::head::{self, Head, Pair};
 use crate::metering;
@@ -51,28 +53,35 @@ impl Admitted {
         let (guard, tenant) = (&sealed.guard, self.identity.tenant.as_str());
         let marks = sealed.operation.is_some_and(|operation| guard.sealed.has(operation.kind));
         let rule = sealed.operation.map(|operation| operation.body);
+        let check = |body: &[u8]| match Document::read(body) {
+            Ok(document) if self.permits_names(&document) => Ok(()),
+            Ok(_) => Err(Refused::Operation),
+            Err(_) => Err(Refused::Unreadable),
+        };
         let opened = match (&self.boundary, rule) {
-            (Some(boundary), Some(BodyRule::Upload)) => upload::open(guard, tenant, body, boundary, marks),
-            (Some(boundary), Some(BodyRule::Part)) => upload::open(guard, tenant, body, boundary, false),
-            // A sound or an image, which the plan wants read: it names nothing.
-            (Some(_), None) => return Ok(None),
+            (Some(boundary), Some(BodyRule::Upload)) => upload::open(guard, tenant, body, boundary, marks, &check),
+            (Some(boundary), Some(BodyRule::Part)) => upload::open(guard, tenant, body, boundary, false, &check),
+            (Some(boundary), None) => upload::open_fields(guard, tenant, body, boundary),
             (Some(_), Some(BodyRule::Json(_))) | (None, Some(BodyRule::Upload)) => Err(Refused::Unreadable),
-            (None, Some(BodyRule::Json(marking))) if marks => open_json(guard, tenant, body)
-                .and_then(|opened| Ok(owner::put(&opened, marking, tenant)?.unwrap_or(opened))),
-            (None, Some(BodyRule::Json(_) | BodyRule::Part) | None) => open_json(guard, tenant, body),
+            (None, Some(BodyRule::Json(marking))) if marks => {
+                open_json(guard, tenant, body).and_then(|(opened, stores)| {
+                    let is_marked = stores || marking != Marking::IfStored;
+                    let marked = if is_marked { owner::put(&opened, marking, tenant)? } else { None };
+                    Ok(marked.unwrap_or(opened))
+                })
+            }
+            (None, Some(BodyRule::Json(_) | BodyRule::Part) | None) => {
+                open_json(guard, tenant, body).map(|(opened, _)| opened)
+            }
         };
         let opened = opened.map_err(refusal)?;
-        Ok((opened != body).then_some(opened))
+        Ok((!bytes::is_same(&opened, body)).then_some(opened))
     }
 
-    /// Refuses a body that is not read, unless it is a sound or an image in a form, which names nothing.
+    /// Refuses a body that is not read: nobody can tell what it names.
     pub(super) fn check_ids_readable(&self, body: &Body) -> Result<(), Refusal> {
-        let Some(sealed) = self.sealed.as_deref() else { return Ok(()) };
-        let is_media = sealed.operation.is_none()
-            && self.boundary.is_some()
-            && matches!(self.base_class, Class::Audio | Class::Image);
         match body {
-            Body::Unread(unread) if !is_media => Err(Refusal::UnreadableBody(*unread)),
+            Body::Unread(unread) if self.sealed.is_some() => Err(Refusal::UnreadableBody(*unread)),
             _ => Ok(()),
         }
     }
@@ -95,12 +104,13 @@ impl Admitted {
     }
 }
 
-fn open_json(guard: &Guard, tenant: &str, body: &[u8]) -> Result<Vec<u8>, Refused> {
+/// A body with its ids open, and whether it may ask the provider to keep the answer.
+fn open_json(guard: &Guard, tenant: &str, body: &[u8]) -> Result<(Vec<u8>, bool), Refused> {
     let mut opened = Vec::with_capacity(body.len());
     let mut rewriter = Rewriter::new(guard.dialect);
     rewriter.feed(body, &mut Opener { guard, tenant }, &mut opened)?;
     rewriter.finish(&mut opened);
-    Ok(opened)
+    Ok((opened, rewriter.may_store()))
 }
 
 fn refusal(refused: Refused) -> Refusal {

@@ -5,6 +5,7 @@ mod take_out;
 
 use crate::edit::{Edits, quoted};
 use crate::rule::{Answer, Operation, Step};
+use crate::walk::COUNT;
 use crate::{By, Call, Removed, Shown, Store, names};
 use take_out::take_out;
 use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
@@ -46,10 +47,21 @@ pub(crate) fn holds(operation: &Operation) -> bool {
     operation.answer != Answer::Plain
 }
 
+/// Whether a record that does not exist must look like one of another tenant, so that nobody learns which ids others use.
+pub(crate) fn hides_missing(call: &Call) -> bool {
+    call.guard.store == Store::Qdrant
+        && call.guard.by == By::Filter
+        && matches!(call.operation.answer, Answer::Record(_))
+}
+
 /// Checks an answer.
 pub(crate) fn check(call: &Call, status: u16, bytes: &[u8]) -> Checked {
     let same = Checked { verdict: Verdict::Same, ..Checked::default() };
-    if !(200..300).contains(&status) || bytes.iter().all(u8::is_ascii_whitespace) || !holds(call.operation) {
+    // An error holds no record; a status that the gateway does not tell may be any.
+    if status == 404 && hides_missing(call) {
+        return Checked { verdict: Verdict::NotFound(not_found(call.guard.store)), ..Checked::default() };
+    }
+    if status >= 300 || bytes.iter().all(u8::is_ascii_whitespace) || !holds(call.operation) {
         return same;
     }
     let Ok(tree) = Tree::read(bytes) else { return Checked::default() };
@@ -119,9 +131,17 @@ impl Check<'_> {
             [Step::Each | Step::EachSearch, rest @ ..] => {
                 let is_batch = matches!(steps, [Step::EachSearch, ..]);
                 let elements = self.elements(id)?;
-                for element in elements {
-                    self.records(element, rest)?;
+                let mut emptied = Vec::with_capacity(elements.len());
+                for element in &elements {
+                    let (results, removed) = (self.results, self.removed.values().sum::<u64>());
+                    self.records(*element, rest)?;
                     self.search += usize::from(is_batch);
+                    // A group is named by what its records have, so it goes with the last of them.
+                    let has_lost = removed < self.removed.values().sum::<u64>();
+                    emptied.push(!is_batch && has_lost && results == self.results);
+                }
+                if emptied.contains(&true) {
+                    self.take_out_of(&elements, &emptied);
                 }
                 Some(())
             }
@@ -150,10 +170,26 @@ impl Check<'_> {
             }
         }
         if foreign.contains(&true) {
-            let spans = records.iter().filter_map(|record| Some(self.tree.node(*record)?.at.clone()));
-            take_out(&mut self.edits, spans.collect(), &foreign);
+            self.take_out_of(&records, &foreign);
         }
         Some(())
+    }
+
+    /// Takes those elements out of a list that `goes` names.
+    fn take_out_of(&mut self, elements: &[Id], goes: &[bool]) {
+        let spans = elements.iter().filter_map(|element| Some(self.tree.node(*element)?.at.clone()));
+        take_out(&mut self.edits, spans.collect(), goes);
+    }
+
+    /// Takes members out of an object.
+    fn take_out_members(&mut self, object: Id, is_out: impl Fn(&Self, Id) -> bool) {
+        let members: Vec<Id> = self.tree.children(object).collect();
+        let goes: Vec<bool> = members.iter().map(|member| is_out(self, *member)).collect();
+        let spans = members.iter().filter_map(|member| {
+            let node = self.tree.node(*member)?;
+            Some(node.name.start..node.at.end)
+        });
+        take_out(&mut self.edits, spans.collect(), &goes);
     }
 
     fn record_at(&mut self, steps: &'static [Step]) -> Option<()> {
@@ -204,12 +240,26 @@ impl Check<'_> {
             (Store::Qdrant, By::Filter) => {
                 self.tree.member(record, "payload").and_then(|payload| self.tree.member(payload, &guard.field))
             }
+            (Store::Milvus, By::Filter) if self.is_count(record) => return Owner::Own,
             (Store::Milvus, By::Filter) => self.tree.member(record, &guard.field),
             (Store::Weaviate, _) => self.tree.member(record, "tenant"),
             // The collection or partition is the tenant's own.
             _ => return Owner::Own,
         };
         self.owner_by(mark)
+    }
+
+    /// Whether a row of Milvus is the number of the rows that the filter found.
+    fn is_count(&self, row: Id) -> bool {
+        let mut members = self.tree.children(row);
+        let is_alone =
+            members.next().is_some_and(|member| self.tree.is_named(member, COUNT)) && members.next().is_none();
+        is_alone && self.shown() == Shown::Count
+    }
+
+    /// What the search that is being answered has asked to be shown.
+    fn shown(&self) -> Shown {
+        self.call.shown.get(self.search).or(self.call.shown.last()).copied().unwrap_or(Shown::All)
     }
 
     fn owner_by(&self, mark: Option<Id>) -> Owner {
@@ -222,7 +272,7 @@ impl Check<'_> {
 
     /// Takes the mark out of a record of which the client did not ask to see it.
     fn hide_mark(&mut self, record: Id) {
-        let shown = self.call.shown.get(self.search).or(self.call.shown.last()).copied().unwrap_or(Shown::All);
+        let shown = self.shown();
         let guard = &self.call.guard;
         if shown == Shown::All || guard.by != By::Filter {
             return;
@@ -235,13 +285,7 @@ impl Check<'_> {
             }
             return;
         }
-        let members: Vec<Id> = self.tree.children(holder).collect();
-        let is_mark: Vec<bool> = members.iter().map(|member| self.tree.is_named(*member, &guard.field)).collect();
-        let spans = members.iter().filter_map(|member| {
-            let node = self.tree.node(*member)?;
-            Some(node.name.start..node.at.end)
-        });
-        take_out(&mut self.edits, spans.collect(), &is_mark);
+        self.take_out_members(holder, |check, member| check.tree.is_named(member, &check.call.guard.field));
     }
 
     /// Shows the tenant's own names, as it knows them, and no others.
@@ -257,8 +301,14 @@ impl Check<'_> {
                 for element in &elements {
                     foreign.push(!self.own_name(*element)?);
                 }
-                let spans = elements.iter().filter_map(|element| Some(self.tree.node(*element)?.at.clone()));
-                take_out(&mut self.edits, spans.collect(), &foreign);
+                self.take_out_of(&elements, &foreign);
+                if foreign.contains(&true) {
+                    // Numbers and tokens of a list with others' names in it speak of theirs.
+                    let told = ["total_count", "totalCount", "pagination"];
+                    self.take_out_members(ROOT, |check, member| {
+                        told.iter().any(|name| check.tree.is_named(member, name))
+                    });
+                }
                 Some(())
             }
         }

@@ -63,6 +63,17 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whether a header has the store work elsewhere than the guard sees: in another database, or with another server.
+    pub fn misleads(self, header: &[u8]) -> bool {
+        match self {
+            Store::Milvus => header.eq_ignore_ascii_case(b"db-name"),
+            Store::Weaviate => header.to_ascii_lowercase().ends_with(b"-baseurl"),
+            Store::Qdrant | Store::Pinecone | Store::Chroma => false,
+        }
+    }
+}
+
 /// What a request's body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyNeed {
@@ -153,6 +164,8 @@ pub(crate) enum Shown {
     WithoutMark,
     /// None of it.
     Nothing,
+    /// The number of records in their place.
+    Count,
 }
 
 /// A request's head.
@@ -277,9 +290,31 @@ impl Call {
         self.units
     }
 
-    /// Whether the answer must be held and checked.
-    pub fn holds_answer(&self) -> bool {
+    /// Whether an answer of this status must be held and checked; 0: the gateway does not tell it. An error holds nobody's record.
+    pub fn holds_answer(&self, status: u16) -> bool {
+        match status {
+            0 | 200..300 => answer::holds(self.operation),
+            404 => answer::hides_missing(self),
+            _ => false,
+        }
+    }
+
+    /// Whether any answer may have to be held.
+    pub fn may_hold_answer(&self) -> bool {
         answer::holds(self.operation)
+    }
+
+    /// Whether it names records by their ids: then one of another tenant in the answer is what the client asked for.
+    pub fn fetches_by_id(&self) -> bool {
+        self.operation.kind == Kind::Read && answer::holds(self.operation)
+    }
+
+    /// The header that has the store speak the version of its API that the table knows, whatever the client says.
+    pub fn version_header(&self) -> Option<(&'static str, &'static str)> {
+        match self.guard.store {
+            Store::Pinecone => Some(("x-pinecone-api-version", "2025-10")),
+            Store::Qdrant | Store::Chroma | Store::Milvus | Store::Weaviate => None,
+        }
     }
 
     /// Forces the tenant into a body. None: nothing in it changes.

@@ -68,6 +68,8 @@ pub(crate) enum Rule {
     Any,
     /// A string, number, boolean or null.
     Scalar,
+    /// This text, or null.
+    Is(&'static str),
     /// A vector: lists of numbers, or an object that names no record.
     Vector,
     /// An object with these members, and no others.

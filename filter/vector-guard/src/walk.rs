@@ -23,6 +23,9 @@ pub(crate) struct Walk<'w> {
     inserted: Vec<Id>,
 }
 
+/// Milvus's column for the number of rows, which stands alone.
+pub(crate) const COUNT: &str = "count(*)";
+
 /// What an empty body is worth: only a rule that needs nothing takes one.
 pub(crate) fn empty(rule: &Rule) -> Result<(), Refused> {
     match rule {
@@ -62,6 +65,7 @@ impl<'w> Walk<'w> {
         match rule {
             Rule::Opaque | Rule::Any => Ok(()),
             Rule::Scalar if !matches!(kind, Kind::Object | Kind::Array) => Ok(()),
+            Rule::Is(known) if kind == Kind::Null || self.tree.text(id).as_deref() == Some(*known) => Ok(()),
             Rule::Vector => self.vector(id),
             Rule::Object(shape) if kind == Kind::Object => self.object(id, shape),
             Rule::List(of) if kind == Kind::Array => self.list(id, of),
@@ -153,6 +157,13 @@ impl<'w> Walk<'w> {
                 let is_one = names.iter().filter(|name| is_there(name)).count() == 1;
                 return if is_one { Ok(()) } else { Err(Refused::Member) };
             }
+            Ensure::Payloads(name, of) if self.marks() => {
+                let list = |name| self.tree.member(id, name).and_then(|list| self.tree.node(list));
+                let is_list = list(name).is_some_and(|list| list.kind == Kind::Array);
+                if is_list && list(name).map(|list| list.len) != list(of).map(|list| list.len) {
+                    return Err(Refused::Member);
+                }
+            }
             Ensure::Present(name) => return if is_there(name) { Ok(()) } else { Err(Refused::Member) },
             _ => {}
         }
@@ -236,6 +247,10 @@ impl<'w> Walk<'w> {
                 let mark = self.mark();
                 self.replace(id, mark);
                 Ok(())
+            }
+            // Where Milvus keeps members that the collection does not have.
+            Kind::Object if self.guard.store == Store::Milvus && self.tree.member(id, "$meta").is_some() => {
+                Err(Refused::Mark)
             }
             Kind::Object => {
                 let (field, tenant) = (self.guard.field.clone(), quoted(self.tenant));
@@ -364,6 +379,11 @@ impl<'w> Walk<'w> {
         }
         if has_mark {
             self.shown.push(Shown::All);
+            return Ok(());
+        }
+        let mut columns = self.tree.children(id).filter_map(|column| self.tree.text(column));
+        if self.guard.store == Store::Milvus && columns.next().as_deref() == Some(COUNT) && columns.next().is_none() {
+            self.shown.push(Shown::Count);
             return Ok(());
         }
         let node = self.tree.node(id).ok_or(Refused::Member)?;

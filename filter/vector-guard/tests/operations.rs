@@ -1,5 +1,5 @@
 //! Every operation of each store's published API, and whether tenants may use it.
-use weir_vector_guard::{By, Guard, Refused, RequestHead, Store, Unfit};
+use weir_vector_guard::{By, Call, Guard, Refused, RequestHead, Store, Unfit, Verdict};
 
 fn guard(store: Store, by: By) -> Guard {
     Guard { store, by, field: "tenant_id".into(), root: "".into() }
@@ -257,4 +257,125 @@ fn a_record_is_named_by_its_id_where_the_collection_is_ones_own() {
     let head = RequestHead { method: b"POST", path: b"/collections/c/points/query", query: None, content_type: None };
     let mut call = guard(Store::Qdrant, By::Collection).call("acme", &head).expect("offered");
     assert_eq!(call.body(elsewhere.as_bytes()), Err(Refused::Member), "another collection is named");
+}
+
+#[test]
+fn milvuss_clients_name_the_usual_database_and_no_other() {
+    let guard = guard(Store::Milvus, By::Namespace);
+    let body_of = |path: &str, database: &str| {
+        let head = RequestHead { method: b"POST", path: path.as_bytes(), query: None, content_type: None };
+        let mut call = guard.call("acme", &head).expect("offered");
+        let body = format!(r#"{{"collectionName":"docs","dbName":{database},"filter":""}}"#);
+        call.body(body.as_bytes()).map(|changed| String::from_utf8(changed.expect("changed")).expect("text"))
+    };
+    let query = "/v2/vectordb/entities/query";
+    for database in ["\"default\"", "null"] {
+        let sent = body_of(query, database).expect("taken");
+        assert!(sent.contains(&format!("\"dbName\":{database}")) && sent.contains("tenant_acme_"), "{sent}");
+    }
+    for database in ["\"other\"", "\"Default\"", "\"\"", "1", "[\"default\"]", "{}"] {
+        assert_eq!(body_of(query, database), Err(Refused::Member), "{database}");
+    }
+}
+
+#[test]
+fn milvuss_list_of_partitions_shows_ones_own() {
+    let guard = guard(Store::Milvus, By::Namespace);
+    let head = RequestHead { method: b"POST", path: b"/v2/vectordb/partitions/list", query: None, content_type: None };
+    let mut call = guard.call("acme", &head).expect("offered");
+    call.body(br#"{"collectionName":"docs"}"#).expect("taken");
+    let answer = br#"{"code":0,"data":["_default","tenant_acme_x","tenant_globex_x","tenant_acme_"]}"#;
+    let shown = Verdict::Changed(br#"{"code":0,"data":["x",""]}"#.to_vec());
+    assert_eq!(call.answer(200, answer).verdict, shown);
+    // A gateway that does not tell the status does not let it pass unread.
+    assert_eq!(call.answer(0, answer).verdict, shown);
+}
+
+/// A call of acme's whose body, if it has one, has been judged.
+fn called(guard: &Guard, request: &str, body: Option<&str>) -> Call {
+    let (method, path) = request.split_once(' ').expect("METHOD path");
+    let head = RequestHead { method: method.as_bytes(), path: path.as_bytes(), query: None, content_type: None };
+    let mut call = guard.call("acme", &head).expect("offered");
+    if let Some(body) = body {
+        call.body(body.as_bytes()).expect("taken");
+    }
+    call
+}
+
+#[test]
+fn a_point_of_another_tenant_looks_like_one_that_does_not_exist() {
+    let call = called(&guard(Store::Qdrant, By::Filter), "GET /collections/c/points/5", None);
+    let foreign = br#"{"result":{"id":5,"payload":{"tenant_id":"globex"}},"status":"ok","time":0.1}"#;
+    let missing = br#"{"status":{"error":"Not found: Point with id 5 does not exists!"},"time":0.2}"#;
+    assert!(call.holds_answer(404) && call.holds_answer(200) && !call.holds_answer(500));
+    assert!(matches!(call.answer(200, foreign).verdict, Verdict::NotFound(_)));
+    assert_eq!(call.answer(404, missing).verdict, call.answer(200, foreign).verdict);
+}
+
+#[test]
+fn a_group_goes_with_the_last_of_its_records() {
+    let path = "POST /collections/c/points/query/groups";
+    let call = called(&guard(Store::Qdrant, By::Filter), path, Some(r#"{"group_by":"city","with_payload":true}"#));
+    let hit = |owner: &str| format!(r#"{{"id":1,"payload":{{"tenant_id":"{owner}"}}}}"#);
+    let group = |id: &str, owners: &[&str]| {
+        let hits: Vec<String> = owners.iter().map(|owner| hit(owner)).collect();
+        format!(r#"{{"hits":[{}],"id":"{id}"}}"#, hits.join(","))
+    };
+    let answer = |groups: &[String]| format!(r#"{{"result":{{"groups":[{}]}}}}"#, groups.join(","));
+    let told = answer(&[group("a", &["globex"]), group("b", &["globex", "acme"]), group("c", &[])]);
+    let shown = answer(&[group("b", &["acme"]), group("c", &[])]);
+    assert_eq!(call.answer(200, told.as_bytes()).verdict, Verdict::Changed(shown.into_bytes()));
+}
+
+#[test]
+fn pinecones_list_of_namespaces_asks_for_ones_own_and_tells_of_no_others() {
+    let guard = guard(Store::Pinecone, By::Namespace);
+    let asked = asked(&guard, "GET /namespaces?limit=5").expect("offered");
+    assert_eq!(asked.1, "/namespaces?limit=5&prefix=tenant_acme_");
+    let call = called(&guard, "GET /namespaces", None);
+    assert_eq!(call.version_header(), Some(("x-pinecone-api-version", "2025-10")));
+    let own =
+        br#"{"namespaces":[{"name":"tenant_acme_x","record_count":1}],"pagination":{"next":"t"},"total_count":1}"#;
+    let shown = br#"{"namespaces":[{"name":"x","record_count":1}],"pagination":{"next":"t"},"total_count":1}"#;
+    assert_eq!(call.answer(200, own).verdict, Verdict::Changed(shown.to_vec()));
+    // An index that does not know the parameter.
+    let all = br#"{"namespaces":[{"name":"tenant_globex_x"},{"name":"tenant_acme_x"}],"pagination":{"next":"t"},"total_count":2}"#;
+    assert_eq!(call.answer(200, all).verdict, Verdict::Changed(br#"{"namespaces":[{"name":"x"}]}"#.to_vec()));
+}
+
+#[test]
+fn milvus_counts_the_rows_that_the_filter_finds_and_deletes_none_by_filter() {
+    let guard = guard(Store::Milvus, By::Filter);
+    refused(&guard, &["POST /v2/vectordb/entities/delete", "POST /v2/vectordb/entities/upsert"]);
+    let (query, count) = ("POST /v2/vectordb/entities/query", br#"{"code":0,"data":[{"count(*)":3}]}"#);
+    let counting = r#"{"collectionName":"docs","filter":"","outputFields":["count(*)"]}"#;
+    assert_eq!(called(&guard, query, Some(counting)).answer(200, count).verdict, Verdict::Same);
+    for columns in [r#"["count(*)","a"]"#, r#"["a"]"#] {
+        let body = format!(r#"{{"collectionName":"docs","outputFields":{columns}}}"#);
+        let checked = called(&guard, query, Some(&body)).answer(200, count);
+        assert_eq!(checked.removed.values().sum::<u64>(), 1, "{columns}: a row without a mark");
+    }
+}
+
+#[test]
+fn headers_and_queries_lead_to_no_other_tenant() {
+    assert!(Store::Milvus.misleads(b"DB-Name") && Store::Weaviate.misleads(b"X-OpenAI-BaseURL"));
+    assert!(!Store::Qdrant.misleads(b"db-name") && !Store::Milvus.misleads(b"x-db-name"));
+    let pinecone = guard(Store::Pinecone, By::Namespace);
+    assert_eq!(asked(&pinecone, "GET /vectors/fetch?ids=a;namespace=tenant_globex_x"), Err(Refused::Query));
+}
+
+#[test]
+fn every_record_that_is_written_is_marked() {
+    let body = |guard: &Guard, request: &str, body: &str| {
+        let (method, path) = request.split_once(' ').expect("METHOD path");
+        let head = RequestHead { method: method.as_bytes(), path: path.as_bytes(), query: None, content_type: None };
+        guard.call("acme", &head).expect("offered").body(body.as_bytes())
+    };
+    let qdrant = guard(Store::Qdrant, By::Filter);
+    let batch = r#"{"batch":{"ids":[1,2],"vectors":[[1],[2]],"payloads":[{"a":1}]}}"#;
+    assert_eq!(body(&qdrant, "PUT /collections/c/points", batch), Err(Refused::Member), "a record without a payload");
+    let milvus = guard(Store::Milvus, By::Filter);
+    let row = r#"{"collectionName":"docs","data":[{"id":1,"$meta":{"tenant_id":"globex"}}]}"#;
+    assert_eq!(body(&milvus, "POST /v2/vectordb/entities/insert", row), Err(Refused::Mark));
 }

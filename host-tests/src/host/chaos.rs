@@ -38,15 +38,25 @@ pub(crate) enum Strike {
 pub struct Chaos {
     percent: u64,
     random: SplitMix64,
+    /// The only hostcall that fails; None: any may.
+    only: Option<&'static str>,
 }
 
 impl Chaos {
     /// Makes `percent` of a hundred hostcalls fail; the same ones for the same seed.
     pub fn new(percent: u64, seed: u64) -> Self {
-        Self { percent, random: SplitMix64::new(seed) }
+        Self { percent, random: SplitMix64::new(seed), only: None }
+    }
+
+    /// Makes every call of one hostcall fail, and no other.
+    pub fn refusing(hostcall: &'static str) -> Self {
+        Self { only: Some(hostcall), ..Self::new(100, 0) }
     }
 
     pub(crate) fn strike(&mut self, hostcall: &str) -> Option<Strike> {
+        if let Some(only) = self.only {
+            return (hostcall == only).then_some(Strike::Fails(Status::InternalFailure as u32));
+        }
         if hostcall == "proxy_set_effective_context" || self.random.below(100) >= self.percent {
             return None;
         }

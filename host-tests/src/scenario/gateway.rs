@@ -221,6 +221,13 @@ impl Gateway {
         }
     }
 
+    /// From now on makes every call of one hostcall fail. `unleash_chaos(0, 0)` ends it.
+    pub fn refuse_hostcall(&self, hostcall: &'static str) {
+        for place in self.places() {
+            self.with(place, |worker| worker.set_chaos(Some(Chaos::refusing(hostcall))));
+        }
+    }
+
     /// The value of a metric, by the filter's name for it; for a histogram, its number of samples.
     ///
     /// # Panics

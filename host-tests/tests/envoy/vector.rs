@@ -7,10 +7,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use weir_contract::directory::KeyHash;
 use weir_rig::envoy::{Bootstrap, Envoy, Options};
+use weir_rig::llm::Llm;
 use weir_rig::process::{Process, Recipe};
 use weir_rig::workspace;
 
 use crate::receiver::Receiver;
+use crate::wire::open;
 
 /// A store imports its modules in seconds, and on a machine with much else to do in a minute.
 const STARTS_WITHIN: Duration = Duration::from_secs(180);
@@ -46,6 +48,10 @@ fn store(clients: &str, args: &[&str]) -> Store {
 
 /// A gateway before a store, with acme and globex as its tenants.
 fn gateway(store: &Store, receiver: &Receiver, guard: &Value) -> Envoy {
+    Envoy::start(&bootstrap(store.address, receiver, guard), &Options::default()).expect("Envoy")
+}
+
+fn bootstrap(store: SocketAddr, receiver: &Receiver, guard: &Value) -> Bootstrap {
     let tenant = |id: &str| {
         let hash = KeyHash::of(format!("sk_weir_{id}").as_bytes());
         json!({"id": id, "plan": "p", "keys": [{"id": format!("key_{id}"), "sha256": hash}]})
@@ -59,24 +65,26 @@ fn gateway(store: &Store, receiver: &Receiver, guard: &Value) -> Envoy {
         "routes": [{"name": "vectors", "match": {"path_prefix": "/"}, "guard": guard}],
         "events": {"cluster": "weir", "token": "t", "flush": "200ms"},
     });
-    let bootstrap = Bootstrap::from_file(&workspace::root().join("envoy/sidecar.yaml"))
-        .and_then(|shipped| shipped.on_free_ports().cluster("upstream", store.address))
+    Bootstrap::from_file(&workspace::root().join("envoy/sidecar.yaml"))
+        .and_then(|shipped| shipped.on_free_ports().cluster("upstream", store))
         .and_then(|config| config.cluster("weir", receiver.address()))
         .and_then(|config| config.code(&workspace::weir_wasm().expect("the built module")))
         .and_then(|shipped| shipped.configuration(&config))
-        .expect("the shipped configuration");
-    Envoy::start(&bootstrap, &Options::default()).expect("Envoy")
+        .expect("the shipped configuration")
 }
 
 /// Runs a script with the official clients; it prints `good` at its end.
 fn run(clients: &str, script: &str, args: &[String]) {
     let root = workspace::root();
-    let run = Command::new("python3")
+    let folder = root.join(".tools").join(clients);
+    let program = if script.ends_with(".cjs") { "node" } else { "python3" };
+    let run = Command::new(program)
         .arg(root.join("host-tests/tests/envoy/vector").join(script))
         .args(args)
-        .env("PYTHONPATH", root.join(".tools").join(clients))
+        .env("NODE_PATH", folder.join("node_modules"))
+        .env("PYTHONPATH", folder)
         .output()
-        .expect("python3");
+        .expect(program);
     let said = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success() && run.stdout.ends_with(b"good\n"), "{script}: {said}");
 }
@@ -115,23 +123,52 @@ fn qdrants_client_searches_and_changes_ones_own_points_alone() {
 
 #[test]
 fn pinecones_client_has_namespaces_of_its_own() {
-    shared("pinecone", &json!({"store": "pinecone", "by": "namespace"}));
+    shared("pinecone", ("vector", "pinecone_clients.py"), &json!({"store": "pinecone", "by": "namespace"}));
 }
 
 #[test]
 fn weaviates_client_has_a_tenant_of_its_own() {
-    shared("weaviate", &json!({"store": "weaviate", "by": "namespace"}));
+    shared("weaviate", ("vector", "weaviate_clients.py"), &json!({"store": "weaviate", "by": "namespace"}));
 }
 
 #[test]
 fn milvuss_rest_api_finds_ones_own_rows_alone() {
-    shared("milvus", &json!({"store": "milvus", "by": "filter"}));
+    shared("milvus", ("vector", "milvus_clients.py"), &json!({"store": "milvus", "by": "filter"}));
 }
 
-/// Runs a store's clients against its stand-in.
-fn shared(name: &str, guard: &Value) {
+#[test]
+fn milvuss_client_finds_ones_own_rows_alone() {
+    shared("milvus", ("milvus", "milvus_clients.cjs"), &json!({"store": "milvus", "by": "filter"}));
+}
+
+/// Runs a store's clients against its stand-in. `clients`: their folder and their script.
+fn shared(name: &str, clients: (&str, &str), guard: &Value) {
     let script = workspace::root().join("host-tests/tests/envoy/vector/stores.py");
     let (store, receiver) = (store("vector", &[&script.to_string_lossy(), name, "PORT"]), Receiver::start());
     let envoy = gateway(&store, &receiver, guard);
-    run("vector", &format!("{name}_clients.py"), &[envoy.url(), format!("http://{}", store.address)]);
+    run(clients.0, clients.1, &[envoy.url(), format!("http://{}", store.address)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_with_a_store_of_its_own_is_led_there_and_nobody_else() {
+    let (shared, own) = (Llm::start().expect("a store"), Llm::start().expect("a store"));
+    let bootstrap = bootstrap(shared.address(), &Receiver::start(), &json!({"store": "qdrant", "by": "filter"}));
+    let bootstrap = bootstrap.edit(|config| {
+        let manager = &mut config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+        let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().expect("routes");
+        let tenant = json!([{"name": "x-tenant-id", "string_match": {"exact": "acme"}}]);
+        routes.insert(0, json!({"match": {"prefix": "/", "headers": tenant}, "route": {"cluster": "own"}}));
+        let clusters = config["static_resources"]["clusters"].as_array_mut().expect("clusters");
+        let mut cluster = clusters.iter().find(|cluster| cluster["name"] == "upstream").cloned().expect("a cluster");
+        cluster["name"] = json!("own");
+        cluster["load_assignment"]["cluster_name"] = json!("own");
+        clusters.push(cluster);
+    });
+    let envoy = Envoy::start(&bootstrap.cluster("own", own.address()).expect("the cluster"), &Options::default())
+        .expect("Envoy");
+    for (tenant, claimed) in [("acme", "globex"), ("globex", "acme"), ("globex", "globex")] {
+        let headers = format!("authorization: Bearer sk_weir_{tenant}\r\nx-tenant-id: {claimed}\r\n");
+        open(&envoy, "GET /collections/docs/points/5", &headers);
+    }
+    assert_eq!((own.seen().len(), shared.seen().len()), (1, 2));
 }

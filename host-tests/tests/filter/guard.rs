@@ -107,6 +107,26 @@ on_both_gateways! {
         assert_eq!(gateway.metric("weir_security.kind.unchecked_answer"), 5);
     }
 
+    fn a_record_that_is_guessed_by_its_id_is_an_attempt_and_not_the_stores_fault(gateway) {
+        let gateway = start(&gateway);
+        let request = post("/qdrant/collections/docs/points").bearer(ACME).json(&json!({"ids": [2]}));
+        let found = ok().json(&json!({"result": [point(2, json!("globex"))]}));
+        assert_eq!(gateway.send(request).upstream(found).json(), json!({"result": []}));
+        let told = events(&gateway, "weir.security.v1");
+        let finding = &told[0]["data"]["findings"][0];
+        assert_eq!((&finding["kind"], &finding["severity"]), (&json!("foreign_id"), &json!("warning")));
+        assert_eq!(finding["owners"], json!(["globex"]));
+    }
+
+    fn an_answer_whose_head_the_gateway_does_not_show_is_withheld(gateway) {
+        let gateway = start(&gateway);
+        let sent = gateway.send(search());
+        gateway.refuse_hostcall("proxy_get_header_map_pairs");
+        let reply = sent.upstream(found(&[point(2, json!("globex"))]));
+        gateway.unleash_chaos(0, 0);
+        assert!(!reply.text().contains("globex"), "{}", reply.text());
+    }
+
     fn errors_of_the_store_and_answers_without_records_stream_by(gateway) {
         let gateway = start(&gateway);
         let error = r#"{"status":{"error":"Wrong input"}}"#;
@@ -182,4 +202,29 @@ fn an_answer_ends_with_trailers_too_and_a_longer_one_than_is_held_is_withheld() 
         .upstream(ok().header("content-type", "application/json").body_in_chunks_of(1 << 20, &long));
     reply.assert_status(502);
     assert_eq!(reply.json()["error"]["code"], "answer_unchecked");
+}
+
+/// A gateway's route that names none of weir's might lead past the guard.
+#[test]
+fn a_route_that_nobody_knows_leads_nowhere() {
+    let gateway = start(&Gateway::envoy());
+    let named = |name: &str| search().route_metadata("weir", "route", name);
+    let reply = gateway.send(named("vektors")).reply();
+    assert_eq!((reply.status(), reply.reached_upstream()), (403, false));
+    gateway.send(named("vectors")).upstream(found(&[])).assert_status(200);
+    gateway.send(search()).upstream(found(&[])).assert_status(200);
+}
+
+/// The gateway may have chosen the route by what the client says it is; weir takes that header away too late.
+#[test]
+fn a_client_does_not_choose_the_gateways_route_by_a_header_of_weirs() {
+    let mut config = unlimited();
+    config["routes"] = json!([{"name": "vectors", "guard": {"store": "qdrant", "by": "filter", "root": "/qdrant"}}]);
+    let gateway = Gateway::envoy().config(&config).start();
+    for name in ["x-tenant-id", "x-tenant-plan"] {
+        let reply = gateway.send(search().header(name, "globex")).reply();
+        assert_eq!((reply.status(), reply.reached_upstream()), (400, false));
+    }
+    let named = search().route_metadata("weir", "route", "vectors");
+    gateway.send(named).upstream(found(&[])).assert_status(200);
 }

@@ -66,6 +66,30 @@ on_both_gateways! {
         gateway.send(get("/app;matrix=1/x").bearer(ACME)).upstream(ok()).assert_status(200);
     }
 
+    fn names_in_a_body_that_is_too_large_to_hold(gateway) {
+        let mut config = unlimited();
+        config["body_max_bytes"] = json!(1_000);
+        config["routes"] = json!([{"match": {"path_prefix": "/shared"},
+                                   "permit": ["files", "assistants", "stored_responses", "vector_stores"]}]);
+        let gateway = gateway.config(&config).body_buffer_bytes(1 << 20).start();
+        let chat = |part: &Value| {
+            let words = json!({"type": "text", "text": "word ".repeat(4_000)});
+            json!({"model": "m", "messages": [{"role": "user", "content": [words, part]}]}).to_string()
+        };
+        let file = json!({"type": "file", "file": {"file_id": "file-AbC123dEf456"}});
+        let large = |path: &str, body: &str| {
+            post(path).bearer(ACME).header("content-type", "application/json").body_in_chunks_of(1_500, body)
+        };
+        let path = "/v1/chat/completions";
+        // The upstream may have its beginning, and never has it whole.
+        gateway.send(large(path, &chat(&file))).reply().assert_status(403);
+        gateway.send(large(path, &chat(&file).replacen(',', "'", 1))).reply().assert_status(400);
+        gateway.send(large("/shared/v1/chat/completions", &chat(&file))).upstream(ok()).assert_status(200);
+        let plain = chat(&json!({"type": "text", "text": "file_id"}));
+        let reply = gateway.send(large(path, &plain)).upstream(ok());
+        assert_eq!(reply.upstream_request().text(), plain);
+    }
+
     fn another_method_or_path_in_a_header(gateway) {
         let gateway = start(&gateway);
         for name in [

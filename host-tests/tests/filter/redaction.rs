@@ -1,5 +1,6 @@
 //! Identifiers of other tenants leave no answer where the configuration says so.
 use serde_json::{Value, json};
+use weir_host_tests::host::Profile;
 use weir_host_tests::on_both_gateways;
 use weir_host_tests::scenario::{Gateway, ok, post, secs};
 
@@ -89,6 +90,38 @@ on_both_gateways! {
         assert!(!reply.text().contains("globex"), "{}", reply.text());
         let found = findings(&gateway);
         assert_eq!(found[0]["data"]["findings"][0]["kind"], "unchecked_answer");
+    }
+
+    fn an_answer_that_the_gateway_does_not_show_or_change_ends_there(gateway) {
+        let profile = gateway.profile();
+        let gateway = gateway.config(config()).start();
+        let body = json!({"model": "gpt-4o", "stream": true, "messages": []});
+        let pieces = [chunk("of"), chunk(" Globex GmbH"), chunk(", yes")];
+        for (at, hostcall) in (1..).zip(["proxy_set_buffer_bytes", "proxy_get_buffer_bytes"]) {
+            let sent = gateway.send(post("/v1/chat/completions").bearer(ACME).json(&body));
+            gateway.refuse_hostcall(hostcall);
+            let reply = sent.upstream(ok().sse(&pieces.each_ref().map(String::as_str)));
+            gateway.unleash_chaos(0, 0);
+            // Kong cannot end it, and holds it: the client waits for the rest.
+            if profile == Profile::Envoy {
+                let text = reply.text();
+                assert!(!text.contains("GmbH") && !text.contains("yes"), "{hostcall}: {text}");
+            }
+            assert_eq!(gateway.metric("weir_answers_stopped"), at);
+            reply.forget();
+        }
+        let found = findings(&gateway);
+        assert_eq!(found[0]["data"]["findings"][0]["kind"], "unchecked_answer");
+    }
+
+    fn what_has_other_characters_goes_no_further(gateway) {
+        let gateway = gateway.config(config()).start();
+        for kind in ["application/json; charset=utf-16", "text/event-stream; charset=\"utf-7\""] {
+            let reply = gateway.send(chat()).upstream(ok().header("content-type", kind).body("\"globex\""));
+            assert!(!reply.text().contains("globex"), "{kind}");
+        }
+        let reply = gateway.send(chat()).upstream(ok().header("content-type", "image/svg+xml").body("<t>globex</t>"));
+        assert!(!reply.text().contains("globex"));
     }
 
     fn an_image_passes(gateway) {

@@ -44,6 +44,31 @@ fn refused(gateway: &Gateway, request: Request, status: u16, code: &str) {
     assert!(!reply.reached_upstream());
 }
 
+/// What no id stands for cannot be kept apart: such names are refused as they are where nothing is sealed.
+#[test]
+fn names_that_sealing_does_not_cover_are_refused() {
+    let gateway = start();
+    for body in [
+        json!({"model": "m", "messages": [], "data_sources": [{"type": "azure_search"}]}),
+        json!({"model": "m", "messages": [], "dataSources": [{"type": "azure_search"}]}),
+        json!({"model": "m", "messages": [], "agent": {"name": "x"}}),
+        json!({"model": "m", "messages": [], "tools": [{"library_ids": ["shared"]}]}),
+        json!({"model": "m", "messages": [{"content": [{"source": {"uri": "s3://bucket/x"}}]}]}),
+    ] {
+        refused(&gateway, post("/v1/chat/completions").bearer(ACME).json(&body), 403, "operation_not_permitted");
+    }
+    for tool in [
+        json!({"fileSearch": {"fileSearchStoreNames": ["fileSearchStores/abc"]}}),
+        json!({"retrieval": {"vertexRagStore": {"ragCorpora": ["x"]}}}),
+    ] {
+        let body = json!({"contents": [], "tools": [tool]});
+        let path = "/v1beta/models/g:generateContent";
+        refused(&gateway, post(path).bearer(ACME).json(&body), 403, "operation_not_permitted");
+    }
+    let prompt = json!({"model": "m", "input": "x", "prompt": {"id": "pmpt_of_the_operator"}});
+    gateway.send(post("/v1/responses").bearer(ACME).json(&prompt)).upstream(ok()).assert_status(200);
+}
+
 #[test]
 fn an_id_comes_back_to_its_tenant_only() {
     let gateway = start();
@@ -310,4 +335,22 @@ fn kong_refuses_to_seal() {
     gateway.send(get("/healthz").bearer(ACME)).reply().assert_status(503);
     gateway
         .assert_logged(weir_host_tests::host::LogLevel::Error, "the route openai seals ids, which this gateway cannot");
+}
+
+/// A form may name a file as JSON does, and is as little let through unread.
+#[test]
+fn forms_of_images_and_sounds_name_ones_own_ids_alone() {
+    let gateway = start();
+    let form = |name: &str, value: &str| {
+        let body = format!(
+            "--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n--b\r\n\
+             Content-Disposition: form-data; name=\"image\"; filename=\"a.png\"\r\n\r\nPNG\r\n--b--\r\n"
+        );
+        post("/v1/images/edits").bearer(ACME).header("content-type", "multipart/form-data; boundary=b").body(body)
+    };
+    refused(&gateway, form("images[][file_id]", FILE), 404, "not_found");
+    refused(&gateway, form("anything", FILE), 400, "unexpected_id");
+    refused(&gateway, form("model", "ft:gpt-4o:globex::abc123"), 404, "not_found");
+    let reply = gateway.send(form("prompt", "a boat")).upstream(ok());
+    assert!(reply.upstream_request().text().contains("a boat"));
 }

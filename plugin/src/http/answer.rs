@@ -8,6 +8,17 @@ use crate::host::{self, Buffer};
 use crate::vm;
 
 impl Http {
+    /// Ends an answer that would go on unchanged although it must not. What has arrived of it stays with the gateway, and so does
+    /// whatever follows; Envoy resets it at once.
+    pub(super) fn stop_answer(&mut self) -> Action {
+        self.is_stopped = true;
+        vm::with(|vm| vm.metrics.answer_stopped());
+        if !is_kong() {
+            host::reset_response();
+        }
+        Action::Pause
+    }
+
     /// Takes `size` bytes of a held answer: on Envoy all so far, on Kong a chunk.
     pub(super) fn hold_answer(&mut self, size: usize, ends: bool) -> Action {
         if is_kong() {
@@ -49,11 +60,7 @@ impl Http {
         if let Some(kept) = kept {
             vm::with(|vm| vm.metrics.kept(kept));
         }
-        // Nothing stops a body on Kong: a write that it refuses is counted, and none has been seen.
-        if !host::set_buffer(Buffer::ResponseBody, size, &bytes) {
-            vm::with(|vm| vm.metrics.internal_fault());
-        }
-        Action::Continue
+        if host::set_buffer(Buffer::ResponseBody, size, &bytes) { Action::Continue } else { self.stop_answer() }
     }
 }
 

@@ -71,7 +71,7 @@ fn of_money() -> Vec<RuleFile> {
 }
 
 fn of_system() -> Vec<RuleFile> {
-    use Quantity::{Differences, HeldRows, MissingNumbers, SecondsWithoutEvents};
+    use Quantity::{CriticalFindings, Differences, HeldRows, MissingNumbers, SecondsWithoutEvents};
     vec![
         RuleFile {
             severity: Severity::Critical,
@@ -88,6 +88,11 @@ fn of_system() -> Vec<RuleFile> {
             severity: Severity::Critical,
             action: action("weir reconcile"),
             ..rule("stripe-differs", None, vec![above(Differences, 0)])
+        },
+        RuleFile {
+            severity: Severity::Critical,
+            action: action("weir audit security says whose answers held what is others'"),
+            ..rule("foreign-records", None, vec![above(CriticalFindings, 0)])
         },
     ]
 }

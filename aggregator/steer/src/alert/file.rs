@@ -113,6 +113,8 @@ pub enum Quantity {
     HeldRows,
     /// Differences found when weir last compared with Stripe.
     Differences,
+    /// Records and names of other tenants that were taken out of answers, within the window.
+    CriticalFindings,
 }
 
 /// What a quantity is about.
@@ -131,9 +133,11 @@ impl Quantity {
     pub const fn kind(self) -> Kind {
         match self {
             Quantity::BudgetForecastPercent => Kind::Budgets,
-            Quantity::MissingNumbers | Quantity::SecondsWithoutEvents | Quantity::HeldRows | Quantity::Differences => {
-                Kind::System
-            }
+            Quantity::MissingNumbers
+            | Quantity::SecondsWithoutEvents
+            | Quantity::HeldRows
+            | Quantity::Differences
+            | Quantity::CriticalFindings => Kind::System,
             _ => Kind::Sums,
         }
     }
@@ -156,6 +160,7 @@ impl Quantity {
             Quantity::SecondsWithoutEvents => "the time without a word of any gateway in seconds",
             Quantity::HeldRows => "the number of held rows",
             Quantity::Differences => "the number of differences from Stripe",
+            Quantity::CriticalFindings => "the number of records and names of other tenants in answers",
         }
     }
 

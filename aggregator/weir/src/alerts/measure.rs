@@ -91,7 +91,8 @@ impl<'a> Measurer<'a> {
         };
         let workers = self.finance.reader.workers_since(earlier_by(now, rule.window_ms))?;
         let missing = workers.iter().map(|worker| worker.missing).sum();
-        let mut readings = vec![one(Quantity::MissingNumbers, missing)];
+        let findings = self.finance.reader.critical_findings_since(earlier_by(now, rule.window_ms))?;
+        let mut readings = vec![one(Quantity::MissingNumbers, missing), one(Quantity::CriticalFindings, findings)];
         // A gateway that has said that it ends is not silent. Where none was ever heard, nothing is missed.
         if let Some(last) =
             self.finance.reader.workers_since(Timestamp::default())?.iter().map(|worker| worker.last_at).max()

@@ -83,7 +83,7 @@ async fn start(clock: Arc<ManualClock>, receivers: &str) -> Running {
     std::fs::write(dir.path().join("tenants.yaml"), "tenants: [{id: acme, plan: free}]").expect("written");
     std::fs::write(dir.path().join("secret"), SECRET).expect("written");
     let more = format!(
-        "tenants: tenants.yaml\nbudgets: [{{name: daily, of: requests, amount: 10, period: day}}]\nalerts: {{receivers: [{receivers}]}}\n"
+        "tenants: tenants.yaml\nbudgets: [{{name: daily, of: requests, amount: 10, period: day}}]\nalerts: {{without: [unpriced-usage], receivers: [{receivers}]}}\n"
     );
     Running::start_by(dir, clock, &more).await
 }
@@ -139,7 +139,7 @@ async fn a_change_is_told_after_a_restart_and_only_once() {
     tokio::time::timeout(PATIENCE, told).await.expect("a change");
     let dir = server.stop().await;
     let more = format!(
-        "tenants: tenants.yaml\nbudgets: [{{name: daily, of: requests, amount: 10, period: day}}]\nalerts: {{receivers: [{hook}]}}\n"
+        "tenants: tenants.yaml\nbudgets: [{{name: daily, of: requests, amount: 10, period: day}}]\nalerts: {{without: [unpriced-usage], receivers: [{hook}]}}\n"
     );
     let server = Running::start_by(dir, clock.clone(), &more).await;
     send(&server, 9, 1).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use weir_clock::{Clock, ManualClock, SystemClock};
+use weir_clock::{ManualClock, SystemClock};
 use weir_contract::Timestamp;
 use weir_rig::alertmanager::Alertmanager;
 use weir_rig::workspace;
@@ -26,7 +26,7 @@ prices:
   entries: [{model: m, per_million: {input: 500000, output: 1000000}}]
 ";
 const TENANTS: &str = "tenants: [{id: acme, plan: free}, {id: globex, plan: free}]";
-const NO_BUILT_IN: &str = "[margin-low, margin-negative, cost-drift-feature, cost-drift-prompt, tenant-concentration, failing-burst, budget-forecast, unpriced-usage, usage-not-arriving, numbers-missing, rows-held, stripe-differs]";
+const NO_BUILT_IN: &str = "[margin-low, margin-negative, cost-drift-feature, cost-drift-prompt, tenant-concentration, failing-burst, budget-forecast, unpriced-usage, usage-not-arriving, numbers-missing, rows-held, stripe-differs, foreign-records]";
 
 /// A Python program that speaks lines of JSON.
 struct Script {

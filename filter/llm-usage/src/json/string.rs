@@ -9,7 +9,7 @@ pub fn special(bytes: Lanes) -> Lanes {
 }
 
 /// The index of the next quote or backslash.
-pub(super) fn next_special(bytes: &[u8]) -> Option<usize> {
+pub fn next_special(bytes: &[u8]) -> Option<usize> {
     lanes::find(bytes, |bytes| bytes.equals(b'"').or(bytes.equals(b'\\')))
 }
 

@@ -42,6 +42,10 @@ impl Check<'_> {
     fn side_by_side(&mut self, ids: Id, others: &[(&str, Id)]) -> Option<()> {
         let prefix = names::prefix(&self.call.tenant);
         let id_nodes = self.elements(ids)?;
+        let len = |list: Id| self.tree.node(list).map(|node| node.len);
+        if others.iter().any(|(_, list)| self.kind(*list) == Some(Kind::Array) && len(*list) != len(ids)) {
+            return None;
+        }
         let metadatas = others.iter().find(|(name, _)| *name == "metadatas").map(|(_, id)| *id);
         let metadatas = metadatas.map(|list| self.elements(list)).map_or(Some(None), |list| list.map(Some))?;
         let mut foreign = Vec::with_capacity(id_nodes.len());

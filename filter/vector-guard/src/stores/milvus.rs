@@ -1,8 +1,8 @@
 //! Milvus's RESTful API v2, by the reference of 2.6.
 //!
-//! By filter, expressions are put in brackets, rows are marked, and an upsert is refused: it would replace a row of another tenant
-//! that has the same primary key. By namespace, each tenant has partitions of its own. By collection, it has collections of its
-//! own. Refused: databases, aliases, users, roles, jobs, and statistics of what is shared.
+//! By filter, expressions are put in brackets and rows are marked. An upsert is refused, since it would replace a row of another
+//! tenant that has the same primary key; so is a delete, since Milvus deletes every row that has the key of one that was found. By namespace, each tenant has partitions of its own. By collection, it has collections of its
+//! own. Refused: other databases, aliases, users, roles, jobs, and statistics of what is shared.
 use crate::By;
 use crate::rule::{Answer, Ensure, Kind, Operation, Rule, Segment, Shape, Step};
 
@@ -17,6 +17,8 @@ const COLLECTIONS: Segment = Segment::Is("collections");
 const ROWS: Answer = Answer::Records(&[Step::Member("data"), Step::Each]);
 
 const NAME: (&str, Rule) = ("collectionName", Rule::Collection);
+// Official clients name the database that is taken without a name.
+const DATABASE: (&str, Rule) = ("dbName", Rule::Is("default"));
 const FILTER: (&str, Rule) = ("filter", Rule::Filter);
 const VALUES: (&str, Rule) = ("exprParams", Rule::Any);
 const LIMIT: (&str, Rule) = ("limit", Rule::Scalar);
@@ -32,6 +34,7 @@ const FOUND: &[Ensure] =
 static SEARCH: Rule = Rule::Object(&Shape {
     members: &[
         NAME,
+        DATABASE,
         ("data", Rule::Vector),
         ("annsField", Rule::Scalar),
         FILTER,
@@ -66,6 +69,7 @@ static ONE_SEARCH: Rule = Rule::Object(&Shape {
 static HYBRID: Rule = Rule::Object(&Shape {
     members: &[
         NAME,
+        DATABASE,
         ("search", Rule::List(&ONE_SEARCH)),
         ("rerank", Rule::Any),
         LIMIT,
@@ -78,27 +82,30 @@ static HYBRID: Rule = Rule::Object(&Shape {
     ensure: &[NAMED, Ensure::Present("search"), Ensure::Columns("outputFields"), Ensure::Partitions("partitionNames")],
 });
 static QUERY: Rule = Rule::Object(&Shape {
-    members: &[NAME, FILTER, VALUES, LIMIT, OFFSET, SHOWN, PARTITIONS, CONSISTENCY],
+    members: &[NAME, DATABASE, FILTER, VALUES, LIMIT, OFFSET, SHOWN, PARTITIONS, CONSISTENCY],
     ensure: FOUND,
 });
 static GET: Rule = Rule::Object(&Shape {
-    members: &[NAME, ("id", Rule::Any), SHOWN, PARTITIONS, CONSISTENCY],
+    members: &[NAME, DATABASE, ("id", Rule::Any), SHOWN, PARTITIONS, CONSISTENCY],
     ensure: &[NAMED, Ensure::Present("id"), Ensure::Columns("outputFields"), Ensure::Partitions("partitionNames")],
 });
 static DELETE: Rule = Rule::Object(&Shape {
-    members: &[NAME, FILTER, VALUES, PARTITION],
+    members: &[NAME, DATABASE, FILTER, VALUES, PARTITION],
     ensure: &[NAMED, Ensure::Present("filter"), Ensure::Namespace("partitionName")],
 });
 static WRITE: Rule = Rule::Object(&Shape {
-    members: &[NAME, ("data", Rule::OneOrList(&Rule::Payload)), PARTITION],
+    members: &[NAME, DATABASE, ("data", Rule::OneOrList(&Rule::Payload)), PARTITION],
     ensure: &[NAMED, Ensure::Present("data"), Ensure::Namespace("partitionName")],
 });
-static NAMED_ONLY: Rule = Rule::Object(&Shape { members: &[NAME], ensure: &[NAMED] });
-static PARTITION_ONLY: Rule =
-    Rule::Object(&Shape { members: &[NAME, PARTITION], ensure: &[NAMED, Ensure::Namespace("partitionName")] });
+static NAMED_ONLY: Rule = Rule::Object(&Shape { members: &[NAME, DATABASE], ensure: &[NAMED] });
+static PARTITION_ONLY: Rule = Rule::Object(&Shape {
+    members: &[NAME, DATABASE, PARTITION],
+    ensure: &[NAMED, Ensure::Namespace("partitionName")],
+});
 static CREATE: Rule = Rule::Object(&Shape {
     members: &[
         NAME,
+        DATABASE,
         ("dimension", Rule::Scalar),
         ("metricType", Rule::Scalar),
         ("idType", Rule::Scalar),
@@ -111,9 +118,9 @@ static CREATE: Rule = Rule::Object(&Shape {
     ],
     ensure: &[NAMED],
 });
-static EMPTY: Rule = Rule::Object(&Shape { members: &[], ensure: &[] });
+static NOTHING: Rule = Rule::Object(&Shape { members: &[DATABASE], ensure: &[] });
 static INDEX: Rule = Rule::Object(&Shape {
-    members: &[NAME, ("indexParams", Rule::Any), ("indexName", Rule::Scalar)],
+    members: &[NAME, DATABASE, ("indexParams", Rule::Any), ("indexName", Rule::Scalar)],
     ensure: &[NAMED],
 });
 
@@ -153,7 +160,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     post("entities.get", &entities("get"), Kind::Read, ALL, &GET, ROWS),
     post("entities.insert", &entities("insert"), Kind::Write, ALL, &WRITE, Answer::Plain),
     post("entities.upsert", &entities("upsert"), Kind::Write, NOT_BY_FILTER, &WRITE, Answer::Plain),
-    post("entities.delete", &entities("delete"), Kind::Write, ALL, &DELETE, Answer::Plain),
+    post("entities.delete", &entities("delete"), Kind::Write, NOT_BY_FILTER, &DELETE, Answer::Plain),
     post("collections.has", &collections("has"), Kind::Free, ALL, &NAMED_ONLY, Answer::Plain),
     post("collections.describe", &collections("describe"), Kind::Free, ALL, &NAMED_ONLY, Answer::Plain),
     post("collections.get_load_state", &collections("get_load_state"), Kind::Free, ALL, &NAMED_ONLY, Answer::Plain),
@@ -167,13 +174,21 @@ pub(super) static OPERATIONS: &[Operation] = &[
         &collections("list"),
         Kind::Read,
         BY_COLLECTION,
-        &EMPTY,
+        &NOTHING,
         Answer::Names(&[Step::Member("data"), Step::Each]),
     ),
     own("indexes.create", &of("indexes", "create"), Kind::Write, &INDEX),
     own("indexes.list", &of("indexes", "list"), Kind::Read, &NAMED_ONLY),
     own("indexes.describe", &of("indexes", "describe"), Kind::Read, &INDEX),
     own("indexes.drop", &of("indexes", "drop"), Kind::Write, &INDEX),
+    post(
+        "partitions.list",
+        &of("partitions", "list"),
+        Kind::Read,
+        &[By::Namespace],
+        &NAMED_ONLY,
+        Answer::Names(&[Step::Member("data"), Step::Each]),
+    ),
     post("partitions.has", &of("partitions", "has"), Kind::Free, &[By::Namespace], &PARTITION_ONLY, Answer::Plain),
     post(
         "partitions.create",

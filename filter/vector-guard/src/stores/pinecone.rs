@@ -109,7 +109,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     get(
         "namespaces.list",
         &[Segment::Is("namespaces")],
-        &[("limit", Parameter::Any), ("paginationToken", Parameter::Any)],
+        &[("limit", Parameter::Any), ("paginationToken", Parameter::Any), ("prefix", Parameter::Namespace)],
         Answer::Names(&[Step::Member("namespaces"), Step::Each]),
     ),
     post("namespaces.create", &[Segment::Is("namespaces")], Kind::Write, &CREATE, Answer::Plain),

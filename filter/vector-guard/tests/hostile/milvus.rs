@@ -187,7 +187,7 @@ pub(crate) fn one(random: &mut SplitMix64) -> Fate {
         body.as_object_mut().expect("an object").remove("filter");
     }
     if random.percent(3) {
-        body["dbName"] = value(random);
+        body["dbName"] = if random.percent(50) { json!("default") } else { value(random) };
     }
     let tricks = random.percent(30);
     let text = spell(random, &body, tricks);
@@ -195,6 +195,7 @@ pub(crate) fn one(random: &mut SplitMix64) -> Fate {
     let body: Value = serde_json::from_str(&text).expect("JSON");
     let path = if deletes { "/v2/vectordb/entities/delete" } else { "/v2/vectordb/entities/query" };
     let Ok((call, sent)) = pass(&guard(Store::Milvus, By::Filter), "POST", path, &text) else { return Fate::Refused };
+    assert!(sent["dbName"].is_null() || sent["dbName"] == "default", "another database: {text}");
     let filter = sent["filter"].as_str().expect("an expression");
     let forgets = !deletes && random.percent(40);
     let holds = |row: &&Value| if forgets { Some(true) } else { Parser::whole(filter, row) };
@@ -202,8 +203,8 @@ pub(crate) fn one(random: &mut SplitMix64) -> Fate {
         return Fate::Judged;
     };
     let found: Vec<&Value> = found.into_iter().filter(|(_, holds)| *holds).map(|(row, _)| row).collect();
+    assert!(forgets || found.iter().all(|row| row[FIELD] == OWN), "{text}");
     if deletes {
-        assert!(found.iter().all(|row| row[FIELD] == OWN), "{text}");
         return Fate::Judged;
     }
     let columns = sent["outputFields"].as_array().expect("columns");

@@ -38,6 +38,9 @@ pub(in crate::server) async fn get_history(
     require(&app, &headers, Scope::Viewer)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
     let AlertHistoryQuery { rule, before, limit } = query;
+    if limit.is_some_and(|limit| !(1..=state::SHOWN_MAX).contains(&limit)) {
+        return Err(ApiError::Request(format!("`limit` is 1 to {}", state::SHOWN_MAX)));
+    }
     let limit = limit.unwrap_or(HISTORY_SHOWN);
     with_reader(&app, move |reader| state::history(reader.db(), rule.as_deref(), before, limit)).await.map(Json)
 }
@@ -79,7 +82,7 @@ pub(in crate::server) async fn post_silence(
     let new = NewSilence { rule, subject, until, who: token.name, why };
     let now = app.0.clock.now();
     let added = app.0.store.ledger.call(move |ledger| ledger.durably(|db| silence::add(db, &new, now))).await?;
-    added.map(Json).map_err(|error| ApiError::Request(error.to_string()))
+    added.map(Json).map_err(|error| ApiError::Report(error.to_string()))
 }
 
 pub(in crate::server) async fn post_unsilence(
@@ -102,7 +105,7 @@ pub(in crate::server) async fn post_ack(
     let token = require(&app, &headers, Scope::Operator)?;
     let AckRequest { rule, subject, why } = object(&body)?;
     if !is_reason(&why) {
-        return Err(ApiError::Request("why: give a reason of 1 to 250 characters; it stands in the audit".to_owned()));
+        return Err(ApiError::Report("why: give a reason of 1 to 250 characters; it stands in the audit".to_owned()));
     }
     let (subject, now) = (subject.unwrap_or_default(), app.0.clock.now());
     let acknowledge =
