@@ -1,6 +1,7 @@
 //! Tenants as the gateway knows them: written in its configuration, or polled from `weir serve`.
 use serde::{Deserialize, Serialize};
 
+use crate::hard::HardBudget;
 use crate::stage::BudgetStage;
 use crate::tenant::TenantId;
 use crate::time::Timestamp;
@@ -41,6 +42,9 @@ pub struct Tenant {
     /// Its budgets that are not within their first stage, the most severe first; the server computes them. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<BudgetStage>,
+    /// Its hard budgets, each with its current period and the next; the server computes them. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hard_budgets: Vec<HardBudget>,
 }
 
 /// Whether the tenant may use the service.

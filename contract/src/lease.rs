@@ -53,10 +53,15 @@
 //! largest reservation reported; others are told [`LeaseState::Draw`] and ask for each request. Gateways that cannot
 //! wait for an answer (`draws: false`) count as holders.
 //!
+//! Of a limit that never refills each gateway holds at most `C / 32N`, or four of the largest reservations if that is more: what
+//! a gateway holds when it dies never comes back.
+//!
 //! # Definitions
 //!
 //! Size and refill come with each report. Where gateways differ, the smallest capacity and the slowest refill of those
 //! heard within the last lease's length hold: a lowered limit holds at once, a raised one when the last gateway has it.
+//! Where a limit never refills, what is left of it changes by as much as its capacity: what was used stays used. Its `period_ms` is
+//! how long the center remembers it after a report, and a day longer.
 //! All limits of one key are one bucket, whichever plan names them. Pools with other tiers than the first ones heard are
 //! [`LeaseState::Refused`] until those have expired.
 //!
@@ -89,9 +94,9 @@ pub const TIERS_MAX: usize = 16;
 /// The greatest count of units: every number of the protocol is exact in JSON readers that keep doubles.
 pub const COUNT_MAX: u64 = (1 << 53) - 1;
 /// The largest capacity and refill, in units: a thousand million units of money in millionths.
-pub(crate) const CAPACITY_MAX: u64 = 1_000_000_000_000_000;
+pub const CAPACITY_MAX: u64 = 1_000_000_000_000_000;
 /// The longest period of a refill: 31 days.
-pub(crate) const PERIOD_MAX_MS: u64 = 31 * 86_400_000;
+pub const PERIOD_MAX_MS: u64 = 31 * 86_400_000;
 /// How long a lease lasts where the center does not say otherwise.
 pub const TTL_MS: u64 = 10_000;
 /// How much a gateway's clock may fall behind the center's in the length of a lease, steps and drift together.

@@ -21,6 +21,7 @@ mod class;
 pub mod directory;
 pub mod event;
 pub mod glob;
+pub mod hard;
 pub mod id;
 pub mod lease;
 pub mod placeholder;

@@ -26,6 +26,7 @@ use weir_contract::{TenantId, Timestamp};
 use weir_redaction::{Identifiers, SharedIdentifiers};
 
 use crate::hash::Keyed;
+use crate::limit::{Limit, hard};
 use arena::{Arena, Names, Span};
 use rows::Rows;
 
@@ -42,6 +43,8 @@ pub struct Directory {
     revoked: Rc<Revoked>,
     /// The stages of tenants that have some; a [`TenantRow`] names its place.
     stages: Rows<Rc<[BudgetStage]>>,
+    /// The hard budgets of tenants that have some; a [`TenantRow`] names its place.
+    hard_budgets: Rows<Rc<[Limit]>>,
     /// What all tenants are known by, where answers are redacted.
     identifiers: Option<SharedIdentifiers>,
 }
@@ -58,6 +61,8 @@ struct TenantRow {
     keys: u32,
     /// One more than the place of its stages; 0 for none.
     stages: u32,
+    /// One more than the place of its hard budgets; 0 for none.
+    hard_budgets: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +82,8 @@ struct KeyRow {
 pub struct TenantEntry<'d> {
     /// The budgets that are not within their first stage, if there are any.
     pub stages: Option<&'d Rc<[BudgetStage]>>,
+    /// Its hard budgets, if it has some.
+    pub hard_budgets: Option<&'d Rc<[Limit]>>,
     /// Its id.
     pub id: &'d str,
     /// Its plan's name.
@@ -145,6 +152,7 @@ impl Directory {
             by_hash: HashTable::new(),
             revoked: Rc::default(),
             stages: Rows::default(),
+            hard_budgets: Rows::default(),
             identifiers: redaction.map(|least| Rc::new(RefCell::new(Identifiers::new(least)))),
         }
     }
@@ -183,8 +191,10 @@ impl Directory {
         self.put_identifiers(tenant);
         let (hash, plan, keys) = (self.hash(id), self.name(Some(&tenant.plan))?, row_of(tenant.keys.len())?);
         let stages = self.put_stages(&tenant.stages)?;
+        let hard_budgets = self.put_hard_budgets(tenant)?;
         let id = self.texts.push(id);
-        self.tenants.push(TenantRow { id, hash, plan, state: tenant.state, first_key, keys, stages });
+        let state = tenant.state;
+        self.tenants.push(TenantRow { id, hash, plan, state, first_key, keys, stages, hard_budgets });
         let tenants = &self.tenants;
         self.by_id.insert_unique(widen(hash), at, |row| tenants.get(*row).map_or(0, |row| widen(row.hash)));
         tenant.keys.iter().zip(first_key..).try_for_each(|(key, row)| self.put_key(tenant, at, key, row))
@@ -197,6 +207,15 @@ impl Directory {
         }
         self.stages.push(stages.iter().take(STAGES_MAX).cloned().collect());
         u32::try_from(self.stages.len()).map_err(|_| DirectoryError::TooLarge)
+    }
+
+    /// Keeps the hard budgets of a tenant, and returns what its row says of them.
+    fn put_hard_budgets(&mut self, tenant: &Tenant) -> Result<u32, DirectoryError> {
+        if tenant.hard_budgets.is_empty() {
+            return Ok(0);
+        }
+        self.hard_budgets.push(hard::compile(&tenant.id, &tenant.hard_budgets));
+        u32::try_from(self.hard_budgets.len()).map_err(|_| DirectoryError::TooLarge)
     }
 
     /// What cannot be looked for is counted ([`Directory::identifiers_left_out`]), and no reason to refuse a tenant.
@@ -297,7 +316,8 @@ impl Directory {
         let row = self.tenants.get(at)?;
         let (id, plan) = (self.texts.get(row.id)?, self.names.get(row.plan)?);
         let stages = row.stages.checked_sub(1).and_then(|at| self.stages.get(at));
-        Some(TenantEntry { stages, id, plan, state: row.state })
+        let hard_budgets = row.hard_budgets.checked_sub(1).and_then(|at| self.hard_budgets.get(at));
+        Some(TenantEntry { stages, hard_budgets, id, plan, state: row.state })
     }
 
     fn find(&self, id: &str) -> Option<u32> {

@@ -51,6 +51,8 @@ pub struct RequestView<'a> {
     pub path_counts: bool,
     /// The path can be changed: the gateway takes another one, and the client has not signed it.
     pub path_changes: bool,
+    /// Tokens are drawn beside the plan's own limits: from the pool of its route.
+    pub draws_tokens: bool,
 }
 
 impl<'a> RequestView<'a> {
@@ -95,19 +97,22 @@ pub fn judge<'a>(asked: &RequestView<'a>) -> Result<Option<&'a str>, Refusal> {
     }
     match asked.body {
         Body::Unread(Unread::Unasked) => judge_model(asked),
-        Body::Unread(unread) if asked.classes.any(|class| needs_body(plan, class)) => {
+        Body::Unread(unread) if asked.classes.any(|class| needs_body(asked, class)) => {
             Err(Refusal::UnreadableBody(*unread))
         }
-        Body::Read(document) if document.ambiguous && plan.needs_body() => Err(Refusal::AmbiguousBody),
+        Body::Read(document) if document.ambiguous && (plan.needs_body() || asked.draws_tokens) => {
+            Err(Refusal::AmbiguousBody)
+        }
         _ => judge_model(asked),
     }
 }
 
 /// Whether a request of that class cannot be judged without its body. Uploads, tool tunnels and unknown APIs can:
 /// they hold no prompt, and their tokens are charged when the answer reports them.
-fn needs_body(plan: &Plan, class: Class) -> bool {
+fn needs_body(asked: &RequestView<'_>, class: Class) -> bool {
+    let plan = asked.plan;
     let models = plan.models.is_some();
-    let tokens = || plan.limits.iter().any(|limit| limit.unit == Unit::Tokens);
+    let tokens = || asked.draws_tokens || plan.limits.iter().any(|limit| limit.unit == Unit::Tokens);
     match class {
         Class::Chat | Class::Completion | Class::Embedding | Class::Rag => plan.has_body_rules() || tokens(),
         Class::Image => models || plan.n_max.is_some(),

@@ -33,6 +33,7 @@ pub use weir_keys as key;
 use crate::directory::{self, Directory, TenantEntry};
 use crate::hash::Keyed;
 use crate::head::Head;
+use crate::limit::Limit;
 use crate::plan::{Plan, Plans};
 use crate::refusal::{Invalid, Refusal};
 use budget::Budget;
@@ -81,6 +82,8 @@ pub struct Identity {
     pub feature: Option<Rc<str>>,
     /// The tenant's budgets that are not within their first stage, if there are any.
     pub stages: Option<Rc<[BudgetStage]>>,
+    /// The tenant's hard budgets, if it has some.
+    pub hard_budgets: Option<Rc<[Limit]>>,
 }
 
 /// A refusal, and the tenant it is counted for: a valid credential proves its tenant even if the request is refused.
@@ -366,8 +369,8 @@ impl CredentialLookup<'_> {
         let Some(plan) = self.plans.get(name).cloned() else {
             return Err(Denied { refusal: Refusal::UnknownPlan, tenant: Some(tenant), plan: Some(name.into()) });
         };
-        let stages = member.stages.cloned();
-        Ok(Identity { tenant, plan, credential_id, user, environment: None, feature: None, stages })
+        let (stages, hard_budgets) = (member.stages.cloned(), member.hard_budgets.cloned());
+        Ok(Identity { tenant, plan, credential_id, user, environment: None, feature: None, stages, hard_budgets })
     }
 }
 

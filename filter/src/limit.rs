@@ -7,17 +7,21 @@
 //! Limits are rates. A quota of a day or a month is a sum over all gateways that only the ledger knows: it is a state
 //! of the tenant ([`weir_contract::directory::TenantState`]), not a bucket.
 //!
-//! A limit of the whole fleet draws from a lease instead, in the same value and under the same compare-and-swap.
+//! A limit of the whole fleet draws from a lease instead, in the same value and under the same compare-and-swap. A pool, which
+//! several tenants share, has a value of its own ([`set`]).
 //!
 //! [`bucket`] is the arithmetic, [`lease`] that of leases, [`rule`] one limit of a plan, [`record`] the bytes of the shared value, [`shared`]
 //! the loop over the gateway's store, [`headers`] what clients are told.
+pub(crate) mod account;
 pub mod bucket;
 pub mod center;
+pub(crate) mod hard;
 pub mod headers;
 pub mod lease;
 mod leased;
 pub mod record;
 pub mod rule;
+pub mod set;
 pub mod shared;
 
 pub use bucket::{Bucket, CapacityError};
@@ -27,7 +31,7 @@ pub use shared::SharedBuckets;
 
 use std::rc::Rc;
 
-use weir_config::plans::Unreachable;
+pub(crate) use weir_config::plans::Unreachable;
 use weir_contract::Timestamp;
 
 use crate::store::Store;
@@ -140,6 +144,9 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// Of a limit that clients are told nothing of but the wait: none of the plan's.
+    pub(crate) const HIDDEN: Standing = Standing { limit: usize::MAX, ..Standing::ANY };
+
     /// Of any limit: for what does not depend on it.
     pub const ANY: Standing = Standing {
         limit: 0,

@@ -42,6 +42,8 @@ pub struct Plan {
     pub timeout_ms: Option<u64>,
     /// How long a stream may take, in milliseconds.
     pub stream_timeout_ms: Option<u64>,
+    /// The tier of its tenants in pools; None: the one of its own name.
+    pub tier: Option<Box<str>>,
     /// The plan in each stage of a budget, where it says that something changes.
     pub(crate) staged: Staged,
 }
@@ -97,6 +99,7 @@ impl Plan {
             endpoint: plan.endpoint.map(Into::into),
             timeout_ms: plan.timeout.map(Span::as_millis),
             stream_timeout_ms: plan.stream_timeout.map(Span::as_millis),
+            tier: plan.tier.map(Into::into),
             staged: Staged::default(),
         };
         let staged = stages.map(|stages| Staged::compile(&compiled, stages, &path("stages"))).transpose()?;

@@ -2,6 +2,7 @@
 //!
 //! The shapes are [`weir_config`]'s. [`Policy::compile`] checks in one place what a shape cannot express (a plan that
 //! exists, a rate above zero). A configuration that does not compile is refused whole, and the one before it stays.
+pub mod pool;
 pub mod redaction;
 pub mod route;
 mod seal;
@@ -23,6 +24,7 @@ use crate::identity::Sources;
 use crate::limit::Center;
 use crate::plan::{Plan, Plans};
 use crate::routing::Catalogue;
+use pool::Pools;
 use redaction::Redaction;
 pub use route::Route;
 use route::{ClassRules, Routes};
@@ -44,7 +46,7 @@ pub struct Policy {
     pub redaction: Redaction,
     /// Where tenants are polled from instead, if they are.
     pub origin: Option<Origin>,
-    /// The server that grants leases on limits of the fleet, if a plan has such limits.
+    /// The server that grants leases, if a plan has limits of the fleet, there are pools, or the directory may bring hard budgets.
     pub center: Option<Rc<Center>>,
     /// Where events go.
     pub events: Option<Rc<Destination>>,
@@ -97,6 +99,8 @@ impl Policy {
             check_hold(config.hold, &plan)?;
             plans.add(plan);
         }
+        let pools = Pools::compile(config.pools, center.as_deref())?;
+        pools.check_plans(&plans)?;
         check_tenants(&config.tenants, &plans)?;
         let redaction = Redaction::compile(config.redact, &config.routes)?;
         let directory = Directory::new(&config.tenants, config.revoked, redaction.looks_for(), keyed);
@@ -107,7 +111,8 @@ impl Policy {
             return Err(ConfigError::new(format!("routes[{at}].guard"), problem));
         }
         let keys = seal::keys(config.sealed_ids.as_ref())?;
-        let routes = Routes::compile(config.routes, sources.has_subdomain(), keys.as_ref())?;
+        let routes = Routes::compile(config.routes, sources.has_subdomain(), keys.as_ref(), &pools)?;
+        pools.check_use(|pool| routes.draw_from(pool))?;
         if let (Some(_), false) = (routes.sealing(), config.hold) {
             return Err(ConfigError::new("hold", "with `hold: false` no body is read, so no route can seal ids"));
         }
@@ -119,7 +124,8 @@ impl Policy {
             sources,
             directory: Rc::new(directory),
             redaction,
-            center: center.filter(|_| plans.all().any(Plan::reaches_fleet)),
+            center: center
+                .filter(|_| config.directory.is_some() || !pools.is_empty() || plans.all().any(Plan::reaches_fleet)),
             origin: config.directory.map(|directory| Origin::compile(directory, plans.names())).transpose()?,
             labels: config.events.as_ref().map(LabelRules::compile).transpose()?.unwrap_or_default(),
             events: config.events.map(Destination::compile).transpose()?.map(Rc::new),
@@ -161,6 +167,10 @@ fn check_hold(hold: bool, plan: &Plan) -> Result<(), ConfigError> {
 
 fn check_tenants(tenants: &[Tenant], plans: &Plans) -> Result<(), ConfigError> {
     for (at, tenant) in tenants.iter().enumerate() {
+        if !tenant.hard_budgets.is_empty() {
+            let problem = "weir serve tells gateways about hard budgets, by `directory`: leave them out here";
+            return Err(ConfigError::new(format!("tenants[{at}].hard_budgets"), problem));
+        }
         let keys = tenant.keys.iter().enumerate();
         let key_plans = keys.filter_map(|(k, key)| Some((format!("tenants[{at}].keys[{k}].plan"), key.plan.as_ref()?)));
         for (path, plan) in std::iter::once((format!("tenants[{at}].plan"), &tenant.plan)).chain(key_plans) {

@@ -31,6 +31,8 @@ pub enum Refusal {
     SuspendedTenant,
     /// The tenant has used up what its plan grants.
     RateLimited(Standing),
+    /// The quota of the provider account has nothing left for the tenant's tier.
+    PoolSaturated(Standing),
     /// A budget is in a stage in which the plan refuses the request.
     Budget(OverBudget),
     /// The gateway's lease on a limit of the fleet has run out, and weir serve does not answer.
@@ -134,7 +136,7 @@ pub enum Invalid {
 
 impl Refusal {
     /// One refusal of every code: for metrics, and for the page that users read.
-    pub const fn one_of_each_code() -> [Refusal; 31] {
+    pub const fn one_of_each_code() -> [Refusal; 32] {
         [
             Refusal::MissingCredential,
             Refusal::InvalidCredential(Invalid::Malformed),
@@ -144,6 +146,7 @@ impl Refusal {
             Refusal::UnknownPlan,
             Refusal::SuspendedTenant,
             Refusal::RateLimited(Standing::ANY),
+            Refusal::PoolSaturated(Standing::ANY),
             Refusal::Budget(OverBudget::ANY),
             Refusal::LimitUnreachable(Standing::ANY),
             Refusal::ForbiddenHeader,
@@ -181,6 +184,7 @@ impl Refusal {
             Refusal::UnknownPlan => "unknown_plan",
             Refusal::SuspendedTenant => "suspended_tenant",
             Refusal::RateLimited(_) => "rate_limited",
+            Refusal::PoolSaturated(_) => "pool_saturated",
             Refusal::Budget(_) => "budget_exceeded",
             Refusal::LimitUnreachable(_) => "limit_unreachable",
             Refusal::ForbiddenHeader => "forbidden_header",
@@ -220,7 +224,7 @@ impl Refusal {
             Refusal::UnknownTenantNotFound | Refusal::NotFound => 404,
             Refusal::Budget(OverBudget { status: RefusalStatus::PaymentRequired, .. }) => 402,
             Refusal::Budget(OverBudget { status: RefusalStatus::TooManyRequests, .. }) => 429,
-            Refusal::RateLimited(_) => 429,
+            Refusal::RateLimited(_) | Refusal::PoolSaturated(_) => 429,
             Refusal::NotReady | Refusal::Busy | Refusal::LimitUnreachable(_) => 503,
         }
     }
@@ -242,12 +246,15 @@ impl Refusal {
                 "Too many tokens for your plan. Try again after the time in Retry-After."
             }
             Refusal::RateLimited(_) => "Too many requests for your plan. Try again after the time in Retry-After.",
+            Refusal::PoolSaturated(_) => {
+                "The provider's quota has no room for this request now. Try again after the time in Retry-After."
+            }
             Refusal::Budget(OverBudget { wait_ms: Some(_), .. }) => {
                 "The budget of your account has no room for this request. Its next period begins after the time in Retry-After."
             }
             Refusal::Budget(_) => "The budget of your account has no room for this request.",
             Refusal::LimitUnreachable(_) => {
-                "The gateway cannot find out whether your plan has room for this request now. Try again shortly."
+                "The gateway cannot find out whether there is room for this request now. Try again shortly."
             }
             Refusal::ForbiddenHeader => {
                 "The request carries a header that only the gateway may set, or one that asks for another method or path."
@@ -297,7 +304,9 @@ impl Refusal {
     /// Seconds after which another try makes sense, never 0.
     pub fn retry_after_secs(self) -> Option<u64> {
         match self {
-            Refusal::RateLimited(standing) => Some(standing.wait_ms.div_ceil(1000).max(1)),
+            Refusal::RateLimited(standing) | Refusal::PoolSaturated(standing) => {
+                Some(standing.wait_ms.div_ceil(1000).max(1))
+            }
             Refusal::Budget(over) => over.wait_ms.map(|wait_ms| wait_ms.div_ceil(1000).max(1)),
             Refusal::NotReady | Refusal::Busy | Refusal::LimitUnreachable(_) => Some(1),
             _ => None,
@@ -366,6 +375,7 @@ mod tests {
             InvalidCredential(_) => InvalidCredential(Invalid::Malformed),
             UnknownTenant | UnknownTenantNotFound => UnknownTenant,
             RateLimited(_) => RateLimited(Standing::ANY),
+            PoolSaturated(_) => PoolSaturated(Standing::ANY),
             Budget(_) => Budget(OverBudget::ANY),
             LimitUnreachable(_) => LimitUnreachable(Standing::ANY),
             Unproven(_) => Unproven(Refused::Body),

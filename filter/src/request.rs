@@ -17,10 +17,12 @@
 //! A request whose leases are too small waits for weir serve between the phases (`asked`).
 //!
 //! What the phases share: `admitted` is what is remembered of a request, `judge` asks its plan, `reservation` draws from its
-//! limits, `edits` changes its head, `sealed` opens and seals the ids that its route keeps apart, `guarded` keeps it with its tenant
-//! in a vector store, `routed` chooses the model that serves it, `model_in_path` replaces the model that its path names, `staged` puts the plan of a budget's stage in force.
+//! limits, `beside` from the pool of its route, `edits` changes its head, `sealed` opens and seals the ids that its route keeps
+//! apart, `guarded` keeps it with its tenant in a vector store, `routed` chooses the model that serves it, `model_in_path`
+//! replaces the model that its path names, `staged` puts the plan of a budget's stage in force.
 mod admitted;
 mod asked;
+mod beside;
 mod body;
 mod budgets;
 mod chosen;

@@ -1,9 +1,7 @@
 //! What the fuzz targets of prices, reports and price plans assert of any text. `aggregator/money/tests/any_text.rs` runs the same
 //! functions on mutated seeds.
 #![allow(dead_code, reason = "each fuzz target is a program that uses one of these")]
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use weir_contract::Timestamp;
 use weir_ledger::cost::{Kind, Pricing, Quantities, Tariff};
@@ -140,7 +138,7 @@ fn bills_any_usage(plan: &PricePlan) {
     let period = Anchor::default().period(Timestamp::parse("2028-02-15T00:00:00Z").expect("a time"));
     for units in [0, 1, 5, 6, 10, 11, 1_000_000, u64::MAX] {
         let of = [("tokens".to_owned(), units), ("requests".to_owned(), units)];
-        let used = Used { units: Arc::new(BTreeMap::from(of)), cost: Pico(i128::from(units)) };
+        let used = Used { units: of.into_iter().collect(), cost: Pico(i128::from(units)) };
         let parts = [(whole(plan, period), used)];
         let early = Timestamp::from_millis(period.start.as_millis() + 1);
         let (begun, full) = (revenue::total(&parts, &[], early), total(&parts, &[], period.end));

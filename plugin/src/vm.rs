@@ -9,6 +9,7 @@ use weir_contract::Timestamp;
 use weir_filter::emit::registry::survivors::{Surviving, Survivors};
 use weir_filter::emit::{Emitter, Pushed};
 use weir_filter::fleet::Renewals;
+use weir_filter::limit::set::is_of_tenant;
 use weir_filter::limit::{Attempts, Charge, Demand, Fault, Limiter, Settlement, SharedBuckets, Verdict};
 use weir_filter::store::Store;
 use weir_filter::worker::{FilterState, Worker};
@@ -168,7 +169,10 @@ impl Limiter for CountedLimiter<'_> {
 
     fn settle(&mut self, tenant: &str, settlements: &[Settlement], now: Timestamp) -> Result<(), Fault> {
         let settled = SharedBuckets::new(&mut SharedData).settle(tenant, settlements, now);
-        self.metrics.plan.settled(settlements);
+        // Of a pool the request has used as many tokens as of its plan: they count once.
+        if is_of_tenant(tenant) {
+            self.metrics.plan.settled(settlements);
+        }
         settled.inspect_err(|fault| self.metrics.limit_fault(*fault))
     }
 }

@@ -97,6 +97,16 @@ pub enum Point {
     AdoptedOnce,
     /// A center that lost its memory starts with full buckets.
     ForgottenIsFull,
+    /// A budget that is raised is full again.
+    RaisedBudgetIsFull,
+    /// A tier of a pool lends all of its share, also what its own requests need.
+    TierLendsAll,
+    /// A tier borrows before it takes from its own share.
+    LentFirst,
+    /// Borrowed units are not taken from the tier that lends them.
+    LentUnpaid,
+    /// A request waits for the refill of its own tier only, although others would lend it units earlier.
+    WaitsForOwnTier,
 }
 
 /// Returns true if the bug of `point` is planted in this thread.

@@ -7,14 +7,35 @@ use redis::{Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 
 use crate::RedisLeasesError;
 
-/// The longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// The longest wait for an answer to one command. A gateway waits two seconds for all of them.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(800);
+/// The longest waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    /// For a connection.
+    connect: Duration,
+    /// For an answer to one command.
+    answer: Duration,
+    /// For one call, with all its steps and repetitions.
+    pub(crate) call: Duration,
+}
+
+impl Waits {
+    /// A gateway ignores what comes later than two seconds after its call.
+    pub(crate) const QUICK: Waits = Waits {
+        connect: Duration::from_millis(500),
+        answer: Duration::from_millis(800),
+        call: Duration::from_millis(1_500),
+    };
+
+    /// For tests of what is answered, and not of how soon: the machine may be busy.
+    #[cfg(test)]
+    pub(crate) const LONG: Waits =
+        Waits { connect: Duration::from_secs(60), answer: Duration::from_secs(60), call: Duration::from_secs(60) };
+}
 
 /// A connection to the server.
 pub(crate) struct Connection {
     client: Client,
+    waits: Waits,
     manager: Mutex<ConnectionManager>,
 }
 
@@ -26,9 +47,9 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     /// Connects with the first command.
-    pub(crate) fn lazy(client: Client) -> Result<Self, RedisLeasesError> {
-        let manager = Mutex::new(manager(&client)?);
-        Ok(Connection { client, manager })
+    pub(crate) fn lazy(client: Client, waits: Waits) -> Result<Self, RedisLeasesError> {
+        let manager = Mutex::new(manager(&client, waits)?);
+        Ok(Connection { client, waits, manager })
     }
 
     /// Sends one command.
@@ -43,16 +64,16 @@ impl Connection {
 
     /// Connects anew with the next command: after a fail-over another server may answer at the address.
     fn renew(&self) {
-        if let Ok(new) = manager(&self.client) {
+        if let Ok(new) = manager(&self.client, self.waits) {
             *self.manager.lock().unwrap_or_else(PoisonError::into_inner) = new;
         }
     }
 }
 
-fn manager(client: &Client) -> Result<ConnectionManager, RedisLeasesError> {
+fn manager(client: &Client, waits: Waits) -> Result<ConnectionManager, RedisLeasesError> {
     let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(ANSWER_TIMEOUT))
+        .set_connection_timeout(Some(waits.connect))
+        .set_response_timeout(Some(waits.answer))
         .set_number_of_retries(0);
     ConnectionManager::new_lazy_with_config(client.clone(), config).map_err(|error| failed(&error))
 }

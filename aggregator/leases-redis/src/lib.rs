@@ -22,7 +22,7 @@
 //! | `memory` | string | `EPOCH:LOST_MS`: the center's memory, the same in each partition |
 //! | `limit:KEY` | string that expires | one limit in JSON; `KEY` is its key in JSON |
 //!
-//! A limit expires once it says no more than a new one; a budget after two months.
+//! A limit expires once it says no more than a new one; a budget after its period.
 //!
 //! # Recovery
 //!

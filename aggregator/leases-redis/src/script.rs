@@ -22,10 +22,7 @@ impl Program {
     /// The script with the part that reads the time.
     pub(crate) fn with(clock: &str) -> Self {
         let parts = ARITHMETIC.iter().copied().chain([clock, MAIN]);
-        Self::of(parts.collect::<Vec<&str>>().join("\n"))
-    }
-
-    pub(crate) fn of(text: String) -> Self {
+        let text = parts.collect::<Vec<&str>>().join("\n");
         let hash = Script::new(&text).get_hash().to_owned();
         Program { text, hash }
     }

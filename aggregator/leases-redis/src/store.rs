@@ -1,6 +1,5 @@
 //! The center in a Redis.
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures::future::join_all;
 use redis::{Cmd, RedisError, cmd};
@@ -10,16 +9,14 @@ use weir_leases::Timing;
 use weir_leases::center::{Counts, longer};
 
 use crate::answer::{self, Drawn, Lost};
-use crate::connection::{Connection, failed, is_unknown_script};
+use crate::connection::{Connection, Waits, failed, is_unknown_script};
 use crate::memory::{self, Earlier, Keys, Memory};
 use crate::script::Program;
 use crate::step::{Act, Caller, Step, numbers};
 use crate::survey::Survey;
 use crate::{LeasesPlace, RedisLeasesError};
 
-/// The longest time for one call, steps and repetitions together: a gateway ignores what comes later.
-const CALL_MAX: Duration = Duration::from_millis(1_500);
-/// The most calls under way. Further ones wait, no longer than [`CALL_MAX`].
+/// The most calls under way. Further ones wait, no longer than for a call.
 const CALLS_MAX: usize = 64;
 /// How often steps are sent again to a server that lacks the script.
 const SENDS_MAX: usize = 3;
@@ -30,6 +27,7 @@ pub struct RedisLeases {
     connection: Connection,
     keys: Keys,
     clock: Clock,
+    waits: Waits,
     timing: Timing,
     joined: Mutex<Joined>,
     counts: Mutex<Counts>,
@@ -71,7 +69,7 @@ impl RedisLeases {
     /// The center at a place, which it connects to with the first call. `is_known` says that there were leases before: an
     /// empty server has lost them then.
     pub fn open(place: &LeasesPlace, timing: Timing, is_known: bool) -> Result<Self, RedisLeasesError> {
-        Self::with_clock(place, timing, is_known, Clock::of_the_server())
+        Self::with_clock(place, timing, is_known, Clock::of_the_server(), Waits::QUICK)
     }
 
     pub(crate) fn with_clock(
@@ -79,12 +77,14 @@ impl RedisLeases {
         timing: Timing,
         is_known: bool,
         clock: Clock,
+        waits: Waits,
     ) -> Result<Self, RedisLeasesError> {
         let client = place.server.client(&place.base)?;
         Ok(RedisLeases {
-            connection: Connection::lazy(client)?,
+            connection: Connection::lazy(client, waits)?,
             keys: Keys::of(&place.name),
             clock,
+            waits,
             timing,
             joined: Mutex::new(Joined {
                 memory: None,
@@ -149,8 +149,8 @@ impl RedisLeases {
             let _permit = self.under_way.acquire().await;
             call.await
         };
-        let late = RedisLeasesError::Away(format!("no answer within {} ms", CALL_MAX.as_millis()));
-        tokio::time::timeout(CALL_MAX, waits).await.unwrap_or(Err(late))
+        let late = RedisLeasesError::Away(format!("no answer within {} ms", self.waits.call.as_millis()));
+        tokio::time::timeout(self.waits.call, waits).await.unwrap_or(Err(late))
     }
 
     async fn call_once(&self, call: &Call) -> Result<Answer, Failed> {

@@ -9,6 +9,7 @@ use weir_contract::lease::{Answer, Call, DrawAnswer, DrawCall};
 use weir_leases::Timing;
 use weir_rig::redis::Redis;
 
+use crate::connection::Waits;
 use crate::memory::ask;
 use crate::script::Program;
 use crate::store::{Clock, RedisLeases};
@@ -55,7 +56,7 @@ impl World {
         let mut time = redis::cmd("EVAL");
         time.arg(TIME).arg(0);
         let clock = Clock { program, time };
-        let center = RedisLeases::with_clock(&self.place(name), timing, false, clock).expect("settings");
+        let center = RedisLeases::with_clock(&self.place(name), timing, false, clock, Waits::LONG).expect("settings");
         Fleet { world: self, center }
     }
 }

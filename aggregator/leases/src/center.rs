@@ -14,8 +14,9 @@ pub const LIMITS_MAX: usize = 200_000;
 /// How often limits that are full again are dropped.
 const SWEEP_MS: u64 = 30_000;
 
-/// How long a budget, which never refills, is remembered after a gateway last named it.
-const BUDGET_KEPT_MS: u64 = 62 * 86_400_000;
+/// How long beyond its period a budget, which never refills, is remembered after a gateway last named it: a month in which clocks
+/// change is an hour longer than the longest period.
+const BUDGET_KEPT_MS: u64 = 86_400_000;
 
 /// The center of a fleet's limits.
 #[derive(Debug)]

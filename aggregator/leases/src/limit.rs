@@ -170,14 +170,15 @@ impl Limit {
     }
 
     /// Whether nothing is lost by dropping it at `now`: it is as full as a new one, or a budget that no gateway has
-    /// named for `budget_kept_ms`.
+    /// named for its period and `budget_kept_ms`.
     pub(crate) fn is_over(&mut self, now: u64, budget_kept_ms: u64) -> bool {
         self.advance(now);
         let definition = &self.size.definition;
         let full = i128::from(definition.capacity) * i128::from(self.size.scale());
         let is_full = self.total() >= full;
         let is_idle = self.leases.is_empty() && self.shares.is_empty() && self.unknown == 0;
-        let is_stale = definition.refill == 0 && self.size.heard_ms().saturating_add(budget_kept_ms) < now;
+        let kept_ms = budget_kept_ms.saturating_add(definition.period_ms);
+        let is_stale = definition.refill == 0 && self.size.heard_ms().saturating_add(kept_ms) < now;
         is_idle && (is_stale || (definition.refill > 0 && is_full))
     }
 
@@ -223,13 +224,14 @@ impl Limit {
         let tier = self.leases[index].tier;
         let same = |lease: &&Lease| lease.tier == tier && lease.wants;
         let largest = self.leases.iter().filter(same).map(|lease| lease.largest).max().unwrap_or(1);
-        let lent = self.timing.lent(self.tiers.share(tier, self.size.definition.capacity));
+        let capacity = self.tiers.share(tier, self.size.definition.capacity);
+        let lent = self.timing.lent(capacity);
         let holders_max = lent / largest.max(1);
         let holds = |(other, lease): &(usize, &Lease)| *other != index && same(lease) && lease.holds;
         let others = self.leases.iter().enumerate().filter(holds).count() as u64;
         let lease = &mut self.leases[index];
         lease.holds = lease.wants && (others < holders_max || !draws);
-        if lease.holds { (lent / (others + 1)).max(1) } else { 0 }
+        if lease.holds { self.size.target((lent, capacity), others + 1, largest) } else { 0 }
     }
 
     /// Grants until the lease holds `units`, as far as the level allows.

@@ -8,6 +8,7 @@ use weir_fault::{self as fault, Point};
 
 use super::analysis::{self, ANALYSIS_DAYS};
 use super::dedupe::{DedupeIndex, DedupeKey, DedupeResult, LogRef, drop_days_before};
+use super::first_answers::FirstAnswers;
 use super::quarantine::{self, Conflict, Refused};
 use super::ranges::Insertion;
 use super::sources::Sources;
@@ -109,6 +110,7 @@ fn transact(
         forgotten_before: &mut ledger.forgotten_before,
         dedupe: DedupeIndex::new(&tx),
         sums: Sums::default(),
+        first_answers: FirstAnswers::default(),
         applied: Applied::default(),
         refused_kept: totals::get(&tx, "quarantine", "events")? > 0,
     };
@@ -116,12 +118,13 @@ fn transact(
         tx.execute_batch(&format!("UPDATE ledger SET position = {position}; COMMIT; BEGIN IMMEDIATE"))?;
     }
     work(&mut step)?;
-    let (sums, applied) = step.end();
+    let (sums, first_answers, applied) = step.end();
     assert!(position >= ledger.position, "a ledger's position never goes back");
     if fault::hit(Point::DedupeApart) {
         tx.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
     }
     sums.write(&tx, &ledger.meters)?;
+    first_answers.write(&tx)?;
     ledger.sources.write(&tx)?;
     let sql = "UPDATE ledger SET position = ?1, forgotten_before = ?2";
     tx.prepare_cached(sql)?.execute([position, ledger.forgotten_before])?;
@@ -149,6 +152,7 @@ struct Step<'tx, 'l> {
     forgotten_before: &'l mut u64,
     dedupe: DedupeIndex<'tx>,
     sums: Sums,
+    first_answers: FirstAnswers,
     applied: Applied,
     /// Whether the quarantine may hold something.
     refused_kept: bool,
@@ -156,8 +160,8 @@ struct Step<'tx, 'l> {
 
 impl Step<'_, '_> {
     /// Drops the transaction's statements, so that it can be committed.
-    fn end(self) -> (Sums, Applied) {
-        (self.sums, self.applied)
+    fn end(self) -> (Sums, FirstAnswers, Applied) {
+        (self.sums, self.first_answers, self.applied)
     }
 
     /// Drops the ids of days that a record declares forgotten, except the last of them: bodies under way at midnight
@@ -290,11 +294,12 @@ impl Step<'_, '_> {
                 let window = self.splits.window(self.tx, tenant, time)?;
                 let mut counted = data.data(of.raw);
                 if let Some(answer) = data.kept_answer(of.raw)
-                    && !kept_answers::note(self.tx, tenant, answer, event.time)?
+                    && !kept_answers::note(self.tx, (tenant, answer), (event.id, event.time))?
                 {
                     // The request counts, and what the answer used was counted before.
                     counted.usage = Usage::default();
                 }
+                self.first_answers.note(tenant, event.time, &counted);
                 let cost = self.books.cost(self.tx, of.position, (tenant, window, event.time), &counted)?;
                 let retried = self.books.notes(of.position) && self.is_retry(tenant, event.time, &counted)?;
                 let marks = Marks::of(&counted).with(Marks::RETRIED, retried);

@@ -25,6 +25,9 @@ pub enum CostError {
     /// A dimension does not exist.
     #[error("`by` takes some of {}, with commas between them", DIMENSIONS.join(", "))]
     Dimension,
+    /// The span is empty.
+    #[error("the span ends before or where it begins")]
+    Span,
     /// There are too many rows. None are left out silently: sums over them would be wrong.
     #[error(
         "the answer has more than {COST_ROWS_MAX} rows: ask for one tenant, a shorter span, a longer step or fewer dimensions"
@@ -47,6 +50,9 @@ impl LedgerReader {
         let by: Vec<&str> = query.by.as_deref().map_or(Vec::new(), |by| by.split(',').map(str::trim).collect());
         if !by.iter().all(|dimension| DIMENSIONS.contains(dimension)) {
             return Ok(Err(CostError::Dimension));
+        }
+        if is_empty(query.from, query.to) {
+            return Ok(Err(CostError::Span));
         }
         let step = query.step.sql();
         let sums = if by.is_empty() { of_cost() } else { of_analysis() };
@@ -76,6 +82,9 @@ impl LedgerReader {
 
     /// What was used of each model, by kind, and what it cost.
     pub fn priced(&mut self, query: &PricedQuery) -> Result<Result<Vec<PricedRow>, CostError>, LedgerError> {
+        if is_empty(query.from, query.to) {
+            return Ok(Err(CostError::Span));
+        }
         let tenant = if query.by_tenant { "tenant" } else { "''" };
         let kinds: Vec<String> = Kind::ALL.iter().map(|kind| format!("sum(of_{})", kind.as_str())).collect();
         let lacking: Vec<String> = Kind::ALL
@@ -184,6 +193,10 @@ impl Step {
 
 fn start(row: &Row<'_>) -> Result<Option<Timestamp>, rusqlite::Error> {
     Ok(row.get::<_, Option<u64>>(0)?.map(Timestamp::from_millis))
+}
+
+fn is_empty(from: Option<Timestamp>, to: Option<Timestamp>) -> bool {
+    from.zip(to).is_some_and(|(from, to)| from >= to)
 }
 
 fn millis(time: Option<Timestamp>) -> Option<u64> {

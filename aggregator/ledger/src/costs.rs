@@ -194,11 +194,6 @@ pub(crate) fn of_cost() -> String {
 pub(crate) fn of_analysis() -> String {
     let marked = |mark: Marks| format!("marks & {} <> 0", mark.0);
     let requests = |chosen: &str| format!("sum(requests * ({chosen}))");
-    let unpriced: Vec<String> = Kind::ALL
-        .iter()
-        .filter(|kind| kind.is_token())
-        .map(|kind| format!("of_{} * (unpriced >> {} & 1)", kind.as_str(), *kind as u32))
-        .collect();
     let tokens = ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"];
     let mut columns = vec![
         requests("1"),
@@ -209,11 +204,61 @@ pub(crate) fn of_analysis() -> String {
         requests(&marked(Marks::OWN_KEY)),
     ];
     columns.extend(tokens.iter().map(|column| format!("sum({column})")));
-    // Hardly any row lacks a price.
-    columns.push(format!("sum(iif(unpriced = 0, 0, {}))", unpriced.join(" + ")));
+    columns.push(format!("sum({})", unpriced_tokens()));
     columns.push(exact("cost", "1"));
     columns.extend([Marks::FAILED, Marks::RETRIED, Marks::ESTIMATED].map(|mark| exact("cost", &marked(mark))));
     columns.join(", ")
+}
+
+/// The columns of a single row of `analysis` from which [`parts_of_row`] makes its sums.
+pub(crate) fn of_analysis_row() -> String {
+    format!(
+        "requests, marks, unpriced <> 0, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
+         {}, cost_units, cost_pico",
+        unpriced_tokens()
+    )
+}
+
+/// How many columns [`of_analysis_row`] has.
+pub(crate) const ROW_COLUMNS: usize = 11;
+
+/// The parts of a single row of `analysis`.
+pub(crate) fn parts_of_row(row: &Row<'_>, first: usize) -> Result<Parts, rusqlite::Error> {
+    let number = |column: usize| row.get::<_, i64>(first + column).map(i128::from);
+    let marks = Marks(row.get(first + 1)?);
+    let of = |chosen: bool, amount: i128| if chosen { amount } else { 0 };
+    let (requests, cost) = (number(0)?, number(9)? * PICO + number(10)?);
+    let marked = [Marks::FAILED, Marks::RETRIED, Marks::ESTIMATED].map(|mark| marks.has(mark));
+    let [failed, retried, estimated] = marked.map(|marked| of(marked, requests));
+    let [failed_cost, retried_cost, estimated_cost] = marked.map(|marked| of(marked, cost));
+    Ok([
+        requests,
+        failed,
+        retried,
+        estimated,
+        of(number(2)? != 0, requests),
+        of(marks.has(Marks::OWN_KEY), requests),
+        number(3)?,
+        number(4)?,
+        number(5)?,
+        number(6)?,
+        number(7)?,
+        number(8)?,
+        cost,
+        failed_cost,
+        retried_cost,
+        estimated_cost,
+    ])
+}
+
+/// Tokens of a row of `analysis` without a price. Hardly any row lacks one.
+fn unpriced_tokens() -> String {
+    let kinds: Vec<String> = Kind::ALL
+        .iter()
+        .filter(|kind| kind.is_token())
+        .map(|kind| format!("of_{} * (unpriced >> {} & 1)", kind.as_str(), *kind as u32))
+        .collect();
+    format!("iif(unpriced = 0, 0, {})", kinds.join(" + "))
 }
 
 pub(crate) fn sums_of(row: &Row<'_>, first: usize) -> Result<CostSums, rusqlite::Error> {

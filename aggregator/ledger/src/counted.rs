@@ -1,11 +1,14 @@
-//! Tells which events of the log were counted, as the ledger judged them: repeats, conflicts and events that wait are not.
+//! Tells which events of the log were counted, as the ledger judged them: repeats, conflicts and events that wait are not. Where the
+//! provider keeps an answer, only the first event that tells its usage counts it.
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use rusqlite::Connection;
-use weir_contract::EventId;
+use weir_contract::{EventId, TenantId, Usage, UsageData};
 
 use super::LedgerError;
 use crate::query::{LedgerReader, LogRef};
+use crate::validate::told;
 
 /// A judge of events that are read from the log again.
 #[derive(Debug)]
@@ -14,13 +17,16 @@ pub struct Counted {
     quarantined: HashSet<LogRef>,
     /// Ids that are no longer remembered, and were met since: further ones are repeats.
     forgotten: HashSet<EventId>,
+    /// The same of answers that providers keep, by tenant.
+    told: HashSet<(TenantId, String)>,
 }
 
 impl Counted {
     /// Reads what is not counted yet, or refused.
     pub fn open(ledger: &LedgerReader) -> Result<Self, LedgerError> {
         let db = ledger.connection();
-        Ok(Counted { waiting: waiting(db)?, quarantined: quarantined(db)?, forgotten: HashSet::new() })
+        let (waiting, quarantined) = (waiting(db)?, quarantined(db)?);
+        Ok(Counted { waiting, quarantined, forgotten: HashSet::new(), told: HashSet::new() })
     }
 
     /// Returns true if the ledger counted the event at this position of the log.
@@ -34,10 +40,44 @@ impl Counted {
         })
     }
 
+    /// The data of a counted event as the ledger counted it: without usage where an earlier request told that of the same answer.
+    pub fn data<'d>(
+        &mut self,
+        (id, tenant): (EventId, &TenantId),
+        data: &'d UsageData<'d>,
+        ledger: &LedgerReader,
+    ) -> Result<Cow<'d, UsageData<'d>>, LedgerError> {
+        let Some(answer) = told(data) else { return Ok(Cow::Borrowed(data)) };
+        let is_repeat = match ledger.is_told_before((tenant, answer), id)? {
+            Some(is_repeat) => is_repeat,
+            None => !self.told.insert((tenant.clone(), answer.to_owned())),
+        };
+        if !is_repeat {
+            return Ok(Cow::Borrowed(data));
+        }
+        Ok(Cow::Owned(without_usage(data)))
+    }
+
     /// Returns true if the item at this position is in quarantine.
     pub fn is_quarantined(&self, log_ref: LogRef) -> bool {
         self.quarantined.contains(&log_ref)
     }
+}
+
+/// The data of an event whose usage was counted with an earlier one.
+pub fn without_usage<'d>(data: &UsageData<'d>) -> UsageData<'d> {
+    UsageData { usage: Usage::default(), ..data.clone() }
+}
+
+/// Returns true if the usage of an event was counted with an earlier one that told the same answer. An event of which that is no
+/// longer known is not.
+pub fn is_told_before(
+    (id, tenant): (EventId, &TenantId),
+    data: &UsageData<'_>,
+    ledger: &LedgerReader,
+) -> Result<bool, LedgerError> {
+    let Some(answer) = told(data) else { return Ok(false) };
+    Ok(ledger.is_told_before((tenant, answer), id)?.unwrap_or(false))
 }
 
 fn waiting(db: &Connection) -> Result<HashSet<EventId>, LedgerError> {

@@ -3,22 +3,33 @@
 //! A response that was made in the background, a run or a batch is fetched by anyone, as often as they like, and tells its
 //! usage each time. It counts once for a tenant and `response_id`, beside the event's own id. Days are forgotten as ids of events
 //! are, which bounds the table; providers keep such answers for 30 days.
-use rusqlite::{Transaction, params};
-use weir_contract::{TenantId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use weir_contract::{EventId, TenantId, Timestamp};
 
 use super::{LedgerError, signed};
 use crate::validate::day;
 
-/// Notes an answer; true if it is counted for the first time.
+/// Notes an answer that an event tells; true if it is counted for the first time.
 pub(super) fn note(
     tx: &Transaction<'_>,
-    tenant: &TenantId,
-    response_id: &str,
-    time: Timestamp,
+    (tenant, response_id): (&TenantId, &str),
+    (id, time): (EventId, Timestamp),
 ) -> Result<bool, LedgerError> {
-    let sql = "INSERT INTO kept_answer(tenant, response_id, day) VALUES (?1,?2,?3) ON CONFLICT DO NOTHING";
-    let row = params![tenant.as_str(), response_id, signed(day(time))?];
+    let sql = "INSERT INTO kept_answer(tenant, response_id, day, event) VALUES (?1,?2,?3,?4) ON CONFLICT DO NOTHING";
+    let row = params![tenant.as_str(), response_id, signed(day(time))?, id.as_bytes()];
     Ok(tx.prepare_cached(sql)?.execute(row)? == 1)
+}
+
+/// Returns true if an answer was counted with another event than this one. None if that is no longer known.
+pub(super) fn is_repeat(
+    db: &Connection,
+    (tenant, response_id): (&TenantId, &str),
+    id: EventId,
+) -> Result<Option<bool>, LedgerError> {
+    let sql = "SELECT event FROM kept_answer WHERE tenant = ?1 AND response_id = ?2";
+    let key = params![tenant.as_str(), response_id];
+    let first: Option<Option<Vec<u8>>> = db.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
+    Ok(first.flatten().map(|first| first != id.as_bytes()))
 }
 
 /// Drops the days before `oldest`.

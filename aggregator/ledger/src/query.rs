@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, Row, Transaction, params};
-use weir_contract::{EventId, Timestamp};
+use weir_contract::{EventId, TenantId, Timestamp};
 
 pub use super::dedupe::LogRef;
 use super::line::DIMENSIONS;
@@ -15,8 +15,8 @@ use super::view::{
     AnalysisQuery, AnalysisRow, LedgerView, MISSING_RANGES_SHOWN, MeterView, RefusedRow, SOURCES_SHOWN, SourceView,
     UsageQuery, UsageRow, UsageView, WorkerView,
 };
-use super::{LedgerError, dedupe};
-pub use units::{FirstWindows, TenantUnits};
+use super::{LedgerError, dedupe, kept_answers};
+pub use units::{FirstWindows, MeterUnits, TenantUnits};
 
 /// The most rows of one answer to a usage query.
 pub(crate) const USAGE_ROWS_MAX: u32 = 100_000;
@@ -152,6 +152,12 @@ impl LedgerReader {
     /// The position of an event in the log, if it was counted.
     pub fn find(&self, id: EventId) -> Result<Option<LogRef>, LedgerError> {
         dedupe::find(&self.0, id)
+    }
+
+    /// Returns true if the usage of an answer that the provider keeps was counted with an earlier event. None if that is no longer
+    /// known.
+    pub(crate) fn is_told_before(&self, of: (&TenantId, &str), id: EventId) -> Result<Option<bool>, LedgerError> {
+        kept_answers::is_repeat(&self.0, of, id)
     }
 }
 

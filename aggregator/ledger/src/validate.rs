@@ -18,6 +18,7 @@ use weir_contract::{Event, EventId, Payload, RefusedData, Sequence, SourceData, 
 use weir_fault::{self as fault, Point};
 
 pub use batch::{Item, items};
+pub(crate) use facts::told;
 pub use facts::{Fact, FactPayload, UsageFact};
 pub use validated::ValidatedBatch;
 pub use verdict::{EventHasher, Verdict};

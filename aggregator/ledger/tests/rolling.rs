@@ -99,8 +99,11 @@ impl Books {
         let rows = select.query_map([from.as_millis(), to.as_millis()], |row| Ok((row.get(0)?, row.get(1)?)));
         let counted: Vec<(String, u64)> = rows.expect("rows").map(|row| row.expect("a row")).collect();
         let units = reader.units(None, &["requests"].into(), from, to).expect("units");
-        let mut read: Vec<(String, u64)> =
-            units.iter().map(|(tenant, meters)| (tenant.clone(), meters["requests"])).filter(|row| row.1 > 0).collect();
+        let mut read: Vec<(String, u64)> = units
+            .iter()
+            .map(|(tenant, meters)| (tenant.clone(), meters.get("requests")))
+            .filter(|row| row.1 > 0)
+            .collect();
         read.sort();
         assert_eq!(read, counted, "units from {from} to {to}");
         let query = CostQuery { from: Some(from), to: Some(to), ..CostQuery::default() };

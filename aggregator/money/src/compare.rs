@@ -1,13 +1,13 @@
 //! The same usage under several price plans: what each brings in, what it leaves, and how steady it is.
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use weir_ledger::periods::Period;
+use weir_ledger::query::MeterUnits;
 
 use crate::amount::{Currency, Pico};
 use crate::exact::divide;
-use crate::margin::Level;
+use crate::margin::{Level, Unpriced};
 use crate::plans::PricePlan;
 use crate::ratio::Percent;
 use crate::revenue::{self, EarlierPeriod, Used};
@@ -32,9 +32,11 @@ pub struct UsedPeriod {
     /// The period.
     pub period: Period,
     /// Billable units by meter.
-    pub units: Arc<BTreeMap<String, u64>>,
+    pub units: MeterUnits,
     /// Cost by currency.
     pub costs: BTreeMap<Currency, Pico>,
+    /// Costs that no request causes, by currency.
+    pub other_costs: BTreeMap<Currency, Pico>,
 }
 
 /// A plan in a comparison.
@@ -50,7 +52,10 @@ pub struct PlanRow {
     pub revenue: Pico,
     /// Measured cost in the plan's currency.
     pub cost: Pico,
-    /// Revenue less cost.
+    /// Costs that no request causes.
+    #[serde(default)]
+    pub other_cost: Pico,
+    /// Revenue less both costs.
     pub margin: Pico,
     /// The same as a share of revenue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,6 +84,9 @@ pub struct CompareView {
     pub periods: Vec<weir_contract::Timestamp>,
     /// The plans, the one that brings in most first.
     pub plans: Vec<PlanRow>,
+    /// Usage without a price, in any currency: no sum includes its cost.
+    #[serde(default, skip_serializing_if = "Unpriced::is_none")]
+    pub unpriced: Unpriced,
 }
 
 /// Prices a tenant's usage under each plan.
@@ -91,22 +99,25 @@ pub fn compare(usage: &Usage, plans: &[&PricePlan]) -> CompareView {
     }
     rows.sort_by(|a, b| (a.currency, b.revenue, &a.plan).cmp(&(b.currency, a.revenue, &b.plan)));
     let periods = usage.periods.iter().map(|used| used.period.start).collect();
-    CompareView { tenant: usage.tenant.clone(), periods, plans: rows }
+    CompareView { tenant: usage.tenant.clone(), periods, plans: rows, unpriced: Unpriced::default() }
 }
 
 fn row(usage: &Usage, plan: &PricePlan) -> PlanRow {
     let bills = bills(usage, plan);
     let cost_of = |used: &UsedPeriod| used.costs.get(&plan.currency).copied().unwrap_or_default();
     let (revenue, cost): (Pico, Pico) = (bills.iter().copied().sum(), usage.periods.iter().map(cost_of).sum());
-    let margin = revenue - cost;
-    let foreign =
-        |used: &UsedPeriod| used.costs.iter().any(|(currency, cost)| *currency != plan.currency && cost.0 != 0);
+    let other_of = |used: &UsedPeriod| used.other_costs.get(&plan.currency).copied().unwrap_or_default();
+    let other_cost: Pico = usage.periods.iter().map(other_of).sum();
+    let margin = revenue - cost - other_cost;
+    let is_foreign = |(currency, cost): (&Currency, &Pico)| *currency != plan.currency && cost.0 != 0;
+    let foreign = |used: &UsedPeriod| used.costs.iter().chain(&used.other_costs).any(is_foreign);
     PlanRow {
         plan: plan.name.clone(),
         current: usage.plan.as_deref() == Some(plan.name.as_str()),
         currency: plan.currency,
         revenue,
         cost,
+        other_cost,
         margin,
         margin_percent: Percent::of(margin.0, revenue.0),
         level: Level::of(revenue, margin),
@@ -121,13 +132,13 @@ fn row(usage: &Usage, plan: &PricePlan) -> PlanRow {
 fn bills(usage: &Usage, plan: &PricePlan) -> Vec<Pico> {
     let mut earlier: Vec<EarlierPeriod> = Vec::new();
     let mut bills = Vec::with_capacity(usage.periods.len());
-    for used in &usage.periods {
+    for (period, used) in (0..).zip(&usage.periods) {
         let cost = used.costs.get(&plan.currency).copied().unwrap_or_default();
         let part = revenue::whole(plan, used.period);
-        let priced = Used { units: Arc::clone(&used.units), cost };
+        let priced = Used { units: used.units.clone(), cost };
         bills.push(revenue::bill(&[(part, priced)], &earlier, used.period.end).total);
         if let Some(credits) = &plan.credits {
-            earlier.push(EarlierPeriod { granted: credits.grant, burnt: revenue::burnt(credits, &used.units) });
+            earlier.push(EarlierPeriod { period, granted: credits.grant, burnt: revenue::burnt(credits, &used.units) });
         }
     }
     bills

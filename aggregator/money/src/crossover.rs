@@ -10,6 +10,7 @@ pub use svg::draw;
 
 use crate::amount::{Currency, PICO, Pico};
 use crate::exact::{Exact, divide};
+use crate::margin::Unpriced;
 use crate::ratio::Percent;
 
 /// The hours of a month.
@@ -30,15 +31,15 @@ pub struct Traffic {
     pub api_cost: Pico,
 }
 
-/// Own GPUs.
+/// Own GPUs. Cost and capacity are those of all replicas together, so that neither is rounded for one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hosting {
     /// Replicas that run at least.
     pub replicas: u64,
-    /// What a replica costs per month.
-    pub replica_cost: Pico,
-    /// Requests of a month that a replica carries.
-    pub replica_requests: u64,
+    /// What they cost per month.
+    pub cost: Pico,
+    /// Requests of a month that they carry.
+    pub capacity: u64,
 }
 
 /// Why a comparison cannot be made.
@@ -71,19 +72,27 @@ impl Hosting {
         let at_full_use = seconds * u128::from(tokens_per_second);
         let used = u128::from(utilisation.0.clamp(0, Percent::ALL.0).unsigned_abs());
         let tokens = at_full_use * used / u128::from(Percent::ALL.0.unsigned_abs());
-        let requests = tokens.saturating_mul(u128::from(traffic.requests)) / u128::from(traffic.tokens);
-        let replica_requests = u64::try_from(requests).unwrap_or(u64::MAX);
-        Ok(Hosting { replicas, replica_cost: hour.of_units(MONTH_HOURS), replica_requests })
+        let all = tokens.saturating_mul(u128::from(replicas));
+        let requests = all.saturating_mul(u128::from(traffic.requests)) / u128::from(traffic.tokens);
+        let capacity = u64::try_from(requests).unwrap_or(u64::MAX);
+        Ok(Hosting { replicas, cost: hour.of_units(MONTH_HOURS).of_units(replicas), capacity })
     }
 
     /// The replicas that `requests` need.
     fn needed(&self, requests: u64) -> u64 {
-        requests.div_ceil(self.replica_requests.max(1)).max(self.replicas)
+        let needed = (u128::from(requests) * u128::from(self.replicas)).div_ceil(u128::from(self.capacity.max(1)));
+        u64::try_from(needed).unwrap_or(u64::MAX).max(self.replicas)
     }
 
     /// What they cost.
     pub fn cost(&self, requests: u64) -> Pico {
-        self.replica_cost.of_units(self.needed(requests))
+        self.cost.scaled(i128::from(self.needed(requests)), i128::from(self.replicas))
+    }
+
+    /// The requests that so many replicas carry.
+    fn carried(&self, replicas: u64) -> u64 {
+        let carried = u128::from(self.capacity) * u128::from(replicas) / u128::from(self.replicas.max(1));
+        u64::try_from(carried).unwrap_or(u64::MAX)
     }
 }
 
@@ -102,6 +111,9 @@ pub struct CrossoverView {
     /// The same in tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub break_even_tokens: Option<u128>,
+    /// Measured usage without a price: the API's cost lacks its cost.
+    #[serde(default, skip_serializing_if = "Unpriced::is_none")]
+    pub unpriced: Unpriced,
     /// Points of both curves: requests, API, own.
     pub curve: Vec<(u64, Pico, Pico)>,
 }
@@ -134,10 +146,10 @@ pub fn compare(traffic: &Traffic, hosting: &Hosting, currency: Currency) -> Resu
     if !(1..=REPLICAS_MAX).contains(&hosting.replicas) {
         return Err(CrossoverError::Replicas(hosting.replicas));
     }
-    if hosting.replica_requests == 0 {
+    if hosting.capacity == 0 {
         return Err(CrossoverError::NoCapacity);
     }
-    let full = hosting.needed(traffic.requests).saturating_mul(hosting.replica_requests);
+    let full = hosting.carried(hosting.needed(traffic.requests));
     let mut months = vec![month(traffic, hosting, traffic.requests)];
     if full > traffic.requests {
         months.push(month(traffic, hosting, full));
@@ -156,6 +168,7 @@ pub fn compare(traffic: &Traffic, hosting: &Hosting, currency: Currency) -> Resu
         months,
         break_even_requests,
         break_even_tokens: break_even_requests.map(tokens),
+        unpriced: Unpriced::default(),
         curve: (0..=CURVE_POINTS).map(point).collect(),
     })
 }
@@ -172,7 +185,7 @@ fn month(traffic: &Traffic, hosting: &Hosting, requests: u64) -> Month {
         api_cost,
         own_cost,
         replicas,
-        capacity: replicas.saturating_mul(hosting.replica_requests),
+        capacity: hosting.carried(replicas),
         saved: api_cost - own_cost,
         saved_percent: Percent::of((api_cost - own_cost).0, api_cost.0),
     }
@@ -181,10 +194,10 @@ fn month(traffic: &Traffic, hosting: &Hosting, requests: u64) -> Month {
 /// The smallest number of requests at which own GPUs cost no more. A replica that is full pays or does not, whatever their number:
 /// so the break-even lies within what the first ones carry, or there is none.
 fn break_even(traffic: &Traffic, hosting: &Hosting) -> Option<u64> {
-    let cost = hosting.replica_cost.of_units(hosting.replicas);
+    let cost = hosting.cost;
     // Requests at which the API charges as much, rounded up.
     let requests = ceil_ratio(cost.0, i128::from(traffic.requests), traffic.api_cost.0)?;
-    (requests <= hosting.replicas.saturating_mul(hosting.replica_requests)).then_some(requests)
+    (requests <= hosting.capacity).then_some(requests)
 }
 
 /// `value * numerator / denominator`, rounded up; None beyond 64 bits.
@@ -208,7 +221,7 @@ mod tests {
     /// 10 million requests of 750 tokens for 7,500 by API; three GPUs for 5,800 with room for 20 million.
     fn published() -> (Traffic, Hosting) {
         let traffic = Traffic { requests: 10_000_000, tokens: 7_500_000_000, api_cost: pico("7500") };
-        let hosting = Hosting { replicas: 3, replica_cost: pico("5800").scaled(1, 3), replica_requests: 6_666_667 };
+        let hosting = Hosting { replicas: 3, cost: pico("5800"), capacity: 20_000_000 };
         (traffic, hosting)
     }
 
@@ -219,7 +232,15 @@ mod tests {
         let whole = |month: &Month| month.saved_percent.map(|percent| (percent.0 + 50) / 100);
         assert_eq!(whole(&view.months[0]), Some(23));
         assert_eq!(whole(&view.months[1]), Some(61));
-        assert_eq!((view.months[1].requests, view.months[1].replicas), (20_000_001, 3));
+        assert_eq!((view.months[1].requests, view.months[1].replicas), (20_000_000, 3));
+        assert_eq!((view.months[0].own_cost, view.months[0].saved), (pico("5800"), pico("1700")), "to the last digit");
+        let twice = Traffic { requests: 20_000_000, api_cost: pico("15000"), ..traffic };
+        let view = compare(&twice, &hosting, Currency::USD).expect("a comparison");
+        assert_eq!(
+            (view.months[0].replicas, view.months[0].own_cost),
+            (3, pico("5800")),
+            "they carry exactly that many"
+        );
         assert_eq!(view.break_even_requests, Some(7_733_334));
         assert_eq!(view.break_even_tokens, Some(5_800_000_500));
     }
@@ -235,7 +256,7 @@ mod tests {
     #[test]
     fn gpus_that_are_dearer_than_the_api_even_when_full_never_pay() {
         let (traffic, _) = published();
-        let hosting = Hosting { replicas: 1, replica_cost: pico("2000"), replica_requests: 1_000_000 };
+        let hosting = Hosting { replicas: 1, cost: pico("2000"), capacity: 1_000_000 };
         let view = compare(&traffic, &hosting, Currency::USD).expect("a comparison");
         assert_eq!(view.break_even_requests, None);
         assert_eq!(view.months[0].replicas, 10);
@@ -247,7 +268,7 @@ mod tests {
         let (traffic, _) = published();
         let hosting = Hosting::hourly(&traffic, 1, pico("2.5"), 1_000, Percent::whole(50)).expect("a replica");
         // 730 h × 3600 s × 1000 tokens/s × 50 % / 750 tokens.
-        assert_eq!(hosting.replica_requests, 1_752_000);
-        assert_eq!(hosting.replica_cost, pico("1825"));
+        assert_eq!(hosting.capacity, 1_752_000);
+        assert_eq!(hosting.cost, pico("1825"));
     }
 }

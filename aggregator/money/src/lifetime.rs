@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
 use crate::amount::{Currency, Pico};
+use crate::margin::Unpriced;
 use crate::ratio::Percent;
 
 /// A lifetime value below this multiple of the acquisition cost is marked.
@@ -16,10 +17,10 @@ pub struct LifetimeRow {
     /// When it was created, as the tenants file says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    /// The hour of its first request that was answered.
+    /// When its first request was answered: with usage, and without an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_answer: Option<Timestamp>,
-    /// Seconds from its creation to the end of that hour, at most; absent if one of the two is not known.
+    /// Seconds from its creation to then; absent if one of the two is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds_to_first_answer: Option<u64>,
     /// The currency of the amounts.
@@ -41,6 +42,9 @@ pub struct LifetimeRow {
     pub ratio: Option<Percent>,
     /// True if the ratio is below 3:1.
     pub below: bool,
+    /// Usage without a price since it began: the measured value lacks its cost.
+    #[serde(default, skip_serializing_if = "Unpriced::is_none")]
+    pub unpriced: Unpriced,
 }
 
 /// What is known of a tenant.
@@ -48,7 +52,7 @@ pub struct LifetimeRow {
 pub struct Known {
     /// When it was created.
     pub created_at: Option<Timestamp>,
-    /// The hour of its first request that was answered.
+    /// When its first request was answered.
     pub first_answer: Option<Timestamp>,
     /// Its worth and the cost of winning it.
     pub worth: Option<Worth>,
@@ -67,14 +71,15 @@ pub struct Worth {
     pub stated: bool,
     /// What winning it cost.
     pub acquisition_cost: Option<Pico>,
+    /// Usage without a price: the measured worth lacks its cost.
+    pub unpriced: Unpriced,
 }
 
 impl LifetimeRow {
     /// The row of a tenant.
     pub fn new(tenant: String, known: Known) -> Self {
-        let hour_end = |hour: Timestamp| hour.hour().plus_millis(weir_contract::time::HOUR_MS);
         let seconds = match (known.created_at, known.first_answer) {
-            (Some(created), Some(first)) => Some(hour_end(first).millis_since(created) / 1_000),
+            (Some(created), Some(first)) => Some(first.millis_since(created) / 1_000),
             _ => None,
         };
         let lifetime_value = known.worth.and_then(|worth| worth.value);
@@ -94,7 +99,10 @@ impl LifetimeRow {
             stated: known.worth.is_some_and(|worth| worth.stated),
             acquisition_cost,
             ratio,
-            below: ratio.is_some_and(|ratio| ratio < HEALTHY),
+            below: lifetime_value
+                .zip(acquisition_cost)
+                .is_some_and(|(value, cost)| cost > Pico::ZERO && HEALTHY.is_above(value.0, cost.0)),
+            unpriced: known.worth.map_or_else(Unpriced::default, |worth| worth.unpriced),
         }
     }
 }
@@ -107,19 +115,27 @@ mod tests {
     fn a_value_below_three_times_the_cost_is_marked() {
         let row = |value: &str| {
             let (value, acquisition_cost) = (Pico::parse(value), Pico::parse("100"));
-            let worth = Worth { currency: Currency::USD, revenue: None, value, stated: false, acquisition_cost };
+            let worth = Worth {
+                currency: Currency::USD,
+                revenue: None,
+                value,
+                stated: false,
+                acquisition_cost,
+                unpriced: Unpriced::default(),
+            };
             LifetimeRow::new("t".to_owned(), Known { worth: Some(worth), ..Known::default() })
         };
         assert!(row("299.99").below);
+        assert!(row("299.999999").below, "though it is shown as 300.00");
         assert!(!row("300").below);
         assert_eq!(row("300").ratio, Some(Percent::whole(300)));
     }
 
     #[test]
-    fn the_time_to_the_first_answer_is_never_too_short() {
+    fn the_time_to_the_first_answer_is_told_in_seconds() {
         let time = |text| Timestamp::parse(text);
-        let (created_at, first_answer) = (time("2026-11-01T10:30:00Z"), time("2026-11-01T11:00:00Z"));
+        let (created_at, first_answer) = (time("2026-11-01T10:30:00Z"), time("2026-11-01T10:30:42Z"));
         let row = LifetimeRow::new("t".to_owned(), Known { created_at, first_answer, worth: None });
-        assert_eq!(row.seconds_to_first_answer, Some(90 * 60));
+        assert_eq!(row.seconds_to_first_answer, Some(42));
     }
 }

@@ -3,11 +3,15 @@
 //! Revenue belongs to a tenant. Under another dimension, such as the model, it is spread over the tenant's values in proportion to
 //! their cost, or to their tokens where nothing has a cost ([`spread`]); the row says so. Currencies are never added up: each has
 //! rows of its own.
+mod measured;
+
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
+
+pub use measured::{Measured, Unpriced};
 
 use crate::amount::{Currency, Pico};
 use crate::exact::{Exact, divide};
@@ -17,53 +21,8 @@ use crate::ratio::Percent;
 pub(crate) const THIN: Percent = Percent::whole(65);
 /// A margin below this share of revenue is marked more strongly.
 pub(crate) const LOW: Percent = Percent::whole(50);
-
-/// What the ledger measured for one key and currency.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Measured {
-    /// Requests of any outcome.
-    pub requests: u64,
-    /// Requests that failed.
-    pub failed_requests: u64,
-    /// Requests that repeat another.
-    pub retried_requests: u64,
-    /// Input tokens, cached ones included.
-    pub input_tokens: u64,
-    /// Input tokens from a cache.
-    pub cache_read_tokens: u64,
-    /// Output tokens.
-    pub output_tokens: u64,
-    /// Tokens without a price.
-    pub unpriced_tokens: u64,
-    /// Cost of all requests.
-    pub cost: Pico,
-    /// Cost of those that failed or repeat another; part of `cost`.
-    pub wasted_cost: Pico,
-    /// Cost of requests whose usage was estimated; part of `cost`.
-    pub estimated_cost: Pico,
-}
-
-impl Measured {
-    /// All tokens.
-    pub fn tokens(&self) -> u64 {
-        self.input_tokens.saturating_add(self.output_tokens)
-    }
-}
-
-impl AddAssign for Measured {
-    fn add_assign(&mut self, other: Measured) {
-        self.requests += other.requests;
-        self.failed_requests += other.failed_requests;
-        self.retried_requests += other.retried_requests;
-        self.input_tokens += other.input_tokens;
-        self.cache_read_tokens += other.cache_read_tokens;
-        self.output_tokens += other.output_tokens;
-        self.unpriced_tokens += other.unpriced_tokens;
-        self.cost += other.cost;
-        self.wasted_cost += other.wasted_cost;
-        self.estimated_cost += other.estimated_cost;
-    }
-}
+/// From this share of tokens without a price on, no margin is called good: most of its cost may be missing.
+pub(crate) const UNPRICED: Percent = Percent::whole(50);
 
 /// The amounts of one key in one currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +52,8 @@ impl AddAssign for Amounts {
 pub enum Level {
     /// Cost exceeds revenue.
     Negative,
+    /// Most of the cost is missing, as it has no price: the margin is no better than it looks, and may be far worse.
+    Unpriced,
     /// Below 50 % of revenue.
     Low,
     /// Below 65 % of revenue.
@@ -104,11 +65,28 @@ pub enum Level {
 impl Level {
     /// The level of a margin.
     pub fn of(revenue: Pico, margin: Pico) -> Self {
-        match Percent::of(margin.0, revenue.0) {
+        match revenue > Pico::ZERO {
             _ if margin.is_negative() => Level::Negative,
-            Some(percent) if percent < LOW => Level::Low,
-            Some(percent) if percent < THIN => Level::Thin,
+            true if LOW.is_above(margin.0, revenue.0) => Level::Low,
+            true if THIN.is_above(margin.0, revenue.0) => Level::Thin,
             _ => Level::Good,
+        }
+    }
+
+    /// The place of its rows: losses first, then those of which nobody knows whether they are.
+    fn place(self) -> u8 {
+        match self {
+            Level::Negative => 0,
+            Level::Unpriced => 1,
+            Level::Low | Level::Thin | Level::Good => 2,
+        }
+    }
+
+    /// The level of a margin over measured usage: a good one is not called good where most of the cost is missing.
+    fn of_measured(revenue: Pico, margin: Pico, measured: &Measured) -> Self {
+        match Level::of(revenue, margin) {
+            Level::Good if measured.is_unpriced() => Level::Unpriced,
+            level => level,
         }
     }
 
@@ -116,6 +94,7 @@ impl Level {
     pub fn as_str(self) -> &'static str {
         match self {
             Level::Negative => "negative",
+            Level::Unpriced => "unpriced",
             Level::Low => "below 50 %",
             Level::Thin => "below 65 %",
             Level::Good => "good",
@@ -153,7 +132,10 @@ pub struct MarginRow {
     /// Requests that repeat another, as a share of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_percent: Option<Percent>,
-    /// Tokens without a price. Their cost is missing from the row.
+    /// Requests that used something without a price. Its cost is missing from the row.
+    #[serde(default)]
+    pub unpriced_requests: u64,
+    /// Tokens without a price.
     pub unpriced_tokens: u64,
     /// The same as a share of all tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,6 +147,11 @@ pub struct MarginRow {
 }
 
 impl MarginRow {
+    /// The usage that the row lacks the cost of.
+    pub fn unpriced(&self) -> Unpriced {
+        Unpriced { requests: self.unpriced_requests, tokens: self.unpriced_tokens }
+    }
+
     /// The row of a key.
     pub fn new(key: String, currency: Currency, amounts: Amounts) -> Self {
         let Amounts { revenue, spread, measured, other_cost } = amounts;
@@ -183,10 +170,11 @@ impl MarginRow {
             wasted_cost: measured.wasted_cost,
             requests: measured.requests,
             retry_percent: Percent::of(measured.retried_requests.into(), measured.requests.into()),
+            unpriced_requests: measured.unpriced_requests,
             unpriced_tokens: measured.unpriced_tokens,
             unpriced_percent: Percent::of(measured.unpriced_tokens.into(), tokens),
             estimated_cost: measured.estimated_cost,
-            level: Level::of(revenue, margin),
+            level: Level::of_measured(revenue, margin, &measured),
         }
     }
 }
@@ -200,7 +188,7 @@ pub struct MarginView {
     pub from: Timestamp,
     /// The first moment after it.
     pub to: Timestamp,
-    /// The rows, the worst margin first.
+    /// The rows: negative margins first, then unpriced ones; within each, the worst first.
     pub rows: Vec<MarginRow>,
     /// The sum of each currency, of all rows, shown or not.
     pub totals: Vec<MarginRow>,
@@ -210,6 +198,9 @@ pub struct MarginView {
     /// Models with tokens that have no price, and how many: their cost is missing from every sum.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unpriced: BTreeMap<String, u64>,
+    /// Requests that used something without a price, by model.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unpriced_requests: BTreeMap<String, u64>,
     /// What the reader should know about these numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -225,13 +216,12 @@ impl MarginView {
         for ((_, currency), amounts) in &amounts {
             *sums.entry(*currency).or_default() += *amounts;
         }
-        let totals =
-            sums.into_iter().map(|(currency, sum)| MarginRow::new("(all)".to_owned(), currency, sum)).collect();
+        // Revenue is spread among rows; all of them have all of it.
+        let total = |(currency, sum)| MarginRow::new("(all)".to_owned(), currency, Amounts { spread: false, ..sum });
+        let totals = sums.into_iter().map(total).collect();
         let made = amounts.into_iter().map(|((key, currency), amounts)| MarginRow::new(key, currency, amounts));
         let mut rows: Vec<MarginRow> = made.collect();
-        rows.sort_by(|a, b| {
-            (a.level != Level::Negative, a.margin, &a.key).cmp(&(b.level != Level::Negative, b.margin, &b.key))
-        });
+        rows.sort_by(|a, b| (a.level.place(), a.margin, &a.key).cmp(&(b.level.place(), b.margin, &b.key)));
         let left_out = rows.len().saturating_sub(ROWS_MAX) as u64;
         rows.truncate(ROWS_MAX);
         let mut view = MarginView {
@@ -242,6 +232,7 @@ impl MarginView {
             totals,
             left_out,
             unpriced: BTreeMap::new(),
+            unpriced_requests: BTreeMap::new(),
             notes: Vec::new(),
         };
         view.note();
@@ -250,10 +241,8 @@ impl MarginView {
 
     /// Says what the sums lack.
     fn note(&mut self) {
-        let unpriced: u64 = self.totals.iter().map(|row| row.unpriced_tokens).sum();
-        if unpriced > 0 {
-            self.notes.push(format!("{unpriced} tokens have no price; their cost is missing"));
-        }
+        let unpriced: Unpriced = self.totals.iter().map(MarginRow::unpriced).sum();
+        self.notes.extend(unpriced.words());
         for row in self.totals.iter().filter(|row| row.estimated_cost > Pico::ZERO) {
             self.notes.push(format!("{} {} of the cost come from estimated usage", row.estimated_cost, row.currency));
         }
@@ -309,10 +298,38 @@ mod tests {
         let level = |margin: &str| Level::of(pico("100"), pico(margin));
         assert_eq!(level("65"), Level::Good);
         assert_eq!(level("64.99"), Level::Thin);
+        assert_eq!(level("64.999999999999"), Level::Thin, "though it is shown as 65.00");
+        assert_eq!(level("49.999999999999"), Level::Low);
         assert_eq!(level("50"), Level::Thin);
         assert_eq!(level("49.99"), Level::Low);
         assert_eq!(level("-0.000000000001"), Level::Negative);
         assert_eq!(Level::of(Pico::ZERO, Pico::ZERO), Level::Good);
+    }
+
+    #[test]
+    fn a_row_whose_cost_is_missing_is_never_good() {
+        let level = |revenue: &str, cost: &str, unpriced: u64| {
+            let measured = Measured {
+                cost: pico(cost),
+                input_tokens: 100,
+                unpriced_tokens: unpriced,
+                unpriced_requests: u64::from(unpriced > 0),
+                ..Measured::default()
+            };
+            MarginRow::new(
+                String::new(),
+                Currency::USD,
+                Amounts { revenue: pico(revenue), measured, ..Amounts::default() },
+            )
+            .level
+        };
+        assert_eq!(level("100", "0", 100), Level::Unpriced);
+        assert_eq!(level("0", "0", 100), Level::Unpriced, "without revenue too");
+        assert_eq!(level("100", "1", 50), Level::Unpriced, "half of it");
+        assert_eq!(level("100", "1", 49), Level::Good);
+        assert_eq!(level("100", "0", 0), Level::Good, "nothing was used that costs");
+        assert_eq!(level("100", "60", 99), Level::Low, "what is known already says more");
+        assert_eq!(level("1", "2", 99), Level::Negative);
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub enum Purpose {
 pub struct Spread {
     /// The tenant that the shared readings name; it need not be in the tenants file.
     pub from: TenantId,
-    /// By what the tenants caused in the same hours.
+    /// By what the tenants caused in the same step of time; in the whole span where no step is asked for.
     pub by: Basis,
 }
 

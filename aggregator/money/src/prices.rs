@@ -98,6 +98,11 @@ impl Book {
         self.index.history(provider, model).into_iter().filter_map(at).collect()
     }
 
+    /// The providers that have an entry for a model: of several, an event has to name one.
+    pub fn providers(&self, model: &str) -> std::collections::BTreeSet<&str> {
+        self.index.providers(model)
+    }
+
     /// The rates for a model under a tier and for an input of so many tokens.
     pub(crate) fn apply(
         &self,

@@ -26,6 +26,15 @@ impl Percent {
         Some(Percent(i64::try_from(hundredths.clamp(*limits.start(), *limits.end())).unwrap_or(i64::MAX)))
     }
 
+    /// Returns true if `part / whole` is below this ratio, to the last digit: the ratio that is shown is rounded.
+    pub(crate) fn is_above(self, part: i128, whole: i128) -> bool {
+        let sides = (part.checked_mul(i128::from(Self::ALL.0)), whole.checked_mul(i128::from(self.0)));
+        match sides {
+            (Some(part), Some(whole)) => part < whole,
+            _ => Percent::of(part, whole).is_some_and(|ratio| ratio < self),
+        }
+    }
+
     /// Whole percent.
     pub const fn whole(percent: i64) -> Self {
         Percent(percent * 100)

@@ -17,18 +17,16 @@
 mod credits;
 mod tiers;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_ledger::periods::Period;
+use weir_ledger::query::MeterUnits;
 
 pub use credits::{EarlierPeriod, burnt};
 
 use crate::amount::{Currency, PICO, Pico};
 use crate::exact::Exact;
-use crate::plans::{Charge, PricePlan, PricePlans, Pricing};
+use crate::plans::{Charge, Credits, PricePlan, PricePlans, Pricing};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -49,7 +47,7 @@ pub struct Part<'p> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Used {
     /// Billable units by meter.
-    pub units: Arc<BTreeMap<String, u64>>,
+    pub units: MeterUnits,
     /// Measured cost in the plan's currency.
     pub cost: Pico,
 }
@@ -160,13 +158,21 @@ pub fn total(parts: &[(Part<'_>, Used)], earlier: &[EarlierPeriod], until: Times
 
 fn priced<'p>(parts: &[(Part<'p>, Used)], earlier: &[EarlierPeriod], until: Timestamp) -> Vec<Priced<'p>> {
     let mut lines = Vec::new();
+    let now = earlier.last().map_or(0, |last| last.period + 1);
+    let mut earlier = std::borrow::Cow::Borrowed(earlier);
     for (part, used) in parts.iter().filter(|(part, _)| part.from < until || part.from == part.period.start) {
         let first = lines.len();
         part.base_fee(until, &mut lines);
         for charge in &part.plan.charges {
-            part.charge(charge, used.units.get(&charge.meter).copied().unwrap_or(0), &mut lines);
+            part.charge(charge, used.units.get(&charge.meter), &mut lines);
         }
-        part.credits(used, earlier, &mut lines);
+        if let Some(credits) = &part.plan.credits {
+            let part_of_now =
+                EarlierPeriod { period: now, granted: part.granted(), burnt: burnt(credits, &used.units) };
+            part.credits(credits, &earlier, part_of_now, &mut lines);
+            // The next part of the period has what this one leaves.
+            earlier.to_mut().push(part_of_now);
+        }
         part.cost_plus(used, &mut lines);
         let so_far = lines.iter().skip(first).map(|line| line.amount).sum();
         part.minimum(so_far, until, &mut lines);
@@ -253,9 +259,18 @@ impl<'p> Part<'p> {
         }
     }
 
-    fn credits(&self, used: &Used, earlier: &[EarlierPeriod], lines: &mut Vec<Priced<'p>>) {
-        let Some(credits) = &self.plan.credits else { return };
-        let now = EarlierPeriod { granted: self.prorated(credits.grant, self.to), burnt: burnt(credits, &used.units) };
+    /// The credits that the part grants: those of its plan, cut to its days.
+    pub fn granted(&self) -> Pico {
+        self.plan.credits.as_ref().map_or(Pico::ZERO, |credits| self.prorated(credits.grant, self.to))
+    }
+
+    fn credits(
+        &self,
+        credits: &'p Credits,
+        earlier: &[EarlierPeriod],
+        now: EarlierPeriod,
+        lines: &mut Vec<Priced<'p>>,
+    ) {
         let beyond = credits::beyond(earlier, now, credits.expires_after);
         if beyond > Pico::ZERO {
             let amount = beyond.scaled(credits.per_credit.0, PICO);

@@ -14,7 +14,7 @@ pub use page::document;
 use crate::amount::{Currency, Pico};
 use crate::drivers::{Models, Shares, decompose, total};
 use crate::exact::Exact;
-use crate::margin::average;
+use crate::margin::{Unpriced, average};
 use crate::ratio::Percent;
 
 /// The rows of each list.
@@ -102,6 +102,12 @@ pub struct Input {
     pub weeks: BTreeMap<String, Vec<Pico>>,
     /// Planned against actual.
     pub planned: Vec<PlannedRow>,
+    /// Usage of the week without a price.
+    pub unpriced: Unpriced,
+    /// Other currencies in which there was revenue or cost.
+    pub other_currencies: Vec<Currency>,
+    /// The first and the last day of the week, in its time zone.
+    pub days: (String, String),
 }
 
 /// A change between two weeks.
@@ -171,6 +177,15 @@ pub struct ReviewView {
     pub drift: Vec<Drift>,
     /// Planned against actual.
     pub planned: Vec<PlannedRow>,
+    /// Usage of the week without a price, in any currency: no sum includes its cost.
+    #[serde(default, skip_serializing_if = "Unpriced::is_none")]
+    pub unpriced: Unpriced,
+    /// Other currencies in which there was revenue or cost in the week: this review has none of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_currencies: Vec<Currency>,
+    /// The first and the last day of the week, in its time zone.
+    #[serde(default)]
+    pub days: (String, String),
 }
 
 /// Makes the review of the week from `from` to `to`.
@@ -199,6 +214,9 @@ pub fn review(input: &Input, currency: Currency, from: Timestamp, to: Timestamp)
         sustained_negative: sustained(&input.weeks),
         drift: drift(&input.versions),
         planned: input.planned.clone(),
+        unpriced: input.unpriced,
+        other_currencies: input.other_currencies.clone(),
+        days: input.days.clone(),
         by_spend,
     }
 }

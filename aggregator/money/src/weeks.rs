@@ -48,6 +48,12 @@ impl Week {
         Week { monday: self.monday.checked_sub(back).unwrap_or(self.monday), zone: self.zone.clone() }
     }
 
+    /// Its first and its last day.
+    pub fn days(&self) -> (String, String) {
+        let sunday = self.monday.checked_add(6.days()).unwrap_or(self.monday);
+        (self.monday.to_string(), sunday.to_string())
+    }
+
     /// Its first moment, and that of the next. A zone whose days begin in the middle of an hour is cut to the hour.
     pub fn period(&self) -> Period {
         let next = self.monday.checked_add(7.days()).unwrap_or(self.monday);

@@ -1,4 +1,6 @@
 //! The measured traffic under other conditions: another model mix, other prices, a cache hit rate, a cap.
+mod mix;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -7,8 +9,11 @@ use weir_contract::glob;
 use crate::amount::{Currency, Pico};
 use crate::drivers::{ModelUse, Models, total};
 use crate::exact::Exact;
-use crate::margin::Level;
+use crate::margin::{Level, Unpriced};
 use crate::ratio::Percent;
+
+/// The most models that a refusal names.
+const MODELS_NAMED: usize = 12;
 
 /// The other conditions. What is absent stays as it was measured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +28,19 @@ pub struct Scenario {
     pub cap: Option<Pico>,
     /// Revenue as a share of today's.
     pub revenue: Option<Percent>,
+}
+
+/// What was measured.
+#[derive(Clone, Copy, Debug)]
+pub struct MeasuredTime<'m> {
+    /// By model.
+    pub models: &'m Models,
+    /// By tenant and month.
+    pub months: &'m [TenantMonth],
+    /// The currency of every amount.
+    pub currency: Currency,
+    /// Costs that no request causes.
+    pub other_cost: Pico,
 }
 
 /// What a tenant cost and brought in within a month.
@@ -57,6 +75,9 @@ pub enum WhatIfError {
     /// A model has neither a measured nor a listed price.
     #[error("{0:?} was not used in this time, and the price book has no price for it: add one to `prices`")]
     Unpriced(String),
+    /// A pattern of `price` fits no model.
+    #[error("price: {0:?} fits no model of this time; there are {1}")]
+    NoModel(String, String),
     /// A share is above one hundred percent.
     #[error("a cache cannot serve {0} % of the input")]
     Cache(Percent),
@@ -69,7 +90,10 @@ pub struct Outcome {
     pub revenue: Pico,
     /// What providers charge.
     pub cost: Pico,
-    /// Revenue less cost.
+    /// Costs that no request causes; a scenario leaves them as they are.
+    #[serde(default)]
+    pub other_cost: Pico,
+    /// Revenue less both costs.
     pub margin: Pico,
     /// The same as a share of revenue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,10 +103,10 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn new(revenue: Pico, cost: Pico) -> Self {
-        let margin = revenue - cost;
+    fn new(revenue: Pico, cost: Pico, other_cost: Pico) -> Self {
+        let margin = revenue - cost - other_cost;
         let margin_percent = Percent::of(margin.0, revenue.0);
-        Outcome { revenue, cost, margin, margin_percent, level: Level::of(revenue, margin) }
+        Outcome { revenue, cost, other_cost, margin, margin_percent, level: Level::of(revenue, margin) }
     }
 }
 
@@ -114,6 +138,9 @@ pub struct WhatIfView {
     pub models: Vec<ModelRow>,
     /// Months of tenants that the cap cuts.
     pub capped: u64,
+    /// Usage without a price, in any currency: no sum includes its cost.
+    #[serde(default, skip_serializing_if = "Unpriced::is_none")]
+    pub unpriced: Unpriced,
     /// What the numbers rest on.
     pub assumptions: Vec<String>,
 }
@@ -121,17 +148,18 @@ pub struct WhatIfView {
 /// Computes a scenario over measured traffic. `listed` gives the price book's rates of a model.
 pub fn compute(
     scenario: &Scenario,
-    models: &Models,
-    months: &[TenantMonth],
-    currency: Currency,
+    time: &MeasuredTime<'_>,
     listed: &dyn Fn(&str) -> Option<MillionRates>,
 ) -> Result<WhatIfView, WhatIfError> {
+    let MeasuredTime { models, months, currency, other_cost } = *time;
     let measured = total(models);
     if measured.requests == 0 {
         return Err(WhatIfError::NoTraffic);
     }
     check(scenario)?;
-    let planned = if scenario.mix.is_empty() { models.clone() } else { mixed(scenario, &measured) };
+    check_prices(scenario, models)?;
+    let planned =
+        if scenario.mix.is_empty() { models.clone() } else { mix::mixed(&scenario.mix, models, measured.requests) };
     let mut rows = Vec::new();
     for name in models.keys().chain(planned.keys().filter(|name| !models.contains_key(*name))) {
         let (before, after) = (models.get(name).copied().unwrap_or_default(), planned.get(name));
@@ -150,10 +178,11 @@ pub fn compute(
     let revenue_before = months.iter().map(|month| month.revenue).sum();
     Ok(WhatIfView {
         currency,
-        before: Outcome::new(revenue_before, measured.cost()),
-        after: Outcome::new(capped.revenue, capped.cost),
+        before: Outcome::new(revenue_before, measured.cost(), other_cost),
+        after: Outcome::new(capped.revenue, capped.cost, other_cost),
         models: rows,
         capped: capped.months,
+        unpriced: Unpriced::default(),
         assumptions: assumptions(scenario),
     })
 }
@@ -169,21 +198,21 @@ fn check(scenario: &Scenario) -> Result<(), WhatIfError> {
     }
 }
 
+/// Refuses a price that would change nothing: a slip of the pen.
+fn check_prices(scenario: &Scenario, models: &Models) -> Result<(), WhatIfError> {
+    let names = || models.keys().chain(scenario.mix.keys());
+    match scenario.prices.keys().find(|pattern| !names().any(|name| glob::matches(pattern, name))) {
+        Some(pattern) => {
+            let known: Vec<&str> = names().map(String::as_str).take(MODELS_NAMED).collect();
+            Err(WhatIfError::NoModel(pattern.clone(), known.join(", ")))
+        }
+        None => Ok(()),
+    }
+}
+
 fn part(units: u64, share: Percent) -> u64 {
     let part = u128::from(units) * u128::from(share.0.unsigned_abs()) / u128::from(Percent::ALL.0.unsigned_abs());
     u64::try_from(part).unwrap_or(units)
-}
-
-/// Requests of the average shape, shared out among the models of the mix.
-fn mixed(scenario: &Scenario, all: &ModelUse) -> Models {
-    let of = |share: Percent| ModelUse {
-        requests: part(all.requests, share),
-        input_tokens: part(all.input_tokens, share),
-        cache_read_tokens: part(all.cache_read_tokens, share),
-        output_tokens: part(all.output_tokens, share),
-        ..ModelUse::default()
-    };
-    scenario.mix.iter().map(|(name, share)| (name.clone(), of(*share))).collect()
 }
 
 /// What a model costs in the scenario: its measured price of each kind of token, or that of the price book.
@@ -241,7 +270,9 @@ fn cap(scenario: &Scenario, months: &[TenantMonth], before: Pico, after: Pico) -
 fn assumptions(scenario: &Scenario) -> Vec<String> {
     let mut said = Vec::new();
     if !scenario.mix.is_empty() {
-        said.push("requests that move to another model keep the average number of tokens".to_owned());
+        said.push(
+            "requests that move to another model have as many tokens as all that move have on average".to_owned(),
+        );
     }
     if scenario.cache.is_some() {
         said.push("every model can read its input from a cache at its cached price".to_owned());
@@ -282,7 +313,9 @@ mod tests {
             TenantMonth { cost: pico("12"), revenue: pico("60") },
             TenantMonth { cost: pico("3"), revenue: pico("40") },
         ];
-        compute(scenario, &measured(), &months, Currency::USD, &listed)
+        let (models, months) = (&measured(), &months);
+        let time = MeasuredTime { models, months, currency: Currency::USD, other_cost: Pico::ZERO };
+        compute(scenario, &time, &listed)
     }
 
     #[test]
@@ -293,6 +326,33 @@ mod tests {
         // Large: half of 15. Small: 50,000 × 10 + 5,000 × 50 per million.
         assert_eq!(view.after.cost, pico("7.5") + pico("0.75"));
         assert_eq!(view.before.margin, pico("85"));
+    }
+
+    #[test]
+    fn the_measured_mix_changes_nothing_and_no_request_is_lost() {
+        let use_of = |requests, tokens, cost: &str| ModelUse {
+            requests,
+            input_tokens: tokens,
+            input_cost: pico(cost),
+            ..ModelUse::default()
+        };
+        let models =
+            Models::from([("a".to_owned(), use_of(2_500, 777, "9")), ("b".to_owned(), use_of(7_500, 31, "1"))]);
+        let run = |a: i64, b: i64| {
+            let mix = BTreeMap::from([("a".to_owned(), Percent(a)), ("b".to_owned(), Percent(b))]);
+            let time = MeasuredTime { models: &models, months: &[], currency: Currency::USD, other_cost: pico("5") };
+            compute(&Scenario { mix, ..Scenario::default() }, &time, &listed).expect("a scenario")
+        };
+        let same = run(2_500, 7_500);
+        assert_eq!((same.after.cost, same.before.cost), (pico("10"), pico("10")));
+        assert_eq!(same.after.margin, pico("-15"), "other costs stay");
+        let moved = run(3_333, 6_667);
+        assert_eq!(moved.models.iter().map(|row| row.requests_after).sum::<u64>(), 10_000);
+        let refused =
+            Scenario { prices: BTreeMap::from([("zzz*".to_owned(), Percent::whole(80))]), ..Scenario::default() };
+        let time = MeasuredTime { models: &models, months: &[], currency: Currency::USD, other_cost: Pico::ZERO };
+        let error = compute(&refused, &time, &listed).expect_err("no model").to_string();
+        assert_eq!(error, "price: \"zzz*\" fits no model of this time; there are a, b");
     }
 
     #[test]

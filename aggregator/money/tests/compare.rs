@@ -1,6 +1,5 @@
 //! The same usage under several plans.
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use weir_contract::Timestamp;
 use weir_ledger::periods::Anchor;
@@ -26,8 +25,9 @@ fn month(number: u64, tokens: u64, requests: u64, cost: &str) -> UsedPeriod {
     let at = Timestamp::parse(&format!("2026-{number:02}-10T00:00:00Z")).expect("a time");
     UsedPeriod {
         period: Anchor::default().period(at),
-        units: Arc::new(BTreeMap::from([("tokens".to_owned(), tokens), ("requests".to_owned(), requests)])),
+        units: [("tokens".to_owned(), tokens), ("requests".to_owned(), requests)].into_iter().collect(),
         costs: BTreeMap::from([(Currency::USD, pico(cost))]),
+        other_costs: BTreeMap::new(),
     }
 }
 

@@ -125,3 +125,17 @@ fn the_closest_pattern_of_a_plan_s_name_wins() {
     assert_eq!(of("pro-1"), Some("pro"));
     assert_eq!(of("pro-2"), Some("exact"));
 }
+
+#[test]
+fn equally_long_patterns_of_two_plans_that_fit_the_same_plan_are_refused() {
+    let both = |first: &str, second: &str| {
+        read(&format!(
+            "- {{name: a, currency: EUR, plans: ['{first}']}}\n- {{name: b, currency: EUR, plans: ['{second}']}}"
+        ))
+    };
+    let error = both("q*", "*q").expect_err("the plan qq fits both");
+    assert_eq!(error.path, "price_plans[1].plans");
+    assert!(error.to_string().contains("make one longer"), "{error}");
+    assert!(both("q*", "p*").is_ok(), "no plan fits both");
+    assert!(both("q*", "*qq").is_ok(), "the longer one goes first");
+}

@@ -1,6 +1,5 @@
 //! Revenue against a reference that counts naively: unit by unit, in fractions of whole numbers.
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use proptest::prelude::*;
 use weir_contract::Timestamp;
@@ -43,7 +42,7 @@ fn plans(files: Vec<PricePlanFile>) -> PricePlans {
 }
 
 fn used(units: u64, cost: i128) -> Used {
-    Used { units: Arc::new(BTreeMap::from([("tokens".to_owned(), units)])), cost: Pico(cost) }
+    Used { units: [("tokens".to_owned(), units)].into_iter().collect(), cost: Pico(cost) }
 }
 
 /// The period that holds a day, of calendar months or of the anchor.
@@ -217,9 +216,9 @@ proptest! {
             }
         }
         let whole = |credits: u64| Pico(i128::from(credits) * 1_000_000_000_000);
-        let earlier = |burnt: &u64| EarlierPeriod { granted: whole(grant), burnt: whole(*burnt) };
+        let earlier = |(period, burnt): (u32, &u64)| EarlierPeriod { period, granted: whole(grant), burnt: whole(*burnt) };
         let (last, before) = burns.split_last().expect("one at least");
-        let before: Vec<EarlierPeriod> = before.iter().map(earlier).collect();
+        let before: Vec<EarlierPeriod> = (0..).zip(before).map(earlier).collect();
         let total = revenue::bill(&[(part, used(*last, 0))], &before, november().end).total;
         prop_assert_eq!(total, pico("0.5").of_units(bought));
     }

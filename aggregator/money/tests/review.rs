@@ -48,6 +48,7 @@ fn input() -> Input {
             PlannedRow::new("grows".to_owned(), "cost", pico("100"), pico("90"), Percent::whole(70)),
             PlannedRow::new("grows".to_owned(), "revenue", pico("100"), pico("65"), Percent::whole(70)),
         ],
+        days: ("2026-11-16".to_owned(), "2026-11-22".to_owned()),
         ..Input::default()
     }
 }
@@ -85,7 +86,7 @@ fn the_report_reads_the_same_in_all_forms() {
     for form in [Form::Text, Form::Markdown, Form::Html] {
         let page = document.render(form);
         for words in
-            ["Margin review, 2026-11-16 to 2026-11-23", "Tenants by spend", "requests 100 → 900", "86.54", "always"]
+            ["Margin review, 2026-11-16 to 2026-11-22", "Tenants by spend", "requests 100 → 900", "86.54", "always"]
         {
             assert!(page.contains(words), "{form:?} lacks {words}: {page}");
         }

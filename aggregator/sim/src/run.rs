@@ -11,8 +11,9 @@ use weir_disk::{Crash, Disk, Fault};
 use super::gateways::Gateways;
 use super::machine::{self, Machine};
 use super::{oracle, planted};
-use weir_clock::ManualClock;
+use weir_clock::{Clock, ManualClock};
 use weir_ledger::rebuild::RebuildError;
+use weir_ledger::reprice::Request;
 
 pub(super) use summary::Summary;
 use traffic::Waiting;
@@ -23,6 +24,8 @@ const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 /// How long bodies stay in the log; longer than ids are remembered.
 const RETENTION_MS: u64 = 45 * DAY_MS;
+/// How far back costs are computed again; the ledger allows ninety days.
+const REPRICED_MS: u64 = 80 * DAY_MS;
 /// The length of a world in days; the next constant is its number of steps.
 const DAYS: u64 = 60;
 const STEPS: u64 = 240;
@@ -144,6 +147,7 @@ impl World {
             86..92 => self.plan_trouble(),
             92..95 => self.crash(),
             95 => self.fill_the_disk(),
+            96 => self.reprice(),
             _ => self.check()?,
         }
         self.collect();
@@ -231,6 +235,17 @@ impl World {
         let pruned = machine.prune(Timestamp::from_millis(before));
         self.summary.pruned += pruned.unwrap_or(0) as u64;
         self.say(|| format!("pruned {pruned:?}"));
+    }
+
+    /// Computes costs again by the same prices: no sum changes, also where it ends midway.
+    fn reprice(&mut self) {
+        let Some(machine) = &mut self.machine else { return };
+        let now = self.clock.now();
+        let from = Timestamp::from_millis(now.as_millis().saturating_sub(REPRICED_MS));
+        let request = Request { from, who: "sim".to_owned(), why: "a check".to_owned(), dry_run: false };
+        let repriced = matches!(machine.ask(move |ledger| ledger.reprice(now, &request)), Some(Ok(Ok(_))));
+        self.summary.repriced += u64::from(repriced);
+        self.say(|| format!("priced again: {repriced}"));
     }
 
     /// Checks the tables in the middle of a run.

@@ -2,6 +2,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use jiff::tz::TimeZone;
+use weir_contract::hard::HARD_BUDGETS_MAX;
+use weir_contract::lease::CAPACITY_MAX;
 use weir_contract::stage::{SCOPE_MAX_BYTES, Scope, Stage, is_budget_name};
 use weir_contract::{TenantId, Timestamp, glob};
 use weir_ledger::amount::{Currency, PICO, Pico};
@@ -33,6 +35,8 @@ pub struct Budget {
     pub mode: BudgetMode,
     /// Whether its tenants share one amount.
     pub shared: bool,
+    /// Whether its amount is leased to gateways.
+    pub hard: bool,
     amount: Pico,
     overrides: BTreeMap<String, Pico>,
     zone: TimeZone,
@@ -68,6 +72,10 @@ pub fn compile(files: &[BudgetFile]) -> Result<Vec<Budget>, BudgetError> {
             return Err(wrong(("name", format!("another budget is named {:?}", file.name))));
         }
         check(file).map_err(wrong)?;
+        // Each tenant is told of two periods.
+        if files.iter().take(at + 1).filter(|file| file.hard).count() > HARD_BUDGETS_MAX / 2 {
+            return Err(wrong(("hard", format!("at most {} hard budgets", HARD_BUDGETS_MAX / 2))));
+        }
         budgets.push(Budget::of(file).map_err(wrong)?);
     }
     Ok(budgets)
@@ -80,11 +88,7 @@ fn check(file: &BudgetFile) -> Result<(), Problem> {
     if !is_budget_name(&file.name) {
         return problem("name", "a name is 1 to 40 characters of a-z 0-9 . _ -");
     }
-    if file.hard {
-        let text = "this version leases no money to gateways, so it cannot promise that; remove it. How far a budget may be \
-                    exceeded stands in docs/budgets.md";
-        return problem("hard", text);
-    }
+    check_hard(file)?;
     for amount in std::iter::once(&file.amount).chain(file.overrides.values()) {
         if amount.0 <= 0 {
             return problem("amount", "an amount is above 0");
@@ -107,6 +111,31 @@ fn check(file: &BudgetFile) -> Result<(), Problem> {
     }
     check_scope(&file.only)?;
     check_thresholds(&file.stages)
+}
+
+/// Refuses a hard budget that weir cannot keep.
+fn check_hard(file: &BudgetFile) -> Result<(), Problem> {
+    let largest = file.overrides.values().chain([&file.amount]).max().copied().unwrap_or_default();
+    let problem = match file {
+        BudgetFile { hard: false, .. } => return Ok(()),
+        BudgetFile { of: Measure::Cost, .. } => {
+            "gateways have no prices, so they cannot reserve money: use `of: tokens`, or a budget without `hard`"
+        }
+        BudgetFile { of: Measure::InputTokens | Measure::OutputTokens, .. } => {
+            "use `of: tokens`, input and output together"
+        }
+        BudgetFile { shared: true, .. } => "a hard budget is one tenant's: give each tenant a budget of its own",
+        BudgetFile { mode: BudgetMode::Observe, .. } => {
+            "a budget that only observes binds nobody: leave out one of the two"
+        }
+        BudgetFile { period: Span::BillingPeriod | Span::Total, .. } => "use a period of a day, a week or a month",
+        BudgetFile { only: Scope::Feature(_) | Scope::Class(_) | Scope::Model(_), .. } => {
+            "a client can choose its feature, class and model: cover all requests, or those of a route or a key"
+        }
+        _ if largest.0 / PICO > i128::from(CAPACITY_MAX) => "the amount is too large",
+        _ => return Ok(()),
+    };
+    Err(("hard", problem.to_owned()))
 }
 
 fn check_scope(scope: &Scope) -> Result<(), Problem> {
@@ -146,6 +175,7 @@ impl Budget {
             scope: file.only.clone(),
             mode: file.mode,
             shared: file.shared,
+            hard: file.hard,
             amount: file.amount,
             overrides: file.overrides.clone(),
             zone,

@@ -53,8 +53,8 @@ pub struct BudgetFile {
     /// `enforce` tells gateways about stages; `observe` only records them.
     #[serde(default)]
     pub mode: BudgetMode,
-    /// Whether not a single request may go beyond the amount. It needs money to be leased to gateways, which this version does not
-    /// do: `true` is refused.
+    /// Whether no request may begin beyond the amount: weir serve leases it to gateways, as it does with limits of the fleet. For
+    /// `of: tokens` and `requests` by day, week or month.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hard: bool,
 }

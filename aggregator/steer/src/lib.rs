@@ -22,6 +22,7 @@ pub mod calendar;
 mod counters;
 pub mod engine;
 pub mod file;
+pub mod hard;
 pub mod message;
 pub mod notice;
 mod past;

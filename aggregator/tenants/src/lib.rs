@@ -170,7 +170,7 @@ impl Snapshot {
         set(&mut self.created, id(), entry.created_at);
         set(&mut self.customers, id(), entry.stripe_customer);
         let TenantEntry { id, plan, state, keys, identifiers, .. } = entry;
-        Tenant { id, plan, state, keys, identifiers, stages: Vec::new() }
+        Tenant { id, plan, state, keys, identifiers, stages: Vec::new(), hard_budgets: Vec::new() }
     }
 
     /// What is valid and may not be meant, a sentence each.

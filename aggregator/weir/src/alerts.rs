@@ -1,9 +1,6 @@
 //! Questions about alerts, and requests of people: what server and commands share.
 pub(crate) mod measure;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
@@ -13,25 +10,12 @@ use weir_steer::alert::rule::Rule;
 use weir_steer::alert::silence::{self, Silence};
 use weir_steer::alert::state::{self, Alert};
 use weir_steer::notice::{self, Notice};
-use weir_steer::receiver::{Playbook, Receiver};
+use weir_steer::receiver::Receiver;
+
+use crate::config::alerts::Alerts;
 
 /// The messages of one answer.
 const NOTICES_SHOWN: u32 = 200;
-
-/// `alerts` of the configuration, checked.
-#[derive(Clone, Debug, Default)]
-pub struct Alerts {
-    /// Who is told.
-    pub receivers: Vec<Receiver>,
-    /// The rules, the built-in ones among them.
-    pub rules: Arc<[Rule]>,
-    /// The shortest pause between two comparisons, in milliseconds.
-    pub every_ms: u64,
-    /// Who looks after each tenant.
-    pub owners: BTreeMap<String, String>,
-    /// What people do at each stage of a budget, by plan.
-    pub playbooks: BTreeMap<String, Playbook>,
-}
 
 /// Answer to `GET /v1/alerts`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

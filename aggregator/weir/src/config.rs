@@ -1,6 +1,7 @@
 //! The server's configuration: one YAML file, and the checked settings made from it.
 //!
 //! `weir.example.yaml` shows every field.
+pub mod alerts;
 mod budgets;
 pub mod export;
 pub mod finances;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use alerts::Alerts;
 use export::{Export, ExportFile};
 use finances::{Finances, FinancesError, Planned};
 use home::TenantsHome;
@@ -42,8 +44,6 @@ use weir_settings::yaml::{self, YamlError};
 use weir_steer::budget::Budget;
 use weir_steer::file::BudgetFile;
 use weir_steer::receiver::AlertsFile;
-
-use crate::alerts::Alerts;
 
 /// The default address: loopback, so that no port is open by accident.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
@@ -386,7 +386,7 @@ impl Config {
             signing_key: file.signing_key,
             finances,
             budgets: budgets::check(path, &file.budgets)?,
-            alerts: budgets::check_alerts(path, &file.alerts)?,
+            alerts: alerts::check(path, &file.alerts)?,
             user_keys: check_user_keys(path, file.user_keys)?,
             export: export::check(path, &base, file.export)?,
             base,

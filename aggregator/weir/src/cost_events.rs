@@ -4,6 +4,7 @@
 //! log; where that holds fewer events than asked for, the page is short, and its cursor says where to go on.
 mod line;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
@@ -286,12 +287,14 @@ impl Search<'_> {
         if !fits || !self.counted.has(event.id, log_ref, &self.ledger)? {
             return Ok(None);
         }
+        let counted = self.counted.data((event.id, tenant), data, &self.ledger)?;
         let number = self.index.number(log_ref.position, tenant, event.time.hour());
         let book = match number {
             Some(number) => self.book(number)?,
             None => None,
         };
-        let line = EventCost::new(&event, data, values, book);
+        let mut line = EventCost::new(&event, &counted, values, book);
+        line.counted_before = matches!(counted, Cow::Owned(_));
         let wanted = (!self.query.unpriced || !line.unpriced.is_empty()) && (!self.query.failed || line.failed);
         Ok(wanted.then_some(line))
     }

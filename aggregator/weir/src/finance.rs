@@ -16,6 +16,7 @@ pub mod stripe_prices;
 mod watched;
 mod whatif;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use weir_contract::Timestamp;
@@ -23,7 +24,9 @@ use weir_ledger::LedgerError;
 use weir_ledger::cost_query::CostError;
 use weir_ledger::periods::Anchor;
 use weir_ledger::query::LedgerReader;
+use weir_ledger::view::cost::CostRow;
 use weir_money::crossover::CrossoverError;
+use weir_money::margin::Unpriced;
 use weir_money::other::OtherCost;
 use weir_money::prices::Book;
 use weir_money::weeks::WeekError;
@@ -79,7 +82,9 @@ impl From<WhatIfError> for FinanceError {
     fn from(error: WhatIfError) -> Self {
         match error {
             WhatIfError::NoTraffic | WhatIfError::Unpriced(_) => FinanceError::Conflict(error.to_string()),
-            WhatIfError::Mix(_) | WhatIfError::Cache(_) => FinanceError::Question(error.to_string()),
+            WhatIfError::Mix(_) | WhatIfError::Cache(_) | WhatIfError::NoModel(..) => {
+                FinanceError::Question(error.to_string())
+            }
         }
     }
 }
@@ -100,6 +105,25 @@ impl Finance {
             return Ok((from, to));
         }
         Err(FinanceError::Conflict(format!("the span ends at {to}, before or where it begins: {from}")))
+    }
+
+    /// Usage of a span without a price: sums of cost lack its cost.
+    fn unpriced_usage(
+        &mut self,
+        tenant: Option<&str>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Unpriced, FinanceError> {
+        let rows = self.reader.tenant_costs(tenant, from, to)?;
+        let of = |row: &CostRow| Unpriced { requests: row.sums.unpriced_requests, tokens: row.sums.unpriced_tokens };
+        Ok(rows.iter().map(of).sum())
+    }
+
+    /// Where billing periods begin: as the tenants file says, else as the ledger knows from the provider.
+    fn anchors(&mut self) -> Result<HashMap<String, Anchor>, FinanceError> {
+        let mut anchors = self.reader.anchors()?;
+        anchors.extend(self.tenants.anchors().iter().map(|(tenant, anchor)| (tenant.clone(), *anchor)));
+        Ok(anchors)
     }
 
     /// The plan of a tenant in the tenants file.

@@ -1,10 +1,11 @@
 //! Finds one event or reading by its id: the ledger knows its position, and the log has its bytes.
 use serde::{Deserialize, Serialize};
-use weir_contract::{Event, EventId, Payload, Timestamp};
+use weir_contract::{EventId, Payload, TenantId, Timestamp, UsageData};
 
 use crate::store::DataDir;
 use weir_event_log::{LogError, Record};
 use weir_ledger::LedgerError;
+use weir_ledger::counted::{is_told_before, without_usage};
 use weir_ledger::query::{LedgerReader, LogRef};
 use weir_ledger::reading::Reading;
 use weir_ledger::validate::{self, BatchError};
@@ -24,6 +25,9 @@ pub(crate) struct EventView {
     pub window: Timestamp,
     /// The event as received.
     pub event: serde_json::Value,
+    /// True if the provider keeps the answer, and its usage was counted with an earlier event: this one is a request without usage.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counted_before: bool,
     /// What it cost, line by line, by the prices that its cost was computed with. Absent if there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<serde_json::Value>,
@@ -83,23 +87,34 @@ pub(crate) fn find_event(home: &DataDir, id: EventId) -> Result<Option<EventView
     let Some(raw) = items.get(log_ref.item) else { return Ok(None) };
     let event: serde_json::Value = serde_json::from_slice(raw).map_err(|error| LookupError::damaged(log_ref, error))?;
     let parsed = validate::validate(raw, record.admission()).map_err(|error| LookupError::damaged(log_ref, error))?;
-    Ok(Some(EventView {
+    let mut view = EventView {
         position: log_ref.position,
         item: log_ref.item,
         received_at: record.received_at,
         window: parsed.time.hour(),
         event,
-        cost: cost(&ledger, log_ref, &parsed)?,
-    }))
+        counted_before: false,
+        cost: None,
+    };
+    if let (Payload::Usage(data), Some(tenant)) = (&parsed.payload, &parsed.subject) {
+        view.counted_before = is_told_before((parsed.id, tenant), data, &ledger)?;
+        let counted = if view.counted_before { &without_usage(data) } else { data.as_ref() };
+        view.cost = cost(&ledger, log_ref, (tenant, parsed.time), counted)?;
+    }
+    Ok(Some(view))
 }
 
 /// What an event cost, by the book that priced it.
-fn cost(ledger: &LedgerReader, log_ref: LogRef, event: &Event<'_>) -> Result<Option<serde_json::Value>, LookupError> {
-    let (Payload::Usage(data), Some(tenant)) = (&event.payload, &event.subject) else { return Ok(None) };
-    let Some(text) = ledger.book_text(log_ref.position, tenant, event.time.hour())? else { return Ok(None) };
+fn cost(
+    ledger: &LedgerReader,
+    log_ref: LogRef,
+    (tenant, time): (&TenantId, Timestamp),
+    data: &UsageData<'_>,
+) -> Result<Option<serde_json::Value>, LookupError> {
+    let Some(text) = ledger.book_text(log_ref.position, tenant, time.hour())? else { return Ok(None) };
     let book = Book::read(&text).map_err(|error| LookupError::damaged(log_ref, error))?;
     // Texts and numbers always serialize.
-    Ok(serde_json::to_value(explain(&book, event.time, data)).ok())
+    Ok(serde_json::to_value(explain(&book, time, data)).ok())
 }
 
 /// A query for events by what identifies them elsewhere.
@@ -178,6 +193,7 @@ fn add_matches(record: &Record, query: &EventsQuery, found: &mut Vec<EventView>)
             received_at: record.received_at,
             window: time.hour(),
             event,
+            counted_before: false,
             cost: None,
         });
     }

@@ -53,7 +53,23 @@ pub fn prices(book: &Book, query: &PriceQuery, now: Timestamp) -> Vec<PriceView>
         };
         return chosen.take(PRICES_SHOWN).map(view).collect();
     };
-    let in_force = book.find(provider, model, query.at.unwrap_or(now)).and_then(|found| book.entry(&found));
+    let at = query.at.unwrap_or(now);
+    match provider {
+        Some(provider) => of_provider(book, Some(provider), model, at),
+        None => {
+            let found = of_provider(book, None, model, at);
+            if !found.is_empty() {
+                return found;
+            }
+            // Several providers have the model, and each has its own price.
+            let each = book.providers(model).into_iter().flat_map(|of| of_provider(book, Some(of), model, at));
+            each.take(PRICES_SHOWN).collect()
+        }
+    }
+}
+
+fn of_provider(book: &Book, provider: Option<&str>, model: &str, at: Timestamp) -> Vec<PriceView> {
+    let in_force = book.find(provider, model, at).and_then(|found| book.entry(&found));
     let view = |(layer, entry): (&weir_money::prices::Layer, &Entry)| PriceView {
         layer: layer.name.clone(),
         in_force: Some(in_force.is_some_and(|(_, found)| std::ptr::eq(found, entry))),

@@ -73,6 +73,8 @@ mod readings;
 mod replaying;
 #[path = "aggregator/reporting.rs"]
 mod reporting;
+#[path = "aggregator/repricing.rs"]
+mod repricing;
 #[path = "aggregator/schema.rs"]
 mod schema;
 #[path = "aggregator/server.rs"]

@@ -1,4 +1,5 @@
 //! What people write about plans, routes and classes: a part of [`super::shape`].
+pub mod pools;
 pub mod stages;
 
 use serde::de::Visitor;
@@ -53,6 +54,9 @@ pub struct Plan {
     /// The dedicated endpoint that must serve its tenants, where a model is chosen for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// The tier of its tenants in `pools`. Absent: the tier that has the plan's name, where a pool has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
     /// What changes while a budget of the tenant is in a stage (`budgets` of weir.yaml). Absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stages: Option<Stages>,
@@ -256,6 +260,9 @@ pub struct Route {
     /// configuration says.
     #[serde(default)]
     pub redact: Option<bool>,
+    /// The name of the pool that requests draw from, one of `pools`. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }
 
 /// Whether the usage of a route's answers is read.

@@ -10,6 +10,7 @@ pub use identity::{
 };
 
 use super::duration::Span;
+pub use super::plans::pools::{Pool, PoolBucket};
 pub use super::plans::{
     AskForUsage, Bucket, ClassMatch, ClassRule, Count, HeaderMatch, Limit, LimitHeaders, Match, Models, OnAnswers,
     Otherwise, Per, Plan, Route, RouteUsage, Scope, Unreachable,
@@ -41,11 +42,14 @@ pub struct Config {
     /// The directory to poll the tenants from.
     #[serde(default)]
     pub directory: Option<Directory>,
-    /// Where limits with `scope: fleet` get their leases. Absent: from the server of `directory`, with its token.
+    /// Where limits with `scope: fleet` and `pools` get their leases. Absent: from the server of `directory`, with its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leases: Option<Leases>,
     /// The plans, by name.
     pub plans: BTreeMap<String, Plan>,
+    /// The quotas of provider accounts, by name: routes say which of them their requests draw from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pools: BTreeMap<String, Pool>,
     /// Rules for matching requests; the first matching route applies.
     #[serde(default)]
     pub routes: Vec<Route>,

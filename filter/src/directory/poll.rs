@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use weir_config::{ConfigError, Span, shape};
 use weir_contract::Timestamp;
+use weir_contract::hard::KNOWS_HARD_BUDGETS;
 use weir_contract::plans::{self, PLANS_HEADER};
 use weir_contract::stage::{KNOWS_HEADER, KNOWS_STAGES};
 
@@ -215,8 +216,8 @@ impl Poll {
         if !self.schedule.start(now) {
             return None;
         }
-        let mut headers =
-            vec![("authorization", origin.authorization.to_string()), (KNOWS_HEADER, KNOWS_STAGES.to_owned())];
+        let knows = [KNOWS_STAGES, KNOWS_HARD_BUDGETS].join(",");
+        let mut headers = vec![("authorization", origin.authorization.to_string()), (KNOWS_HEADER, knows)];
         headers.extend(origin.plans.as_ref().map(|plans| (PLANS_HEADER, plans.to_string())));
         self.patience.asks(0, now);
         let mut timeout_ms = origin.timeout_ms;

@@ -16,7 +16,7 @@ fn a_tenant_is_found_by_its_id_and_by_its_key() {
     let key =
         format!(r#"{{"id":"k1","sha256":"{hash}","plan":"q","environment":"test","expires":"2030-01-01T00:00:00Z"}}"#);
     let directory = directory(&format!(r#"[{{"id":"acme","plan":"p","keys":[{key}]}}]"#)).expect("a directory");
-    let member = TenantEntry { stages: None, id: "acme", plan: "p", state: TenantState::Active };
+    let member = TenantEntry { stages: None, hard_budgets: None, id: "acme", plan: "p", state: TenantState::Active };
     assert_eq!(directory.tenant("acme"), Some(member));
     let key = directory.key(&hash).expect("a key");
     assert_eq!((key.member, key.id, key.plan.map(|plan| &**plan)), (member, "k1", Some("q")));
@@ -70,6 +70,7 @@ fn a_hundred_thousand_tenants_are_all_found() {
                 keys,
                 identifiers: Vec::new(),
                 stages: Vec::new(),
+                hard_budgets: Vec::new(),
             })
             .expect("room");
     }

@@ -29,6 +29,7 @@ fn at(path: &str, rules: Value, json: &str) -> Result<String, Refusal> {
         bytes: json.len() as u64,
         path_model,
         path_changes: false,
+        draws_tokens: false,
     };
     let model = judge(&asked)?;
     Ok(String::from_utf8(changes(&asked, model).0.apply(json.as_bytes())).expect("text"))
@@ -48,6 +49,7 @@ fn cost(rules: Value, json: &str) -> u64 {
             bytes,
             path_model,
             path_changes: false,
+            draws_tokens: false,
         },
         None,
     )
@@ -109,6 +111,7 @@ fn replaced(path: &str, json: &str) -> Result<(String, String), Refusal> {
         bytes: 0,
         path_model,
         path_changes: true,
+        draws_tokens: false,
     };
     let new = judge(&asked)?;
     let body = String::from_utf8(changes(&asked, new).0.apply(json.as_bytes())).expect("text");
@@ -160,6 +163,7 @@ fn a_body_that_cannot_be_read_is_refused_only_where_a_rule_needs_it() {
             bytes: 9,
             path_model,
             path_changes: false,
+            draws_tokens: false,
         })
         .map(|_| ())
     };

@@ -4,7 +4,6 @@
 use weir_contract::TenantId;
 use weir_contract::lease::{Draw, DrawAnswer, DrawCall};
 
-use super::note::key;
 use super::{Renewals, process};
 use crate::fetch::Fetched;
 use crate::limit::{Charge, Limit};
@@ -30,22 +29,18 @@ pub enum Drew {
 }
 
 impl Renewals {
-    /// The body of the call for one request's `charges`; None where the store fails.
-    pub fn draw_call(
+    /// The body of the call for one request of this tenant; None where the store fails.
+    pub fn draw_call<'a>(
         &self,
         store: &mut impl Store,
         tenant: &TenantId,
-        limits: &[Limit],
-        charges: &[Charge],
+        asked: impl Iterator<Item = (&'a Limit, &'a Charge)>,
     ) -> Option<Vec<u8>> {
-        let draws = charges.iter().filter_map(|charge| {
-            let limit = limits.get(charge.limit)?;
-            Some(Draw {
-                key: key(tenant.clone(), &limit.name, limit.part(charge.bucket_id)),
-                definition: limit.definition(),
-                tier: None,
-                cost: charge.cost,
-            })
+        let draws = asked.map(|(limit, charge)| Draw {
+            key: limit.key(tenant, charge.bucket_id),
+            definition: limit.definition(),
+            tier: limit.account.as_ref().and_then(|account| account.tier.clone()),
+            cost: charge.cost,
         });
         let draws: Vec<_> = draws.collect();
         let gateway = process::name(store, &self.process)?;

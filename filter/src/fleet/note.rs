@@ -5,18 +5,21 @@ use weir_config::plans::Unreachable;
 use weir_contract::lease::{Definition, Key, Owner, Report};
 use weir_contract::{TenantId, Timestamp};
 
+use crate::limit::account::Account;
 use crate::limit::lease::renewal::Totals;
 use crate::limit::{Bucket, Center, Demand};
 
 /// What a report needs to know of a lease beside its totals.
 #[derive(Debug)]
 pub(super) struct Note {
+    /// Whose record has the lease: the tenant's, or that of a pool.
     pub(super) tenant: Box<str>,
     /// The bucket among the tenant's buckets.
     pub(super) bucket_id: u64,
     pub(super) bucket: Bucket,
     pub(super) center: Rc<Center>,
     limit: Box<str>,
+    account: Option<Rc<Account>>,
     part: Option<u64>,
     definition: Definition,
     share: bool,
@@ -37,6 +40,7 @@ impl Note {
             bucket: limit.bucket,
             center: Rc::clone(center),
             limit: limit.name.clone(),
+            account: limit.account.clone(),
             part: limit.part(charge.bucket_id),
             definition: limit.definition(),
             share: limit.fleet == Some(Unreachable::Share),
@@ -49,7 +53,8 @@ impl Note {
     /// A request has asked again, maybe under another configuration.
     pub(super) fn again(&mut self, demand: &Demand<'_>, now: Timestamp) {
         let largest = self.largest;
-        if self.bucket != demand.limit.bucket || !Rc::ptr_eq(&self.center, demand.center) {
+        let is_other = self.bucket != demand.limit.bucket || self.account != demand.limit.account;
+        if is_other || !Rc::ptr_eq(&self.center, demand.center) {
             *self = Note::new(demand, now);
         }
         self.share = demand.limit.fleet == Some(Unreachable::Share);
@@ -59,11 +64,15 @@ impl Note {
 
     /// The report of these totals; None for a name that the protocol does not have.
     pub(super) fn report(&self, totals: Totals) -> Option<Report> {
-        let tenant = TenantId::new(&self.tenant).ok()?;
+        let owner = match &self.account {
+            Some(account) => account.owner.clone(),
+            None => Owner::Tenant(TenantId::new(&self.tenant).ok()?),
+        };
+        let part = self.part.map(|part| format!("{part:016x}"));
         Some(Report {
-            key: key(tenant, &self.limit, self.part),
+            key: Key { owner, limit: self.limit.to_string(), part },
             definition: self.definition.clone(),
-            tier: None,
+            tier: self.account.as_ref().and_then(|account| account.tier.clone()),
             lease: totals.number,
             epoch: totals.epoch,
             granted: totals.granted,
@@ -75,10 +84,4 @@ impl Note {
             heard_ms: totals.heard,
         })
     }
-}
-
-/// The fleet's name of a bucket.
-pub(super) fn key(tenant: TenantId, limit: &str, part: Option<u64>) -> Key {
-    let part = part.map(|part| format!("{part:016x}"));
-    Key { owner: Owner::Tenant(tenant), limit: limit.to_owned(), part }
 }

@@ -49,6 +49,11 @@ impl Bucket {
         }
     }
 
+    /// A bucket that never refills. Its size is exact beyond what other buckets may hold, as leases count whole units.
+    pub(crate) fn fixed(capacity: u64, period_ms: u64) -> Self {
+        Bucket { capacity, refill: 0, period_ms }
+    }
+
     /// What it holds at most, in units.
     pub fn capacity(self) -> u64 {
         self.capacity
@@ -100,11 +105,14 @@ impl Bucket {
         level.nano >= units_nano(cost)
     }
 
-    /// Milliseconds, rounded up, until a level has `cost` units.
+    /// Milliseconds, rounded up, until a level has `cost` units; `u64::MAX` if it never has.
     pub fn wait_ms(self, level: Level, cost: u64) -> u64 {
         let missing = units_nano(cost.min(self.capacity)).saturating_sub(level.nano);
         let Ok(missing) = u64::try_from(missing) else { return 0 };
         let per_ms = units_nano(self.refill).unsigned_abs();
+        if per_ms == 0 {
+            return if missing == 0 { 0 } else { u64::MAX };
+        }
         // WebAssembly divides 64 bits at a time, which suffices for most waits.
         if (missing | self.period_ms) >> 32 == 0 {
             return (missing * self.period_ms).div_ceil(per_ms);

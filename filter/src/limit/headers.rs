@@ -13,14 +13,7 @@ use crate::api::Api;
 pub type Header = (&'static str, String);
 
 /// The headers for an answer with these standings.
-pub fn headers(
-    settings: LimitHeaders,
-    api: Api,
-    limits: &[Limit],
-    standings: &[Standing],
-    now: Timestamp,
-) -> Vec<Header> {
-    let known: Vec<_> = standings.iter().filter_map(|standing| Some((limits.get(standing.limit)?, standing))).collect();
+pub fn headers(settings: LimitHeaders, api: Api, known: &[(&Limit, Standing)], now: Timestamp) -> Vec<Header> {
     if known.is_empty() {
         return Vec::new();
     }
@@ -46,12 +39,20 @@ pub fn headers(
 
 fn policy(limit: &Limit, _: &Standing) -> String {
     let bucket = limit.bucket;
+    if let Some(term) = limit.term() {
+        let item = format!("\"{}\";q={}", term.budget, bucket.capacity());
+        let window = |ends: Timestamp| format!("{item};w={}", ends.millis_since(term.starts) / 1_000);
+        return term.ends.map_or(item.clone(), window);
+    }
     let window_ms = u128::from(bucket.capacity()) * u128::from(bucket.period_ms()) / u128::from(bucket.refill().max(1));
     format!("\"{}\";q={};w={}", limit.name, bucket.capacity(), window_ms.div_ceil(1_000).max(1))
 }
 
 fn state(limit: &Limit, standing: &Standing) -> String {
-    format!("\"{}\";r={};t={}", limit.name, standing.remaining, secs(standing.wait_ms))
+    if limit.term().is_some_and(|term| term.ends.is_none()) {
+        return format!("\"{}\";r={}", limit.label(), standing.remaining);
+    }
+    format!("\"{}\";r={};t={}", limit.label(), standing.remaining, secs(standing.wait_ms))
 }
 
 fn secs(wait_ms: u64) -> u64 {
@@ -109,7 +110,8 @@ mod tests {
         let standing =
             |limit, unit, capacity, wait_ms| Standing { limit, unit, capacity, remaining: 7, wait_ms, ..Standing::ANY };
         let standings = [standing(0, Unit::Requests, 90, 83_000), standing(1, Unit::Tokens, 1_000, 993)];
-        headers(settings, api, &plan.limits, &standings, Timestamp::from_secs(1_800_000_000))
+        let known: Vec<_> = plan.limits.iter().zip(standings).collect();
+        headers(settings, api, &known, Timestamp::from_secs(1_800_000_000))
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! One limit of a plan, compiled: which requests it covers, and which bucket each of them draws from.
+use std::rc::Rc;
+
 use sha2::{Digest, Sha256};
 use weir_config::plans::{self, Count, Per, Scope, Unreachable};
 use weir_config::{ConfigError, Rate};
-use weir_contract::Class;
-use weir_contract::lease::Definition;
+use weir_contract::lease::{COUNT_MAX, Definition, Key, Owner};
+use weir_contract::{Class, TenantId, stage};
 
+use super::account::{Account, Term};
 use super::record::FIXED;
 use super::{Bucket, Center, Unit};
 use crate::classify::ClassSet;
@@ -15,7 +18,7 @@ use crate::hash;
 const NAME_MAX_BYTES: usize = 40;
 
 /// One limit of a plan.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// Its name.
     pub name: Box<str>,
@@ -33,6 +36,8 @@ pub struct Limit {
     bucket_id: u64,
     /// Changes the ids of a limit of the fleet.
     salt: u64,
+    /// Whose it is; None: the tenant's own.
+    pub(crate) account: Option<Rc<Account>>,
 }
 
 /// The parts of a request that a limit looks at.
@@ -56,7 +61,20 @@ impl Limit {
     pub(crate) fn new(name: &str, unit: Unit, bucket: Bucket) -> Self {
         let (per, classes, models, routes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let bucket_id = hash::fixed(name) | FIXED;
-        Limit { name: name.into(), unit, bucket, fleet: None, per, classes, models, routes, bucket_id, salt: 0 }
+        let name = name.into();
+        Limit { name, unit, bucket, fleet: None, per, classes, models, routes, bucket_id, salt: 0, account: None }
+    }
+
+    /// A limit of the fleet that is not a tenant's own.
+    pub(crate) fn of_account(
+        name: &str,
+        unit: Unit,
+        bucket: Bucket,
+        account: &Rc<Account>,
+        unreachable: Unreachable,
+    ) -> Self {
+        let account = Some(Rc::clone(account));
+        Limit { fleet: Some(unreachable), account, ..Limit::new(name, unit, bucket) }
     }
 
     /// The same limit with that reach.
@@ -108,8 +126,36 @@ impl Limit {
             capacity: bucket.capacity(),
             refill: bucket.refill(),
             period_ms: bucket.period_ms(),
-            tiers: Vec::new(),
+            tiers: self.account.as_ref().map(|account| account.tiers.clone()).unwrap_or_default(),
         }
+    }
+
+    /// The fleet's name of one of its buckets, for this tenant.
+    pub(crate) fn key(&self, tenant: &TenantId, bucket_id: u64) -> Key {
+        let own = || Owner::Tenant(tenant.clone());
+        let owner = self.account.as_ref().map_or_else(own, |account| account.owner.clone());
+        let part = self.part(bucket_id).map(|part| format!("{part:016x}"));
+        Key { owner, limit: self.name.to_string(), part }
+    }
+
+    /// The period, where it is a hard budget.
+    pub(crate) fn term(&self) -> Option<&Term> {
+        self.account.as_ref()?.term.as_ref()
+    }
+
+    /// Its name, as clients are told.
+    pub(crate) fn label(&self) -> &str {
+        self.term().map_or(&self.name, |term| &term.budget)
+    }
+
+    /// The most units that one request reserves: what a bucket of its tier holds when it is full. Of a hard budget all that
+    /// the request may use: more than there is is refused.
+    pub(crate) fn reserves_max(&self) -> u64 {
+        if self.term().is_some() {
+            return COUNT_MAX;
+        }
+        let capacity = self.bucket.capacity();
+        self.account.as_ref().map_or(capacity, |account| (capacity * u64::from(account.percent) / 100).max(1))
     }
 
     /// The same limit with leases of that server, where it is one of the fleet.
@@ -128,7 +174,8 @@ impl Limit {
     /// Whether it must wait for the body, because what it counts or looks at is there.
     pub(crate) fn needs_body(&self) -> bool {
         let by_class = !self.classes.is_empty() || self.per.contains(&Per::Class);
-        self.unit == Unit::Tokens || by_class || self.looks_at_models()
+        // Budgets are drawn on once everything else has let the request through.
+        self.term().is_some() || self.unit == Unit::Tokens || by_class || self.looks_at_models()
     }
 
     /// Whether it looks at the model.
@@ -138,6 +185,9 @@ impl Limit {
 
     /// Whether it applies to that request.
     pub(crate) fn covers(&self, traits: &RequestTraits<'_>) -> bool {
+        if let Some(term) = self.term() {
+            return is_in_scope(&term.scope, traits);
+        }
         let class = self.classes.is_empty() || self.classes.iter().any(|class| traits.classes.contains(*class));
         let is_one = |name: &str| self.routes.iter().any(|route| **route == *name);
         let route = self.routes.is_empty() || traits.route.is_some_and(is_one);
@@ -173,6 +223,15 @@ impl Limit {
         }
         let bytes: [u8; 32] = digest.finalize().into();
         bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) & !FIXED ^ self.salt
+    }
+}
+
+/// Whether a hard budget covers a request. What a client can choose (a feature, a class, a model) narrows none.
+fn is_in_scope(scope: &stage::Scope, traits: &RequestTraits<'_>) -> bool {
+    match scope {
+        stage::Scope::Route(route) => traits.route == Some(route),
+        stage::Scope::Key(key) => traits.key == &**key,
+        stage::Scope::Tenant | stage::Scope::Feature(_) | stage::Scope::Class(_) | stage::Scope::Model(_) => true,
     }
 }
 

@@ -148,6 +148,7 @@ fn compile(base: &Plan, before: Option<&StagedPlan>, rules: StageRules, path: &s
         endpoint: base.endpoint.clone(),
         timeout_ms: base.timeout_ms,
         stream_timeout_ms: base.stream_timeout_ms,
+        tier: base.tier.clone(),
         staged: Staged::default(),
     };
     Ok(StagedPlan {

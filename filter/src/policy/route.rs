@@ -11,6 +11,7 @@ use weir_vector_guard::{By, Guard, Store, Unfit};
 
 use crate::glob::Glob;
 use crate::head::Head;
+use crate::policy::pool::{Pool, Pools};
 use crate::policy::seal;
 
 /// The most class rules: a request stores one bit for each.
@@ -51,6 +52,8 @@ pub struct Route {
     pub guard: Option<Rc<Guard>>,
     /// Whether identifiers of other tenants are taken out of answers there.
     pub redact: Option<bool>,
+    /// The pool that its requests draw from.
+    pub pool: Option<Rc<Pool>>,
     path: PathMatch,
 }
 
@@ -91,8 +94,9 @@ impl Routes {
         routes: Vec<plans::Route>,
         has_subdomain: bool,
         keys: Option<&Rc<Keys>>,
+        pools: &Pools,
     ) -> Result<Self, ConfigError> {
-        let compiled = |(at, route)| compile_route(at, route, has_subdomain, keys);
+        let compiled = |(at, route)| compile_route(at, route, has_subdomain, keys, pools);
         let routes = routes.into_iter().enumerate().map(compiled);
         let routes = routes.collect::<Result<Vec<_>, _>>()?;
         let named_by_gateway = routes.iter().any(|route| route.path == PathMatch::Named);
@@ -102,6 +106,11 @@ impl Routes {
     /// A route that seals ids, where there is one.
     pub fn sealing(&self) -> Option<&Rc<Route>> {
         self.routes.iter().find(|route| route.seal.is_some())
+    }
+
+    /// Whether a route draws from a pool.
+    pub(crate) fn draw_from(&self, pool: &Pool) -> bool {
+        self.routes.iter().any(|route| route.pool.as_deref() == Some(pool))
     }
 
     /// Whether the gateway's own route may name one of them, so that it must be looked up.
@@ -206,6 +215,7 @@ fn compile_route(
     route: plans::Route,
     has_subdomain: bool,
     keys: Option<&Rc<Keys>>,
+    pools: &Pools,
 ) -> Result<Rc<Route>, ConfigError> {
     let error = |field: &str, problem: &str| Err(ConfigError::new(format!("routes[{at}].{field}"), problem));
     let path = match route.matches.map(|matches| (matches.path, matches.path_prefix)) {
@@ -250,7 +260,12 @@ fn compile_route(
     if guard.is_some() && (route.bypass || route.upgrade) {
         return error("guard", "a guarded route takes neither bypass nor upgrade: nothing may pass it unseen");
     }
+    if route.pool.is_some() && (route.bypass || route.readiness) {
+        return error("pool", "requests there pass without a look, so they draw from no pool; leave it out");
+    }
+    let pool = route.pool.as_deref().map(|name| pools.named(name, &format!("routes[{at}].pool"))).transpose()?;
     Ok(Rc::new(Route {
+        pool,
         seal,
         provider,
         guard,

@@ -58,7 +58,7 @@ fn challenge(refusal: Refusal) -> String {
 /// <https://platform.openai.com/docs/guides/error-codes>
 fn openai(refusal: Refusal) -> String {
     let kind = match refusal {
-        Refusal::RateLimited(standing) => standing.unit.as_str(),
+        Refusal::RateLimited(standing) | Refusal::PoolSaturated(standing) => standing.unit.as_str(),
         Refusal::Budget(_) => "insufficient_quota",
         Refusal::NotReady | Refusal::Busy => "server_error",
         _ => "invalid_request_error",

@@ -9,6 +9,7 @@ use weir_contract::{Class, SecurityKind, Timestamp};
 use weir_llm_usage::bytes::any;
 use weir_sealed_ids::Dialect;
 
+use super::beside::Beside;
 use super::budgets::Budgets;
 use super::chosen::Routed;
 use super::held::{AnswerAction, Held, Kept};
@@ -27,8 +28,8 @@ use crate::emit::labels::RequestLabels;
 use crate::enforce::{Body, Changes};
 use crate::head::{Head, Pair};
 use crate::identity::Identity;
-use crate::limit::Standing;
 use crate::limit::headers::{self, Header};
+use crate::limit::{Standing, Unit};
 use crate::metering::{self, Metering};
 use crate::policy::{Policy, Route};
 use crate::refusal::{LocalReply, Refusal, Unread};
@@ -84,6 +85,8 @@ pub(super) struct Admitted {
     /// It came with a `content-length`, which an edit must change.
     pub(super) has_length: bool,
     pub(super) reservation: Reservation,
+    /// What it draws beside its plan's limits.
+    pub(super) beside: Vec<Beside>,
     /// What was decided, while weir serve is asked for the units that leases lack.
     pub(super) undecided: Option<Decided>,
     /// The tokens that its body is estimated to be; None where the body was not read.
@@ -143,6 +146,7 @@ impl Admitted {
         Admitted {
             policy: Rc::clone(policy),
             budgets: Budgets::of(identity.stages.as_ref(), &identity.plan),
+            beside: Beside::of(route.map(|route| &**route), &identity, policy.center.as_ref()),
             identity,
             route: route.cloned(),
             class,
@@ -220,6 +224,11 @@ impl Admitted {
             && !REFERRED.iter().all(|shared| self.permits(*shared))
     }
 
+    /// Whether tokens are drawn beside the plan's limits, so that the body matters.
+    pub(super) fn draws_tokens_beside(&self) -> bool {
+        self.beside.iter().flat_map(Beside::limits).any(|limit| limit.unit == Unit::Tokens)
+    }
+
     /// Whether its route permits what touches this of what tenants share at the provider.
     pub(super) fn permits(&self, shared: Shared) -> bool {
         self.route.as_ref().is_some_and(|route| route.permit.contains(&shared))
@@ -287,10 +296,11 @@ impl Admitted {
         self.response.head(pairs, ends, read_as);
         let standings = &self.reservation.standings;
         let on_all = self.policy.limit_headers.on == OnAnswers::All && self.policy.mode == Mode::Enforce;
+        let on_all = on_all && !(standings.is_empty() && self.beside.is_empty());
         let mut set = Vec::new();
-        if (on_all && !standings.is_empty()) || self.budgets.is_some() {
+        if on_all || self.budgets.is_some() {
             let now = now();
-            if on_all && !standings.is_empty() {
+            if on_all {
                 set = self.limit_headers(standings, now);
             }
             set.extend(self.budget_header(now));
@@ -404,8 +414,12 @@ impl Admitted {
         Some((action.body.unwrap_or(bytes), action.kept))
     }
 
+    /// The headers about these standings of the plan's limits, and about the hard budgets that were drawn on.
     fn limit_headers(&self, standings: &[Standing], now: Timestamp) -> Vec<Header> {
-        headers::headers(self.policy.limit_headers, self.api, &self.identity.plan.limits, standings, now)
+        let limits = &self.identity.plan.limits;
+        let known = standings.iter().filter_map(|standing| Some((limits.get(standing.limit)?, *standing)));
+        let known: Vec<_> = known.chain(self.beside.iter().flat_map(|beside| beside.told(now))).collect();
+        headers::headers(self.policy.limit_headers, self.api, &known, now)
     }
 }
 

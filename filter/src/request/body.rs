@@ -64,7 +64,8 @@ fn is_read(admitted: &Admitted) -> bool {
         return true;
     }
     let of_model = admitted.path_counts || admitted.classes.any(|class| class != Class::Other);
-    of_model || admitted.identity.plan.needs_body() || admitted.policy.class_rules.need_body()
+    let plan = admitted.identity.plan.needs_body() || admitted.draws_tokens_beside();
+    of_model || plan || admitted.policy.class_rules.need_body()
 }
 
 /// Forms are read where the plan must know the model or the number of answers of an upload: of others the fields do not matter,

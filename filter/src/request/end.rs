@@ -116,6 +116,9 @@ impl Admitted {
         let nothing = Usage::default();
         let usage = if self.metering == Metering::Kept { &nothing } else { usage };
         self.reservation.settle(limiter, &grants(&self.identity, &self.policy), usage, now);
+        for beside in &self.beside {
+            beside.settle(limiter, self.policy.center.as_ref(), usage, now);
+        }
     }
 
     /// The class of an answer that is read again is that of the work behind it.

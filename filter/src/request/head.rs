@@ -65,6 +65,7 @@ pub(super) fn decide(
     let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, model_in_path, worker, now));
     admitted.enter_stage(now);
     admitted.reservation.may_ask = state.holds_for_calls;
+    admitted.beside.iter_mut().for_each(|beside| beside.reservation.may_ask = state.holds_for_calls);
     if policy.redaction.covers(route.map(|route| &**route)) {
         let known = state.tenants(now).and_then(|tenants| tenants.identifiers().cloned());
         admitted.redacts = known.map(|identifiers| Wanted { identifiers, fills: !state.edits_every_copy });

@@ -43,6 +43,7 @@ impl Admitted {
             path_model: model_in_path.as_ref().map(|path| &path.model),
             path_counts: self.path_counts,
             path_changes: model_in_path.as_ref().is_some_and(ModelInPath::changes),
+            draws_tokens: self.draws_tokens_beside(),
         };
         let judged = self.judge_view(&view, limiter, now);
         let changed = match judged {
@@ -155,12 +156,20 @@ impl Admitted {
             model: model.or(self.model.as_deref()),
         };
         let draw = Draw { grants: grants(identity, &self.policy), traits, tokens };
-        self.reservation.draw(limiter, &draw, of_stage, now)
+        let drawn = self
+            .reservation
+            .draw(limiter, &draw, &of_stage, now)
+            .and_then(|()| self.beside.iter_mut().try_for_each(|beside| beside.draw(limiter, &draw, &of_stage, now)));
+        if drawn.is_err() && !self.beside.is_empty() {
+            self.give_back(limiter, now);
+        }
+        drawn
     }
 
     /// Gives back all that was drawn.
     pub(super) fn give_back(&mut self, limiter: &mut impl Limiter, now: Timestamp) {
         self.reservation.give_back(limiter, self.identity.tenant.as_str(), now);
+        self.beside.iter_mut().for_each(|beside| beside.give_back(limiter, now));
     }
 
     /// Takes from a body what is reported and decided by.

@@ -19,11 +19,14 @@ pub(super) struct Reservation {
     pub(super) first_done: bool,
     /// The gateway can hold the request while weir serve is asked for what leases lack.
     pub(super) may_ask: bool,
+    /// What it draws from never refills: where a lease is short and nobody can be asked, nothing is known.
+    pub(super) never_refills: bool,
     /// What weir serve is to be asked for. The request is held until it has answered.
     pub(super) asked: Vec<Charge>,
 }
 
 /// A draw on a tenant's limits.
+#[derive(Clone, Copy)]
 pub(super) struct Draw<'a> {
     pub(super) grants: Grants<'a>,
     pub(super) traits: RequestTraits<'a>,
@@ -34,6 +37,7 @@ pub(super) struct Draw<'a> {
 /// What a tenant is granted, and by whom.
 #[derive(Clone, Copy)]
 pub(super) struct Grants<'a> {
+    /// Whose record of the shared data is drawn from: the tenant's, or that of a pool.
     pub(super) tenant: &'a str,
     pub(super) limits: &'a [Limit],
     /// Who grants leases on limits of the fleet.
@@ -56,6 +60,11 @@ impl Grants<'_> {
 }
 
 impl Reservation {
+    /// Of limits that refill, or of those that never do.
+    pub(super) fn that_refills(refills: bool) -> Self {
+        Reservation { never_refills: !refills, ..Reservation::default() }
+    }
+
     /// Draws from those limits of one stage that cover the request.
     pub(super) fn draw(
         &mut self,
@@ -111,6 +120,9 @@ impl Reservation {
             } else {
                 others.push(*charge);
             }
+        }
+        if !self.may_ask && self.never_refills {
+            return Err(Refusal::LimitUnreachable(short.standing));
         }
         if !self.may_ask {
             return Err(Refusal::RateLimited(short.standing));
@@ -210,6 +222,9 @@ impl Reservation {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let asked = std::mem::take(&mut self.asked);
+        if asked.is_empty() {
+            return Ok(());
+        }
         asked.iter().for_each(|charge| limiter.refused(grants.tenant, charge, None, now));
         match limiter.take(grants.tenant, &asked, now) {
             Verdict::Admitted(standings) => {
@@ -227,7 +242,7 @@ impl Reservation {
 fn charge(at: usize, limit: &Limit, draw: &Draw<'_>) -> Charge {
     let cost = match limit.unit {
         Unit::Requests => 1,
-        Unit::Tokens => draw.tokens.min(limit.bucket.capacity()),
+        Unit::Tokens => draw.tokens.min(limit.reserves_max()),
     };
     let (bucket_id, shared_bucket_id) = (limit.bucket_id(&draw.traits), limit.shared_bucket_id());
     Charge {

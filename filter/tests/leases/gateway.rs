@@ -189,7 +189,8 @@ impl Gateway {
         let charge = self.charge(cost);
         let plan = self.policy.plans.get("p").expect("the plan");
         let tenant = TenantId::new("acme").expect("an id");
-        let body = self.renewals[0].draw_call(&mut self.store, &tenant, &plan.limits, &[charge]).expect("a call");
+        let asked = plan.limits.iter().take(1).map(|limit| (limit, &charge));
+        let body = self.renewals[0].draw_call(&mut self.store, &tenant, asked).expect("a call");
         (charge, serde_json::from_slice(&body).expect("a draw"))
     }
 

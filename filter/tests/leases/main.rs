@@ -76,7 +76,9 @@ fn a_limit_of_the_fleet_that_nobody_could_keep_is_refused() {
     refused(json!({"rate": "1/s", "scope": "fleet"}), &slow, "leases.timeout");
     let policy = of(json!({"rate": "1/s", "scope": "fleet"}), &directory).expect("a policy");
     assert_eq!(policy.center.map(|center| center.path.to_string()).as_deref(), Some("/v1/leases"));
-    assert!(of(json!({"rate": "1/s"}), &directory).expect("a policy").center.is_none(), "no limit needs one");
+    assert!(of(json!({"rate": "1/s"}), &directory).expect("a policy").center.is_some(), "it may bring hard budgets");
+    let leases = json!({"leases": {"cluster": "weir", "token": "fleet-token-0123456789"}});
+    assert!(of(json!({"rate": "1/s"}), &leases).expect("a policy").center.is_none(), "no limit needs one");
 }
 
 fn plan(unreachable: &str) -> Value {

@@ -204,7 +204,8 @@ fn routed(table: &mut Table) {
         let names: Vec<String> = (0..candidates).map(|at| format!("model-{at}")).collect();
         let model = |(at, name): (usize, &String)| {
             let price = 1_000 + (at as u64 * 7_919) % 1_000;
-            json!({"name": name, "provider": ["one", "two"][at % 2], "context_max_tokens": 100_000, "output_max_tokens": 8_000,
+            let provider = if at % 2 == 0 { "one" } else { "two" };
+            json!({"name": name, "provider": provider, "context_max_tokens": 100_000, "output_max_tokens": 8_000,
                    "quality": {"chat": 50 + at % 50}, "price": {"input": price, "output": 4 * price}})
         };
         let mut config = cases::filter(Step::Whole, 10, &cases::golden_keys());

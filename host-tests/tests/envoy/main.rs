@@ -12,6 +12,7 @@ mod endings;
 mod fleet;
 mod gateways;
 mod hammer;
+mod hard;
 mod identity;
 mod issuer;
 mod killed_fleet;

@@ -44,7 +44,15 @@ fn key(name: &str) -> ApiKey {
 fn tenant(at: usize, state: TenantState) -> Tenant {
     let id = TenantId::new(&format!("tenant-{at:06}")).expect("an id");
     let keys = vec![key(&format!("sk_weir_{at}_a")), key(&format!("sk_weir_{at}_b"))];
-    Tenant { id, plan: "starter".to_owned(), state, keys, identifiers: Vec::new(), stages: Vec::new() }
+    Tenant {
+        id,
+        plan: "starter".to_owned(),
+        state,
+        keys,
+        identifiers: Vec::new(),
+        stages: Vec::new(),
+        hard_budgets: Vec::new(),
+    }
 }
 
 fn state(tenants: impl Iterator<Item = Tenant>) -> Arc<State> {

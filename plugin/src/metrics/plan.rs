@@ -19,8 +19,9 @@ pub(crate) struct PlanMetrics {
 }
 
 /// One of every refusal that comes from a plan, and so of every one that can be observed.
-const OF_PLANS: [Refusal; 11] = [
+const OF_PLANS: [Refusal; 12] = [
     Refusal::RateLimited(Standing::ANY),
+    Refusal::PoolSaturated(Standing::ANY),
     Refusal::LimitUnreachable(Standing::ANY),
     Refusal::ModelNotAllowed,
     Refusal::ClassNotAllowed,

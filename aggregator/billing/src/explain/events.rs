@@ -98,9 +98,10 @@ impl Search<'_> {
             if windows.is_empty() || !self.counted.has(event.id, log_ref, ledger)? {
                 continue;
             }
-            let measures: BTreeMap<usize, Measure> = self.meters.measure(event.time.hour(), data).collect();
+            let data = self.counted.data((event.id, tenant), data, ledger)?;
+            let measures: BTreeMap<usize, Measure> = self.meters.measure(event.time.hour(), &data).collect();
             for at in windows {
-                self.count(at, &measures, |window, nano| line(window, event.id, event.time, data, nano))?;
+                self.count(at, &measures, |window, nano| line(window, event.id, event.time, &data, nano))?;
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 -- Reports, draws and shares of one limit: limit.rs, limit/lease.rs and limit/shares.rs. Tiers count from 0 in what is kept.
 local LEASES_PER_LIMIT_MAX = 512
+local BUDGET_PARTS, BUDGET_LARGEST = 32, 4
 local HELD, DRAW, LAPSED, REFUSED = 0, 1, 2, 3
 
 local function empty_limit(definition, now, timing)
@@ -172,7 +173,13 @@ local function divide_limit(limit, lease, draws)
   if not lease.holds then
     return 0
   end
-  return math.max(1, (divide(lent, others + 1)))
+  local target = divide(lent, others + 1)
+  if limit.size.definition.refill == 0 then
+    -- What a gateway that dies still held of a budget never comes back.
+    local little = most((divide(capacity, BUDGET_PARTS * (others + 1))), mul(BUDGET_LARGEST, largest))
+    target = least(target, little)
+  end
+  return math.max(1, target)
 end
 
 local function top_up(limit, lease, units)

@@ -1,5 +1,5 @@
 -- How a limit is kept: as the other center writes it, so that both read it. All integers are written in full.
-local BUDGET_KEPT_MS, KEPT_BEYOND_MS = 62 * 86400000, 60000
+local BUDGET_KEPT_MS, KEPT_BEYOND_MS = 86400000, 60000
 
 local function read_limit(text)
   local limit = cjson.decode(text)
@@ -70,11 +70,11 @@ local function write_limit(limit)
 end
 
 -- How long a limit is kept that nobody names again: until every lease and share has ended and the refill has filled it, so that a
--- new one says the same. A budget, which never refills, is kept for two months.
+-- new one says the same. A budget, which never refills, is kept for its period and a day: it is over by then.
 local function kept_ms(limit)
   local definition = limit.size.definition
   if definition.refill == 0 then
-    return BUDGET_KEPT_MS
+    return BUDGET_KEPT_MS + definition.period_ms
   end
   local fill = divide_up(mul(definition.capacity, definition.period_ms), definition.refill)
   local debt = 0

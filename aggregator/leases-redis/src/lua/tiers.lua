@@ -168,19 +168,65 @@ local function refill_tiers(tiers, size, by, paused, room)
   end
 end
 
+-- Changes what is left of the first tier by whole units; it may become a debt.
+local function shift(tiers, more, size)
+  local scale = scale_of(size)
+  tiers[1].level = level_of(add(fractions(tiers[1].level, scale), mul(more, scale)), scale)
+end
+
+-- More than all tiers together can hold, in fractions.
+local UNBOUNDED = mul(mul(COUNT_MAX, COUNT_MAX), COUNT_MAX)
+
+-- Whole units that a tier has after that time, if nobody draws.
+local function available_after(tiers, index, size, ms)
+  local later = {}
+  for place, tier in ipairs(tiers) do
+    later[place] = {name = tier.name, percent = tier.percent, level = tier.level}
+  end
+  refill_tiers(later, size, ms, function() return 0 end, UNBOUNDED)
+  return available(later, index, size)
+end
+
+-- Milliseconds until every tier is full, if nobody draws.
+local function full_ms(tiers, size)
+  local longest = 0
+  for _, tier in ipairs(tiers) do
+    local missing = most(0, sub(full(tier, size), fractions(tier.level, scale_of(size))))
+    longest = most(longest, divide_up(missing, mul(size.definition.refill, tier.percent)))
+  end
+  return least(longest, COUNT_MAX)
+end
+
 -- Milliseconds until a tier has `units`, if nobody draws; nil if never.
 local function wait_ms(tiers, index, units, size)
-  local scale, definition = scale_of(size), size.definition
-  local lent = mul(lent_by_others(tiers, index, size), scale)
-  local held = add(fractions(tiers[index].level, scale), lent)
-  local missing = most(0, sub(mul(units, scale), held))
-  if missing == 0 then
+  local definition = size.definition
+  if not is_less(available(tiers, index, size), units) then
     return 0
   end
-  local rate = mul(definition.refill, tiers[index].percent)
-  if rate == 0 or definition.capacity < units then
+  if definition.refill == 0 then
     return nil
   end
-  local wait = divide_up(missing, rate)
-  return is_less(wait, COUNT_MAX) and wait or nil
+  if #tiers == 1 then
+    if definition.capacity < units then
+      return nil
+    end
+    local scale = scale_of(size)
+    local missing = most(0, sub(mul(units, scale), total_of(tiers, scale)))
+    local wait = divide_up(missing, mul(definition.refill, 100))
+    return is_less(wait, COUNT_MAX) and wait or nil
+  end
+  -- What others lend grows, too, so the amount is no straight line; but it never falls.
+  local too_early, enough = 0, full_ms(tiers, size)
+  if is_less(available_after(tiers, index, size, enough), units) then
+    return nil
+  end
+  while enough - too_early > 1 do
+    local middle = too_early + math.floor((enough - too_early) / 2)
+    if is_less(available_after(tiers, index, size, middle), units) then
+      too_early = middle
+    else
+      enough = middle
+    end
+  end
+  return enough < COUNT_MAX and enough or nil
 end

@@ -148,11 +148,16 @@ local function hear_definition(limit, heard)
   local size, now = limit.size, limit.at_ms
   local live_since = math.max(0, now - outlived_ms(limit))
   local scale = scale_of(size)
+  local capacity, refill_before = size.definition.capacity, size.definition.refill
   if are_tiers_alike(heard.tiers, size.definition.tiers) then
     if not hear_size(size, heard, now, live_since) then
       return true
     end
     rescale(limit.tiers, scale, scale_of(size))
+    if refill_before == 0 and size.definition.refill == 0 then
+      -- What has been used of a budget stays used when it is raised or lowered.
+      shift(limit.tiers, size.definition.capacity - capacity, size)
+    end
   else
     if #limit.shares > 0 or size.tiers_ms >= live_since then
       return false

@@ -91,9 +91,10 @@ fn a_silent_lease_counts_as_spent_and_is_counted() {
     let mut center = center();
     let report = report("budget/2026-11", definition(100, 0, 1));
     call(&mut center, "a", report.clone(), 0);
-    assert_eq!(call(&mut center, "b", report.clone(), 12_000).granted, 50, "the other half is left");
-    assert_eq!(center.counts().lost_units, 50);
-    assert_eq!(call(&mut center, "c", report, 30_000).granted, 0, "a budget never refills");
+    assert_eq!(call(&mut center, "b", report.clone(), 12_000).granted, 4, "a gateway holds little of a budget");
+    assert_eq!(center.counts().lost_units, 4);
+    let rest = draws(&mut center, vec![draw(report.key.clone(), report.definition.clone(), None, 93)], 30_000);
+    assert_eq!(rest.short, Some(Short { index: 0, wait_ms: None }), "a budget never refills");
 }
 
 #[test]
@@ -103,10 +104,10 @@ fn units_that_a_gateway_gives_back_are_there_for_others() {
     let granted = call(&mut center, "a", first.clone(), 0).granted;
     let heard = Report { epoch: 1, granted, heard_ms: T0, ..first.clone() };
     call(&mut center, "a", heard.clone(), 10);
-    let gives_back = Report { spent: granted, returned: granted - 10, want: 0, heard_ms: T0 + 10, ..heard };
+    let gives_back = Report { spent: granted, returned: granted - 1, want: 0, heard_ms: T0 + 10, ..heard };
     call(&mut center, "a", gives_back.clone(), 20);
     call(&mut center, "a", gives_back, 21);
-    let all = draws(&mut center, vec![draw(first.key.clone(), first.definition.clone(), None, 90)], 30);
+    let all = draws(&mut center, vec![draw(first.key.clone(), first.definition.clone(), None, 99)], 30);
     assert_eq!((all.short, all.levels), (None, vec![0]));
 }
 
@@ -134,7 +135,24 @@ fn a_tier_borrows_while_the_pool_is_high_and_has_its_own_when_it_is_low() {
     let enterprise = draw(pool.clone(), quota.clone(), Some("enterprise"), 250);
     assert_eq!(draws(&mut center, vec![enterprise], 0).short, None, "half of its share was never lent");
     let short = draws(&mut center, vec![starter(1)], 0).short.expect("its own share is used up");
-    assert_eq!(short.wait_ms, Some(300), "200 of 1,000 a minute are its own");
+    assert_eq!(short.wait_ms, Some(200), "pro is at its half, and lends its 300 a minute");
+}
+
+#[test]
+fn the_wait_of_a_tier_counts_what_others_will_lend() {
+    let mut center = center();
+    let (pool, quota) = pool();
+    let of = |tier, cost| vec![draw(pool.clone(), quota.clone(), Some(tier), cost)];
+    for (tier, cost) in [("starter", 600), ("enterprise", 250), ("pro", 150)] {
+        assert_eq!(draws(&mut center, of(tier, cost), 0).short, None, "{tier}");
+    }
+    let wait =
+        |center: &mut Center, cost, now| draws(center, of("starter", cost), now).short.expect("too much").wait_ms;
+    let wait_ms = wait(&mut center, 300, 0).expect("a time");
+    assert_eq!(wait_ms, 42_000, "140 of its own, and 160 that others have beyond their half, which takes them 30 s");
+    assert_eq!(wait(&mut center, 300, wait_ms - 1), Some(1));
+    assert_eq!(wait(&mut center, 601, wait_ms), None, "more than it ever has");
+    assert_eq!(draws(&mut center, of("starter", 300), wait_ms).short, None);
 }
 
 #[test]
@@ -181,4 +199,31 @@ fn a_smaller_limit_holds_at_once() {
     assert_eq!(granted, 50);
     let smaller = call(&mut center, "b", report("requests", definition(40, 40, 60_000)), 1);
     assert_eq!((smaller.granted, smaller.level), (0, 0), "the other gateway holds more than that");
+}
+
+#[test]
+fn what_is_used_of_a_budget_stays_used_when_it_is_raised_or_lowered() {
+    let mut center = center();
+    let of = |capacity, cost| vec![draw(tenant("budget/b/2026-11"), definition(capacity, 0, 86_400_000), None, cost)];
+    assert_eq!(draws(&mut center, of(100, 60), 0).short, None);
+    let raised_at = 13_000;
+    assert_eq!(draws(&mut center, of(150, 91), raised_at).short, Some(Short { index: 0, wait_ms: None }));
+    assert_eq!(draws(&mut center, of(150, 80), raised_at).short, None);
+    let lowered = draws(&mut center, of(120, 1), raised_at + 1);
+    assert_eq!(
+        (lowered.short.map(|short| short.index), lowered.levels),
+        (Some(0), vec![0]),
+        "20 more are used than it has"
+    );
+    assert_eq!(draws(&mut center, of(150, 11), 40_000).short.map(|short| short.index), Some(0));
+    assert_eq!(draws(&mut center, of(150, 10), 40_000).short, None, "140 of 150 were used");
+}
+
+#[test]
+fn a_budget_is_kept_for_its_period_after_a_gateway_named_it() {
+    let mut center = center();
+    let month = 30 * 86_400_000;
+    draws(&mut center, vec![draw(tenant("budget/b/2026-11"), definition(10, 0, month), None, 1)], 0);
+    assert_eq!(center.views(T0 + month, 10, |_| true).len(), 1);
+    assert_eq!(center.views(T0 + month + 86_460_000, 10, |_| true).len(), 0, "its period is over");
 }

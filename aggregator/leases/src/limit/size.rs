@@ -3,6 +3,11 @@ use serde::{Deserialize, Serialize};
 use weir_contract::lease::Definition;
 use weir_fault::{Point, hit};
 
+/// All gateways together hold one of so many parts of a budget.
+const BUDGET_PARTS: u64 = 32;
+/// Each gateway holds at least so many of the largest reservations of a budget, so that few requests have to ask.
+const BUDGET_LARGEST: u64 = 4;
+
 /// The strictest definition that a live gateway has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Size {
@@ -53,6 +58,17 @@ impl Size {
         let rate = rate.div_ceil((u128::from(current.refill) * u128::from(own.period_ms) * percent).max(1));
         let capacity = (u128::from(own.capacity) * 100).div_ceil(u128::from(current.capacity) * percent);
         u64::try_from(rate.max(capacity).max(1)).unwrap_or(u64::MAX)
+    }
+
+    /// How many of `lent` units each of `holders` gateways is to hold, of a tier of `capacity`. What a gateway that dies still held
+    /// of a budget never comes back, so there it holds little.
+    pub(super) fn target(&self, (lent, capacity): (u64, u64), holders: u64, largest: u64) -> u64 {
+        let part = lent / holders;
+        let target = match self.definition.refill {
+            0 => part.min((capacity / (BUDGET_PARTS * holders)).max(BUDGET_LARGEST.saturating_mul(largest))),
+            _ => part,
+        };
+        target.max(1)
     }
 
     /// Takes a gateway's definition into account. One that was heard before `live_since` holds no longer.

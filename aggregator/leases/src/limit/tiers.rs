@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::level::Level;
 use super::size::Size;
-use weir_contract::lease::Definition;
+use weir_contract::lease::{COUNT_MAX, Definition};
+use weir_fault::{Point, hit};
 
 /// One tier's level.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,11 +91,14 @@ impl Tiers {
     pub(super) fn take(&mut self, index: usize, units: u64, size: &Size) {
         let mut missing = i64::try_from(units).unwrap_or(i64::MAX);
         let own = self.0[index].level.units().clamp(0, missing);
+        let own = if hit(Point::LentFirst) { 0 } else { own };
         self.0[index].draw(own, size);
         missing -= own;
         for other in (0..self.0.len()).filter(|other| *other != index) {
             let lent = self.0[other].lends(size).min(missing);
-            self.0[other].draw(lent, size);
+            if !hit(Point::LentUnpaid) {
+                self.0[other].draw(lent, size);
+            }
             missing -= lent;
         }
         self.0[index].draw(missing, size);
@@ -111,6 +115,14 @@ impl Tiers {
             let space = (tier.full(size) - held).clamp(0, rest);
             tier.level = Level::from_fractions(held + space, scale);
             rest -= space;
+        }
+    }
+
+    /// Changes what is left of the first tier by whole units; it may become a debt.
+    pub(super) fn shift(&mut self, more: i128, size: &Size) {
+        let scale = size.scale();
+        if let Some(tier) = self.0.first_mut() {
+            tier.level = Level::from_fractions(tier.level.fractions(scale) + more * i128::from(scale), scale);
         }
     }
 
@@ -145,19 +157,54 @@ impl Tiers {
 
     /// Milliseconds until a tier has `units`, if nobody draws; None if never.
     pub(super) fn wait_ms(&self, index: usize, units: u64, size: &Size) -> Option<u64> {
-        let (tier, definition, scale) = (&self.0[index], &size.definition, i128::from(size.scale()));
-        let lent = |(other, tier): (usize, &Tier)| if other == index { 0 } else { tier.lends(size) };
-        let lent: i64 = self.0.iter().enumerate().map(lent).sum();
-        let held = tier.level.fractions(size.scale()) + i128::from(lent) * scale;
-        let missing = u128::try_from(i128::from(units) * scale - held).unwrap_or(0);
-        let rate = u128::from(definition.refill) * u128::from(tier.percent);
-        if missing == 0 {
+        if self.available(index, size) >= units {
             return Some(0);
         }
-        if rate == 0 || units > definition.capacity {
+        if size.definition.refill == 0 {
             return None;
         }
-        u64::try_from(missing.div_ceil(rate)).ok()
+        if self.0.len() == 1 {
+            let missing = i128::from(units) * i128::from(size.scale()) - self.total(size.scale());
+            let rate = u128::from(size.definition.refill) * 100;
+            let wait_ms = u128::try_from(missing).unwrap_or(0).div_ceil(rate);
+            return u64::try_from(wait_ms).ok().filter(|_| units <= size.definition.capacity);
+        }
+        let full_ms = self.full_ms(size);
+        // What others lend grows, too, so the amount is no straight line; but it never falls.
+        let has_after = |ms| match hit(Point::WaitsForOwnTier) {
+            false => self.after(ms, size).available(index, size) >= units,
+            true => u64::try_from(self.after(ms, size).0[index].level.units()).is_ok_and(|own| own >= units),
+        };
+        if !has_after(full_ms) {
+            return None;
+        }
+        let (mut too_early, mut enough) = (0, full_ms);
+        while enough - too_early > 1 {
+            let middle = too_early + (enough - too_early) / 2;
+            if has_after(middle) {
+                enough = middle;
+            } else {
+                too_early = middle;
+            }
+        }
+        Some(enough)
+    }
+
+    /// The same tiers after that time, if nobody draws.
+    fn after(&self, ms: u64, size: &Size) -> Self {
+        let mut later = self.clone();
+        later.refill(size, ms, |_| 0, i128::MAX);
+        later
+    }
+
+    /// Milliseconds until every tier is full, if nobody draws; at most [`COUNT_MAX`].
+    fn full_ms(&self, size: &Size) -> u64 {
+        let missing = |tier: &Tier| {
+            let missing = tier.full(size) - tier.level.fractions(size.scale());
+            let rate = u128::from(size.definition.refill) * u128::from(tier.percent);
+            u64::try_from(u128::try_from(missing).unwrap_or(0).div_ceil(rate)).unwrap_or(COUNT_MAX)
+        };
+        self.0.iter().map(missing).max().unwrap_or(0).min(COUNT_MAX)
     }
 }
 
@@ -172,7 +219,8 @@ impl Tier {
 
     /// Whole units that others may have.
     fn lends(&self, size: &Size) -> i64 {
-        let kept = if self.name.is_empty() { 0 } else { self.full(size) / 2 };
+        let lends_all = self.name.is_empty() || hit(Point::TierLendsAll);
+        let kept = if lends_all { 0 } else { self.full(size) / 2 };
         let lent = (self.level.fractions(size.scale()) - kept).max(0) / i128::from(size.scale());
         i64::try_from(lent).unwrap_or(i64::MAX)
     }

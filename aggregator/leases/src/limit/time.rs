@@ -62,18 +62,36 @@ impl Limit {
         let live_since = self.at_ms.saturating_sub(self.timing.outlived_ms());
         let scale = self.size.scale();
         let total = self.total();
+        let before = self.size.definition.clone();
         if heard.tiers != self.size.definition.tiers && !self.shares.is_empty() {
             return false;
         }
         match self.size.hear(heard, self.at_ms, live_since) {
             Heard::Same => return true,
             Heard::Conflict => return false,
-            Heard::Changed => self.tiers.rescale(scale, self.size.scale()),
+            Heard::Changed => {
+                self.tiers.rescale(scale, self.size.scale());
+                self.keep_used(&before);
+            }
             Heard::OtherTiers => self.reshape(total / i128::from(scale)),
         }
         self.tiers.cap(&self.size);
         self.make_room();
         true
+    }
+
+    /// Keeps what has been used of a budget that is raised or lowered: what is left changes by as much as the budget. A limit
+    /// that refills forgets what was used anyway.
+    fn keep_used(&mut self, before: &Definition) {
+        let now = &self.size.definition;
+        if before.refill == 0 && now.refill == 0 && !hit(Point::RaisedBudgetIsFull) {
+            let more = i128::from(now.capacity) - i128::from(before.capacity);
+            self.tiers.shift(more, &self.size);
+        }
+        if hit(Point::RaisedBudgetIsFull) && before.refill == 0 {
+            let capacity = now.capacity;
+            self.put_back(0, capacity);
+        }
     }
 
     /// Divides `units` among other tiers. Leases and shares of the old ones are over by then.

@@ -2,15 +2,18 @@
 //! forgets and goes back in time. One oracle counts what is admitted.
 //!
 //! `make leases-sim SEEDS=10000` runs more seeds; `make leases-sim SEED=17` runs one.
+mod budgets;
 mod edge;
 mod gateway;
 mod oracle;
 mod plan;
+mod pools;
 mod table;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use budgets::BudgetBug;
 use gateway::GatewayBug;
 use plan::Plan;
 use weir_fault::Point;
@@ -27,6 +30,7 @@ const SEEDS: u64 = 150;
 enum Bug {
     Center(Point),
     Gateway(GatewayBug),
+    Budget(BudgetBug),
     /// A restarted center reads a checkpoint that lacks its last grants.
     OldCheckpoint,
 }
@@ -38,6 +42,10 @@ fn storm(seed: u64, bug: Option<Bug>) -> Result<Outcome, String> {
         Some(Bug::Gateway(bug)) => Some(bug),
         _ => None,
     };
+    let budget = match bug {
+        Some(Bug::Budget(bug)) => Some(bug),
+        _ => None,
+    };
     weir_fault::plant(match bug {
         Some(Bug::Center(point)) => Some(point),
         _ => None,
@@ -46,6 +54,8 @@ fn storm(seed: u64, bug: Option<Bug>) -> Result<Outcome, String> {
     let told = format!("{plan:?}");
     let run = catch_unwind(AssertUnwindSafe(|| {
         edge::run(SplitMix64::new(seed), gateway)?;
+        pools::run(SplitMix64::new(seed))?;
+        budgets::run(SplitMix64::new(seed), budget)?;
         World::new(plan, random, gateway, old_checkpoint).run()
     }));
     weir_fault::plant(None);
@@ -95,6 +105,11 @@ fn each_planted_bug_is_found() {
         Point::ShareNotSetAside,
         Point::AdoptedOnce,
         Point::ForgottenIsFull,
+        Point::RaisedBudgetIsFull,
+        Point::TierLendsAll,
+        Point::LentFirst,
+        Point::LentUnpaid,
+        Point::WaitsForOwnTier,
     ];
     let gateway = [
         GatewayBug::ExpiryFromTheAnswer,
@@ -105,7 +120,10 @@ fn each_planted_bug_is_found() {
         GatewayBug::ShareAtOnce,
         GatewayBug::NeverExpires,
     ];
-    let bugs = center.map(Bug::Center).into_iter().chain(gateway.map(Bug::Gateway)).chain([Bug::OldCheckpoint]);
+    let budget =
+        [BudgetBug::ReservesOne, BudgetBug::PeriodsMixed, BudgetBug::NamedByGateway, BudgetBug::KeptOverPeriod];
+    let bugs = center.map(Bug::Center).into_iter().chain(gateway.map(Bug::Gateway)).chain(budget.map(Bug::Budget));
+    let bugs = bugs.chain([Bug::OldCheckpoint]);
     let (mut missed, known_good) = (Vec::new(), |seed| storm(seed, None).is_ok());
     for bug in bugs {
         let found = (0..SEEDS_PER_BUG).find_map(|seed| storm(seed, Some(bug)).err().map(|what| (seed, what)));

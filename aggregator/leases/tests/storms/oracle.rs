@@ -75,6 +75,12 @@ impl Oracle {
         self.allowance += i128::from(units);
     }
 
+    /// Nothing is left.
+    pub(crate) fn empty(&mut self, now: u64) {
+        self.advance(now);
+        self.left = 0;
+    }
+
     /// Starts over with a full bucket.
     pub(crate) fn restart(&mut self, now: u64) {
         self.advance(now);

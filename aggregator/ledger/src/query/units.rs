@@ -1,6 +1,6 @@
 //! Billable units and costs by tenant over a span, for the replay of price plans. Long spans are read from the sums of
 //! [`crate::roll`].
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -12,22 +12,50 @@ use super::{LedgerReader, millis};
 use crate::LedgerError;
 use crate::amount::{Currency, PICO};
 use crate::costs::{COUNTS, Parts, SUMS, of_parts};
+use crate::first_answers;
 use crate::periods::{self, Anchor};
 use crate::roll::{self, Rows, Slice};
 use crate::view::cost::CostRow;
 
-/// Units by meter, by tenant.
-pub type TenantUnits = HashMap<String, Arc<BTreeMap<String, u64>>>;
+/// Units of some meters, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MeterUnits {
+    meters: Arc<[String]>,
+    units: Arc<[u64]>,
+}
+
+impl MeterUnits {
+    /// The units of a meter.
+    pub fn get(&self, meter: &str) -> u64 {
+        let at = self.meters.iter().position(|known| known == meter);
+        at.and_then(|at| self.units.get(at)).copied().unwrap_or(0)
+    }
+}
+
+impl FromIterator<(String, u64)> for MeterUnits {
+    fn from_iter<I: IntoIterator<Item = (String, u64)>>(units: I) -> Self {
+        let (meters, units): (Vec<String>, Vec<u64>) = units.into_iter().unzip();
+        MeterUnits { meters: meters.into(), units: units.into() }
+    }
+}
+
+/// Units by tenant.
+pub type TenantUnits = HashMap<String, MeterUnits>;
 
 /// The first window with a billable unit, by tenant.
 pub type FirstWindows = HashMap<String, Timestamp>;
-
-type Signed = HashMap<String, BTreeMap<String, i64>>;
 
 const ADJUSTED: &str = "SELECT tenant, meter, value FROM adjustment JOIN outbox ON outbox.id = adjustment.outbox
     WHERE window_start >= ?1 AND window_start < ?2 AND (?3 IS NULL OR tenant = ?3)";
 const VOID: &str = "SELECT tenant, meter, -value FROM settlement JOIN outbox ON outbox.id = settlement.outbox
     WHERE outcome = 'void' AND window_start >= ?1 AND window_start < ?2 AND (?3 IS NULL OR tenant = ?3)";
+
+/// First uses of the hours that are in the sums.
+const FIRST_USE: &str =
+    "SELECT tenant, window_start FROM first_use WHERE (?1 IS NULL OR tenant = ?1) AND ?2 IS NOT NULL";
+/// Windows since. Rows are neither sorted nor grouped, which costs more than reading them.
+const FIRST_SINCE: &str =
+    "SELECT tenant, window_start FROM usage WHERE window_start >= ?2 AND billable > 0 AND (?1 IS NULL OR tenant = ?1)";
 
 impl LedgerReader {
     /// Units of some meters to bill, of windows that start in a span, of one tenant or of all: what was counted, corrected by hand,
@@ -40,18 +68,14 @@ impl LedgerReader {
         to: Timestamp,
     ) -> Result<TenantUnits, LedgerError> {
         let tx = self.0.transaction()?;
-        let mut sums = Signed::default();
+        let mut sums = Signed::of(meters);
         for slice in roll::slices(&tx, from, to)? {
-            add_units(&tx, &usage_sql(&slice), (slice.from, slice.to, slice.sign), (tenant, meters), &mut sums)?;
+            sums.read(&tx, &usage_sql(&slice), (slice.from, slice.to, slice.sign), tenant)?;
         }
         for sql in [ADJUSTED, VOID] {
-            add_units(&tx, sql, (from, to, 1), (tenant, meters), &mut sums)?;
+            sums.read(&tx, sql, (from, to, 1), tenant)?;
         }
-        // Corrections may exceed what was counted; nobody is billed less than nothing.
-        let units = |meters: BTreeMap<String, i64>| {
-            Arc::new(meters.into_iter().map(|(meter, sum)| (meter, sum.max(0).unsigned_abs())).collect())
-        };
-        Ok(sums.into_iter().map(|(tenant, meters)| (tenant, units(meters))).collect())
+        Ok(sums.finish())
     }
 
     /// What the requests of a span cost, by tenant and currency.
@@ -62,35 +86,57 @@ impl LedgerReader {
         to: Timestamp,
     ) -> Result<Vec<CostRow>, LedgerError> {
         let tx = self.0.transaction()?;
-        let mut sums: BTreeMap<(String, Option<Currency>), Parts> = BTreeMap::new();
+        let mut sums: HashMap<String, Vec<(Option<Currency>, Parts)>> = HashMap::default();
         for slice in roll::slices(&tx, from, to)? {
             let mut select = tx.prepare_cached(&cost_sql(&slice))?;
             let mut rows = select.query(params![slice.from.as_millis(), slice.to.as_millis(), tenant])?;
             while let Some(row) = rows.next()? {
-                let key = (row.get(0)?, Currency::parse(row.get_ref(1)?.as_str().unwrap_or_default()));
-                let sum = sums.entry(key).or_insert([0; SUMS]);
-                for (sum, part) in sum.iter_mut().zip(cost_parts(row)?) {
-                    *sum += i128::from(slice.sign) * part;
-                }
+                let tenant = row.get_ref(0)?.as_str().unwrap_or_default();
+                let currency = Currency::parse(row.get_ref(1)?.as_str().unwrap_or_default());
+                // Most rows are of a tenant that is there already, and need no new text.
+                let of_tenant = match sums.get_mut(tenant) {
+                    Some(known) => known,
+                    None => sums.entry(tenant.to_owned()).or_default(),
+                };
+                add_parts(of_tenant, currency, &cost_parts(row)?, slice.sign);
             }
         }
-        let there = sums.into_iter().filter(|(_, sums)| sums.iter().any(|sum| *sum != 0));
-        Ok(there
-            .map(|((tenant, currency), sums)| CostRow { tenant, currency, sums: of_parts(&sums), ..CostRow::default() })
-            .collect())
+        let rows = sums.into_iter().flat_map(|(tenant, sums)| {
+            let there = sums.into_iter().filter(|(_, parts)| parts.iter().any(|part| *part != 0));
+            there.map(move |(currency, parts)| CostRow {
+                tenant: tenant.clone(),
+                currency,
+                sums: of_parts(&parts),
+                ..CostRow::default()
+            })
+        });
+        let mut rows: Vec<CostRow> = rows.collect();
+        rows.sort_unstable_by(|a, b| (&a.tenant, a.currency).cmp(&(&b.tenant, b.currency)));
+        Ok(rows)
     }
 
     /// The first window with a billable unit, of one tenant or of each.
     pub fn first_windows(&mut self, tenant: Option<&str>) -> Result<FirstWindows, LedgerError> {
         let tx = self.0.transaction()?;
         let through = roll::through(&tx)?.as_millis();
-        let sql = "SELECT tenant, min(first) FROM (
-                     SELECT tenant, window_start AS first FROM first_use
-                     UNION ALL SELECT tenant, min(window_start) FROM usage WHERE window_start >= ?2 AND billable > 0 GROUP BY tenant)
-                   WHERE ?1 IS NULL OR tenant = ?1 GROUP BY tenant";
-        let mut select = tx.prepare_cached(sql)?;
-        let rows = select.query_map(params![tenant, through], |row| Ok((row.get(0)?, millis(row.get(1)?))))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let mut first = FirstWindows::default();
+        for sql in [FIRST_USE, FIRST_SINCE] {
+            let mut select = tx.prepare_cached(sql)?;
+            let mut rows = select.query(params![tenant, through])?;
+            while let Some(row) = rows.next()? {
+                let (tenant, window) = (row.get_ref(0)?.as_str().unwrap_or_default(), millis(row.get(1)?));
+                match first.get_mut(tenant) {
+                    Some(known) => *known = window.min(*known),
+                    None => drop(first.insert(tenant.to_owned(), window)),
+                }
+            }
+        }
+        Ok(first)
+    }
+
+    /// When each tenant's first request was answered: with usage, and without an error.
+    pub fn first_answers(&mut self) -> Result<std::collections::HashMap<String, Timestamp>, LedgerError> {
+        first_answers::all(&self.0)
     }
 
     /// Where billing periods begin, of each tenant for which that is known. The others have calendar months.
@@ -99,30 +145,78 @@ impl LedgerReader {
     }
 }
 
-fn add_units(
-    tx: &Transaction<'_>,
-    sql: &str,
-    (from, to, sign): (Timestamp, Timestamp, i64),
-    (tenant, meters): (Option<&str>, &BTreeSet<&str>),
-    sums: &mut Signed,
-) -> Result<(), LedgerError> {
-    let mut select = tx.prepare_cached(sql)?;
-    let mut rows = select.query(params![from.as_millis(), to.as_millis(), tenant])?;
-    while let Some(row) = rows.next()? {
-        let (tenant, meter) =
-            (row.get_ref(0)?.as_str().unwrap_or_default(), row.get_ref(1)?.as_str().unwrap_or_default());
-        if !meters.contains(meter) {
-            continue;
-        }
-        let amount = sign * row.get::<_, i64>(2)?;
-        // Most rows are of a tenant and meter that are there already, and need no new texts.
-        let known = sums.get_mut(tenant).and_then(|meters| meters.get_mut(meter));
-        match known {
-            Some(sum) => *sum += amount,
-            None => *sums.entry(tenant.to_owned()).or_default().entry(meter.to_owned()).or_default() += amount,
-        }
+/// Sums of units with a sign. Rows of a tenant follow each other in every table, so that a tenant is looked up once for all of them.
+struct Signed {
+    meters: Arc<[String]>,
+    by_tenant: HashMap<String, Box<[i64]>>,
+    /// The tenant of the last rows, and their sums.
+    tenant: String,
+    units: Box<[i64]>,
+}
+
+impl Signed {
+    fn of(meters: &BTreeSet<&str>) -> Self {
+        let meters: Arc<[String]> = meters.iter().map(|meter| (*meter).to_owned()).collect();
+        let units = vec![0; meters.len()].into();
+        Signed { meters, by_tenant: HashMap::default(), tenant: String::new(), units }
     }
-    Ok(())
+
+    /// Adds the rows of a statement.
+    fn read(
+        &mut self,
+        tx: &Transaction<'_>,
+        sql: &str,
+        (from, to, sign): (Timestamp, Timestamp, i64),
+        tenant: Option<&str>,
+    ) -> Result<(), LedgerError> {
+        let mut select = tx.prepare_cached(sql)?;
+        let mut rows = select.query(params![from.as_millis(), to.as_millis(), tenant])?;
+        while let Some(row) = rows.next()? {
+            let meter = row.get_ref(1)?.as_bytes().unwrap_or_default();
+            let Some(at) = self.meters.iter().position(|known| known.as_bytes() == meter) else { continue };
+            if row.get_ref(0)?.as_bytes().unwrap_or_default() != self.tenant.as_bytes() {
+                self.settle();
+                row.get_ref(0)?.as_str().unwrap_or_default().clone_into(&mut self.tenant);
+            }
+            if let Some(sum) = self.units.get_mut(at) {
+                *sum += sign * row.get::<_, i64>(2)?;
+            }
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Adds the sums of the last rows to those of their tenant.
+    fn settle(&mut self) {
+        if self.units.iter().all(|sum| *sum == 0) {
+            return;
+        }
+        match self.by_tenant.get_mut(self.tenant.as_str()) {
+            Some(known) => known.iter_mut().zip(&self.units).for_each(|(sum, units)| *sum += units),
+            None => drop(self.by_tenant.insert(self.tenant.clone(), self.units.clone())),
+        }
+        self.units.fill(0);
+    }
+
+    /// Corrections may exceed what was counted; nobody is billed less than nothing.
+    fn finish(self) -> TenantUnits {
+        let units = |sums: Box<[i64]>| MeterUnits {
+            meters: Arc::clone(&self.meters),
+            units: sums.iter().map(|sum| (*sum).max(0).unsigned_abs()).collect(),
+        };
+        self.by_tenant.into_iter().map(|(tenant, sums)| (tenant, units(sums))).collect()
+    }
+}
+
+/// Adds the sums of a row, or takes them off.
+fn add_parts(sums: &mut Vec<(Option<Currency>, Parts)>, currency: Option<Currency>, parts: &Parts, sign: i64) {
+    let at = sums.iter().position(|(of, _)| *of == currency).unwrap_or_else(|| {
+        sums.push((currency, [0; SUMS]));
+        sums.len() - 1
+    });
+    if let Some((_, sum)) = sums.get_mut(at) {
+        sum.iter_mut().zip(parts).for_each(|(sum, part)| *sum += i128::from(sign) * part);
+    }
 }
 
 /// The table and key of a slice, after `usage` or `cost`.
@@ -136,11 +230,9 @@ fn table(slice: &Slice, of: &str) -> (String, &'static str) {
 
 fn usage_sql(slice: &Slice) -> String {
     let (table, key) = table(slice, "usage");
-    let chosen = format!("FROM {table} WHERE {key} >= ?1 AND {key} < ?2 AND (?3 IS NULL OR tenant = ?3)");
-    match slice.of {
-        Rows::Windows => format!("SELECT tenant, meter, sum(billable) {chosen} GROUP BY tenant, meter"),
-        Rows::Months | Rows::ToDay => format!("SELECT tenant, meter, billable {chosen}"),
-    }
+    format!(
+        "SELECT tenant, meter, billable FROM {table} WHERE {key} >= ?1 AND {key} < ?2 AND (?3 IS NULL OR tenant = ?3)"
+    )
 }
 
 fn cost_sql(slice: &Slice) -> String {

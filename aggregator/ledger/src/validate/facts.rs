@@ -66,6 +66,12 @@ pub struct UsageFact {
     kept_answer: Option<Span>,
 }
 
+/// The answer whose usage an event tells, if the provider keeps it.
+pub(crate) fn told<'d>(data: &'d UsageData<'_>) -> Option<&'d str> {
+    let tells = data.kept && data.usage.status != UsageStatus::None;
+    data.response_id.as_deref().filter(|_| tells)
+}
+
 impl Fact {
     /// The facts of `event`, which was parsed from `raw`.
     pub fn of(event: Event<'_>, raw: &[u8]) -> Self {
@@ -103,9 +109,8 @@ impl Span {
 impl UsageFact {
     fn of(data: UsageData<'_>, raw: &[u8]) -> Self {
         let span = |text: Option<weir_contract::Text<'_>>| text.map(|text| Span::of(&text, raw));
-        let tells = data.kept && data.usage.status != UsageStatus::None;
         UsageFact {
-            kept_answer: span(data.response_id).filter(|_| tells),
+            kept_answer: told(&data).map(|answer| Span::of(answer, raw)),
             class: data.class,
             outcome: data.outcome,
             usage: data.usage,

@@ -7,12 +7,16 @@ use super::pack::Values;
 use super::{ROLLED, SEPARATOR, cost_of, row_columns, since, through};
 use crate::LedgerError;
 use crate::amount::Currency;
-use crate::costs::{currency, of_analysis, parts, sums_of};
+use crate::costs::{
+    Parts, ROW_COLUMNS, currency, of_analysis, of_analysis_row, parts as parts_of_sums, parts_of_row, sums_of,
+};
 use crate::line::{DIMENSIONS, Marks};
 use crate::query::LedgerReader;
 use crate::roll::{Rows as Kind, Slice, month_start, slices_of};
 use crate::view::cost::CostSums;
 
+/// The most windows that are read row by row, each in the order of tenants. Of more the rows are sorted and summed first.
+const WINDOWS_APART: usize = 64;
 /// The most values of one tenant that an answer keeps apart; further ones are summed under [`crate::line::OTHER`].
 const VALUES_MAX: usize = 20_000;
 
@@ -81,8 +85,22 @@ impl LedgerReader {
 #[derive(Clone, Copy, Debug)]
 struct Part {
     slice: Slice,
-    /// True for rows of `value_late`, false for those of the slice's own table.
-    late: bool,
+    of: Source,
+}
+
+/// What a part reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// Packed sums of a month.
+    Month,
+    /// Packed sums of a month up to a day.
+    ToDay,
+    /// Packed sums of what arrived late.
+    Late,
+    /// Windows, summed by value.
+    Windows,
+    /// One window, row by row.
+    Window,
 }
 
 /// The ranges that make up a span: those of the sums, each with what arrived late for it, or windows alone.
@@ -101,36 +119,75 @@ fn parts_of(db: &Connection, query: &ValueQuery<'_>) -> Result<Vec<Part>, Ledger
     };
     let mut parts = Vec::new();
     let since = since(db)?;
-    for mut slice in slices {
-        if slice.of == Kind::Windows {
-            slice.from = slice.from.max(since);
+    for slice in slices {
+        let late = |from, to| Part { slice: Slice { from, to, ..slice }, of: Source::Late };
+        match slice.of {
+            Kind::Windows => windows(db, Slice { from: slice.from.max(since), ..slice }, &mut parts)?,
+            Kind::Months => {
+                months(db, query, slice, &mut parts)?;
+                parts.push(late(slice.from, slice.to));
+            }
+            Kind::ToDay => {
+                parts.extend([Part { slice, of: Source::ToDay }, late(month_start(slice.from), slice.from)]);
+            }
         }
-        parts.push(Part { slice, late: false });
-        let late = match slice.of {
-            Kind::Windows => continue,
-            Kind::Months => slice,
-            Kind::ToDay => Slice { from: month_start(slice.from), to: slice.from, ..slice },
-        };
-        parts.push(Part { slice: late, late: true });
     }
     // What is added comes first, so that no sum is below nothing in between.
     parts.sort_by_key(|part| -part.slice.sign);
     Ok(parts)
 }
 
+/// The months of a range, each by itself: within one, rows come in the order of tenants.
+fn months(db: &Connection, query: &ValueQuery<'_>, range: Slice, parts: &mut Vec<Part>) -> Result<(), LedgerError> {
+    let mut next =
+        db.prepare_cached("SELECT min(month_start) FROM value_month WHERE dimension = ?1 AND month_start >= ?2")?;
+    let mut from = range.from;
+    loop {
+        let month: Option<u64> = next.query_row(params![query.by.concat(), from.as_millis()], |row| row.get(0))?;
+        let Some(month) = month.map(Timestamp::from_millis).filter(|month| *month < range.to) else { return Ok(()) };
+        from = month.plus_millis(1);
+        parts.push(Part { slice: Slice { from: month, to: from, ..range }, of: Source::Month });
+    }
+}
+
+/// The windows of a range: each by itself if there are few, which saves sorting their rows.
+fn windows(db: &Connection, range: Slice, parts: &mut Vec<Part>) -> Result<(), LedgerError> {
+    let mut next = db.prepare_cached("SELECT min(window_start) FROM analysis WHERE window_start >= ?1")?;
+    let (mut from, mut found) = (range.from, Vec::new());
+    loop {
+        let window: Option<u64> = next.query_row([from.as_millis()], |row| row.get(0))?;
+        let Some(window) = window.map(Timestamp::from_millis).filter(|window| *window < range.to) else { break };
+        if found.len() == WINDOWS_APART {
+            parts.push(Part { slice: range, of: Source::Windows });
+            return Ok(());
+        }
+        from = window.plus_millis(1);
+        found.push(Part { slice: Slice { from: window, to: from, ..range }, of: Source::Window });
+    }
+    parts.append(&mut found);
+    Ok(())
+}
+
 fn prepare<'c>(db: &'c Connection, query: &ValueQuery<'_>, part: &Part) -> Result<Statement<'c>, LedgerError> {
     let chosen = "(?3 IS NULL OR tenant = ?3)";
-    let packed = |table: &str, key: &str| {
-        let is = format!("dimension = '{}' AND {key} >= ?1 AND {key} < ?2 AND {chosen}", query.by.concat());
+    let packed = |table: &str, key: &str, first: &str| {
+        let is = format!("dimension = '{}' AND {key} {first} ?1 AND {key} < ?2 AND {chosen}", query.by.concat());
         format!("SELECT tenant, sums FROM {table} WHERE {is} ORDER BY tenant")
     };
-    let sql = match (part.late, part.slice.of) {
-        (true, _) => packed("value_late", "day_start"),
-        (false, Kind::Months) => packed("value_month", "month_start"),
-        (false, Kind::ToDay) => packed("value_to_day", "day_start"),
-        (false, Kind::Windows) => {
-            let tenant = if query.by_tenant { "tenant" } else { "''" };
-            let values = query.by.join(&format!(" || char({}) || ", u32::from(SEPARATOR)));
+    let tenant = if query.by_tenant { "tenant" } else { "''" };
+    let values = query.by.join(&format!(" || char({}) || ", u32::from(SEPARATOR)));
+    let sql = match part.of {
+        Source::Late => packed("value_late", "day_start", ">="),
+        // The keys of the tables end with the tenant where the moment is one, so that nothing is sorted.
+        Source::Month => packed("value_month", "month_start", "="),
+        Source::ToDay => packed("value_to_day", "day_start", "="),
+        Source::Window => format!(
+            "SELECT {tenant} AS of, currency, {}, {values} AS value FROM analysis
+             WHERE window_start = ?1 AND window_start < ?2 AND {chosen} AND marks & {} = 0 ORDER BY of",
+            of_analysis_row(),
+            Marks::UNCOSTED.0
+        ),
+        Source::Windows => {
             format!(
                 "SELECT {tenant} AS of, currency, {}, {values} AS value FROM analysis
                  WHERE window_start >= ?1 AND window_start < ?2 AND {chosen} AND marks & {} = 0
@@ -184,12 +241,16 @@ impl<'s> Cursor<'s> {
 }
 
 fn add(row: &Row<'_>, part: &Part, values: &mut Values) -> Result<(), LedgerError> {
-    if part.late || part.slice.of != Kind::Windows {
-        let sums = row.get_ref(1)?.as_blob().unwrap_or_default();
-        return Ok(values.add_packed(sums, part.slice.sign, VALUES_MAX)?);
-    }
-    let value = row.get_ref(row_columns())?.as_str().unwrap_or_default();
-    values.add((value, currency(row, 1)?), &parts(&sums_of(row, 2)?), part.slice.sign, VALUES_MAX);
+    let (parts, value): (Parts, usize) = match part.of {
+        Source::Month | Source::ToDay | Source::Late => {
+            let sums = row.get_ref(1)?.as_blob().unwrap_or_default();
+            return Ok(values.add_packed(sums, part.slice.sign, VALUES_MAX)?);
+        }
+        Source::Windows => (parts_of_sums(&sums_of(row, 2)?), row_columns()),
+        Source::Window => (parts_of_row(row, 2)?, 2 + ROW_COLUMNS),
+    };
+    let value = row.get_ref(value)?.as_str().unwrap_or_default();
+    values.add((value, currency(row, 1)?), &parts, part.slice.sign, VALUES_MAX);
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::amount::{Currency, PICO, Pico};
 use crate::exact::Exact;
+use crate::prices::check::compete;
 
 /// The meter that `per_request` prices.
 const REQUESTS: &str = "requests";
@@ -75,6 +76,20 @@ pub enum PlanProblem {
     /// The factor is out of range.
     #[error("{0} is not a factor from 0 to {MARKUP_MAX} with at most six digits after the point")]
     Markup(Pico),
+    /// Patterns of two price plans fit the same plan, and neither goes first.
+    #[error(
+        "{pattern:?} and {known:?} of the price plan {other:?} are equally long and fit the same plans, from {from} on; make one longer"
+    )]
+    Patterns {
+        /// The pattern.
+        pattern: String,
+        /// The other.
+        known: String,
+        /// The price plan of the other.
+        other: String,
+        /// The first moment at which both apply.
+        from: Timestamp,
+    },
     /// A tenant or plan has two price plans at once.
     #[error(
         "{what} {name:?} has the price plan {other:?} as well, from {from} on; a tenant pays by one plan at a time"
@@ -152,6 +167,25 @@ fn check_overlaps(plans: &PricePlans, numbers: &[usize]) -> Checked<()> {
                     return wrong(path, PlanProblem::Overlap { what, name, other, from });
                 }
             }
+        }
+        check_patterns(plans, from, &number_of)?;
+    }
+    Ok(())
+}
+
+/// Refuses equally long patterns of two price plans that fit the same plan: neither goes before the other.
+fn check_patterns(plans: &PricePlans, from: Timestamp, number_of: &dyn Fn(&PricePlan) -> usize) -> Checked<()> {
+    let mut by_length: BTreeMap<usize, Vec<(&str, &PricePlan)>> = BTreeMap::new();
+    for plan in plans.in_force(from) {
+        for pattern in plan.plans.iter().filter(|pattern| pattern.contains('*')) {
+            let known = by_length.entry(pattern.len()).or_default();
+            let rival = known.iter().find(|(known, of)| !std::ptr::eq(*of, plan) && compete(known, pattern));
+            if let Some((known, other)) = rival {
+                let (pattern, known, other) = (pattern.clone(), (*known).to_owned(), other.name.clone());
+                let path = format!("price_plans[{}].plans", number_of(plan));
+                return wrong(path, PlanProblem::Patterns { pattern, known, other, from });
+            }
+            known.push((pattern, plan));
         }
     }
     Ok(())

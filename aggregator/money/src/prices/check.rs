@@ -84,7 +84,7 @@ fn overlaps(layer: &Layer, findings: &mut Vec<Finding>) {
 }
 
 /// Returns true if a name exists that both patterns fit: each star stands for the other's text.
-fn compete(a: &str, b: &str) -> bool {
+pub(crate) fn compete(a: &str, b: &str) -> bool {
     let filled = |pattern: &str, text: &str| pattern.replacen('*', text, 1).replace('*', "");
     let texts = |other: &str| other.split('*').map(str::to_owned).collect::<Vec<_>>();
     let try_all = |a: &str, b: &str| {

@@ -37,11 +37,33 @@ pub struct Note {
     pub reason: String,
 }
 
+/// A reason, how many models it concerns, and one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason<'i> {
+    /// The reason.
+    pub reason: &'i str,
+    /// The notes with this reason.
+    pub count: u64,
+    /// The first model of them.
+    pub model: &'i str,
+}
+
 impl Imported {
     fn note(&mut self, model: &str, reason: impl Into<String>) {
         if self.notes.len() < NOTES_MAX {
             self.notes.push(Note { model: model.to_owned(), reason: reason.into() });
         }
+    }
+
+    /// The reasons of the notes, the most frequent first.
+    pub fn reasons(&self) -> Vec<Reason<'_>> {
+        let mut counted: BTreeMap<&str, Reason<'_>> = BTreeMap::new();
+        for Note { model, reason } in &self.notes {
+            counted.entry(reason).or_insert(Reason { reason, count: 0, model }).count += 1;
+        }
+        let mut reasons: Vec<Reason<'_>> = counted.into_values().collect();
+        reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
+        reasons
     }
 
     /// Keeps only some providers.
@@ -69,6 +91,8 @@ type Fields<'a> = BTreeMap<String, &'a RawValue>;
 
 /// Reads a list, whichever of the known ones it is. The error says where the text is not JSON, or what was expected.
 pub fn read(text: &str) -> Result<Imported, String> {
+    // Some editors write a mark before the first byte.
+    let text = text.trim_start_matches('\u{feff}');
     let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| {
         format!(
             "line {}, column {}: {error}; expected the JSON of LiteLLM, models.dev or OpenRouter",

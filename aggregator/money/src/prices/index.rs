@@ -105,6 +105,12 @@ impl Index {
         numbers.map(|candidate| (candidate.found.layer, candidate.found.entry)).collect()
     }
 
+    /// The providers whose entries fit a model by name.
+    pub(super) fn providers(&self, model: &str) -> BTreeSet<&str> {
+        let fits = |candidate: &&Candidate| glob::matches(&candidate.pattern, model);
+        self.candidates.iter().filter(fits).filter_map(|candidate| candidate.provider.as_deref()).collect()
+    }
+
     fn in_force(&self, provider: Option<&str>, model: &str, time: Timestamp) -> Option<&Candidate> {
         let ranked = self.ranked(provider, model);
         let mut numbers = ranked.iter().filter_map(|number| self.candidates.get(*number));

@@ -1,6 +1,6 @@
 //! The review as a report for people.
 use super::{Change, Drift, PlannedRow, ReviewView};
-use crate::amount::Pico;
+use crate::amount::{Currency, Pico};
 use crate::document::{Block, Document};
 use crate::exact::divide;
 
@@ -10,8 +10,8 @@ const SHOWN_DECIMALS: u32 = 2;
 /// Writes the review as a report.
 pub fn document(view: &ReviewView) -> Document {
     let currency = view.currency;
-    let day = |at: weir_contract::Timestamp| at.to_string().chars().take(10).collect::<String>();
-    let title = format!("Margin review, {} to {} ({currency})", day(view.from), day(view.to));
+    let (first, last) = &view.days;
+    let title = format!("Margin review, {first} to {last} ({currency})");
     let mut blocks = vec![Block::Paragraph(summary(view))];
     let mut section = |heading: &str, table: Block| {
         if matches!(&table, Block::Table { rows, .. } if !rows.is_empty()) {
@@ -20,8 +20,8 @@ pub fn document(view: &ReviewView) -> Document {
     };
     section("Tenants by spend", changes("tenant", &view.by_spend));
     section("Tenants by change of margin", changes("tenant", &view.by_change));
-    section("Cost per workflow", changes("route", &view.workflows));
-    section("Cost per feature", changes("feature", &view.features));
+    section("Cost per workflow", costs("route", &view.workflows));
+    section("Cost per feature", costs("feature", &view.features));
     section("Prompt versions", drift(&view.drift));
     section("Planned and actual", planned(&view.planned));
     blocks.push(Block::Heading("Concentration".to_owned()));
@@ -44,8 +44,14 @@ pub fn document(view: &ReviewView) -> Document {
 fn summary(view: &ReviewView) -> String {
     let total = &view.total;
     let likely = if total.likely.is_empty() { String::new() } else { format!(" Likely driver: {}.", total.likely) };
+    let others: Vec<&str> = view.other_currencies.iter().map(Currency::as_str).collect();
+    let others = match others.as_slice() {
+        [] => String::new(),
+        others => format!(" Revenue and cost in {} are not part of it.", others.join(", ")),
+    };
+    let unpriced = view.unpriced.words().map_or_else(String::new, |words| format!(" In the week {words}."));
     format!(
-        "Revenue {} → {}, cost {} → {}, margin {} → {}.{likely}",
+        "Revenue {} → {}, cost {} → {}, margin {} → {}.{likely}{unpriced}{others}",
         shown(total.revenue.0),
         shown(total.revenue.1),
         shown(total.cost.0),
@@ -73,6 +79,19 @@ fn changes(key: &'static str, changes: &[Change]) -> Block {
             "#cost per request",
             "likely driver of the cost",
         ],
+        rows: changes.iter().map(row).collect(),
+    }
+}
+
+/// Changes of cost alone: no revenue belongs to a route or feature.
+fn costs(key: &'static str, changes: &[Change]) -> Block {
+    let row = |change: &Change| {
+        let per_request = change.cost_per_request.1.map(|cost| cost.to_string()).unwrap_or_default();
+        let key = if change.key.is_empty() { "(none)".to_owned() } else { change.key.clone() };
+        vec![key, shown(change.cost.0), shown(change.cost.1), per_request, change.likely.clone()]
+    };
+    Block::Table {
+        columns: vec![key, "#cost before", "#cost", "#cost per request", "likely driver of the cost"],
         rows: changes.iter().map(row).collect(),
     }
 }

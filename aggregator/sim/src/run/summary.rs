@@ -18,6 +18,7 @@ pub(crate) struct Summary {
     pub(super) pruned: u64,
     pub(super) conflicts: u64,
     pub(super) rebuilt: u64,
+    pub(super) repriced: u64,
     pub(super) operations: u64,
     /// The disk's faults and crashes, with their number.
     pub(super) met: BTreeMap<&'static str, u64>,
@@ -37,6 +38,7 @@ impl Outcome for Summary {
             (&mut self.pruned, other.pruned),
             (&mut self.conflicts, other.conflicts),
             (&mut self.rebuilt, other.rebuilt),
+            (&mut self.repriced, other.repriced),
             (&mut self.operations, other.operations),
         ];
         pairs.into_iter().for_each(|(to, from)| *to += from);
@@ -50,7 +52,9 @@ impl Summary {
     /// Returns true if every kind of fault occurred at least once.
     pub(crate) fn reached_everything(&self) -> bool {
         let all = [self.acknowledged, self.refused, self.unknown, self.kills, self.power_losses, self.faults];
-        all.iter().chain(&[self.clock_jumps, self.pruned, self.conflicts, self.rebuilt]).all(|count| *count > 0)
+        all.iter()
+            .chain(&[self.clock_jumps, self.pruned, self.conflicts, self.rebuilt, self.repriced])
+            .all(|count| *count > 0)
     }
 }
 
@@ -59,7 +63,7 @@ impl fmt::Display for Summary {
         write!(
             f,
             "{} sent, {} acknowledged, {} refused, {} unanswered, {} conflicts; {} kills, {} power losses, {} disk faults, \
-             {} clock jumps, {} records pruned, {} rebuilt, {} disk operations",
+             {} clock jumps, {} records pruned, {} rebuilt, {} times priced again, {} disk operations",
             self.sent,
             self.acknowledged,
             self.refused,
@@ -71,6 +75,7 @@ impl fmt::Display for Summary {
             self.clock_jumps,
             self.pruned,
             self.rebuilt,
+            self.repriced,
             self.operations
         )?;
         let met: Vec<String> = self.met.iter().map(|(what, count)| format!("{what} {count}")).collect();

@@ -1,11 +1,11 @@
 //! The rules that every installation has.
 use std::collections::BTreeMap;
 
+use weir_contract::time::HOUR_MS;
 use weir_ledger::amount::{PICO, Pico};
 use weir_settings::duration::Millis;
 
 use super::file::{ConditionFile, Quantity, RuleFile, Severity};
-use super::rule::HOUR_MS;
 
 const DAY_MS: u64 = 24 * HOUR_MS;
 

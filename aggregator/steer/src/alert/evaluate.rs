@@ -1,10 +1,11 @@
 //! Compares rules with what was measured. Pure.
 use std::collections::BTreeMap;
 
+use weir_contract::time::HOUR_MS;
 use weir_ledger::amount::{Currency, PICO, Pico};
 
 use super::file::{Kind, Quantity};
-use super::rule::{Compare, Condition, Earlier, HOUR_MS, Rule};
+use super::rule::{Compare, Condition, Earlier, Rule};
 
 /// The most alerts of one rule. The ones of further subjects are left out and counted.
 pub(crate) const SUBJECTS_MAX: usize = 500;

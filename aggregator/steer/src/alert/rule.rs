@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use weir_contract::TenantId;
 use weir_contract::glob::Glob;
 use weir_contract::stage::is_budget_name;
+use weir_contract::time::HOUR_MS;
 use weir_ledger::amount::{Currency, Pico};
 use weir_settings::duration::Millis;
 
@@ -17,8 +18,6 @@ const CONDITIONS_MAX: usize = 4;
 const LABELS_MAX: usize = 10;
 /// The longest action, in characters.
 const ACTION_MAX_CHARS: usize = 500;
-/// An hour, in milliseconds: sums are kept by the hour.
-pub(crate) const HOUR_MS: u64 = 3_600_000;
 /// The longest window, in milliseconds.
 const WINDOW_MAX_MS: u64 = 90 * 24 * HOUR_MS;
 /// The window where a rule names none.

@@ -50,7 +50,12 @@ fn what_cannot_be_a_budget_is_refused_with_its_place_and_a_remedy() {
     let with = |more: &str| format!("[{{name: b, of: tokens, amount: 10, period: day, {more}}}]");
     let cases = [
         ("[{name: B, of: cost, amount: 1, period: day}]".to_owned(), "budgets[0].name", "a-z"),
-        (with("hard: true"), "budgets[0].hard", "docs/budgets.md"),
+        ("[{name: b, of: cost, amount: 1, period: day, hard: true}]".to_owned(), "budgets[0].hard", "of: tokens"),
+        ("[{name: b, of: tokens, amount: 1, period: total, hard: true}]".to_owned(), "budgets[0].hard", "a month"),
+        (with("hard: true, mode: observe"), "budgets[0].hard", "observes"),
+        (with("hard: true, shared: true, tenants: [a, b]"), "budgets[0].hard", "of its own"),
+        (with("hard: true, only: {feature: chat}"), "budgets[0].hard", "a client can choose"),
+        (with("hard: true, overrides: {big: 1000000000000001}"), "budgets[0].hard", "too large"),
         ("[{name: b, of: tokens, amount: 0, period: day}]".to_owned(), "budgets[0].amount", "above 0"),
         ("[{name: b, of: tokens, amount: 1.5, period: day}]".to_owned(), "budgets[0].amount", "whole"),
         (with("currency: EUR"), "budgets[0].currency", "cost"),

@@ -75,6 +75,7 @@ fn as_sent(entry: &TenantEntry) -> Tenant {
         keys: entry.keys.clone(),
         identifiers: entry.identifiers.clone(),
         stages: Vec::new(),
+        hard_budgets: Vec::new(),
     }
 }
 

@@ -52,7 +52,15 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Access> {
             config.path.display()
         );
     }
-    match Store::open(home.clone(), config.rules()?, clock()) {
+    let rules = match config.rules() {
+        Ok(rules) => rules,
+        // A server in this directory goes on with the last good prices, and answers.
+        Err(_) if matches!(home.take_lock(), Err(StoreError::Locked(_))) => {
+            return Ok(Access::Server(Client::of(&home)?));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match Store::open(home.clone(), rules, clock()) {
         Ok(store) => Ok(Access::Here(Box::new(store))),
         Err(StoreError::Locked(_)) => Ok(Access::Server(Client::of(&home)?)),
         Err(error) => Err(error.into()),

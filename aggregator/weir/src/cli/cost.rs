@@ -13,6 +13,7 @@ use super::show::caught_up;
 use crate::config::Config;
 use crate::finance::sheet::Sheet;
 use crate::money::{OtherQuery, other_costs};
+use weir_money::margin::Unpriced;
 use weir_money::other::{OtherCostRow, Purpose};
 
 pub(super) fn run(config: &Config, args: CostArgs, as_json: bool) -> anyhow::Result<u8> {
@@ -70,6 +71,7 @@ fn print(query: &CostQuery, rows: &[CostRow]) {
         "#requests",
         "#input tokens",
         "#output tokens",
+        "#unpriced requests",
         "#unpriced tokens",
     ];
     let columns: Vec<&str> = keys(query).into_iter().chain(numbers).collect();
@@ -79,14 +81,15 @@ fn print(query: &CostQuery, rows: &[CostRow]) {
         let amounts =
             [sums.cost, sums.failed_cost, sums.retried_cost, sums.estimated_cost].map(|amount| amount.to_string());
         let counts =
-            [sums.requests, sums.input_tokens, sums.output_tokens, sums.unpriced_tokens].map(|count| count.to_string());
+            [sums.requests, sums.input_tokens, sums.output_tokens, sums.unpriced_requests, sums.unpriced_tokens]
+                .map(|count| count.to_string());
         let currency = row.currency.map_or_else(|| "(none)".to_owned(), |currency| currency.to_string());
         shown.add_row(key_values(row).into_iter().chain([currency]).chain(amounts).chain(counts));
     }
     say!("{shown}");
-    let lacking: u64 = rows.iter().map(|row| row.sums.unpriced_tokens).sum();
-    if lacking > 0 {
-        say!("{lacking} tokens have no price, and no sum includes them: see `weir cost --models`");
+    let of = |row: &CostRow| Unpriced { requests: row.sums.unpriced_requests, tokens: row.sums.unpriced_tokens };
+    if let Some(words) = rows.iter().map(of).sum::<Unpriced>().words() {
+        say!("note: {words}: see `weir cost --models`");
     }
 }
 

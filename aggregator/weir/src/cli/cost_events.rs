@@ -79,7 +79,11 @@ fn print(page: &EventCosts) {
             event.tenant.clone(),
             of("model"),
             of("class"),
-            event.outcome.clone(),
+            if event.counted_before {
+                format!("{}, usage counted before", event.outcome)
+            } else {
+                event.outcome.clone()
+            },
             event.input_tokens.to_string(),
             event.output_tokens.to_string(),
             currency.clone(),
@@ -93,6 +97,10 @@ fn print(page: &EventCosts) {
     say!("{rows}");
     for (currency, sum) in sums {
         say!("{} events on this page: {sum} {currency}", page.events.len());
+    }
+    let lacking = page.events.iter().filter(|event| !event.unpriced.is_empty()).count();
+    if lacking > 0 {
+        say!("note: {lacking} of these events used what has no price; its cost is missing");
     }
     if let Some(since) = page.kept_since {
         say!("note: single events are kept since {since}: older ones are gone, and only their sums stand");
@@ -114,6 +122,7 @@ async fn csv(access: &Access, query: &mut EventCostQuery) -> anyhow::Result<()> 
     let after = [
         "outcome",
         "usage",
+        "counted_before",
         "input_tokens",
         "cache_read_tokens",
         "output_tokens",
@@ -156,6 +165,7 @@ fn record(event: &EventCost) -> Vec<String> {
     record.extend([
         event.outcome.clone(),
         event.usage.clone(),
+        event.counted_before.to_string(),
         event.input_tokens.to_string(),
         event.cache_read_tokens.to_string(),
         event.output_tokens.to_string(),

@@ -9,7 +9,7 @@ use weir_money::compare::CompareView;
 use weir_money::crossover::{self, CrossoverView};
 use weir_money::document::Form;
 use weir_money::lifetime::LifetimeRow;
-use weir_money::margin::{Level, MarginView};
+use weir_money::margin::{Level, MarginView, Unpriced};
 use weir_money::review::{self, ReviewView};
 use weir_money::whatif::{Outcome, WhatIfView};
 
@@ -107,11 +107,21 @@ fn cell_of(cell: &str, column: &str) -> String {
     if column.starts_with('#') { cell.to_owned() } else { safe(cell) }
 }
 
+/// Names what the sums of a table lack.
+fn say_unpriced(unpriced: Unpriced, shown: Shown) {
+    if let (Some(words), Shown::Table) = (unpriced.words(), shown) {
+        say!("note: {words}: see `weir cost --models`");
+    }
+}
+
 fn margin(config: &Config, query: &MarginQuery, shown: Shown) -> anyhow::Result<u8> {
     let view: MarginView = ask(config, "/v1/margin", query, Finance::margin)?;
     show(&view, &sheet::margin(&view), shown)?;
     if shown == Shown::Table {
-        view.unpriced.iter().for_each(|(model, tokens)| say!("no price for {model}: {tokens} tokens"));
+        for (model, tokens) in &view.unpriced {
+            let requests = view.unpriced_requests.get(model).copied().unwrap_or(0);
+            say!("no price for {model}: {tokens} tokens, {requests} requests");
+        }
         view.notes.iter().for_each(|note| say!("note: {note}"));
         if view.left_out > 0 {
             say!("note: {} rows are left out; ask for one tenant", view.left_out);
@@ -126,50 +136,51 @@ fn bill(config: &Config, query: &BillQuery, shown: Shown) -> anyhow::Result<u8> 
     if shown == Shown::Table {
         let state = if view.closed { "over" } else { "so far" };
         say!("{} from {} to {}, {state}", view.tenant, view.from, view.to);
-        for bill in &view.bills {
-            for meter in
-                bill.lines.iter().filter_map(|line| line.meter.as_deref()).collect::<std::collections::BTreeSet<_>>()
-            {
-                say!(
-                    "single events of {meter}: weir explain {} {meter} {}/{} --events",
-                    view.tenant,
-                    view.from,
-                    view.to
-                );
-            }
-        }
+        say!("single events: weir events list --tenant {} --from {} --to {}", view.tenant, view.from, view.to);
     }
     show(&view, &sheet::bill(&view), shown)?;
+    say_unpriced(view.unpriced, shown);
     Ok(EXIT_DONE)
 }
 
 fn compare(config: &Config, query: &CompareQuery, shown: Shown) -> anyhow::Result<u8> {
     let view: CompareView = ask(config, "/v1/prices/compare", query, Finance::compare)?;
     show(&view, &sheet::compare(&view), shown)?;
+    let foreign: Vec<&str> =
+        view.plans.iter().filter(|row| row.other_currencies).map(|row| row.plan.as_str()).collect();
+    if !foreign.is_empty() && shown == Shown::Table {
+        say!("note: the tenant has cost in other currencies, which the margin lacks under {}", foreign.join(", "));
+    }
+    say_unpriced(view.unpriced, shown);
     Ok(EXIT_DONE)
 }
 
 fn lifetime(config: &Config, shown: Shown) -> anyhow::Result<u8> {
     let view: Vec<LifetimeRow> = ask(config, "/v1/lifetime", &(), |finance, ()| finance.lifetime())?;
     show(&view, &sheet::lifetime(&view), shown)?;
+    say_unpriced(view.iter().map(|row| row.unpriced).sum(), shown);
     Ok(if view.iter().any(|row| row.below) { EXIT_ATTENTION } else { EXIT_DONE })
 }
 
 fn whatif(config: &Config, query: &WhatIfQuery, shown: Shown) -> anyhow::Result<u8> {
     let view: WhatIfView = ask(config, "/v1/whatif", query, Finance::whatif)?;
     if shown == Shown::Table {
-        for (name, Outcome { revenue, cost, margin, margin_percent, level }) in
+        for (name, Outcome { revenue, cost, other_cost, margin, margin_percent, level }) in
             [("measured", &view.before), ("then", &view.after)]
         {
             let percent =
                 margin_percent.map(|percent| format!(" ({percent} %, {})", level.as_str())).unwrap_or_default();
-            say!("{name}: revenue {revenue}, cost {cost}, margin {margin} {}{percent}", view.currency);
+            say!(
+                "{name}: revenue {revenue}, cost {cost}, other cost {other_cost}, margin {margin} {}{percent}",
+                view.currency
+            );
         }
         if view.capped > 0 {
             say!("the cap cuts {} months of tenants", view.capped);
         }
     }
     show(&view, &sheet::whatif(&view), shown)?;
+    say_unpriced(view.unpriced, shown);
     if shown == Shown::Table {
         view.assumptions.iter().for_each(|assumption| say!("assumed: {assumption}"));
     }
@@ -183,6 +194,7 @@ fn crossover(config: &Config, query: &CrossoverQuery, svg: Option<&Path>, shown:
     }
     let rows = if shown == Shown::Csv { sheet::curve(&view) } else { sheet::crossover(&view) };
     show(&view, &rows, shown)?;
+    say_unpriced(view.unpriced, shown);
     if shown == Shown::Table {
         match (view.break_even_requests, view.break_even_tokens) {
             (Some(requests), Some(tokens)) => say!("break-even: {requests} requests, {tokens} tokens per month"),

@@ -30,7 +30,9 @@ pub(super) fn run(config: &Config, query: &LimitsQuery, as_json: bool) -> anyhow
 
 fn print(found: &[LimitRow]) {
     if found.is_empty() {
-        say!("no limit of the whole fleet was drawn on lately: gateways ask for limits with `scope: fleet`");
+        say!(
+            "no limit of the whole fleet was drawn on lately: gateways ask for limits with `scope: fleet`, and for `pools`"
+        );
         return;
     }
     let mut rows = table(&["of", "limit", "tier", "#capacity", "#refill", "#left", "#held", "#set aside", "holder"]);

@@ -1,5 +1,4 @@
 //! `weir prices`: shows, checks, compares and imports prices, and prices again.
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -7,6 +6,7 @@ use weir_ledger::view::cost::RepriceView;
 use weir_money::prices::check::{Finding, check};
 use weir_money::prices::diff::{Difference, diff};
 use weir_money::prices::entry::{EntriesFile, Entry};
+use weir_money::prices::import::{Imported, Reason};
 use weir_money::prices::{Book, Layer, file, import, shipped};
 use weir_settings::yaml;
 
@@ -53,6 +53,10 @@ fn show(config: &Config, query: &PriceQuery, as_json: bool) -> anyhow::Result<u8
     let views = config.prices.book()?.map_or_else(Vec::new, |book| prices(&book, query, access::clock().now()));
     print(&views, as_json)?;
     let in_force = views.iter().any(|view| view.in_force == Some(true));
+    let priced = views.iter().filter(|view| view.in_force == Some(true)).count();
+    if priced > 1 && !as_json {
+        say!("several providers have this model; an event is priced by the provider that it names (--provider)");
+    }
     if !in_force && !as_json {
         let model = query.model.as_deref().unwrap_or_default();
         say!("{model}: no price; its usage is unpriced. Add an entry to `prices` in {}", config.path.display());
@@ -170,13 +174,15 @@ fn import_list(args: ImportArgs) -> anyhow::Result<u8> {
         imported.only(&providers);
     }
     if imported.entries.is_empty() {
-        bail!("{}: no entries; see the names of `--provider`", path.display());
+        say_notes(&imported);
+        let remedy = if providers.is_empty() { "see what was left out" } else { "see the names of `--provider`" };
+        bail!("{}: no entries; {remedy}", path.display());
     }
     let today = || access::clock().now().to_string().chars().take(10).collect();
     let written = EntriesFile {
         source: Some(source.unwrap_or_else(|| imported.source.to_owned())),
         date: Some(date.unwrap_or_else(today)),
-        entries: imported.entries,
+        entries: std::mem::take(&mut imported.entries),
     };
     // A list of which one entry cannot be used would stop all the others.
     Book::new(vec![Layer { name: path.display().to_string(), entries: written.entries.clone() }])?;
@@ -185,15 +191,21 @@ fn import_list(args: ImportArgs) -> anyhow::Result<u8> {
         Some(into) => std::fs::write(into, &text).with_context(|| into.display().to_string())?,
         None => say!("{}", text.trim_end_matches('\n')),
     }
-    let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
-    for note in &imported.notes {
-        *reasons.entry(note.reason.as_str()).or_default() += 1;
-    }
     complain!("{} entries from {}", written.entries.len(), imported.source);
-    for (reason, count) in reasons.iter().take(NOTES_SHOWN) {
-        complain!("{count} × {reason}");
-    }
+    say_notes(&imported);
     Ok(EXIT_DONE)
+}
+
+/// Says what an import left out or changed, the most frequent first.
+fn say_notes(imported: &Imported) {
+    let reasons = imported.reasons();
+    for Reason { reason, count, model } in reasons.iter().take(NOTES_SHOWN) {
+        complain!("{count} × {reason}, such as {model}");
+    }
+    let others: u64 = reasons.iter().skip(NOTES_SHOWN).map(|reason| reason.count).sum();
+    if others > 0 {
+        complain!("{others} × other reasons");
+    }
 }
 
 /// The file as JSON with a line for each entry, so that changes are easy to see.

@@ -34,6 +34,9 @@ pub(crate) struct EventCost {
     pub failed: bool,
     /// The status of its usage: `complete`, `estimated` and so on.
     pub usage: String,
+    /// True if the provider keeps the answer, and its usage was counted with an earlier event: this one is a request without usage.
+    #[serde(default)]
+    pub counted_before: bool,
     /// Every input token, cached ones included.
     pub input_tokens: u64,
     /// Input tokens from a cache.
@@ -80,6 +83,7 @@ impl EventCost {
             outcome: word(&data.outcome),
             failed: weir_ledger::analysis::failed(data),
             usage: word(&data.usage.status),
+            counted_before: false,
             input_tokens: data.usage.input_tokens.unwrap_or(0),
             cache_read_tokens: data.usage.cache_read_tokens.unwrap_or(0),
             output_tokens: data.usage.output_tokens.unwrap_or(0),

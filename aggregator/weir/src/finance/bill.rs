@@ -3,7 +3,8 @@ use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_money::amount::{Currency, Pico};
 use weir_money::exact::{Exact, minor_digits};
-use weir_money::revenue::Line;
+use weir_money::margin::Unpriced;
+use weir_money::revenue::{Line, LineKind};
 
 use super::query::BillQuery;
 use super::{Finance, FinanceError};
@@ -21,6 +22,9 @@ pub struct BillView {
     pub closed: bool,
     /// A bill for each currency.
     pub bills: Vec<CurrencyBill>,
+    /// Usage without a price, where a plan multiplies cost: the bill lacks its part.
+    #[serde(default, skip_serializing_if = "Unpriced::is_none")]
+    pub unpriced: Unpriced,
 }
 
 /// A bill in one currency.
@@ -42,7 +46,7 @@ impl Finance {
         let tenant = query.tenant.as_str();
         self.check_tenant(tenant)?;
         let at = query.at.unwrap_or(self.now);
-        let anchor = self.reader.anchors()?.get(tenant).copied().unwrap_or_default();
+        let anchor = self.anchors()?.get(tenant).copied().unwrap_or_default();
         let period = anchor.period(at);
         let until = period.end.min(self.now).max(period.start);
         let finances = std::sync::Arc::clone(&self.finances);
@@ -55,8 +59,11 @@ impl Finance {
                 bills.push(CurrencyBill { currency, total: bill.total, due, lines: bill.lines });
             }
         }
+        let rests_on_cost = bills.iter().flat_map(|bill| &bill.lines).any(|line| line.kind == LineKind::CostPlus);
+        let unpriced =
+            if rests_on_cost { self.unpriced_usage(Some(tenant), period.start, until)? } else { Unpriced::default() };
         let closed = period.end <= self.now;
-        Ok(BillView { tenant: tenant.to_owned(), from: period.start, to: period.end, closed, bills })
+        Ok(BillView { tenant: tenant.to_owned(), from: period.start, to: period.end, closed, bills, unpriced })
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use weir_contract::Timestamp;
 use weir_ledger::periods::{Anchor, Period};
 use weir_money::compare::{self, CompareView, PLANS_MAX, Usage, UsedPeriod};
+use weir_money::other::Purpose;
 use weir_money::plans::PricePlan;
 
 use super::query::CompareQuery;
@@ -22,7 +23,7 @@ impl Finance {
         self.check_tenant(tenant)?;
         let finances = std::sync::Arc::clone(&self.finances);
         let plans = chosen(&finances.plans, query.plans.as_deref(), self.now)?;
-        let anchor = self.reader.anchors()?.get(tenant).copied().unwrap_or_default();
+        let anchor = self.anchors()?.get(tenant).copied().unwrap_or_default();
         let periods = periods(&anchor, query, self.now)?;
         let mut demand = Demand::default();
         periods.iter().for_each(|period| demand.add(tenant, (period.start, period.end)));
@@ -30,13 +31,21 @@ impl Finance {
             Units::read(&mut self.reader, &finances.plans.meters(), &demand)?,
             Costs::read(&mut self.reader, &demand)?,
         );
-        let used = |period: &Period| {
+        let mut used = Vec::with_capacity(periods.len());
+        for period in &periods {
             let span = (period.start, period.end);
-            UsedPeriod { period: *period, units: units.of(tenant, span), costs: costs.of(tenant, span) }
-        };
+            let other = self.other(Some(tenant), period.start, period.end, Purpose::Running)?;
+            let other_costs = other.into_iter().map(|((_, currency), cost)| (currency, cost)).collect();
+            let (units, costs) = (units.of(tenant, span), costs.of(tenant, span));
+            used.push(UsedPeriod { period: *period, units, costs, other_costs });
+        }
         let current = finances.plans.of(tenant, self.plan_of(tenant), self.now).map(|plan| plan.name.clone());
-        let usage = Usage { tenant: tenant.to_owned(), plan: current, periods: periods.iter().map(used).collect() };
-        Ok(compare::compare(&usage, &plans))
+        let usage = Usage { tenant: tenant.to_owned(), plan: current, periods: used };
+        let mut view = compare::compare(&usage, &plans);
+        if let (Some(first), Some(last)) = (periods.first(), periods.last()) {
+            view.unpriced = self.unpriced_usage(Some(tenant), first.start, last.end)?;
+        }
+        Ok(view)
     }
 }
 

@@ -30,7 +30,11 @@ impl Finance {
             None => self.measured(query, from, to)?,
         };
         let hosting = hosting(query, &traffic)?;
-        Ok(crossover::compare(&traffic, &hosting, currency)?)
+        let mut view = crossover::compare(&traffic, &hosting, currency)?;
+        if query.requests.is_none() {
+            view.unpriced = self.unpriced_usage(None, from, to)?;
+        }
+        Ok(view)
     }
 
     /// The traffic of a span, as that of a month.
@@ -84,20 +88,25 @@ fn hosting(query: &CrossoverQuery, traffic: &Traffic) -> Result<Hosting, Finance
     let conflict = |words: &str| FinanceError::Conflict(words.to_owned());
     let replicas = bounded("replicas", query.replicas.unwrap_or(1), REPLICAS_MAX)?;
     let utilisation = query.utilisation.as_deref().map_or(Ok(Percent::ALL), |text| percent("utilisation", text))?;
-    let replica_cost = match (&query.hour, &query.month) {
-        (Some(hour), None) => amount("hour", hour)?.of_units(MONTH_HOURS),
-        (None, Some(month)) => amount("month", month)?.scaled(1, i128::from(replicas)),
+    if utilisation > Percent::ALL {
+        return Err(FinanceError::Question(format!(
+            "utilisation: {utilisation} % is more than full use; write at most 100"
+        )));
+    }
+    let cost = match (&query.hour, &query.month) {
+        (Some(hour), None) => amount("hour", hour)?.of_units(MONTH_HOURS).of_units(replicas),
+        (None, Some(month)) => amount("month", month)?,
         _ => return Err(conflict("give the price of a replica per `hour`, or of all replicas per `month`")),
     };
     match (query.tokens_per_second, query.capacity) {
         (Some(tokens), None) => {
             let tokens = bounded("tokens_per_second", tokens, TOKENS_MAX)?;
             let carried = Hosting::hourly(traffic, replicas, weir_money::amount::Pico::ZERO, tokens, utilisation)?;
-            Ok(Hosting { replica_cost, ..carried })
+            Ok(Hosting { cost, ..carried })
         }
         (None, Some(capacity)) => {
             let capacity = bounded("capacity", capacity, REQUESTS_MAX)?;
-            Ok(Hosting { replicas, replica_cost, replica_requests: capacity / replicas })
+            Ok(Hosting { replicas, cost, capacity })
         }
         _ => Err(conflict("give `tokens_per_second` of a replica, or the `capacity` of all in requests per month")),
     }

@@ -3,22 +3,23 @@ use std::collections::{BTreeSet, HashMap};
 
 use weir_contract::Timestamp;
 use weir_ledger::query::FirstWindows;
+use weir_money::amount::{Currency, Pico};
 use weir_money::lifetime::{Known, LifetimeRow, Worth};
+use weir_money::margin::{MarginRow, Unpriced};
 use weir_money::other::Purpose;
 
-use super::query::MarginQuery;
 use super::{Finance, FinanceError};
 
 impl Finance {
     /// Each tenant's time to its first answer, and its worth against what it cost to win; the marked ones first.
     pub fn lifetime(&mut self) -> Result<Vec<LifetimeRow>, FinanceError> {
-        let first = self.reader.first_windows(None)?;
+        let (first, answers) = (self.reader.first_windows(None)?, self.reader.first_answers()?);
         let worth = self.worth(&first)?;
-        let known: BTreeSet<&String> = self.tenants.ids().iter().chain(first.keys()).collect();
+        let known: BTreeSet<&String> = self.tenants.ids().iter().chain(first.keys()).chain(answers.keys()).collect();
         let row = |tenant: &String| {
             let created_at = self.tenants.created().get(tenant).copied();
             let worth = worth.get(tenant).copied();
-            let known = Known { created_at, first_answer: first.get(tenant).copied(), worth };
+            let known = Known { created_at, first_answer: answers.get(tenant).copied(), worth };
             LifetimeRow::new(tenant.clone(), known)
         };
         let mut rows: Vec<LifetimeRow> = known.into_iter().map(row).collect();
@@ -32,13 +33,22 @@ impl Finance {
         let stated = self.other(None, Timestamp::default(), now, Purpose::LifetimeValue)?;
         let acquisition = self.other(None, Timestamp::default(), now, Purpose::Acquisition)?;
         let mut worth = HashMap::new();
-        for ((tenant, currency), cost) in acquisition {
-            let known = self.tenants.created().get(&tenant).or_else(|| first.get(&tenant)).copied();
-            let Some(began) = known.filter(|began| *began < now) else { continue };
-            let query = MarginQuery { tenant: Some(tenant.clone()), from: Some(began), to: Some(now), by: None };
-            let margin =
-                self.margin(&query)?.rows.into_iter().find(|row| row.key == tenant && row.currency == currency);
-            let stated = stated.get(&(tenant.clone(), currency)).copied();
+        let began = |tenant: &String| {
+            let known = self.tenants.created().get(tenant).or_else(|| first.get(tenant)).copied();
+            known.filter(|began| *began < now)
+        };
+        let Some(earliest) = acquisition.keys().filter_map(|(tenant, _)| began(tenant)).min() else { return Ok(worth) };
+        let known: Vec<(String, Currency, Pico)> = acquisition
+            .into_iter()
+            .filter(|((tenant, _), _)| began(tenant).is_some())
+            .map(|((tenant, currency), cost)| (tenant, currency, cost))
+            .collect();
+        // One span for all of them, as neither revenue nor usage of a tenant is older than its beginning.
+        let mut margins = self.by_tenant(None, earliest, now)?;
+        for (tenant, currency, cost) in known {
+            let key = (tenant, currency);
+            let margin = margins.remove(&key).map(|amounts| MarginRow::new(String::new(), currency, amounts));
+            let stated = stated.get(&key).copied();
             let measured = margin.as_ref().map(|row| row.margin);
             let of = Worth {
                 currency,
@@ -46,8 +56,9 @@ impl Finance {
                 value: stated.or(measured),
                 stated: stated.is_some(),
                 acquisition_cost: Some(cost),
+                unpriced: margin.as_ref().map_or_else(Unpriced::default, MarginRow::unpriced),
             };
-            worth.insert(tenant, of);
+            worth.insert(key.0, of);
         }
         Ok(worth)
     }

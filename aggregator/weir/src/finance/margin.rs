@@ -16,8 +16,12 @@ use crate::money::{OtherQuery, other_costs};
 
 /// Amounts by key and currency.
 pub(super) type Keyed = BTreeMap<(String, Currency), Amounts>;
+/// Counts by model.
+type ByModel = BTreeMap<String, u64>;
 /// The key of tenants without a plan.
 const NO_PLAN: &str = "(no plan)";
+/// The key of costs that no request causes: they belong to no value of a dimension.
+const NO_REQUEST: &str = "(no request)";
 /// The key of requests without a value of the dimension.
 const NO_VALUE: &str = "(none)";
 
@@ -38,19 +42,17 @@ impl Finance {
                 notes.push(format!("sums by {by} are kept since {since}: the span begins there"));
             }
         }
-        let revenue = self.revenue(tenant, from, to)?;
-        let other = self.other(tenant, from, to, Purpose::Running)?;
         let amounts = match by {
-            "tenant" => by_tenant(&self.reader.tenant_costs(tenant, from, to)?, &revenue, &other),
+            "tenant" => self.by_tenant(tenant, from, to)?,
             "plan" => {
-                let costs = self.reader.tenant_costs(tenant, from, to)?;
-                self.by_plan(by_tenant(&costs, &revenue, &other))
+                let tenants = self.by_tenant(tenant, from, to)?;
+                self.by_plan(tenants)
             }
-            _ => self.by_value(by, tenant, (from, to), revenue, &other)?,
+            _ => self.by_value(by, tenant, (from, to))?,
         };
         let mut view = MarginView::new(by, from, to, amounts);
-        if view.totals.iter().any(|row| row.unpriced_tokens > 0) {
-            view.unpriced = self.unpriced(tenant, from, to)?;
+        if view.totals.iter().any(|row| !row.unpriced().is_none()) {
+            (view.unpriced, view.unpriced_requests) = self.unpriced(tenant, from, to)?;
         }
         if self.finances.plans.is_empty() {
             view.notes.push("there are no `price_plans` in the configuration, so there is no revenue".to_owned());
@@ -78,13 +80,25 @@ impl Finance {
         by: &str,
         tenant: Option<&str>,
         (from, to): (Timestamp, Timestamp),
-        revenue: Revenue,
-        other: &Revenue,
     ) -> Result<Keyed, FinanceError> {
+        let revenue = self.revenue(tenant, from, to)?;
+        let other = self.other(tenant, from, to, Purpose::Running)?;
         let mut values = ByValue { revenue, keyed: Keyed::new() };
         let query = ValueQuery { tenant, by: &dimensions(by), from, to, by_tenant: true };
         self.reader.value_costs(&query, &mut |tenant, costs| values.add(tenant, &costs))?;
-        Ok(values.finish(other))
+        Ok(values.finish(&other))
+    }
+
+    /// Revenue and costs of each tenant.
+    pub(super) fn by_tenant(
+        &mut self,
+        tenant: Option<&str>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Keyed, FinanceError> {
+        let revenue = self.revenue(tenant, from, to)?;
+        let other = self.other(tenant, from, to, Purpose::Running)?;
+        Ok(by_tenant(&self.reader.tenant_costs(tenant, from, to)?, &revenue, &other))
     }
 
     pub(super) fn by_plan(&self, tenants: Keyed) -> Keyed {
@@ -118,21 +132,22 @@ impl Finance {
         Ok(costs)
     }
 
-    /// Tokens without a price, by model.
+    /// Tokens without a price, and requests that used something without one, by model.
     fn unpriced(
         &mut self,
         tenant: Option<&str>,
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<BTreeMap<String, u64>, FinanceError> {
-        let mut models: BTreeMap<String, u64> = BTreeMap::new();
+    ) -> Result<(ByModel, ByModel), FinanceError> {
+        let (mut tokens, mut requests) = (ByModel::new(), ByModel::new());
         let query = ValueQuery { tenant, by: &["model"], from, to, by_tenant: true };
         self.reader.value_costs(&query, &mut |_, costs| {
-            for cost in costs.into_iter().filter(|cost| cost.sums.unpriced_tokens > 0) {
-                *models.entry(cost.value).or_default() += cost.sums.unpriced_tokens;
+            for cost in costs.into_iter().filter(|cost| cost.sums.unpriced_requests > 0) {
+                *tokens.entry(cost.value.clone()).or_default() += cost.sums.unpriced_tokens;
+                *requests.entry(cost.value).or_default() += cost.sums.unpriced_requests;
             }
         })?;
-        Ok(models)
+        Ok((tokens, requests))
     }
 }
 
@@ -142,6 +157,7 @@ pub(super) fn measured(sums: &CostSums) -> Measured {
         requests: sums.requests,
         failed_requests: sums.failed_requests,
         retried_requests: sums.retried_requests,
+        unpriced_requests: sums.unpriced_requests,
         input_tokens: sums.input_tokens,
         cache_read_tokens: sums.cache_read_tokens,
         output_tokens: sums.output_tokens,
@@ -161,7 +177,7 @@ fn currency_of(known: Option<Currency>, tenant: &str, revenue: &Revenue) -> Curr
     known.or_else(of_revenue).unwrap_or(Currency::USD)
 }
 
-pub(super) fn by_tenant(rows: &[CostRow], revenue: &Revenue, other: &Revenue) -> Keyed {
+fn by_tenant(rows: &[CostRow], revenue: &Revenue, other: &Revenue) -> Keyed {
     let mut keyed = Keyed::new();
     for row in rows {
         let amounts = Amounts { measured: measured(&row.sums), ..Amounts::default() };
@@ -239,7 +255,7 @@ impl ByValue {
             }
         }
         for ((_, currency), amount) in other {
-            self.put(NO_VALUE, *currency, Amounts { other_cost: *amount, ..Amounts::default() });
+            self.put(NO_REQUEST, *currency, Amounts { other_cost: *amount, ..Amounts::default() });
         }
         self.keyed
     }

@@ -27,8 +27,8 @@ pub(super) struct Replay<'p> {
     pub(super) tenant: String,
     pub(super) period: Period,
     pub(super) parts: Vec<Part<'p>>,
-    /// Whole periods before this one whose credits may be left.
-    earlier: Vec<Period>,
+    /// Parts of the periods before this one whose credits may be left, each with its period's number, the oldest first.
+    earlier: Vec<(u32, Part<'p>)>,
 }
 
 /// Billing periods that were computed before: most tenants share theirs.
@@ -63,11 +63,15 @@ impl Finance {
         }
         let replays = self.replays(&finances.plans, tenant, from, to)?;
         let sums = self.sums(&replays, &[from, to])?;
-        for replay in &replays {
-            let (before, after) = (sums.totals(replay, from), sums.totals(replay, to));
-            for (currency, due) in after {
-                let due = due - before.get(&currency).copied().unwrap_or_default();
-                *revenue.entry((replay.tenant.clone(), currency)).or_default() += due;
+        // Replays of a tenant follow each other.
+        for of_tenant in replays.chunk_by(|a, b| a.tenant == b.tenant) {
+            let mut due: BTreeMap<Currency, Pico> = BTreeMap::new();
+            for replay in of_tenant {
+                sums.totals(replay, to).into_iter().for_each(|(of, total)| *due.entry(of).or_default() += total);
+                sums.totals(replay, from).into_iter().for_each(|(of, total)| *due.entry(of).or_default() -= total);
+            }
+            if let Some(replay) = of_tenant.first() {
+                revenue.extend(due.into_iter().map(|(currency, due)| ((replay.tenant.to_owned(), currency), due)));
             }
         }
         Ok(revenue)
@@ -81,7 +85,7 @@ impl Finance {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<Replay<'p>>, FinanceError> {
-        let (anchors, first) = (self.reader.anchors()?, self.reader.first_windows(tenant)?);
+        let (anchors, first) = (self.anchors()?, self.reader.first_windows(tenant)?);
         let mut calendar = Calendar::default();
         let known: BTreeSet<&str> = match tenant {
             Some(tenant) => [tenant].into(),
@@ -93,9 +97,10 @@ impl Finance {
             let anchor = anchors.get(tenant).copied().unwrap_or_default();
             let mut period = calendar.period(&anchor, from.max(began));
             while period.start < to {
-                let parts = begun(revenue::parts(plans, tenant, self.plan_of(tenant), period), began);
+                let of = |period| begun(revenue::parts(plans, tenant, self.plan_of(tenant), period), began);
+                let parts = of(period);
                 if !parts.is_empty() {
-                    let earlier = earlier(&parts, &anchor, period, began);
+                    let earlier = earlier(&parts, &anchor, period, (began, &of));
                     replays.push(Replay { tenant: tenant.to_owned(), period, parts, earlier });
                 }
                 period = calendar.period(&anchor, period.end);
@@ -104,9 +109,10 @@ impl Finance {
         Ok(replays)
     }
 
-    /// The moment from which a tenant pays.
+    /// The moment from which a tenant pays: its creation, or its first usage if that is earlier, since it is reported as well.
     fn began(&self, tenant: &str, first: &FirstWindows) -> Option<Timestamp> {
-        self.tenants.created().get(tenant).or_else(|| first.get(tenant)).copied()
+        let (created, used) = (self.tenants.created().get(tenant), first.get(tenant));
+        created.into_iter().chain(used).min().copied()
     }
 
     /// Reads the sums for bills up to each of `moments`.
@@ -123,7 +129,7 @@ impl Finance {
                     }
                 }
             }
-            replay.earlier.iter().for_each(|period| units.add(&replay.tenant, (period.start, period.end)));
+            replay.earlier.iter().for_each(|(_, part)| units.add(&replay.tenant, (part.from, part.to)));
         }
         Ok(Sums {
             units: Units::read(&mut self.reader, &meters, &units)?,
@@ -166,11 +172,10 @@ impl Sums {
     }
 
     fn earlier(&self, replay: &Replay<'_>) -> Vec<EarlierPeriod> {
-        let plan = replay.parts.iter().find_map(|part| part.plan.credits.as_ref());
-        let Some(credits) = plan else { return Vec::new() };
-        let of = |period: &Period| EarlierPeriod {
-            granted: credits.grant,
-            burnt: burnt(credits, &self.units.of(&replay.tenant, (period.start, period.end))),
+        let of = |(period, part): &(u32, Part<'_>)| {
+            let burns = |credits| burnt(credits, &self.units.of(&replay.tenant, (part.from, part.to)));
+            let burnt = part.plan.credits.as_ref().map_or(Pico::ZERO, burns);
+            EarlierPeriod { period: *period, granted: part.granted(), burnt }
         };
         replay.earlier.iter().map(of).collect()
     }
@@ -191,18 +196,24 @@ fn begun(mut parts: Vec<Part<'_>>, began: Timestamp) -> Vec<Part<'_>> {
     parts
 }
 
-/// Periods before this one whose credits may be left: none if grants end with their own period.
-fn earlier(parts: &[Part<'_>], anchor: &Anchor, period: Period, began: Timestamp) -> Vec<Period> {
-    let lasts = |plan: &&PricePlan| plan.credits.as_ref().is_some_and(|credits| credits.expires_after > 1);
-    let Some(plan) = parts.iter().map(|part| part.plan).find(lasts) else { return Vec::new() };
-    let first = began.max(plan.effective_from);
+/// Parts of the periods before this one whose credits may be left: none if grants end with their own period.
+fn earlier<'p>(
+    parts: &[Part<'p>],
+    anchor: &Anchor,
+    period: Period,
+    (began, parts_of): (Timestamp, &dyn Fn(Period) -> Vec<Part<'p>>),
+) -> Vec<(u32, Part<'p>)> {
+    let lasts = |plan: &PricePlan| plan.credits.as_ref().is_some_and(|credits| credits.expires_after > 1);
+    if !parts.iter().any(|part| lasts(part.plan)) {
+        return Vec::new();
+    }
     let mut before = Vec::new();
     let mut start = period.start;
-    while start > first && before.len() < CREDIT_PERIODS {
+    while start > began && before.len() < CREDIT_PERIODS {
         let period = anchor.period(Timestamp::from_millis(start.as_millis() - 1));
         before.push(period);
         start = period.start;
     }
-    before.reverse();
-    before
+    let numbered = (0..).zip(before.into_iter().rev());
+    numbered.flat_map(|(number, period)| parts_of(period).into_iter().map(move |part| (number, part))).collect()
 }

@@ -1,16 +1,18 @@
 //! `weir review`.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weir_contract::Timestamp;
 use weir_ledger::periods::Period;
 use weir_ledger::values::{SEPARATOR, ValueCost, ValueQuery};
 use weir_money::amount::{Currency, Pico};
+use weir_money::other::Purpose;
 use weir_money::ratio::Percent;
 use weir_money::review::{self, Input, Pair, PlannedRow, ReviewView, SUSTAINED_WEEKS, Side, Version};
 use weir_money::weeks::Week;
 
 use super::models::RateBook;
 use super::query::ReviewQuery;
+use super::revenue::Revenue;
 use super::{Finance, FinanceError};
 use crate::config::finances::Month;
 
@@ -34,9 +36,24 @@ impl Finance {
             versions: self.versions(currency, before.start, now.end)?,
             weeks: self.weeks(&week, currency)?,
             planned: self.planned(currency, now.end)?,
+            unpriced: self.unpriced_usage(None, now.start, now.end)?,
+            other_currencies: self.other_currencies(currency, now)?,
+            days: week.days(),
         };
         self.add_revenue(&mut input.tenants, currency, before, now)?;
         Ok(review::review(&input, currency, now.start, now.end))
+    }
+
+    /// Currencies beside the review's in which there was revenue or cost.
+    fn other_currencies(&mut self, currency: Currency, now: Period) -> Result<Vec<Currency>, FinanceError> {
+        let costs = self.reader.tenant_costs(None, now.start, now.end)?;
+        let mut found: BTreeSet<Currency> = costs.iter().filter_map(|row| row.currency).collect();
+        let revenue = self.revenue(None, now.start, now.end)?;
+        let other = self.other(None, now.start, now.end, Purpose::Running)?;
+        let there = revenue.into_iter().chain(other).filter(|(_, amount)| *amount != Pico::ZERO);
+        found.extend(there.map(|((_, currency), _)| currency));
+        found.remove(&currency);
+        Ok(found.into_iter().collect())
     }
 
     /// What models did in both weeks, by tenant or by a dimension.
@@ -59,9 +76,6 @@ impl Finance {
                 for cost in costs.iter().filter(|cost| cost.currency == Some(currency)) {
                     let (value, model) = cost.value.rsplit_once(SEPARATOR).unwrap_or(("", &cost.value));
                     let key = if by_tenant { tenant } else { value };
-                    if key.is_empty() {
-                        continue;
-                    }
                     let pair = pairs.entry(key.to_owned()).or_default();
                     let side = if later { &mut pair.after } else { &mut pair.before };
                     side.models.entry(model.to_owned()).or_default().add(&book.split(model, currency, &cost.sums));
@@ -71,6 +85,7 @@ impl Finance {
         Ok(pairs)
     }
 
+    /// Adds what tenants pay, and costs that no request causes.
     fn add_revenue(
         &mut self,
         tenants: &mut BTreeMap<String, Pair>,
@@ -79,12 +94,18 @@ impl Finance {
         now: Period,
     ) -> Result<(), FinanceError> {
         for (later, span) in [(false, before), (true, now)] {
-            for ((tenant, of), revenue) in self.revenue(None, span.start, span.end)? {
-                if of == currency && revenue != Pico::ZERO {
-                    let pair = tenants.entry(tenant).or_default();
-                    let side: &mut Side = if later { &mut pair.after } else { &mut pair.before };
-                    side.revenue += revenue;
-                }
+            let mut add = |tenant: String, revenue: Pico, other_cost: Pico| {
+                let pair = tenants.entry(tenant).or_default();
+                let side: &mut Side = if later { &mut pair.after } else { &mut pair.before };
+                side.revenue += revenue;
+                side.other_cost += other_cost;
+            };
+            for ((tenant, _), revenue) in of_currency(self.revenue(None, span.start, span.end)?, currency) {
+                add(tenant, revenue, Pico::ZERO);
+            }
+            let other = self.other(None, span.start, span.end, Purpose::Running)?;
+            for ((tenant, _), cost) in of_currency(other, currency) {
+                add(tenant, Pico::ZERO, cost);
             }
         }
         Ok(())
@@ -131,10 +152,12 @@ impl Finance {
             {
                 *of_week.entry(row.tenant).or_default() -= row.sums.cost;
             }
-            for ((tenant, of), revenue) in self.revenue(None, week.start, week.end)? {
-                if of == currency {
-                    *of_week.entry(tenant).or_default() += revenue;
-                }
+            for ((tenant, _), revenue) in of_currency(self.revenue(None, week.start, week.end)?, currency) {
+                *of_week.entry(tenant).or_default() += revenue;
+            }
+            let other = self.other(None, week.start, week.end, Purpose::Running)?;
+            for ((tenant, _), cost) in of_currency(other, currency) {
+                *of_week.entry(tenant).or_default() -= cost;
             }
             for (tenant, margin) in of_week {
                 margins.entry(tenant).or_default().push(margin);
@@ -173,6 +196,11 @@ impl Finance {
         }
         Ok(rows)
     }
+}
+
+/// Amounts in a currency that are not nothing.
+fn of_currency(amounts: Revenue, currency: Currency) -> impl Iterator<Item = ((String, Currency), Pico)> {
+    amounts.into_iter().filter(move |((_, of), amount)| *of == currency && *amount != Pico::ZERO)
 }
 
 /// Adds what a prompt version of a feature cost on a day.

@@ -33,6 +33,7 @@ pub fn margin(view: &MarginView) -> Sheet {
         "key",
         "currency",
         "#revenue",
+        "spread",
         "#LLM cost",
         "#other cost",
         "#margin",
@@ -41,17 +42,18 @@ pub fn margin(view: &MarginView) -> Sheet {
         "#failed and retried",
         "#requests",
         "#retry %",
+        "#unpriced requests",
         "#unpriced tokens",
         "#unpriced %",
         "#estimated",
         "level",
     ];
     let rows = view.rows.iter().chain(&view.totals).map(|row| {
-        let spread = if row.revenue_spread { "~" } else { "" };
         vec![
             row.key.clone(),
             row.currency.to_string(),
-            format!("{spread}{}", row.revenue),
+            row.revenue.to_string(),
+            if row.revenue_spread { "~".to_owned() } else { String::new() },
             row.llm_cost.to_string(),
             row.other_cost.to_string(),
             row.margin.to_string(),
@@ -60,6 +62,7 @@ pub fn margin(view: &MarginView) -> Sheet {
             row.wasted_cost.to_string(),
             row.requests.to_string(),
             percent(row.retry_percent),
+            row.unpriced_requests.to_string(),
             row.unpriced_tokens.to_string(),
             percent(row.unpriced_percent),
             row.estimated_cost.to_string(),
@@ -103,6 +106,7 @@ pub fn compare(view: &CompareView) -> Sheet {
         "currency",
         "#revenue",
         "#cost",
+        "#other cost",
         "#margin",
         "#margin %",
         "level",
@@ -118,6 +122,7 @@ pub fn compare(view: &CompareView) -> Sheet {
             row.currency.to_string(),
             row.revenue.to_string(),
             row.cost.to_string(),
+            row.other_cost.to_string(),
             row.margin.to_string(),
             percent(row.margin_percent),
             row.level.as_str().to_owned(),
@@ -228,7 +233,7 @@ pub fn review(view: &ReviewView) -> Sheet {
     let row = |list: &str, change: &Change| {
         vec![
             list.to_owned(),
-            change.key.clone(),
+            if change.key.is_empty() { "(none)".to_owned() } else { change.key.clone() },
             change.revenue.0.to_string(),
             change.revenue.1.to_string(),
             change.cost.0.to_string(),

@@ -1,10 +1,9 @@
 //! Sums by tenant over many spans, each read once.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use weir_contract::Timestamp;
 use weir_ledger::LedgerError;
-use weir_ledger::query::{LedgerReader, TenantUnits};
+use weir_ledger::query::{LedgerReader, MeterUnits, TenantUnits};
 use weir_money::amount::{Currency, Pico};
 
 /// From the first moment to the first after it.
@@ -55,13 +54,15 @@ impl Units {
     ) -> Result<Self, LedgerError> {
         let mut units = Units::default();
         for (span, tenant) in demand.reads() {
-            units.0.entry(span).or_default().extend(reader.units(tenant, meters, span.0, span.1)?);
+            let read = reader.units(tenant, meters, span.0, span.1)?;
+            let of_span = units.0.entry(span).or_default();
+            if of_span.is_empty() { *of_span = read } else { of_span.extend(read) }
         }
         Ok(units)
     }
 
     /// Units of a tenant in a span, by meter.
-    pub(super) fn of(&self, tenant: &str, span: Span) -> Arc<BTreeMap<String, u64>> {
+    pub(super) fn of(&self, tenant: &str, span: Span) -> MeterUnits {
         self.0.get(&span).and_then(|tenants| tenants.get(tenant)).cloned().unwrap_or_default()
     }
 }

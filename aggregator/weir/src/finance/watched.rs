@@ -5,11 +5,9 @@ use weir_contract::Timestamp;
 use weir_ledger::values::ValueQuery;
 use weir_money::amount::{Currency, Pico};
 use weir_money::drivers::decompose;
-use weir_money::other::Purpose;
 use weir_money::ratio::Percent;
 use weir_steer::alert::evaluate::{Span, Sums};
 
-use super::margin::by_tenant;
 use super::{Finance, FinanceError};
 
 /// Values that a reason names.
@@ -29,15 +27,13 @@ impl Finance {
         if !matches!(by, "tenant" | "plan") && from < self.kept_since(by, to)? {
             return Err(FinanceError::Conflict(format!("sums by {by} are not kept since {from}")));
         }
-        let revenue = self.revenue(tenant, from, to)?;
-        let other = self.other(tenant, from, to, Purpose::Running)?;
         let amounts = match by {
-            "tenant" => by_tenant(&self.reader.tenant_costs(tenant, from, to)?, &revenue, &other),
+            "tenant" => self.by_tenant(tenant, from, to)?,
             "plan" => {
-                let costs = self.reader.tenant_costs(tenant, from, to)?;
-                self.by_plan(by_tenant(&costs, &revenue, &other))
+                let tenants = self.by_tenant(tenant, from, to)?;
+                self.by_plan(tenants)
             }
-            _ => self.by_value(by, tenant, (from, to), revenue, &other)?,
+            _ => self.by_value(by, tenant, (from, to))?,
         };
         let sums = amounts.into_iter().map(|(key, amounts)| {
             let measured = amounts.measured;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use weir_contract::Timestamp;
 use weir_ledger::periods::Anchor;
 use weir_money::amount::{Currency, Pico};
+use weir_money::other::Purpose;
 use weir_money::ratio::Percent;
-use weir_money::whatif::{self, Scenario, TenantMonth, WhatIfView};
+use weir_money::whatif::{self, MeasuredTime, Scenario, TenantMonth, WhatIfView};
 
 use super::query::WhatIfQuery;
 use super::{Finance, FinanceError};
@@ -25,9 +26,14 @@ impl Finance {
         let currency = self.currency(query.currency.as_deref(), tenant, from, to)?;
         let models = self.models(tenant, currency, (from, to), |_| true)?;
         let months = self.tenant_months(tenant, currency, from, to)?;
+        let other = self.other(tenant, from, to, Purpose::Running)?;
+        let other_cost = other.into_iter().filter(|((_, of), _)| *of == currency).map(|(_, cost)| cost).sum();
         let listed =
             |model: &str| self.listed("", model, to).filter(|(listed, _)| *listed == currency).map(|(_, rates)| rates);
-        Ok(whatif::compute(&scenario, &models, &months, currency, &listed)?)
+        let time = MeasuredTime { models: &models, months: &months, currency, other_cost };
+        let mut view = whatif::compute(&scenario, &time, &listed)?;
+        view.unpriced = self.unpriced_usage(tenant, from, to)?;
+        Ok(view)
     }
 
     /// Cost and revenue of each tenant in each calendar month of a span.

@@ -24,7 +24,7 @@ use weir_steer::view::Transition;
 use super::App;
 use super::error::ApiError;
 use super::read::with_reader;
-use crate::alerts::Alerts;
+use crate::config::alerts::Alerts;
 use crate::finance::Finance;
 
 /// How often the server looks for changes to tell and messages to send.

@@ -9,6 +9,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use weir_contract::directory::Tenant;
+use weir_contract::hard::HardBudget;
 use weir_contract::stage::{BudgetStage, is_budget_name};
 use weir_contract::{TenantId, Timestamp};
 use weir_ledger::periods::{self, Anchor};
@@ -17,6 +18,7 @@ use weir_ledger::{LedgerError, SqliteLedger};
 use weir_steer::budget::Budget;
 use weir_steer::engine::{Engine, Rules, Signal};
 use weir_steer::file::Span;
+use weir_steer::hard::{self, HardInForce};
 use weir_steer::raise::{self, Raise};
 use weir_steer::view::{self, InForce, Transition};
 use weir_tenants::{Overlay, Snapshot};
@@ -132,19 +134,23 @@ async fn follow_tenants(app: &App, seen: &mut String) {
     *seen = tenants.version().to_owned();
 }
 
-/// The stages of a tenant, laid over its entry in the directory.
-#[derive(Debug)]
-struct Stages(Vec<BudgetStage>);
+/// What gateways are told of a tenant's budgets, laid over its entry in the directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Told {
+    stages: Vec<BudgetStage>,
+    hard: Vec<HardBudget>,
+}
 
-impl Overlay for Stages {
+impl Overlay for Told {
     fn lay_over(&self, tenant: &mut Tenant) {
-        tenant.stages.clone_from(&self.0);
+        tenant.stages.clone_from(&self.stages);
+        tenant.hard_budgets.clone_from(&self.hard);
     }
 }
 
 /// Tells gateways about stages as they change, for as long as the server runs.
 pub(super) async fn tell(app: App) {
-    let mut told: HashMap<String, Vec<BudgetStage>> = HashMap::new();
+    let mut told: HashMap<String, Told> = HashMap::new();
     let mut seen = None;
     let mut next_end: Option<Timestamp> = None;
     let mut version = String::new();
@@ -172,32 +178,45 @@ pub(super) async fn tell(app: App) {
 }
 
 /// Lays over the directory what has changed. Returns when the next stage or raise ends.
-async fn look(app: &App, told: &mut HashMap<String, Vec<BudgetStage>>) -> Result<Option<Timestamp>, ApiError> {
+async fn look(app: &App, told: &mut HashMap<String, Told>) -> Result<Option<Timestamp>, ApiError> {
     let (rules, now) = (app.0.budgets.rules(), app.0.clock.now());
     if rules.budgets.is_empty() && told.is_empty() {
         return Ok(None);
     }
     let read = move |reader: &mut LedgerReader| {
         let next_raise = raise::active(reader.db(), now)?.iter().map(|raise| raise.until).min();
-        Ok((view::in_force(reader.db(), &rules, now)?, next_raise))
+        Ok((view::in_force(reader.db(), &rules, now)?, hard::in_force(reader.db(), &rules, now)?, next_raise))
     };
-    let (InForce { stages, next_end }, next_raise) = with_reader(app, read).await?;
+    let (stages, hard, next_raise) = with_reader(app, read).await?;
+    let next_end = [stages.next_end, hard.next_end, next_raise].into_iter().flatten().min();
+    let now_told = by_tenant(stages, hard);
     let mut overlays: Vec<(TenantId, Option<Arc<dyn Overlay>>)> = Vec::new();
-    for tenant in told.keys().filter(|tenant| !stages.contains_key(*tenant)) {
+    for tenant in told.keys().filter(|tenant| !now_told.contains_key(*tenant)) {
         overlays.extend(TenantId::new(tenant).ok().map(|id| (id, None)));
     }
-    for (tenant, of) in stages.iter().filter(|(tenant, of)| told.get(*tenant) != Some(of)) {
-        let stages: Arc<dyn Overlay> = Arc::new(Stages(of.clone()));
-        overlays.extend(TenantId::new(tenant).ok().map(|id| (id, Some(stages))));
+    for (tenant, of) in now_told.iter().filter(|(tenant, of)| told.get(*tenant) != Some(of)) {
+        let overlay: Arc<dyn Overlay> = Arc::new(of.clone());
+        overlays.extend(TenantId::new(tenant).ok().map(|id| (id, Some(overlay))));
     }
     if !overlays.is_empty() {
         let large = app.0.directory.lay_over(overlays).map_err(|error| ApiError::internal(&error))?;
         if !large.is_empty() {
-            tracing::warn!(tenants = ?large, "their entries are too large for their stages, which gateways do not learn");
+            tracing::warn!(tenants = ?large, "their entries are too large for their budgets, of which gateways do not learn");
         }
     }
-    *told = stages;
-    Ok([next_end, next_raise].into_iter().flatten().min())
+    *told = now_told;
+    Ok(next_end)
+}
+
+fn by_tenant(stages: InForce, hard: HardInForce) -> HashMap<String, Told> {
+    let mut all: HashMap<String, Told> = HashMap::new();
+    for (tenant, stages) in stages.stages {
+        all.entry(tenant).or_default().stages = stages;
+    }
+    for (tenant, hard) in hard.budgets {
+        all.entry(tenant).or_default().hard = hard;
+    }
+    all
 }
 
 /// Has the ledger look again whenever a raise has ended.

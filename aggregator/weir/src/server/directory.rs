@@ -14,7 +14,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
-use weir_contract::directory::Page;
+use weir_contract::directory::{Page, Tenant};
+use weir_contract::hard::KNOWS_HARD_BUDGETS;
 use weir_contract::stage;
 
 use super::App;
@@ -184,24 +185,36 @@ fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &str) -
         Some(page) => page,
         None => snapshot.state().page(query.from.as_deref()).map_err(internal)?.into(),
     };
-    let page = if knows_stages(headers) { page } else { without_stages(page).map_err(internal)? };
+    let page = for_gateway(page, headers).map_err(internal)?;
     let json = HeaderValue::from_static("application/json");
     Ok(([(header::ETAG, etag), (header::CONTENT_TYPE, json)], page).into_response())
 }
 
-/// Whether a gateway reads the stages of budgets; one of a version before refuses them.
-fn knows_stages(headers: &HeaderMap) -> bool {
+/// Whether a gateway reads that addition to the directory; one of a version before refuses it.
+fn knows(headers: &HeaderMap, addition: &str) -> bool {
     let values = headers.get_all(stage::KNOWS_HEADER).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|word| word.trim() == stage::KNOWS_STAGES)
+    values.flat_map(|value| value.split(',')).any(|word| word.trim() == addition)
 }
 
-/// The page for a gateway that does not know of stages.
-fn without_stages(page: Bytes) -> Result<Bytes, serde_json::Error> {
-    let mut shown: Page = serde_json::from_slice(&page)?;
-    if shown.tenants.iter().all(|tenant| tenant.stages.is_empty()) {
+/// The page without what the gateway does not read.
+fn for_gateway(page: Bytes, headers: &HeaderMap) -> Result<Bytes, serde_json::Error> {
+    let (stages, hard) = (knows(headers, stage::KNOWS_STAGES), knows(headers, KNOWS_HARD_BUDGETS));
+    if stages && hard {
         return Ok(page);
     }
-    shown.tenants.iter_mut().for_each(|tenant| tenant.stages.clear());
+    let mut shown: Page = serde_json::from_slice(&page)?;
+    let is_read = |tenant: &Tenant| (stages || tenant.stages.is_empty()) && (hard || tenant.hard_budgets.is_empty());
+    if shown.tenants.iter().all(is_read) {
+        return Ok(page);
+    }
+    for tenant in &mut shown.tenants {
+        if !stages {
+            tenant.stages.clear();
+        }
+        if !hard {
+            tenant.hard_budgets.clear();
+        }
+    }
     serde_json::to_vec(&shown).map(Bytes::from)
 }
 
@@ -210,15 +223,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gateway_of_a_version_before_gets_no_stages() {
+    fn a_gateway_of_a_version_before_gets_neither_stages_nor_hard_budgets() {
         let stage = r#"[{"budget":"b","stage":"warn","used_permille":800}]"#;
-        let page = format!(r#"{{"version":"v","tenants":[{{"id":"acme","plan":"p","stages":{stage}}}]}}"#);
-        let told = without_stages(Bytes::from(page)).expect("a page");
-        assert!(!String::from_utf8_lossy(&told).contains("stages"));
-        let mut headers = HeaderMap::new();
-        assert!(!knows_stages(&headers));
-        headers.insert(stage::KNOWS_HEADER, HeaderValue::from_static("flags, stages"));
-        assert!(knows_stages(&headers));
+        let hard = r#"[{"budget":"h","of":"tokens","amount":5,"starts":"2026-11-28T00:00:00.000Z"}]"#;
+        let tenant = format!(r#"{{"id":"acme","plan":"p","stages":{stage},"hard_budgets":{hard}}}"#);
+        let page = Bytes::from(format!(r#"{{"version":"v","tenants":[{tenant}]}}"#));
+        let told = |knows: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(stage::KNOWS_HEADER, HeaderValue::from_static(knows));
+            let told = for_gateway(page.clone(), &headers).expect("a page");
+            let told = String::from_utf8_lossy(&told).into_owned();
+            (told.contains("stages"), told.contains("hard_budgets"))
+        };
+        assert_eq!((told("flags"), told("flags, stages")), ((false, false), (true, false)));
+        assert_eq!(told("stages,hard_budgets"), (true, true));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use weir_clock::ManualClock;
 use weir_contract::directory::Page;
+use weir_contract::hard::HardBudget;
 use weir_contract::stage::{BudgetStage, KNOWS_HEADER, KNOWS_STAGES, Stage};
 
 use super::answering::run;
@@ -135,9 +136,49 @@ async fn budgets_change_without_a_restart() {
     let text = std::fs::read_to_string(&path).expect("read");
     std::fs::write(&path, text.replace("amount: 10", "amount: 1000")).expect("written");
     stages(&server, 0).await;
-    std::fs::write(&path, text.replace("amount: 10", "amount: 10, hard: true")).expect("written");
+    std::fs::write(&path, text.replace("amount: 10", "amount: 10, hard: true, mode: observe")).expect("written");
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert!(stages(&server, 0).await.is_empty(), "a configuration that is not good changes nothing");
+}
+
+/// The hard budgets of acme, once `wanted` holds of them.
+async fn hard_budgets(server: &Running, wanted: impl Fn(&[HardBudget]) -> bool) -> Vec<HardBudget> {
+    let waiting = async {
+        loop {
+            let page = page(server, "", "stages,hard_budgets").await;
+            let acme = page.tenants.into_iter().find(|tenant| tenant.id.as_str() == "acme").expect("acme");
+            if wanted(&acme.hard_budgets) {
+                return acme.hard_budgets;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("hard budgets")
+}
+
+#[tokio::test]
+async fn gateways_are_told_of_hard_budgets_for_this_period_and_the_next() {
+    let clock = ManualClock::at(noon());
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("tenants.yaml"), TENANTS).expect("written");
+    let hard = BUDGETS.replace("amount: 10", "amount: 10, hard: true");
+    let server = Running::start_by(dir, clock.clone(), &hard).await;
+    let told = hard_budgets(&server, |told| told.len() == 2).await;
+    let periods: Vec<_> = told.iter().map(|budget| (budget.starts.to_string(), budget.amount)).collect();
+    assert_eq!(periods, [("2026-11-21T00:00:00.000Z".to_owned(), 10), ("2026-11-22T00:00:00.000Z".to_owned(), 10)]);
+    assert_eq!(told[0].ends, Some(told[1].starts));
+    let free = page(&server, "", "stages,hard_budgets").await;
+    let globex = free.tenants.iter().find(|tenant| tenant.id.as_str() == "globex").expect("globex");
+    assert!(globex.hard_budgets.is_empty(), "its plan has none");
+    let raise = ["budgets", "raise", "daily", "acme", "--to", "100", "--until", "2026-11-22", "--why", "a launch"];
+    assert!(run(server.dir.path(), &raise).await.status.success());
+    hard_budgets(&server, |told| told.iter().all(|budget| budget.amount == 100)).await;
+    clock.advance(Duration::from_millis(DAY_MS));
+    let next = hard_budgets(&server, |told| told.iter().all(|budget| budget.amount == 10)).await;
+    assert_eq!(next[0].starts.to_string(), "2026-11-22T00:00:00.000Z", "the raise is over, and so is its day");
+    let pause = ["budgets", "pause", "daily", "acme", "--until", "2026-11-23", "--why", "incident"];
+    assert!(run(server.dir.path(), &pause).await.status.success());
+    hard_budgets(&server, <[HardBudget]>::is_empty).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use weir::config::Config;
 use weir_clock::SystemClock;
+use weir_contract::Timestamp;
 
 use super::answering::run;
 use super::commands::json as printed;
@@ -80,7 +81,14 @@ async fn margins_by_tenant_stand_with_the_worst_first() {
         (&json!("85.78"), &json!("14.22"), &json!("good"))
     );
     assert_eq!((&view["totals"][0]["llm_cost"], &view["unpriced"]), (&json!("50"), &json!({"unknown": 15})), "{view}");
-    assert!(view["notes"].to_string().contains("15 tokens have no price"), "{view}");
+    assert!(
+        view["notes"].to_string().contains("1 requests used what has no price (15 tokens); its cost is missing"),
+        "{view}"
+    );
+    let blind = row(&view, "blind");
+    assert_eq!((&blind["level"], &blind["unpriced_percent"]), (&json!("unpriced"), &json!("100.00")), "{view}");
+    let keys: Vec<&Value> = view["rows"].as_array().expect("rows").iter().map(|row| &row["key"]).collect();
+    assert_eq!(keys, ["loss", "blind", "acme"], "losses first, then what nobody knows");
 }
 
 #[tokio::test]
@@ -117,6 +125,105 @@ async fn a_bill_is_replayed_line_by_line() {
     assert_eq!((&view["closed"], &view["bills"][0]["due"]), (&json!(false), &json!("211")));
 }
 
+/// Requests of a tenant at a moment.
+fn requests(tenant: &'static str, life: u8, at: &str, count: u64) -> Vec<Vec<u8>> {
+    let worker = Worker { tenant, ..Worker::new(life, Timestamp::parse(at).expect("a time")) };
+    (1..=count).map(|number| worker.usage(number)).collect()
+}
+
+#[tokio::test]
+async fn a_grant_that_was_cut_to_its_days_is_not_carried_whole() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(
+        dir.path().join("tenants.yaml"),
+        "tenants: [{id: mid, plan: p, created_at: 2026-10-25T00:00:00Z}]\n",
+    )
+    .expect("written");
+    let plans = "tenants: tenants.yaml
+price_plans:
+- {name: c, currency: USD, plans: [p], credits: {grant: 100, expires_after: 2, burn: {requests: 1}, per_credit: 1}}
+";
+    let server = Running::start_in(dir, noon(), plans).await;
+    for events in [requests("mid", 1, "2026-10-25T12:00:00Z", 60), requests("mid", 2, "2026-11-10T12:00:00Z", 120)] {
+        assert!(server.post(batch(&events)).await.status().is_success());
+    }
+    let due = |view: Value| view["bills"][0]["total"].as_str().expect("a total").to_owned();
+    // October grants 7 of 31 days of 100, and sells the rest of 60; November burns 20 more than its 100.
+    assert_eq!(due(server.json("/v1/bill?tenant=mid&at=2026-10-25T00:00:00Z").await), "37.41935483871");
+    assert_eq!(due(server.json("/v1/bill?tenant=mid").await), "20");
+}
+
+#[tokio::test]
+async fn a_tenant_that_was_used_before_it_was_created_pays_for_that_as_well() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(
+        dir.path().join("tenants.yaml"),
+        "tenants: [{id: late, plan: p, created_at: 2026-11-12T00:00:00Z}]\n",
+    )
+    .expect("written");
+    let plans = "tenants: tenants.yaml\nprice_plans: [{name: c, currency: USD, plans: [p], per_request: 1}]\n";
+    let server = Running::start_in(dir, noon(), plans).await;
+    for events in [requests("late", 1, "2026-11-10T12:00:00Z", 1), requests("late", 2, "2026-11-12T12:00:00Z", 1)] {
+        assert!(server.post(batch(&events)).await.status().is_success());
+    }
+    let view = server.json("/v1/bill?tenant=late").await;
+    assert_eq!(view["bills"][0]["total"], "2", "as much as is reported: {view}");
+}
+
+#[tokio::test]
+async fn the_periods_of_the_tenants_file_hold_without_stripe() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let tenants =
+        "tenants: [{id: anch, plan: p, created_at: 2026-09-01T00:00:00Z, billing_anchor: 2026-01-31T10:37:22Z}]\n";
+    std::fs::write(dir.path().join("tenants.yaml"), tenants).expect("written");
+    let plans = "tenants: tenants.yaml\nprice_plans: [{name: c, currency: USD, plans: [p], base_fee: 30}]\n";
+    let server = Running::start_in(dir, noon(), plans).await;
+    let view = server.json("/v1/bill?tenant=anch").await;
+    assert_eq!((&view["from"], &view["to"]), (&json!("2026-10-31T10:37:22.000Z"), &json!("2026-11-30T10:37:22.000Z")));
+}
+
+#[tokio::test]
+async fn what_has_no_price_and_is_no_tokens_is_named_and_other_costs_lower_every_margin() {
+    let rules = "prices: {shipped: false, entries: [{model: m, per_million: {input: 1000000, output: 1000000}}]}
+price_plans: [{name: flat, currency: USD, plans: ['*'], base_fee: 90}]
+other_costs: [{reading: gpu_usd}]
+tenants: tenants.yaml
+";
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(
+        dir.path().join("tenants.yaml"),
+        "tenants: [{id: imgs, plan: p, created_at: 2026-11-01T00:00:00Z}]\n",
+    )
+    .expect("written");
+    let server = Running::start_in(dir, noon(), rules).await;
+    let worker = Worker { tenant: "imgs", ..Worker::new(1, noon()) };
+    let pictures = worker.usage_with(1, |data| {
+        (data.response_model, data.usage) = (Some("painter".into()), weir_contract::Usage::default());
+        data.usage.status = weir_contract::UsageStatus::Complete;
+        data.usage.details = std::collections::BTreeMap::from([("images".to_owned(), 7)]);
+    });
+    let text = worker.usage_with(2, |data| data.response_model = Some("m".into()));
+    assert!(server.post(batch(&[pictures, text])).await.status().is_success());
+    let reading = json!([{"id": "g/1", "tenant": "imgs", "name": "gpu_usd", "time": noon(), "amount": "100"}]);
+    assert_eq!(super::readings::post(&server, &reading).await.0, 202);
+    let view = server.json("/v1/margin").await;
+    assert_eq!(
+        (&view["totals"][0]["unpriced_requests"], &view["unpriced_requests"]),
+        (&json!(1), &json!({"painter": 1}))
+    );
+    // 21 of 30 days of the fee, 15 tokens, and the reading.
+    assert_eq!(row(&view, "imgs")["margin"], "-52");
+    let by_model = server.json("/v1/margin?by=model").await;
+    assert_eq!(row(&by_model, "(no request)")["other_cost"], "100", "{by_model}");
+    assert_eq!(by_model["totals"][0]["revenue_spread"], false);
+    let view = server.json("/v1/whatif").await;
+    assert_eq!((&view["before"]["margin"], &view["unpriced"]["requests"]), (&json!("-52"), &json!(1)), "{view}");
+    let view = server.json("/v1/review?week=2026-W47").await;
+    assert_eq!((&view["total"]["cost"][1], &view["unpriced"]["requests"]), (&json!("115"), &json!(1)), "{view}");
+    let cost = run(server.dir.path(), &["cost"]).await;
+    assert!(String::from_utf8_lossy(&cost.stdout).contains("1 requests used what has no price"), "{cost:?}");
+}
+
 #[tokio::test]
 async fn plans_scenarios_and_gpus_are_compared_over_real_usage() {
     let server = shop().await;
@@ -140,6 +247,9 @@ async fn plans_scenarios_and_gpus_are_compared_over_real_usage() {
         (&json!("22.67"), &json!("61.33")),
         "{view}"
     );
+    assert_eq!((&view["months"][0]["own_cost"], &view["months"][1]["capacity"]), (&json!("5800"), &json!(20_000_000)));
+    let refused = server.get(&format!("{published}&utilisation=150")).await;
+    assert_eq!(refused.status().as_u16(), 400);
     let svg = server.get(&format!("{published}&form=svg")).await;
     assert_eq!(svg.headers()["content-type"], "image/svg+xml");
     assert!(svg.text().await.expect("text").ends_with("</svg>\n"));
@@ -151,6 +261,9 @@ async fn the_review_has_all_forms_and_no_name_becomes_markup() {
     let view = server.json("/v1/review?week=2026-W47").await;
     assert_eq!((&view["by_spend"][0]["key"], &view["total"]["cost"]), (&json!("acme"), &json!(["0", "50"])), "{view}");
     assert_eq!(view["planned"][0]["actual"], "30", "{view}");
+    let berlin =
+        server.get("/v1/review?week=2026-W47&form=text&timezone=Europe/Berlin").await.text().await.expect("text");
+    assert!(berlin.contains("Margin review, 2026-11-16 to 2026-11-22"), "{berlin}");
     let page = server.get("/v1/review?week=2026-W47&form=html").await.text().await.expect("text");
     assert!(page.contains("&lt;script&gt;") && !page.contains("<script>"), "{page}");
     assert_eq!(server.get("/v1/review?week=yesterday").await.status().as_u16(), 400);
@@ -158,11 +271,15 @@ async fn the_review_has_all_forms_and_no_name_becomes_markup() {
 
 #[tokio::test]
 async fn the_time_to_the_first_answer_counts_from_creation() {
-    let rows = shop().await.json("/v1/lifetime").await;
+    let server = shop().await;
+    let worker = Worker { tenant: "acme", ..Worker::new(9, Timestamp::parse("2026-11-20T08:00:00Z").expect("a time")) };
+    let failed = worker.usage_with(1, |data| data.outcome = weir_contract::Outcome::UpstreamError);
+    assert!(server.post(batch(&[failed])).await.status().is_success());
+    let rows = server.json("/v1/lifetime").await;
     let acme = rows.as_array().expect("rows").iter().find(|row| row["tenant"] == "acme").expect("acme");
     assert_eq!(
         (&acme["first_answer"], &acme["seconds_to_first_answer"]),
-        (&json!("2026-11-21T12:00:00.000Z"), &json!(1_774_800))
+        (&json!("2026-11-21T12:30:00.000Z"), &json!(1_773_000))
     );
 }
 
@@ -174,9 +291,12 @@ async fn commands_answer_the_same_with_and_without_a_server() {
     let without = run(dir.path(), &margin).await;
     assert_eq!((without.status.code(), &printed(&without)["rows"][0]["key"]), (Some(3), &json!("loss")), "{without:?}");
     let csv = run(dir.path(), &[&["margin", "--csv", "--by", "feature"][..], &span].concat()).await;
-    assert!(String::from_utf8_lossy(&csv.stdout).starts_with("key,currency,revenue,LLM cost,"), "{csv:?}");
+    assert!(String::from_utf8_lossy(&csv.stdout).starts_with("key,currency,revenue,spread,LLM cost,"), "{csv:?}");
     let table = run(dir.path(), &[&["margin"][..], &span].concat()).await;
-    assert!(String::from_utf8_lossy(&table.stdout).contains("no price for unknown: 15 tokens"), "{table:?}");
+    assert!(
+        String::from_utf8_lossy(&table.stdout).contains("no price for unknown: 15 tokens, 1 requests"),
+        "{table:?}"
+    );
     let review = run(dir.path(), &["review", "--week", "2026-W47", "--format", "markdown"]).await;
     assert!(String::from_utf8_lossy(&review.stdout).starts_with("# Margin review, 2026"), "{review:?}");
     let server = Running::start_by(dir, SystemClock::start(), SETTINGS).await;

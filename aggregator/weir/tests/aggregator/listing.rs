@@ -78,3 +78,60 @@ async fn the_command_lists_pages_and_csv_lists_all() {
     let json = run(dir.path(), &["--json", "events", "list", "--tenant", "globex"]).await;
     assert_eq!(costs(&super::commands::json(&json)), ["0.00003"], "and without a server");
 }
+
+/// An answer that the provider keeps, and that each event tells again.
+fn kept(number: u64) -> Vec<u8> {
+    let worker = Worker { tenant: "acme", ..Worker::new(1, noon()) };
+    worker.usage_with(number, |data| {
+        (data.response_model, data.response_id) = (Some("small".into()), Some("resp_1".into()));
+        data.kept = true;
+    })
+}
+
+#[tokio::test]
+async fn a_kept_answer_that_is_read_again_is_a_request_without_usage() {
+    let server = Running::start(noon(), PRICES).await;
+    assert!(server.post(batch(&[kept(1), kept(2)])).await.status().is_success());
+    assert!(server.post(batch(&[kept(3)])).await.status().is_success());
+    let page = server.json("/v1/cost/events").await;
+    assert_eq!(costs(&page), ["0.00003", "0", "0"], "{page}");
+    assert_eq!((&page["events"][1]["counted_before"], &page["events"][1]["input_tokens"]), (&json!(true), &json!(0)));
+    let second = page["events"][0]["id"].as_str().expect("an id").to_owned();
+    let later = server.json(&format!("/v1/cost/events?after={}", "1.1")).await;
+    assert_eq!(costs(&later), ["0", "0"], "a page that begins after the first knows it too");
+    assert_eq!(server.json("/v1/cost").await[0]["cost"], "0.00003");
+    let first = server.json(&format!("/v1/events/{second}")).await;
+    assert_eq!((&first["counted_before"], &first["cost"]["cost"]), (&Value::Null, &json!("0.00003")), "{first}");
+    let repeat = page["events"][2]["id"].as_str().expect("an id");
+    let repeat = server.json(&format!("/v1/events/{repeat}")).await;
+    assert_eq!((&repeat["counted_before"], &repeat["cost"]["cost"]), (&json!(true), &json!("0")), "{repeat}");
+}
+
+#[tokio::test]
+async fn events_of_before_the_log_begins_are_told_to_be_gone() {
+    let server = Running::start(noon(), PRICES).await;
+    for number in 1..=2 {
+        assert!(server.post(batch(&[usage("acme", 1, number, "small")])).await.status().is_success());
+    }
+    let dir = server.stop().await;
+    // As pruning leaves it: the first record is gone, and the second knows the one before it.
+    let log = rusqlite::Connection::open(dir.path().join("weir-data/log.sqlite")).expect("the log");
+    assert_eq!(log.execute("DELETE FROM record WHERE position = 1", []).expect("pruned"), 1);
+    drop(log);
+    let listed = run(dir.path(), &["events", "list", "--tenant", "acme"]).await;
+    let text = String::from_utf8_lossy(&listed.stdout);
+    assert!(
+        text.contains("note: single events are kept since 2026-11-21T12:30:00.000Z: older ones are gone"),
+        "{text}"
+    );
+    assert!(text.contains("1 events on this page: 0.00003 USD"), "{text}");
+    let csv = run(dir.path(), &["events", "list", "--csv"]).await;
+    assert!(String::from_utf8_lossy(&csv.stderr).contains("older ones are gone"), "{csv:?}");
+    let since = run(dir.path(), &["events", "list", "--from", "2026-11-21T12:30:00Z"]).await;
+    assert!(!String::from_utf8_lossy(&since.stdout).contains("gone"), "nothing of this span is missing: {since:?}");
+    let costs = run(dir.path(), &["cost", "--json"]).await;
+    assert_eq!(super::commands::json(&costs)[0]["cost"], "0.00006", "sums stand");
+    let again = run(dir.path(), &["reprice", "--from", "2026-11-21", "--why", "a slip"]).await;
+    let text = String::from_utf8_lossy(&again.stdout);
+    assert!(text.contains("2 requests priced again, from the sums by model"), "{again:?}");
+}

@@ -82,6 +82,24 @@ async fn new_prices_are_used_for_what_follows_and_bad_ones_change_nothing() {
 }
 
 #[tokio::test]
+async fn a_broken_file_of_prices_stops_no_command_beside_a_running_server() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("list.yaml");
+    std::fs::write(&file, "entries: [{provider: openai, model: gpt-x, per_million: {input: 1, output: 4}}]\n")
+        .expect("written");
+    let server = Running::start_in(dir, noon(), "prices: {shipped: false, files: [list.yaml]}\n").await;
+    send(&server, &[priced(1)]).await;
+    std::fs::write(&file, "entries: [{").expect("written");
+    let asked = run(server.dir.path(), &["cost", "--json"]).await;
+    assert_eq!(printed(&asked)[0]["cost"], "0.00003", "{asked:?}");
+    let turned = run(server.dir.path(), &["cost", "--from", "2026-12", "--to", "2026-11"]).await;
+    assert_eq!(turned.status.code(), Some(1), "{turned:?}");
+    let dir = server.stop().await;
+    let alone = run(dir.path(), &["cost", "--json"]).await;
+    assert!(String::from_utf8_lossy(&alone.stderr).contains("list.yaml:1:"), "without a server it is told: {alone:?}");
+}
+
+#[tokio::test]
 async fn usage_without_a_price_is_named_and_counted() {
     let server = Running::start(noon(), CHEAP).await;
     send(&server, &[priced(1), Worker::new(1, noon()).usage(2)]).await;
@@ -141,6 +159,15 @@ async fn commands_show_costs_by_tenant_dimension_and_model() {
     assert!(shown(&["cost", "--models"]).await.contains("input 20, output 10"));
     let of = shown(&["prices", "show", "gpt-x", "--provider", "openai"]).await;
     assert!(of.contains("input 1, output 4"), "{of}");
+    let two = "prices: {shipped: false, entries: [{provider: a, model: m, per_million: {input: 1, output: 4}}, \
+               {provider: b, model: m, per_million: {input: 2, output: 4}}]}\n";
+    let text = std::fs::read_to_string(dir.path().join("weir.yaml")).expect("read").replace(CHEAP, two);
+    let other = tempfile::tempdir().expect("a directory");
+    std::fs::write(other.path().join("weir.yaml"), text).expect("written");
+    let both = run(other.path(), &["prices", "show", "m"]).await;
+    let said = String::from_utf8_lossy(&both.stdout);
+    assert!(both.status.success() && said.contains("input 1,") && said.contains("input 2,"), "{both:?}");
+    assert!(said.contains("several providers"), "{said}");
     let none = run(dir.path(), &["prices", "show", "gpt-y"]).await;
     assert_eq!(none.status.code(), Some(3));
     let refused = run(dir.path(), &["cost", "--by", "weather"]).await;

@@ -4,8 +4,10 @@
 //! `_priority` or `_batches` for a service tier.
 use std::collections::BTreeMap;
 
+use weir_ledger::amount::Pico;
 use weir_ledger::cost::Kind;
 
+use super::super::decimal::{PerMillion, PerUnit};
 use super::super::entry::{Above, Entry, Prices, TierPrices, TokenKind};
 use super::{Fields, Imported, number, object, provider, text};
 
@@ -131,11 +133,10 @@ fn prices(model: &str, given: BTreeMap<u64, BTreeMap<Kind, String>>, imported: &
         let mut per_million = BTreeMap::new();
         for (kind, value) in kinds {
             if kind.is_token() {
-                let Some((price, exact)) = number::per_token(&value) else { continue };
-                note_rounded(model, &value, exact, imported);
-                per_million.insert(TokenKind(kind), price);
-            } else if let Some((price, exact)) = number::per_unit(&value) {
-                note_rounded(model, &value, exact, imported);
+                if let Some(price) = taken(model, number::per_token(&value), &value, imported, PerMillion::value) {
+                    per_million.insert(TokenKind(kind), price);
+                }
+            } else if let Some(price) = taken(model, number::per_unit(&value), &value, imported, PerUnit::value) {
                 set_unit(&mut prices, kind, price);
             }
         }
@@ -148,9 +149,30 @@ fn prices(model: &str, given: BTreeMap<u64, BTreeMap<Kind, String>>, imported: &
     prices
 }
 
-fn note_rounded(model: &str, value: &str, exact: bool, imported: &mut Imported) {
-    if !exact {
-        imported.note(model, format!("{value} has more digits than a price can have; it is rounded"));
+/// A price that can be used. One that is no price, or that only rounding makes free, is left out.
+fn taken<T: Copy>(
+    model: &str,
+    price: Option<number::Price<T>>,
+    written: &str,
+    imported: &mut Imported,
+    value: impl Fn(T) -> Pico,
+) -> Option<T> {
+    match price {
+        Some((price, true)) => Some(price),
+        Some((price, false)) if value(price) == Pico::ZERO => {
+            imported.note(model, "a price so small that it would be rounded to nothing; it is left out");
+            None
+        }
+        Some((price, false)) => {
+            imported.note(model, "a price has more digits than one can have; it is rounded");
+            Some(price)
+        }
+        None => {
+            if written != "null" {
+                imported.note(model, "a price is negative, too large or no number; it is left out");
+            }
+            None
+        }
     }
 }
 

@@ -50,7 +50,7 @@ fn named(config: &Value) -> Vec<Named> {
     add(
         "leases.cluster".to_owned(),
         &config["leases"]["cluster"],
-        "no lease would come, so each limit of the fleet would go on as its `unreachable` says",
+        "no lease would come, so each limit of the fleet and each pool would go on as its `unreachable` says",
     );
     for (at, source) in config["identity"]["sources"].as_array().into_iter().flatten().enumerate() {
         let field = format!("identity.sources[{at}].jwt.jwks.cluster");

@@ -146,7 +146,7 @@ fn routing_rules(filter: &Found<'_>) -> Option<Finding> {
     Some(Finding::error(join(&filter.path, "routing"), problem))
 }
 
-/// Finds limits of the fleet: Kong cannot hold a request while weir serve is asked for it.
+/// Finds limits of the fleet and pools: Kong cannot hold a request while weir serve is asked for it.
 fn fleet_limits(filter: &Found<'_>) -> Vec<Finding> {
     let config = filter.config.as_ref().map(Embedded::value).unwrap_or_default();
     let is_of_fleet = |limit: &Value| limit["scope"] == "fleet";
@@ -157,8 +157,9 @@ fn fleet_limits(filter: &Found<'_>) -> Vec<Finding> {
     let plans = config["plans"].as_object().into_iter().flatten();
     let problem = "Kong cannot hold a request while weir serve is asked for it: a tenant's first request after ten idle minutes, and \
                    one larger than the lease, is answered 429";
-    let found = plans.filter(|(_, plan)| reaches(plan));
-    found.map(|(name, _)| Finding::warning(join(&filter.path, &format!("plans.{name}")), problem)).collect()
+    let plans = plans.filter(|(_, plan)| reaches(plan)).map(|(name, _)| format!("plans.{name}"));
+    let pools = config["pools"].as_object().into_iter().flatten().map(|(name, _)| format!("pools.{name}"));
+    plans.chain(pools).map(|place| Finding::warning(join(&filter.path, &place), problem)).collect()
 }
 
 /// Finds routes that seal ids: Kong sends a request's path on as it came, so weir refuses such a configuration there.

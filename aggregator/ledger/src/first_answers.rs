@@ -1,0 +1,41 @@
+//! When each tenant's first request was answered: with usage, and without an error.
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{Connection, Transaction, params};
+use weir_contract::{Outcome, TenantId, Timestamp, UsageData, UsageStatus};
+
+use super::LedgerError;
+
+/// The first answers of a transaction's events.
+#[derive(Debug, Default)]
+pub(super) struct FirstAnswers(BTreeMap<TenantId, Timestamp>);
+
+impl FirstAnswers {
+    /// Notes a request that is counted.
+    pub(super) fn note(&mut self, tenant: &TenantId, time: Timestamp, data: &UsageData<'_>) {
+        if data.outcome != Outcome::Ok || data.usage.status == UsageStatus::None {
+            return;
+        }
+        match self.0.get_mut(tenant) {
+            Some(known) => *known = time.min(*known),
+            None => drop(self.0.insert(tenant.clone(), time)),
+        }
+    }
+
+    /// Writes what is earlier than known.
+    pub(super) fn write(self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
+        let sql = "INSERT INTO first_answer VALUES (?1, ?2) ON CONFLICT DO UPDATE SET at = excluded.at WHERE excluded.at < at";
+        let mut upsert = tx.prepare_cached(sql)?;
+        self.0.iter().try_for_each(|(tenant, at)| {
+            upsert.execute(params![tenant.as_str(), at.as_millis()])?;
+            Ok(())
+        })
+    }
+}
+
+/// The first answers of all tenants.
+pub(super) fn all(db: &Connection) -> Result<HashMap<String, Timestamp>, LedgerError> {
+    let mut select = db.prepare_cached("SELECT tenant, at FROM first_answer")?;
+    let rows = select.query_map([], |row| Ok((row.get(0)?, Timestamp::from_millis(row.get(1)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

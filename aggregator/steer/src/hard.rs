@@ -1,0 +1,92 @@
+//! Hard budgets, as gateways are told them: for each tenant the current period and the next.
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+use weir_contract::Timestamp;
+use weir_contract::hard::{HardBudget, HardMeasure};
+use weir_ledger::LedgerError;
+use weir_ledger::amount::{PICO, Pico};
+use weir_ledger::periods::{self, Anchor};
+
+use crate::budget::Budget;
+use crate::calendar::Period;
+use crate::engine::Rules;
+use crate::file::{Measure, Span};
+use crate::raise::{self, Raise};
+
+/// Hard budgets in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HardInForce {
+    /// By tenant, in the order of the configuration, each period after the one before it.
+    pub budgets: HashMap<String, Vec<HardBudget>>,
+    /// The first moment at which one of their current periods ends.
+    pub next_end: Option<Timestamp>,
+}
+
+/// The hard budgets of all tenants at `now`. A paused budget is none.
+pub fn in_force(db: &Connection, rules: &Rules, now: Timestamp) -> Result<HardInForce, LedgerError> {
+    let mut found = HardInForce::default();
+    if !rules.budgets.iter().any(|budget| budget.hard) {
+        return Ok(found);
+    }
+    let raises = raise::active(db, now)?;
+    for budget in rules.budgets.iter().filter(|budget| budget.hard) {
+        let Some(of) = measure(budget.of) else { continue };
+        let mut same = None;
+        for tenant in tenants(budget, rules) {
+            let periods = match budget.span {
+                Span::BillingPeriod => periods(budget, periods::anchor_of(db, tenant)?, now),
+                _ => same.get_or_insert_with(|| periods(budget, Anchor::default(), now)).clone(),
+            };
+            let Some(amount) = amount(budget, tenant, &raises) else { continue };
+            found.next_end =
+                [found.next_end, periods.first().and_then(|period| period.end)].into_iter().flatten().min();
+            let told = periods.into_iter().map(|Period { start, end }| HardBudget {
+                budget: budget.name.clone(),
+                of,
+                amount: units(amount),
+                scope: budget.scope.clone(),
+                starts: start,
+                ends: end,
+            });
+            found.budgets.entry(tenant.to_owned()).or_default().extend(told);
+        }
+    }
+    Ok(found)
+}
+
+/// What gateways can lease of a measured quantity.
+pub(crate) fn measure(of: Measure) -> Option<HardMeasure> {
+    match of {
+        Measure::Tokens => Some(HardMeasure::Tokens),
+        Measure::Requests => Some(HardMeasure::Requests),
+        Measure::Cost | Measure::InputTokens | Measure::OutputTokens => None,
+    }
+}
+
+fn tenants<'a>(budget: &'a Budget, rules: &'a Rules) -> Vec<&'a str> {
+    let known = rules.plans.keys().map(String::as_str);
+    let mut all: Vec<&str> = known.chain(budget.named_tenants()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all.retain(|tenant| budget.applies(tenant, rules.plans.get(*tenant).map(String::as_str)));
+    all
+}
+
+/// The current period and the one after it.
+fn periods(budget: &Budget, anchor: Anchor, now: Timestamp) -> Vec<Period> {
+    let current = budget.period(|| anchor, now.hour());
+    let next = current.end.map(|end| budget.period(|| anchor, end));
+    std::iter::once(current).chain(next).collect()
+}
+
+/// The amount in force; None while the budget is paused.
+fn amount(budget: &Budget, tenant: &str, raises: &[Raise]) -> Option<Pico> {
+    let raise = raises.iter().rev().find(|raise| raise.subject == tenant && raise.budget == *budget.name);
+    raise.map_or_else(|| Some(budget.amount(tenant)), |raise| raise.amount)
+}
+
+/// Whole units: the configuration has checked that an amount is one, and a raise is rounded down.
+fn units(amount: Pico) -> u64 {
+    u64::try_from(amount.0 / PICO).unwrap_or(0)
+}
