@@ -13,6 +13,7 @@ mod compile;
 mod habits;
 pub mod told;
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use weir_config::routing::SplitBy;
@@ -39,6 +40,9 @@ pub(crate) const RULES_MAX: usize = 256;
 
 /// The most providers that one request tries.
 pub(crate) const ATTEMPTS_MAX: usize = 4;
+
+/// The most chains of a catalogue: the gateway has a route for each, and looks through them one by one.
+pub const CHAINS_MAX: usize = 1024;
 
 /// The models, their providers, and the rules, compiled.
 #[derive(Debug)]
@@ -168,8 +172,15 @@ impl Catalogue {
         })
     }
 
-    /// The names of all chains that a choice can make, for the gateway's routes: providers in each order, joined by dots.
-    pub fn chains(&self) -> Vec<String> {
+    /// The provider of a model: its bit, and its name.
+    pub(crate) fn provider_of(&self, model: &str) -> Option<(u32, Rc<str>)> {
+        let at = self.models.iter().find(|known| *known.name == *model)?.provider;
+        Some((1_u32.checked_shl(u32::try_from(at).ok()?)?, Rc::clone(&self.providers.get(at)?.name)))
+    }
+
+    /// The names of all chains that a choice can make, for the gateway's routes: providers in each order, joined by dots. None
+    /// beyond [`CHAINS_MAX`].
+    pub fn chains(&self) -> Option<Vec<String>> {
         let mut sets: Vec<Vec<usize>> = self.providers.iter().enumerate().map(|(at, _)| vec![at]).collect();
         for rule in &self.rules {
             let mut set: Vec<usize> =
@@ -178,20 +189,20 @@ impl Catalogue {
             set.dedup();
             sets.push(set);
         }
-        let mut chains = Vec::new();
+        sets.sort_unstable();
+        sets.dedup();
+        let mut chains = BTreeSet::new();
         for set in sets {
             self.extend_chains(&set, &mut Vec::new(), &mut chains);
         }
-        chains.sort_unstable();
-        chains.dedup();
-        chains
+        (chains.len() <= CHAINS_MAX).then(|| chains.into_iter().collect())
     }
 
-    fn extend_chains(&self, set: &[usize], chain: &mut Vec<usize>, chains: &mut Vec<String>) {
+    fn extend_chains(&self, set: &[usize], chain: &mut Vec<usize>, chains: &mut BTreeSet<String>) {
         if !chain.is_empty() {
-            chains.push(self.chain_name(chain));
+            chains.insert(self.chain_name(chain));
         }
-        if chain.len() >= self.attempts_max {
+        if chain.len() >= self.attempts_max || chains.len() > CHAINS_MAX {
             return;
         }
         for at in set {
@@ -210,10 +221,10 @@ impl Catalogue {
 }
 
 /// The dialect that a client speaks on a path; None where no model is chosen.
-pub(crate) fn client_dialect(method: &[u8], path: &[u8]) -> Option<Dialect> {
-    match (method, path) {
-        (b"POST", b"/v1/chat/completions") => Some(Dialect::OpenAi),
-        (b"POST", b"/v1/messages") => Some(Dialect::Anthropic),
+pub(crate) fn client_dialect(path: &[u8]) -> Option<Dialect> {
+    match path {
+        b"/v1/chat/completions" => Some(Dialect::OpenAi),
+        b"/v1/messages" => Some(Dialect::Anthropic),
         _ => None,
     }
 }

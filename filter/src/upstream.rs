@@ -11,20 +11,17 @@ use weir_config::{ConfigError, routing as shape};
 use weir_contract::Timestamp;
 use weir_llm_translate::{AnswerHead, AnswerTranslator, Dialect, Ending, Expected, Server, Unfit, head, translate};
 
+use crate::api::Api;
 use crate::head::{INJECTED, Pair, is};
+use crate::refusal::{LocalReply, Refusal};
 use crate::routing::told::Attempted;
 use crate::routing::{Model, check_provider, compile_model, server_of, told};
 
-/// Credentials of clients and of other providers, and what weir has said to this gateway.
-const REMOVED: [&str; 7] = [
-    "authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "cookie",
-    "x-envoy-attempt-count",
-    "x-envoy-upstream-rq-timeout-ms",
-];
+/// Headers that may take a provider's key: they are taken off before each attempt, so that no key reaches another provider.
+pub const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+
+/// Other credentials of clients, and what weir has said to this gateway.
+const REMOVED: [&str; 4] = ["cookie", "proxy-authorization", "x-envoy-attempt-count", "x-envoy-upstream-rq-timeout-ms"];
 
 /// The version of Messages that is asked for where the client speaks another dialect.
 const ANTHROPIC_VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
@@ -113,6 +110,8 @@ pub struct Piece {
 pub struct Attempt {
     /// The attempts before it, as text.
     before: String,
+    /// `x-request-id`.
+    request_id: String,
     number: usize,
     model: Option<usize>,
     client: Option<Dialect>,
@@ -134,9 +133,11 @@ impl Attempt {
         attempts: Option<&[u8]>,
         pairs: &[Pair<'_>],
     ) -> (RequestChanges, bool) {
-        let removed = REMOVED.iter().chain(&INJECTED).copied();
+        let removed = KEY_HEADERS.iter().chain(&REMOVED).chain(&INJECTED).copied();
         let remove = removed.filter(|removed| pairs.iter().any(|(name, _)| is(name, removed))).collect();
         self.before = attempts.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default().to_owned();
+        let request_id = pairs.iter().find(|(name, _)| is(name, "x-request-id")).map(|(_, value)| *value);
+        self.request_id = String::from_utf8_lossy(request_id.unwrap_or_default()).into_owned();
         self.number = told::attempts(&self.before).count().saturating_add(1);
         let choice = choice.and_then(|text| std::str::from_utf8(text).ok()).and_then(told::read_choice);
         if let Some((dialect, mut models)) = choice {
@@ -149,8 +150,22 @@ impl Attempt {
     /// Writes the request anew for the provider.
     ///
     /// # Errors
-    /// If it cannot be said in its dialect; the downstream role tries no such provider.
+    /// If it cannot be said in its dialect. The downstream role tries no such provider, but does not look into what needs no
+    /// translation. That is the client's fault, so it counts as no failure of the provider.
     pub fn request(&mut self, upstream: &Upstream, body: &[u8]) -> Result<(RequestChanges, Vec<u8>), Unfit> {
+        self.write_request(upstream, body).inspect_err(|_| self.status = Some(Refusal::NoModelFits.status()))
+    }
+
+    /// The answer to a request that cannot be written anew.
+    pub fn refusal(&self) -> LocalReply {
+        let api = match self.client {
+            Some(Dialect::Anthropic) => Api::Anthropic,
+            Some(Dialect::OpenAi) | None => Api::OpenAi,
+        };
+        Refusal::NoModelFits.reply(api, &self.request_id)
+    }
+
+    fn write_request(&mut self, upstream: &Upstream, body: &[u8]) -> Result<(RequestChanges, Vec<u8>), Unfit> {
         let unchosen = || Unfit {
             reason: weir_llm_translate::Reason::Unreadable,
             field: "body".to_owned(),

@@ -37,11 +37,10 @@ impl AttemptContext {
             }
             Ok(_) => fail("The gateway could not change the request."),
             Err(unfit) => {
-                host::log(
-                    host::Level::Error,
-                    &format!("weir: a request went to a provider that cannot serve it: {unfit}"),
-                );
-                fail("The gateway chose a provider that cannot serve this request.")
+                host::log(host::Level::Info, &format!("weir: the chosen provider cannot serve a request: {unfit}"));
+                self.tell();
+                host::respond(&self.attempt.refusal(), "weir");
+                Action::Pause
             }
         }
     }

@@ -140,6 +140,7 @@ pub(super) fn decide(
     };
     let decided = admitted.outcome(refusal, decided(&body));
     if let Decided::Refused(refusal) = decided {
+        admitted.release_probe(limiter, now);
         return (decided, BodyAction::Answer(admitted.reply(worker, refusal, now)));
     }
     let mut edits = Edits::default();

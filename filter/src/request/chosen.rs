@@ -1,4 +1,6 @@
 //! What is remembered of the choice of a model until the request ends.
+use std::rc::Rc;
+
 use weir_llm_translate::Dialect;
 
 use crate::routing::Chosen;
@@ -14,6 +16,8 @@ pub(super) struct Routed {
     pub(super) chosen: Chosen,
     /// A provider has failed lately.
     pub(super) troubled: bool,
+    /// The provider whose probe it has.
+    pub(super) probe: Option<Rc<str>>,
     /// The model that served, by its name in the catalogue.
     pub(super) served: Option<Box<str>>,
 }

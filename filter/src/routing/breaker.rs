@@ -2,18 +2,19 @@
 //!
 //! One value of the gateway's shared data lists the providers with failures; while all work it is missing or empty, and a request
 //! reads it once. A provider whose last [`FAILURES_MAX`] attempts failed is *open*: no chain has it. After a time that doubles with
-//! each failure it is *due*: one request claims the probe, by compare-and-swap, and its result closes or opens the provider. A 429
-//! with `Retry-After` opens at once, for as long as it says.
+//! each failure it is *due*: one request that would go there first claims the probe, by compare-and-swap, and its result closes or
+//! opens the provider; a request that claimed the probe and tried nothing releases it. Behind others in a chain a provider that is
+//! due may stand unclaimed. A failure with `Retry-After` opens at once, for as long as it says.
 //!
 //! # Layout
 //!
-//! One line for each provider: name, failures in a row, the time until which it is open, the time of the last failure, and how often
-//! it was opened in a row, separated by spaces; times in milliseconds. A line that cannot be read is dropped: its provider works
-//! until it fails again.
+//! One line for each provider: name, failures in a row, the time until which it is open, the time of the last failure, how often it
+//! was opened in a row, and 1 while a request has the probe, else 0; separated by spaces, times in milliseconds. A line that cannot be
+//! read is dropped: its provider works until it fails again.
 use weir_contract::Timestamp;
 
-use super::Catalogue;
 use super::told::Attempted;
+use super::{Catalogue, PROVIDERS_MAX};
 use crate::store::{Read, Store, Write};
 
 /// The key in the shared data.
@@ -36,6 +37,12 @@ const PROBE_MS: u64 = 10_000;
 
 /// Failures older than this are forgotten, in milliseconds.
 const FORGET_MS: u64 = 60_000;
+
+/// A provider that nobody has probed for so long is forgotten, in milliseconds: it may have left the catalogue.
+const FORGET_OPEN_MS: u64 = 3_600_000;
+
+/// The most providers that are listed, of this configuration and those before it. A further one counts as working.
+const LINES_MAX: usize = 2 * PROVIDERS_MAX;
 
 /// How often a write is tried that another worker was ahead of. What is lost then is one failure of many.
 const WRITES_MAX: usize = 4;
@@ -67,6 +74,8 @@ struct Line {
     until_ms: u64,
     failed_ms: u64,
     opened: u32,
+    /// A request has the probe.
+    probing: bool,
 }
 
 /// How the providers of a catalogue stand.
@@ -93,7 +102,21 @@ pub fn claim(store: &mut dyn Store, provider: &str, now: Timestamp) -> bool {
         return false;
     }
     line.until_ms = now.saturating_add(PROBE_MS);
+    line.probing = true;
     store.write(KEY, &write(&lines), generation) != Write::Mismatch
+}
+
+/// Gives a probe back that was claimed and not used: the provider is due again.
+pub fn release(store: &mut dyn Store, provider: &str, now: Timestamp) {
+    for _ in 0..WRITES_MAX {
+        let Read::Found(value, generation) = store.read(KEY) else { return };
+        let mut lines: Vec<Line> = read(&value).collect();
+        let Some(line) = lines.iter_mut().find(|line| line.provider == provider && line.probing) else { return };
+        (line.until_ms, line.probing) = (now.as_millis(), false);
+        if store.write(KEY, &write(&lines), generation) != Write::Mismatch {
+            return;
+        }
+    }
 }
 
 /// Takes in how attempts went. `troubled`: what [`Standing`] said before them.
@@ -130,7 +153,10 @@ pub fn learn<'a>(
 fn updated<'a>(before: &[Line], attempts: impl Iterator<Item = Attempted<'a>>, now: u64) -> (Vec<Line>, Changes) {
     let mut changes = Changes::default();
     let mut lines: Vec<Line> = before.to_vec();
-    lines.retain(|line| line.until_ms > 0 || now.saturating_sub(line.failed_ms) < FORGET_MS);
+    lines.retain(|line| {
+        let forget_ms = if line.until_ms > 0 { FORGET_OPEN_MS } else { FORGET_MS };
+        now.saturating_sub(line.failed_ms) < forget_ms
+    });
     for attempt in attempts {
         let at = lines.iter().position(|line| line.provider == attempt.provider);
         if !attempt.is_failure() {
@@ -140,9 +166,9 @@ fn updated<'a>(before: &[Line], attempts: impl Iterator<Item = Attempted<'a>>, n
             continue;
         }
         let at = at.unwrap_or(lines.len());
-        if at == lines.len() {
+        if at == lines.len() && at < LINES_MAX {
             let provider = attempt.provider.to_owned();
-            lines.push(Line { provider, failures: 0, until_ms: 0, failed_ms: now, opened: 0 });
+            lines.push(Line { provider, failures: 0, until_ms: 0, failed_ms: now, opened: 0, probing: false });
         }
         if let Some(line) = lines.get_mut(at) {
             let was_open = line.until_ms > 0;
@@ -162,12 +188,13 @@ impl Line {
             return;
         }
         // Requests that were under way when it was opened say nothing new; a failed probe does.
-        let is_news = self.until_ms == 0 || self.until_ms.saturating_sub(now) <= PROBE_MS;
-        if is_news {
+        if self.probing || self.until_ms <= now {
             self.opened = self.opened.saturating_add(1);
+            let own = OPEN_MS.saturating_mul(1 << (self.opened.clamp(1, 5) - 1)).min(OPEN_MAX_MS);
+            (self.until_ms, self.probing) = (now.saturating_add(told.unwrap_or(own)), false);
+        } else if let Some(told) = told {
+            self.until_ms = self.until_ms.max(now.saturating_add(told));
         }
-        let own = OPEN_MS.saturating_mul(1 << (self.opened.clamp(1, 5) - 1)).min(OPEN_MAX_MS);
-        self.until_ms = self.until_ms.max(now.saturating_add(told.unwrap_or(own)));
     }
 }
 
@@ -180,14 +207,15 @@ fn read(value: &[u8]) -> impl Iterator<Item = Line> {
             until_ms: words.next()?.parse().ok()?,
             failed_ms: words.next()?.parse().ok()?,
             opened: words.next()?.parse().ok()?,
+            probing: words.next()? == "1",
         })
     })
 }
 
 fn write(lines: &[Line]) -> Vec<u8> {
     let line = |line: &Line| {
-        let Line { provider, failures, until_ms, failed_ms, opened } = line;
-        format!("{provider} {failures} {until_ms} {failed_ms} {opened}\n")
+        let Line { provider, failures, until_ms, failed_ms, opened, probing } = line;
+        format!("{provider} {failures} {until_ms} {failed_ms} {opened} {}\n", u8::from(*probing))
     };
     lines.iter().map(line).collect::<String>().into_bytes()
 }

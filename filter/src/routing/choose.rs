@@ -99,6 +99,13 @@ pub enum Choice {
     Chosen(Chosen),
 }
 
+impl Choice {
+    /// The model that is tried first.
+    pub(crate) fn first(&self) -> Option<&str> {
+        if let Choice::Chosen(chosen) = self { chosen.models.first().map(|model| &**model) } else { None }
+    }
+}
+
 /// A candidate that fits, and what it would cost.
 #[derive(Clone, Copy, Debug)]
 struct Fit {

@@ -63,6 +63,11 @@ impl Catalogue {
             let found = self.models.iter().position(|model| *model.name == **name);
             found.ok_or_else(|| ConfigError::new(path, format_args!("no model of the catalogue is named {name:?}")))
         };
+        let repeats =
+            |(at, name): (usize, &String)| rule.candidates.iter().skip(at.saturating_add(1)).any(|other| other == name);
+        if rule.candidates.len() > MODELS_MAX || rule.candidates.iter().enumerate().any(repeats) {
+            return Err(ConfigError::new(format!("{path}.candidates"), "name each model once"));
+        }
         let named = rule.candidates.iter().chain(rule.split.keys());
         let matches = &rule.matches;
         let bits = |bits: u16| if bits == 0 { u16::MAX } else { bits };

@@ -74,6 +74,17 @@ fn an_answer_that_cannot_be_read_becomes_a_502_that_the_gateway_retries() {
 }
 
 #[test]
+fn a_request_that_the_provider_cannot_take_is_the_clients_fault_and_opens_no_breaker() {
+    let upstream = upstream("openai");
+    let mut attempt = Attempt::default();
+    attempt.begin(&upstream, Some(b"openai a"), None, &HEAD);
+    attempt.request(&upstream, b"no object").expect_err("unfit");
+    assert_eq!(attempt.attempts(&upstream).as_deref(), Some("one;a;400;"));
+    let reply = attempt.refusal();
+    assert!(reply.status == 400 && reply.body.contains("no_model_fits"), "{}", reply.body);
+}
+
+#[test]
 fn an_answer_in_the_clients_own_dialect_is_left_as_it_is() {
     let upstream = upstream("openai");
     let mut attempt = Attempt::default();

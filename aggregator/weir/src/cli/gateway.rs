@@ -11,6 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use weir_filter::config::{Config as FilterConfig, Environment, Policy};
 use weir_filter::hash::Keyed;
+use weir_filter::routing::CHAINS_MAX;
+use weir_filter::upstream::KEY_HEADERS;
 use weir_settings::yaml;
 
 use super::render::{complain, say};
@@ -156,7 +158,14 @@ fn generate(file: &Path) -> anyhow::Result<Value> {
         bail!("{}: filter.routing: there is none, so there is nothing to generate for", file.display());
     };
     check_reached(&gateway, &config.providers).with_context(|| file.display().to_string())?;
-    Ok(bootstrap::of(&gateway, &catalogue.chains(), &config))
+    let Some(chains) = catalogue.chains() else {
+        bail!(
+            "{}: filter.routing: its rules try providers in more than {CHAINS_MAX} orders, each a route of Envoy; lower `attempts_max`, \
+             or name candidates of fewer providers",
+            file.display()
+        );
+    };
+    Ok(bootstrap::of(&gateway, &chains, &config))
 }
 
 /// Refuses a provider that is not reached, and one that the catalogue does not have.
@@ -167,6 +176,14 @@ fn check_reached(gateway: &Gateway, providers: &[weir_filter::config::routing::P
         };
         if reached.key.as_ref().is_some_and(|key| key.file.is_some() == key.env.is_some()) {
             bail!("providers.{}.key: give either `file` or `env`", provider.name);
+        }
+        let is_taken_off = |key: &Key| KEY_HEADERS.iter().any(|name| name.eq_ignore_ascii_case(&key.header));
+        if !reached.key.as_ref().is_none_or(is_taken_off) {
+            let names = KEY_HEADERS.join(", ");
+            bail!(
+                "providers.{}.key.header: expected one of {names}; any other would reach the next provider when this one fails",
+                provider.name
+            );
         }
     }
     match gateway.providers.keys().find(|name| !providers.iter().any(|provider| provider.name == **name)) {

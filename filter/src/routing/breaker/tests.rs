@@ -67,6 +67,37 @@ fn a_probe_that_fails_doubles_the_time() {
 }
 
 #[test]
+fn failures_of_requests_that_were_under_way_do_not_lengthen_the_time() {
+    let (mut store, catalogue) = (Memory::default(), catalogue_of_two());
+    for _ in 0..4 * FAILURES_MAX {
+        tell(&mut store, attempt(503, None), 10);
+    }
+    assert_eq!(standing(&mut store, &catalogue, at(10 + OPEN_MS)).due, 1);
+}
+
+#[test]
+fn a_probe_that_is_given_back_is_the_next_requests() {
+    let (mut store, catalogue) = (Memory::default(), catalogue_of_two());
+    tell(&mut store, attempt(429, Some(1)), 0);
+    assert!(claim(&mut store, "one", at(1_000)) && !claim(&mut store, "one", at(1_001)));
+    release(&mut store, "one", at(1_002));
+    assert_eq!(standing(&mut store, &catalogue, at(1_002)).due, 1);
+    assert!(claim(&mut store, "one", at(1_002)));
+}
+
+#[test]
+fn providers_that_nobody_probes_any_more_are_forgotten_and_the_list_is_bounded() {
+    let mut store = Memory::default();
+    let names: Vec<String> = (0..2 * LINES_MAX).map(|at| format!("p{at}")).collect();
+    let failed = |name| Attempted { provider: name, model: "a", status: Some(429), retry_after_secs: Some(1) };
+    learn(&mut store, names.iter().map(|name| failed(name)), true, at(0));
+    let lines = |store: &mut Memory| store.0[KEY].0.split(|byte| *byte == b'\n').count() - 1;
+    assert_eq!(lines(&mut store), LINES_MAX);
+    learn(&mut store, std::iter::once(failed("one")), true, at(FORGET_OPEN_MS));
+    assert_eq!(lines(&mut store), 1);
+}
+
+#[test]
 fn retry_after_opens_at_once_for_as_long_as_it_says() {
     let (mut store, catalogue) = (Memory::default(), catalogue_of_two());
     assert_eq!(tell(&mut store, attempt(429, Some(30)), 0).opened, 1);

@@ -37,6 +37,9 @@ pub(super) fn of(gateway: &Gateway, chains: &[String], config: &FilterConfig) ->
     let host = &mut manager["route_config"]["virtual_hosts"][0];
     host["request_body_buffer_limit"] = json!(body_max_bytes.saturating_add(connection).saturating_add(READ_BYTES));
     let mut routes: Vec<Value> = chains.iter().map(|chain| route(chain, gateway.silence_max_seconds)).collect();
+    // A chain that has no route must not go where requests without a choice do.
+    routes.push(json!({"match": {"prefix": "/", "headers": [{"name": CHAIN_HEADER, "present_match": true}]},
+        "direct_response": {"status": 503}}));
     routes.push(match &gateway.upstream {
         Some(_) => json!({"match": {"prefix": "/"}, "route": {"cluster": "upstream", "timeout": "0s"}}),
         None => json!({"match": {"prefix": "/"}, "direct_response": {"status": 404}}),

@@ -62,6 +62,24 @@ fn a_running_file_that_differs_is_told_by_its_paths() {
 }
 
 #[test]
+fn more_orders_of_providers_than_envoy_shall_have_routes_for_are_refused() {
+    let mut gateway: Value = serde_saphyr::from_str(FILE).expect("YAML");
+    for at in 0..12 {
+        let name = format!("p{at}");
+        gateway["providers"][&name] = serde_json::json!({"address": "127.0.0.1:1", "tls": false});
+        let mut model = gateway["filter"]["models"][1].clone();
+        (model["name"], model["provider"]) = (name.clone().into(), name.clone().into());
+        gateway["filter"]["models"].as_array_mut().expect("models").push(model);
+        let provider = serde_json::json!({"name": name, "dialect": "openai"});
+        gateway["filter"]["providers"].as_array_mut().expect("providers").push(provider);
+        gateway["filter"]["routing"]["rules"][0]["candidates"].as_array_mut().expect("names").push(name.into());
+    }
+    let (_folder, file) = written(&gateway.to_string());
+    let error = format!("{:#}", generate(&file).expect_err("an error"));
+    assert!(error.contains("in more than 1024 orders"), "{error}");
+}
+
+#[test]
 fn providers_of_file_and_catalogue_are_the_same() {
     for (from, to, expected) in [
         (
@@ -71,6 +89,11 @@ fn providers_of_file_and_catalogue_are_the_same() {
         ),
         ("  own: {", "  other: {address: \"h:1\"}\n  own: {", "providers.other: the catalogue has no such provider"),
         ("env: ANTHROPIC_KEY, ", "", "providers.anthropic.key: give either `file` or `env`"),
+        (
+            "header: x-api-key",
+            "header: x-house-key",
+            "providers.anthropic.key.header: expected one of authorization, x-api-key, api-key, x-goog-api-key",
+        ),
         ("candidates: [haiku, llama]", "candidates: [gpt]", "no model of the catalogue is named \"gpt\""),
     ] {
         let (_folder, file) = written(&FILE.replacen(from, to, 1));
