@@ -24,7 +24,7 @@ pub struct Provider {
     /// The `:authority` of its requests. Absent: the client's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
-    /// The path of its requests. Absent: `/v1/messages` for Anthropic, `/v1/chat/completions` for the others.
+    /// The path of its requests. Absent: that of its dialect, `/v1/messages` or `/v1/chat/completions`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
 }
