@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost guard-table usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -55,9 +55,6 @@ leases-cost: ## print bytes and time of a call of 1,000 leases, in memory and in
 
 leases-table: ## write the simulator's table of fleet-wide limits into docs/limits.md
 	@WEIR_WRITE_TABLE=1 cargo test --quiet --workspace --test storms a_fleet_admits
-
-guard-table: ## write the table of the stores' operations into docs/vector-stores.md
-	@WEIR_WRITE_TABLE=1 cargo test --quiet -p weir-vector-guard --lib the_page_lists
 
 usage-oracle: ## compare the filter's events with an independent judge: make usage-oracle SEEDS=1000000; one exchange: SEED=17
 	@WEIR_ORACLE_SEEDS=$(or $(SEEDS),20000) WEIR_ORACLE_SEED=$(SEED) cargo test --quiet --workspace --test usage_oracle -- --nocapture
@@ -186,12 +183,13 @@ image: wasm ## pack the module as an OCI image for Istio and Envoy Gateway: buil
 binaries:
 	@cargo build --workspace --bin weir --bin weir-demo
 
-docs: binaries ## generate docs/configuration.md, docs/translation.md, docs/schema/ and kong/weir.meta.json from the types
+docs: binaries ## generate docs/configuration.md, docs/translation.md, docs/vector-store-operations.md, docs/schema/ and kong/weir.meta.json from the types
 	@mkdir -p docs/schema
 	@$(target)/debug/weir schema kong >kong/weir.meta.json
 	@for subject in filter weir tenants; do $(target)/debug/weir schema $$subject >docs/schema/$$subject.json || exit 1; done
 	@$(target)/debug/weir schema reference >docs/configuration.md
 	@cargo run --quiet -p weir-llm-translate --example page >docs/translation.md
+	@cargo run --quiet -p weir-vector-guard --example page >docs/vector-store-operations.md
 
 prices: binaries ## bring the shipped list of public prices up to date (PyPI's litellm; VERSION=n for another than the latest)
 	@scripts/prices $(target)/debug/weir $(VERSION)

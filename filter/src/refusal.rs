@@ -328,7 +328,11 @@ const fn unproven(refused: Refused) -> &'static str {
         Refused::Filter => "The filter is not one of this store.",
         Refused::Id => "Records of a shared store cannot be named by their ids here. Send the vector instead.",
         Refused::Name => "This name cannot be used here. Use letters, digits, dots, hyphens and underscores.",
-        Refused::Mark => "The member that names a record's tenant cannot be removed.",
+        Refused::Key => {
+            "The primary key of a row is a text, or left to the store: a number may be the key of another tenant's row."
+        }
+        Refused::Mark => "The member that names a record's tenant cannot be removed, or hidden in another.",
+        Refused::Header => "A header names another place than the path and body do.",
     }
 }
 

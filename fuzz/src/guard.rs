@@ -26,7 +26,7 @@ pub(crate) fn vector_guard(input: &[u8]) {
     let mut parts = target.splitn(2, |byte| *byte == b'?');
     let (path, query) = (parts.next().unwrap_or_default(), parts.next());
     for (store, by) in WAYS {
-        let guard = Guard { store, by, field: "tenant_id".into(), root: "".into() };
+        let guard = Guard { store, by, field: "tenant_id".into(), root: "".into(), primary_field: None };
         let head = RequestHead { method, path, query, content_type: None };
         let Ok(mut call) = guard.call("acme", &head) else { continue };
         if let Ok(Some(edited)) = call.body(body) {

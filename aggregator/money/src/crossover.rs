@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(whole(&view.months[1]), Some(61));
         assert_eq!((view.months[1].requests, view.months[1].replicas), (20_000_000, 3));
         assert_eq!((view.months[0].own_cost, view.months[0].saved), (pico("5800"), pico("1700")), "to the last digit");
-        let twice = Traffic { requests: 20_000_000, api_cost: pico("15000"), ..traffic };
+        let twice = Traffic { requests: 20_000_000, tokens: 15_000_000_000, api_cost: pico("15000") };
         let view = compare(&twice, &hosting, Currency::USD).expect("a comparison");
         assert_eq!(
             (view.months[0].replicas, view.months[0].own_cost),

@@ -3,7 +3,6 @@ use std::collections::{BTreeMap, HashSet};
 
 use jiff::tz::TimeZone;
 use weir_contract::hard::HARD_BUDGETS_MAX;
-use weir_contract::lease::CAPACITY_MAX;
 use weir_contract::stage::{SCOPE_MAX_BYTES, Scope, Stage, is_budget_name};
 use weir_contract::{TenantId, Timestamp, glob};
 use weir_ledger::amount::{Currency, PICO, Pico};
@@ -115,7 +114,6 @@ fn check(file: &BudgetFile) -> Result<(), Problem> {
 
 /// Refuses a hard budget that weir cannot keep.
 fn check_hard(file: &BudgetFile) -> Result<(), Problem> {
-    let largest = file.overrides.values().chain([&file.amount]).max().copied().unwrap_or_default();
     let problem = match file {
         BudgetFile { hard: false, .. } => return Ok(()),
         BudgetFile { of: Measure::Cost, .. } => {
@@ -132,7 +130,6 @@ fn check_hard(file: &BudgetFile) -> Result<(), Problem> {
         BudgetFile { only: Scope::Feature(_) | Scope::Class(_) | Scope::Model(_), .. } => {
             "a client can choose its feature, class and model: cover all requests, or those of a route or a key"
         }
-        _ if largest.0 / PICO > i128::from(CAPACITY_MAX) => "the amount is too large",
         _ => return Ok(()),
     };
     Err(("hard", problem.to_owned()))

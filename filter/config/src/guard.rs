@@ -17,6 +17,10 @@ pub struct Guard {
     /// The path below which the store's own paths stand: `/qdrant`. Absent: they stand at the top.
     #[serde(default)]
     pub root: String,
+    /// With Milvus by filter, the name of the collection's primary key. Absent: nothing can be inserted, since a row with the key of
+    /// another tenant's takes its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_field: Option<String>,
 }
 
 /// A store whose HTTP API weir knows.

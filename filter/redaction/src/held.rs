@@ -18,8 +18,6 @@ pub(crate) struct Splice {
 struct Event {
     bytes: Vec<u8>,
     splices: Vec<Splice>,
-    /// What repeats its texts, and goes where one of them is changed.
-    repeating: Vec<Range<usize>>,
 }
 
 /// The events that are not out yet, oldest first, by number. The last number is the event that is being read.
@@ -31,8 +29,8 @@ pub(crate) struct Held {
     first: u64,
     /// Splices of the event that is being read.
     current: Vec<Splice>,
-    /// What repeats the texts of the event that is being read.
-    repeating: Vec<Range<usize>>,
+    /// Whether bytes of any event were replaced.
+    has_changed: bool,
 }
 
 impl Held {
@@ -49,15 +47,16 @@ impl Held {
     /// Replaces bytes of an event. Nothing happens to an event that is out.
     pub(crate) fn splice(&mut self, event: u64, splice: Splice) {
         let Some(at) = event.checked_sub(self.first).and_then(|at| usize::try_from(at).ok()) else { return };
+        self.has_changed = true;
         match self.waiting.get_mut(at) {
             Some(waiting) => waiting.splices.push(splice),
             None => self.current.push(splice),
         }
     }
 
-    /// Notes what repeats the texts of the event that is being read.
-    pub(crate) fn note_repeating(&mut self, ranges: impl Iterator<Item = Range<usize>>) {
-        self.repeating.extend(ranges);
+    /// Whether bytes of any event were replaced.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.has_changed
     }
 
     /// Whether all events before the one that is being read are out.
@@ -79,16 +78,15 @@ impl Held {
     /// comes before it goes out.
     pub(crate) fn end_event(&mut self, bytes: &[u8], oldest: Option<u64>, out: &mut Vec<u8>) {
         let mut splices = std::mem::take(&mut self.current);
-        let repeating = std::mem::take(&mut self.repeating);
         if oldest.is_none() && self.waiting.is_empty() {
-            write(bytes, &mut splices, repeating, out);
+            write(bytes, &mut splices, out);
             self.first = self.first.saturating_add(1);
             self.current = splices;
             self.current.clear();
             return;
         }
         self.bytes = self.bytes.saturating_add(bytes.len());
-        self.waiting.push_back(Event { bytes: bytes.to_vec(), splices, repeating });
+        self.waiting.push_back(Event { bytes: bytes.to_vec(), splices });
         self.release(oldest.unwrap_or(u64::MAX), out);
     }
 
@@ -103,22 +101,15 @@ impl Held {
             let Some(mut event) = self.waiting.pop_front() else { return };
             self.bytes = self.bytes.saturating_sub(event.bytes.len());
             self.first = self.first.saturating_add(1);
-            write(&event.bytes, &mut event.splices, event.repeating, out);
+            write(&event.bytes, &mut event.splices, out);
         }
     }
 }
 
-fn write(bytes: &[u8], splices: &mut Vec<Splice>, repeating: Vec<Range<usize>>, out: &mut Vec<u8>) {
-    if !splices.is_empty() {
-        splices.extend(repeating.into_iter().map(|range| Splice { range, by: b"null" }));
-    }
+fn write(bytes: &[u8], splices: &mut [Splice], out: &mut Vec<u8>) {
     splices.sort_unstable_by_key(|splice| splice.range.start);
     let mut at = 0;
     for splice in splices {
-        // It stands in what has gone whole.
-        if splice.range.start < at {
-            continue;
-        }
         out.extend_from_slice(bytes.get(at..splice.range.start).unwrap_or_default());
         out.extend_from_slice(splice.by);
         at = splice.range.end;

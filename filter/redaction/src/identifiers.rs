@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 
 use weir_contract::directory::IDENTIFIER_MAX_BYTES;
 
-use crate::words::{first, is_word_end};
+use crate::words::{Role, first, is_word_end};
 
 /// The longest identifier that is taken, in bytes.
 const IDENTIFIER_MAX: u8 = IDENTIFIER_MAX_BYTES as u8;
@@ -120,7 +120,7 @@ impl Identifiers {
     }
 
     fn add_of(&mut self, Owner(owner): Owner, identifier: &str) -> Added {
-        let text = identifier.trim_matches(|character| crate::words::role(character).is_gap());
+        let text = identifier.trim_matches(|character| crate::words::role(character) == Role::Gap);
         if text.is_empty() || text.len() < self.least_bytes {
             return Added::TooShort;
         }

@@ -3,17 +3,15 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
-use weir_llm_usage::json::tree::{ROOT, Tree};
-
 use crate::findings::{Findings, REPLACEMENT};
 use crate::framing;
 use crate::held::{Held, Splice};
 use crate::identifiers::{Identifiers, Owner};
 use crate::search::{Match, Search};
-use crate::strings::{self, StringValue, Strings};
+use crate::strings::{self, Emptied, StringValue, Strings};
 use crate::template::{Slot, SlotKind, Template};
 use crate::texts::{Key, Piece, Text, Texts};
-use crate::words;
+use crate::words::{self, Before};
 
 /// How an answer is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +154,11 @@ impl Redactor {
         self.reader.findings.count
     }
 
+    /// Whether anything that went out differs from what came.
+    pub fn has_changed(&self) -> bool {
+        self.reader.held.has_changed()
+    }
+
     /// The tenants whose identifiers they were, the first eight of them.
     pub fn owners(&self) -> Vec<String> {
         let identifiers = self.identifiers.borrow();
@@ -262,7 +265,8 @@ impl Reader {
     }
 
     fn end_event(&mut self, bytes: &[u8], search: Search<'_>, out: &mut Vec<u8>) {
-        self.held.end_event(bytes, self.texts.oldest(), out);
+        let oldest = self.texts.oldest(&self.held);
+        self.held.end_event(bytes, oldest, out);
         if self.held.is_over() {
             self.texts.replace_known(search, &mut self.held, &mut self.findings);
             self.held.release(u64::MAX, out);
@@ -285,64 +289,73 @@ impl Reader {
     /// Reads a document, or, if it is none, text.
     fn document(&mut self, bytes: &[u8], range: Range<usize>, search: Search<'_>) -> Result<(), TooLong> {
         let text = bytes.get(range.clone()).unwrap_or_default();
-        let shift = |value: &Range<usize>| moved(value, range.start);
-        if self.form == Form::Document
-            && let Some(elements) = streamed(text)
-        {
-            return self.elements(bytes, elements.iter().map(shift), search);
+        if self.form == Form::Document {
+            return self.whole_document(bytes, range, search);
         }
-        let Some(strings) = (self.form != Form::Document).then(|| strings::read(text)).flatten() else {
-            // Read twice, so that nothing of what is no document is replaced as if it were one.
-            match strings::each(text, &mut |_| {}) {
-                Some(repeating) => {
-                    strings::each(text, &mut |value| self.alone(bytes, shift(&value), true, search));
-                    self.held.note_repeating(repeating.iter().map(shift));
-                }
-                None => self.alone(bytes, range, false, search),
-            }
+        let Some(strings) = strings::read(text) else {
+            self.apart(bytes, range, search);
             return Ok(());
         };
-        self.strings(bytes, &strings, range.start, search)?;
+        self.pieces(bytes, range.start, &strings, search)?;
         self.remember(bytes, range.start, &strings, search.identifiers.version());
-        self.end_texts(strings.ends, search);
-        Ok(())
-    }
-
-    /// Reads a stream that came as one document, an array: the texts of its elements are pieces.
-    fn elements(
-        &mut self,
-        bytes: &[u8],
-        elements: impl Iterator<Item = Range<usize>>,
-        search: Search<'_>,
-    ) -> Result<(), TooLong> {
-        for element in elements {
-            match strings::read(bytes.get(element.clone()).unwrap_or_default()) {
-                Some(strings) => {
-                    self.strings(bytes, &strings, element.start, search)?;
-                    self.end_texts(strings.ends, search);
-                }
-                None => self.alone(bytes, element, false, search),
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the strings of a document that begins at `start` of an event.
-    fn strings(&mut self, bytes: &[u8], strings: &Strings, start: usize, search: Search<'_>) -> Result<(), TooLong> {
-        let shift = |value: &Range<usize>| moved(value, start);
-        self.held.note_repeating(strings.repeating.iter().map(shift));
-        for StringValue { range: value, continues, .. } in &strings.values {
-            match continues {
-                Some(key) => self.continued(bytes, shift(value), *key, true, search)?,
-                None => self.alone(bytes, shift(value), true, search),
-            }
-        }
-        Ok(())
-    }
-
-    fn end_texts(&mut self, groups: Vec<u64>, search: Search<'_>) {
-        for group in groups {
+        for group in strings.ends {
             self.texts.end(Some(group), search, &mut self.held, &mut self.findings);
+        }
+        Ok(())
+    }
+
+    /// Reads a document that is the whole answer. Where it is a stream's events in an array, their pieces are read as one.
+    fn whole_document(&mut self, bytes: &[u8], range: Range<usize>, search: Search<'_>) -> Result<(), TooLong> {
+        let text = bytes.get(range.clone()).unwrap_or_default();
+        let is_event = |element: &Range<usize>| {
+            memchr::memmem::find(text.get(element.clone()).unwrap_or_default(), b"\"candidates\"").is_some()
+        };
+        let events = strings::elements(text).filter(|elements| elements.iter().all(is_event));
+        // Nothing of what is no document is replaced as if it were one.
+        let Some(events) = events.filter(|_| strings::each(text, &mut |_| {}).is_some()) else {
+            self.apart(bytes, range, search);
+            return Ok(());
+        };
+        for event in events {
+            let event = moved(&event, range.start);
+            match strings::read(bytes.get(event.clone()).unwrap_or_default()) {
+                Some(strings) => self.pieces(bytes, event.start, &strings, search)?,
+                None => self.apart(bytes, event, search),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the strings of a document that are pieces of texts, and those that stand alone.
+    fn pieces(&mut self, bytes: &[u8], shift: usize, strings: &Strings, search: Search<'_>) -> Result<(), TooLong> {
+        for StringValue { range, continues, .. } in &strings.values {
+            let range = moved(range, shift);
+            match continues {
+                Some(key) => self.continued(bytes, range, *key, true, search)?,
+                None => self.alone(bytes, range, true, search),
+            }
+        }
+        self.empty(&strings.emptied, shift);
+        Ok(())
+    }
+
+    /// Reads a document each of whose strings stands alone, or, if it is none, text.
+    fn apart(&mut self, bytes: &[u8], range: Range<usize>, search: Search<'_>) {
+        let text = bytes.get(range.clone()).unwrap_or_default();
+        // Read twice, so that nothing of what is no document is replaced as if it were one.
+        let Some(emptied) = strings::each(text, &mut |_| {}) else {
+            self.alone(bytes, range, false, search);
+            return;
+        };
+        let mut alone = |value: Range<usize>| self.alone(bytes, moved(&value, range.start), true, search);
+        strings::each(text, &mut alone);
+        self.empty(&emptied, range.start);
+    }
+
+    /// Lets what spells the text again go out empty.
+    fn empty(&mut self, emptied: &[Emptied], shift: usize) {
+        for Emptied { range, by } in emptied {
+            self.held.splice(self.held.current(), Splice { range: moved(range, shift), by });
         }
     }
 
@@ -353,7 +366,7 @@ impl Reader {
         };
         // A piece with an escape comes now and then among plain ones, which repeat what was there before it.
         let is_passing = strings.values.iter().any(|value| value.continues.is_some() && has_escape(value));
-        if is_passing || !strings.ends.is_empty() || !strings.repeating.is_empty() || self.held.has_splices() {
+        if is_passing || !strings.ends.is_empty() || self.held.has_splices() {
             return;
         }
         let values = strings.values.iter().filter(|value| !value.is_type && !has_escape(value));
@@ -388,7 +401,7 @@ impl Reader {
         let text = bytes.get(range.clone()).unwrap_or_default();
         if is_plain(text, is_json) {
             let mut found = Vec::new();
-            search.run(text, None, true, &mut found);
+            search.run(text, Before::default(), true, &mut found);
             for Match { range: at, owner } in found {
                 self.findings.add(owner);
                 self.held.splice(self.held.current(), Splice { range: moved(&at, range.start), by: REPLACEMENT });
@@ -399,15 +412,6 @@ impl Reader {
         append(&mut text, self.held.current(), bytes, range, is_json);
         text.end(search, &mut self.held, &mut self.findings);
     }
-}
-
-/// The elements of a document that is a stream of Gemini's: without `alt=sse` it comes as one array.
-fn streamed(text: &[u8]) -> Option<Vec<Range<usize>>> {
-    if text.trim_ascii_start().first() != Some(&b'[') || memchr::memmem::find(text, b"\"candidates\"").is_none() {
-        return None;
-    }
-    let tree = Tree::read(text).ok()?;
-    tree.children(ROOT).map(|element| tree.node(element).map(|node| node.at.clone())).collect()
 }
 
 /// Whether each byte of a stretch of an event is the same byte of the text.

@@ -36,8 +36,17 @@ pub(crate) const CONTINUED: [&[u8]; 11] = [
     b"transcript",
 ];
 
-/// Members that repeat the words of a text one by one, as strings and as bytes: OpenAI's, Gemini's. Where a text is changed they go.
-const REPEATING: [&[u8]; 3] = [b"logprobs", b"logprobsResult", b"logprobs_result"];
+/// Members that spell the text again, token by token: OpenAI's, Ollama's and vLLM's `logprobs`, Gemini's `logprobsResult`,
+/// llama.cpp's `completion_probabilities`. What they hold goes out empty, since a name that is cut into tokens is not found there.
+const PROBABILITIES: [&[u8]; 5] =
+    [b"logprobs", b"logprobsResult", b"logprobs_result", b"prompt_logprobs", b"completion_probabilities"];
+
+/// An object or array whose content goes out empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Emptied {
+    pub(crate) range: Range<usize>,
+    pub(crate) by: &'static [u8],
+}
 
 /// A string value.
 #[derive(Clone, Debug)]
@@ -58,8 +67,7 @@ pub(crate) struct Strings {
     pub(crate) ends: Vec<u64>,
     /// The first numbers in it that say nothing of choices, one more than [`SLOTS_MAX`] at most.
     pub(crate) numbers: Vec<Range<usize>>,
-    /// The values of [`REPEATING`] members.
-    pub(crate) repeating: Vec<Range<usize>>,
+    pub(crate) emptied: Vec<Emptied>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,9 +104,9 @@ struct Reader<'b, 's> {
     /// Containers in which a text ends.
     ending: Vec<usize>,
     numbers: Vec<Range<usize>>,
-    repeating: Vec<Range<usize>>,
-    /// How many containers were open where the outermost of them that is under way began, and where that stands.
-    repeats_from: Option<(usize, usize)>,
+    /// How many containers are open in what goes out empty, and where that begins; None outside of it.
+    emptying: Option<(usize, usize)>,
+    emptied: Vec<Emptied>,
     /// The document's own `type`.
     kind: u64,
     ends_by_kind: bool,
@@ -112,12 +120,46 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Strings> {
     Some(reader.strings())
 }
 
-/// Calls `sink` with each string value of a document. Returns the values of members that repeat texts; None if it is no document: then
-/// the values before the fault were told.
-pub(crate) fn each(bytes: &[u8], sink: &mut dyn FnMut(Range<usize>)) -> Option<Vec<Range<usize>>> {
+/// Calls `sink` with each string value of a document, and returns what goes out empty. None if it is no document; then the values
+/// before the fault were told.
+pub(crate) fn each(bytes: &[u8], sink: &mut dyn FnMut(Range<usize>)) -> Option<Vec<Emptied>> {
     let mut reader = Reader::new(bytes, Some(sink));
     reader.document()?;
-    Some(reader.repeating)
+    Some(reader.emptied)
+}
+
+/// The elements of a document that is an array.
+pub(crate) fn elements(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
+    let start = bytes.iter().position(|byte| !byte.is_ascii_whitespace()).filter(|at| bytes.get(*at) == Some(&b'['))?;
+    let (mut at, mut depth, mut from) = (start, 0_usize, start.checked_add(1)?);
+    let mut elements = Vec::new();
+    loop {
+        match *bytes.get(at)? {
+            b'[' | b'{' => depth = depth.checked_add(1)?,
+            b']' | b'}' if depth == 1 => break,
+            b']' | b'}' => depth = depth.checked_sub(1)?,
+            b',' if depth == 1 => elements.push(std::mem::replace(&mut from, at.checked_add(1)?)..at),
+            b'"' => at = string_end(bytes, at)?,
+            _ => {}
+        }
+        at = at.checked_add(1)?;
+    }
+    elements.push(from..at);
+    let behind = bytes.get(at.checked_add(1)?..)?;
+    behind.trim_ascii().is_empty().then_some(elements)
+}
+
+/// Where the string that begins at `start` ends: its last quote.
+fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let mut at = start.checked_add(1)?;
+    loop {
+        at = at.checked_add(plain(bytes.get(at..)?))?;
+        match *bytes.get(at)? {
+            b'"' => return Some(at),
+            b'\\' => at = at.checked_add(2)?,
+            _ => return None,
+        }
+    }
 }
 
 impl<'b, 's> Reader<'b, 's> {
@@ -131,8 +173,8 @@ impl<'b, 's> Reader<'b, 's> {
             seen: Vec::new(),
             ending: Vec::new(),
             numbers: Vec::new(),
-            repeating: Vec::new(),
-            repeats_from: None,
+            emptying: None,
+            emptied: Vec::new(),
             kind: 0,
             ends_by_kind: false,
         }
@@ -161,8 +203,13 @@ impl<'b, 's> Reader<'b, 's> {
             match *self.bytes.get(self.at)? {
                 b'"' => return self.string_value(name),
                 open @ (b'{' | b'[') => {
+                    let start = self.at;
                     self.at = self.at.checked_add(1)?;
+                    let is_emptied = PROBABILITIES.contains(&self.bytes.get(name.clone()).unwrap_or_default());
                     self.begin(open == b'{', name)?;
+                    if is_emptied && self.emptying.is_none() {
+                        self.emptying = Some((self.open.len(), start));
+                    }
                     self.skip_spaces();
                     if matches!(self.bytes.get(self.at)?, b'}' | b']') {
                         return Some(());
@@ -184,18 +231,26 @@ impl<'b, 's> Reader<'b, 's> {
             self.at = self.at.checked_add(1)?;
             match byte {
                 b',' => return Some(()),
-                b'}' if self.is_in_object() => self.end(),
-                b']' if !self.is_in_object() => self.end(),
+                b'}' if self.is_in_object() => self.close(b"null"),
+                b']' if !self.is_in_object() => self.close(b"[]"),
                 _ => return None,
             }
         }
     }
 
-    fn end(&mut self) {
-        self.open.pop();
-        if let Some((_, start)) = self.repeats_from.take_if(|(open, _)| *open == self.open.len()) {
-            self.repeating.push(start..self.at);
+    /// Closes the innermost container. `empty`: what stands for one of its kind that goes out empty.
+    fn close(&mut self, empty: &'static [u8]) {
+        if let Some((depth, start)) = self.emptying
+            && depth == self.open.len()
+        {
+            self.emptying = None;
+            let range = start..self.at;
+            // A bracket, blanks and a bracket are empty already.
+            if self.bytes.get(range.clone()).is_some_and(|bytes| bytes.trim_ascii_end().len() > 2) {
+                self.emptied.push(Emptied { range, by: empty });
+            }
         }
+        self.open.pop();
     }
 
     fn is_in_object(&self) -> bool {
@@ -209,9 +264,6 @@ impl<'b, 's> Reader<'b, 's> {
     fn begin(&mut self, is_object: bool, name: Range<usize>) -> Option<()> {
         if self.open.len() >= DEPTH_MAX {
             return None;
-        }
-        if self.repeats_from.is_none() && REPEATING.contains(&self.bytes.get(name.clone()).unwrap_or_default()) {
-            self.repeats_from = Some((self.open.len(), self.at.saturating_sub(1)));
         }
         // Where no places are kept, only what is open is.
         if self.sink.is_some() {
@@ -251,6 +303,9 @@ impl<'b, 's> Reader<'b, 's> {
 
     fn string_value(&mut self, name: Range<usize>) -> Option<()> {
         let range = self.string()?;
+        if self.emptying.is_some() {
+            return Some(());
+        }
         if let Some(sink) = &mut self.sink {
             sink(range);
             return Some(());
@@ -309,15 +364,7 @@ impl<'b, 's> Reader<'b, 's> {
             return None;
         }
         let start = self.at.checked_add(1)?;
-        let mut at = start;
-        loop {
-            at = at.checked_add(plain(self.bytes.get(at..)?))?;
-            match *self.bytes.get(at)? {
-                b'"' => break,
-                b'\\' => at = at.checked_add(2)?,
-                _ => return None,
-            }
-        }
+        let at = string_end(self.bytes, self.at)?;
         self.at = at.checked_add(1)?;
         Some(start..at)
     }
@@ -329,8 +376,7 @@ impl<'b, 's> Reader<'b, 's> {
     }
 
     fn strings(mut self) -> Strings {
-        let numbers = std::mem::take(&mut self.numbers);
-        let repeating = std::mem::take(&mut self.repeating);
+        let (numbers, emptied) = (std::mem::take(&mut self.numbers), std::mem::take(&mut self.emptied));
         let key = |container, name| Key { place: self.place(container, name), group: self.group(container) };
         let mut ends: Vec<u64> = self.ending.iter().map(|container| self.group(*container)).collect();
         if self.ends_by_kind {
@@ -341,7 +387,7 @@ impl<'b, 's> Reader<'b, 's> {
             continues: seen.is_continued.then(|| key(seen.container, seen.name)),
             is_type: seen.is_type,
         });
-        Strings { values: values.collect(), ends, numbers, repeating }
+        Strings { values: values.collect(), ends, numbers, emptied }
     }
 
     /// The hash of a place in the document, in which numbers of choices stand for positions.

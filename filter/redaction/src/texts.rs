@@ -4,7 +4,7 @@ use std::ops::Range;
 use crate::findings::{Findings, REPLACEMENT};
 use crate::held::{Held, Splice};
 use crate::search::{Match, Search};
-use crate::words::{Role, ascii_letter, first, last};
+use crate::words::Before;
 
 /// The most texts that one stream brings side by side (choices, content blocks, tool calls).
 pub const TEXTS_MAX: usize = 256;
@@ -40,8 +40,8 @@ impl Piece {
 /// A text up to where it is known, and its pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Text {
-    /// The character before `bytes`.
-    before: Option<Role>,
+    /// What stands in front of `bytes`.
+    before: Before,
     pub(crate) bytes: Vec<u8>,
     pub(crate) pieces: Vec<Piece>,
 }
@@ -56,7 +56,7 @@ impl Text {
         let open = search.run(piece, self.before, false, &mut found);
         let passes = found.is_empty() && open == piece.len();
         if passes && !piece.is_empty() {
-            self.before = role_before(self.before, piece, open);
+            self.before = self.before.behind(piece, open);
         }
         passes
     }
@@ -73,22 +73,17 @@ impl Text {
         let mut found = Vec::new();
         let open = search.run(&self.bytes, self.before, false, &mut found);
         // A match that reaches into the open word may have to be lengthened.
-        let reaching = found.last().filter(|last| last.range.end > open).map(|last| self.beginning(last.range.start));
+        let reaching = found.last().filter(|last| last.range.end > open).map(|last| last.range.start);
         let settled = reaching.filter(|_| self.bytes.len() <= OPEN_MAX_BYTES).unwrap_or(open);
         self.replace(found.iter().filter(|found| found.range.start < settled), held, findings);
         self.forget(settled);
     }
 
-    /// Where what belongs to a match begins: the letter of an escape stands before one that it begins behind.
-    fn beginning(&self, start: usize) -> usize {
-        let before = start.checked_sub(1).and_then(|at| self.bytes.get(at));
-        start.saturating_sub(usize::from(before.is_some_and(|byte| ascii_letter(*byte).is_some())))
-    }
-
-    /// Replaces what is known, although more may come: its events go out now. What would be an identifier if nothing came is one.
+    /// Replaces what is an identifier if no more comes, although more may: its events go out now. A word that would have gone on
+    /// (`globex` of `globexes`) is replaced needlessly; a name that went out would not come back.
     fn replace_known(&mut self, search: Search<'_>, held: &mut Held, findings: &mut Findings) {
-        let open = search.run(&self.bytes, self.before, false, &mut Vec::new());
         self.end(search, held, findings);
+        let open = search.run(&self.bytes, self.before, false, &mut Vec::new());
         self.forget(open);
     }
 
@@ -108,7 +103,7 @@ impl Text {
                 }
                 at = end;
             }
-            // It counts once, also where it was replaced before its end was known.
+            // Nothing was replaced where all of it is out: it was replaced before.
             if by.is_empty() {
                 findings.add(one.owner);
             }
@@ -117,7 +112,7 @@ impl Text {
 
     /// Forgets the first `count` bytes.
     fn forget(&mut self, count: usize) {
-        self.before = role_before(self.before, &self.bytes, count);
+        self.before = self.before.behind(&self.bytes, count);
         self.bytes.drain(..count.min(self.bytes.len()));
         let mut left = count;
         self.pieces.retain_mut(|piece| {
@@ -130,19 +125,6 @@ impl Text {
             piece.length > 0
         });
     }
-}
-
-/// The role of the character before the byte at `end`. `before`: the one before the text.
-fn role_before(before: Option<Role>, text: &[u8], end: usize) -> Option<Role> {
-    // Characters of several bytes end with none of ASCII, so that only they need be read from the front.
-    if let Some(role) = text.get(..end).and_then(last) {
-        return Some(role);
-    }
-    let (mut at, mut found) = (0, before);
-    while let Some((role, length)) = text.get(at..end).and_then(first) {
-        (at, found) = (at.saturating_add(length), Some(role));
-    }
-    found
 }
 
 /// Which text of a stream.
@@ -187,8 +169,9 @@ impl Texts {
         }
     }
 
-    /// The oldest event that a text is still open in.
-    pub(crate) fn oldest(&self) -> Option<u64> {
-        self.0.iter().filter_map(|(_, text)| text.pieces.first().map(|piece| piece.event)).min()
+    /// The oldest event that is not out yet and that a text is still open in.
+    pub(crate) fn oldest(&self, held: &Held) -> Option<u64> {
+        let open = |text: &Text| text.pieces.iter().map(|piece| piece.event).find(|event| held.has(*event));
+        self.0.iter().filter_map(|(_, text)| open(text)).min()
     }
 }

@@ -3,8 +3,6 @@
 //! A word is a run of letters, digits and `_`. Scripts that are written without spaces, or that join particles to a
 //! name (Chinese, Japanese, Korean, Thai, Lao, Khmer, Burmese), have no such runs: each of their characters counts as a
 //! word of its own, so that a name is found inside a sentence.
-//!
-//! Texts of tools hold JSON with escapes of its own: in `\\nGlobex` a word begins behind the backslash, and another behind the letter.
 
 /// The role of a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,22 +13,12 @@ pub enum Role {
     Ideograph,
     /// It separates words.
     Gap,
-    /// A backslash: it separates words, and the letter behind it may belong to it.
-    Backslash,
-}
-
-impl Role {
-    /// Whether it stands in no word.
-    pub fn is_gap(self) -> bool {
-        matches!(self, Role::Gap | Role::Backslash)
-    }
 }
 
 /// The role of a character.
 pub fn role(character: char) -> Role {
     match character {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '_' => Role::Letter,
-        '\\' => Role::Backslash,
         '\0'..='\x7f' => Role::Gap,
         _ if !character.is_alphanumeric() => Role::Gap,
         '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1100}'..='\u{11ff}' | '\u{1780}'..='\u{17ff}' => {
@@ -69,6 +57,52 @@ pub(crate) fn last(text: &[u8]) -> Option<Role> {
     text.last().filter(|byte| byte.is_ascii()).map(|byte| role(char::from(*byte)))
 }
 
+/// What stands in front of a text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    /// The role of the last character; None where nothing stands there.
+    pub(crate) role: Option<Role>,
+    /// The last two bytes.
+    bytes: [u8; 2],
+}
+
+impl Before {
+    /// What stands in front of the byte at `end` of a text that stands behind this.
+    pub(crate) fn behind(self, text: &[u8], end: usize) -> Self {
+        let text = text.get(..end).unwrap_or(text);
+        let bytes = [2, 1].map(|back| self.byte(text, text.len(), back));
+        // Characters of several bytes end with none of ASCII, so that only they need be read from the front.
+        if let Some(role) = last(text) {
+            return Before { role: Some(role), bytes };
+        }
+        let (mut at, mut role) = (0, self.role);
+        while let Some((found, length)) = text.get(at..).and_then(first) {
+            (at, role) = (at.saturating_add(length), Some(found));
+        }
+        Before { role, bytes }
+    }
+
+    /// Whether an escape may end in front of the byte at `at`, so that a word may begin there: a text may be JSON itself, as the
+    /// arguments of a tool are, and `\nglobex` in it a line break and a name.
+    pub(crate) fn ends_escape(self, text: &[u8], at: usize) -> bool {
+        matches!(self.byte(text, at, 1), b'n' | b't' | b'r' | b'b' | b'f') && self.byte(text, at, 2) == b'\\'
+    }
+
+    /// Whether a backslash stands in front of the byte at `at`.
+    pub(crate) fn ends_backslash(self, text: &[u8], at: usize) -> bool {
+        self.byte(text, at, 1) == b'\\'
+    }
+
+    /// The byte that stands `back` (1 or 2) before the one at `at`; 0 where none does.
+    fn byte(self, text: &[u8], at: usize, back: usize) -> u8 {
+        let byte = match at.checked_sub(back) {
+            Some(at) => text.get(at),
+            None => self.bytes.get(self.bytes.len().saturating_add(at).saturating_sub(back)),
+        };
+        byte.copied().unwrap_or(0)
+    }
+}
+
 /// Whether a word ends between two neighbours, or begins there.
 pub fn is_border(before: Option<Role>, behind: Option<Role>) -> bool {
     !matches!((before, behind), (Some(Role::Letter), Some(Role::Letter)))
@@ -76,12 +110,7 @@ pub fn is_border(before: Option<Role>, behind: Option<Role>) -> bool {
 
 /// Whether a word ends between two neighbours.
 pub(crate) fn is_word_end(before: Option<Role>, behind: Option<Role>) -> bool {
-    before.is_some_and(|role| !role.is_gap()) && is_border(before, behind)
-}
-
-/// Whether a letter behind a backslash may be an escape of JSON for a character that separates words.
-pub fn is_escape(letter: u8) -> bool {
-    matches!(letter, b'b' | b'f' | b'n' | b'r' | b't')
+    before.is_some_and(|role| role != Role::Gap) && is_border(before, behind)
 }
 
 /// The first character of `text` and its length. A byte that is not UTF-8 is a gap of one byte.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use weir_redaction::words::{Role, is_border, is_escape, role};
+use weir_redaction::words::{Role, is_border, role};
 use weir_redaction::{Added, Form, Identifiers, Redactor, SharedIdentifiers, TooLong};
 
 const MAX: usize = 1 << 20;
@@ -55,11 +55,8 @@ fn naive(identifiers: &[(String, String)], own: &str, text: &str) -> String {
         let roles = |index: Option<usize>| index.and_then(|index| chars.get(index)).map(|one| role(*one));
         is_border(roles(at.checked_sub(1)), roles(Some(at)))
     };
-    let is_behind_escape = |at: usize| {
-        let before = |count| at.checked_sub(count).and_then(|at| chars.get(at)).copied();
-        before(2).map(role) == Some(Role::Backslash)
-            && before(1).is_some_and(|one| one.is_ascii() && is_escape(one as u8))
-    };
+    let is_behind_escape =
+        |at: usize| at >= 2 && chars[at - 2] == '\\' && matches!(chars[at - 1], 'n' | 't' | 'r' | 'b' | 'f');
     let mut ranges: Vec<(usize, usize)> = Vec::new();
     for (owner, identifier) in identifiers {
         let is_own = |other: &(String, String)| other.0 == own && other.1.eq_ignore_ascii_case(identifier);
@@ -106,6 +103,27 @@ fn the_names_of_others_go_and_ones_own_stay() {
 fn a_part_of_a_word_stays() {
     for same in ["acmes", "pacme", "acme_2", "globexes", "Ini-Techés", "acm", ""] {
         assert_eq!(text("hooli", same), same);
+    }
+}
+
+#[test]
+fn a_tenants_name_in_a_vector_store_names_it() {
+    let shared = identifiers(&[("globex", "Globex"), ("a_b", "Initech"), ("hooli", "Hooli")]);
+    let redacted = |text: &str, cuts: &[usize]| {
+        String::from_utf8(redact(&shared, "hooli", Form::Text, text.as_bytes(), cuts)).unwrap()
+    };
+    for (text, expected) in [
+        ("see tenant_globex_docs.", "see [redacted]_docs."),
+        ("tenant_globex_", "[redacted]_"),
+        ("tenant_az5fb_x and tenant_hooli_x", "[redacted]_x and tenant_hooli_x"),
+        (
+            "tenant_globe_x tenant_globexes_x tenant_globex tenant xtenant_globex_x",
+            "tenant_globe_x tenant_globexes_x tenant_globex tenant xtenant_globex_x",
+        ),
+    ] {
+        for cut in 0..text.len() {
+            assert_eq!(redacted(text, &[cut]), expected, "cut at {cut}");
+        }
     }
 }
 
@@ -265,61 +283,114 @@ fn what_is_held_back_is_bounded_and_the_rest_of_a_name_still_goes() {
     assert_eq!(contents(&out, 0), "Glo[redacted]");
 }
 
+/// The pieces of OpenAI's stream after a text: a tool call with long arguments.
+fn call(arguments: &str) -> String {
+    let event =
+        json!({"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":arguments}}]}}]});
+    format!("data: {event}\n\n")
+}
+
 #[test]
-fn a_whole_name_that_has_waited_long_enough_goes() {
-    for name in ["Globex", "see ACME Corp", "globex"] {
-        let mut redactor = Redactor::new(three(), "hooli", Form::Events, MAX);
-        let mut out = Vec::new();
-        redactor.feed(openai(0, name).as_bytes(), &mut out).unwrap();
-        for _ in 0..=weir_redaction::HELD_EVENTS_MAX {
-            redactor.feed(b": ping\n\n", &mut out).unwrap();
+fn a_whole_name_at_the_end_of_a_text_goes_although_what_follows_is_more_than_is_held() {
+    let pieces = [vec!["ab "; 200], vec!["x"; 64], vec![&*"y ".repeat(40_000)]]
+        .map(|pieces| pieces.into_iter().map(call).collect::<String>());
+    for name in ["Globex", "ask Acme Corp", "acme.com", "イニテック", "Globex "] {
+        for pieces in &pieces {
+            let stream = openai(0, name) + pieces + "data: [DONE]\n\n";
+            let mut redactor = Redactor::new(three(), "hooli", Form::Events, MAX);
+            let mut out = Vec::new();
+            redactor.feed(stream.as_bytes(), &mut out).unwrap();
+            redactor.finish(&mut out).unwrap();
+            let left = contents(&out, 0);
+            assert!(left.trim_end().ends_with("[redacted]"), "{name}: {left}");
+            assert!(redactor.replaced() >= 1 && redactor.replaced() <= 2, "{name}: {}", redactor.replaced());
         }
-        assert!(contents(&out, 0).ends_with("[redacted]"), "{name}: {}", contents(&out, 0));
-        redactor.feed(openai(0, ", yes").as_bytes(), &mut out).unwrap();
+    }
+}
+
+#[test]
+fn events_behind_a_text_that_waited_long_enough_wait_no_more() {
+    let mut redactor = Redactor::new(three(), "hooli", Form::Events, MAX);
+    let mut out = Vec::new();
+    redactor.feed(openai(0, "Glo").as_bytes(), &mut out).unwrap();
+    redactor.feed(call("ab ").repeat(weir_redaction::HELD_EVENTS_MAX).as_bytes(), &mut out).unwrap();
+    out.clear();
+    redactor.feed(call("ab ").as_bytes(), &mut out).unwrap();
+    assert_eq!(String::from_utf8(out.clone()).unwrap(), call("ab "));
+    redactor.feed(openai(0, "bex").as_bytes(), &mut out).unwrap();
+    redactor.finish(&mut out).unwrap();
+    assert_eq!(
+        (contents(&out, 0).as_str(), redactor.replaced()),
+        ("[redacted]", 3),
+        "two ids, and the rest of the name"
+    );
+}
+
+#[test]
+fn a_name_behind_an_escape_of_a_tools_arguments_is_found() {
+    for escape in [r"\n", r"\t", r"\r", r"\b", r"\f", r#"\""#] {
+        let whole = json!({"arguments": format!(r#"{{"q":"x{escape}globex"}}"#)}).to_string();
+        let out = redact(&three(), "hooli", Form::Document, whole.as_bytes(), &[]);
+        assert_eq!(String::from_utf8(out).unwrap(), whole.replace("globex", "[redacted]"));
+    }
+    let partial = |piece: &str| {
+        let delta = json!({"type":"input_json_delta","partial_json":piece});
+        format!("data: {}\n\n", json!({"type":"content_block_delta","index":0,"delta":delta}))
+    };
+    for cut in 1..9 {
+        let (one, other) = r"x\nglobex y".split_at(cut);
+        let stream = partial(one) + &partial(other);
+        let out = String::from_utf8(redact(&three(), "hooli", Form::Events, stream.as_bytes(), &[])).unwrap();
+        assert!(out.contains("[redacted]") && !out.contains("bex"), "{cut}: {out}");
+    }
+    assert_eq!(text("hooli", r"C:\globex"), r"C:\[redacted]");
+    for same in [r"x\globexes", r"nglobex", r"\nnglobex"] {
+        assert_eq!(text("hooli", same), same, "no escape ends there");
+    }
+}
+
+#[test]
+fn probabilities_of_tokens_which_spell_the_text_again_go_out_empty() {
+    let token = json!({"token":"glo","bytes":[103,108,111],"top_logprobs":[{"token":"glo"}]});
+    let streamed = json!({"choices":[{"index":0,"delta":{"content":"glo"},"logprobs":{"content":[token]}}]});
+    let out = redact(&three(), "hooli", Form::Events, format!("data: {streamed}\n\n").as_bytes(), &[]);
+    let expected = json!({"choices":[{"index":0,"delta":{"content":"glo"},"logprobs":null}]});
+    assert_eq!(String::from_utf8(out).unwrap(), format!("data: {expected}\n\n"));
+    for (whole, expected) in [
+        (json!({"output":[{"text":"x","logprobs":[token, token]}]}), json!({"output":[{"text":"x","logprobs":[]}]})),
+        (
+            json!({"a":{"logprobsResult":{"chosenCandidates":[token]}},"b":"Acme"}),
+            json!({"a":{"logprobsResult":null},"b":"[redacted]"}),
+        ),
+        (json!({"logprobs":{"tokens":["glo","bex"],"logprobs":{}}}), json!({"logprobs":null})),
+        (
+            json!({"logprobs":[],"prompt_logprobs":{},"x":{"logprobs":null}}),
+            json!({"logprobs":[],"prompt_logprobs":{},"x":{"logprobs":null}}),
+        ),
+    ] {
+        let mut redactor = Redactor::new(three(), "hooli", Form::Document, MAX);
+        let mut out = Vec::new();
+        redactor.feed(whole.to_string().as_bytes(), &mut out).unwrap();
         redactor.finish(&mut out).unwrap();
-        assert!(contents(&out, 0).ends_with("[redacted], yes"), "{name}: {}", contents(&out, 0));
-        assert_eq!(redactor.replaced(), 3, "{name}: it, and the id of both events");
+        assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);
+        assert_eq!(redactor.has_changed(), whole != expected);
     }
 }
 
 #[test]
-fn a_name_behind_an_escape_of_json_in_a_text_is_found() {
-    assert_eq!(text("hooli", r"a\nGlobex \tACME Corp\n"), r"a\n[redacted] \t[redacted]\n");
-    assert_eq!(text("hooli", r"C:\globex \nglobexes \xGlobex"), r"C:\[redacted] \nglobexes \xGlobex");
-}
-
-#[test]
-fn geminis_stream_as_one_array_is_a_stream() {
-    let piece = |text: &str| format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{text}"}}]}},"index":0}}]}}"#);
-    let array = |texts: [&str; 3]| format!("[{}]", texts.map(piece).join(",\r\n"));
-    let told = redact(&three(), "hooli", Form::Document, array(["see glo", "bex", " now"]).as_bytes(), &[]);
-    assert_eq!(String::from_utf8(told).unwrap(), array(["see [redacted]", "", " now"]));
-    let plain = r#"[{"text":"glo"},{"text":"bex"}]"#;
-    assert_eq!(redact(&three(), "hooli", Form::Document, plain.as_bytes(), &[]), plain.as_bytes(), "no stream");
-}
-
-#[test]
-fn what_repeats_a_text_word_by_word_goes_where_the_text_changes() {
-    let chunk = |text: &str, logprobs: &str| {
-        format!(
-            "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"logprobs\":{logprobs}}}]}}\n\n"
-        )
-    };
-    let of = |token: &str| {
-        format!(r#"{{"content":[{{"token":"{token}","bytes":[103],"top_logprobs":[{{"token":"{token}"}}]}}]}}"#)
-    };
-    let (glo, bex, now) = (of("glo"), of("bex"), of(" now"));
-    let stream = chunk("glo", &glo) + &chunk("bex", &bex) + &chunk(" now", &now) + &chunk(" now", &now);
-    let expected = chunk("[redacted]", "null") + &chunk("", "null") + &chunk(" now", &now) + &chunk(" now", &now);
-    for cuts in [&[][..], &[20, 150, 200]] {
-        let told = redact(&three(), "hooli", Form::Events, stream.as_bytes(), cuts);
-        assert_eq!(String::from_utf8(told).unwrap(), expected);
-    }
-    let whole = |text: &str, logprobs: &str| format!(r#"{{"content":"{text}","logprobs":{logprobs},"n":1}}"#);
-    let told = redact(&three(), "hooli", Form::Document, whole("a globex", &of("globex")).as_bytes(), &[]);
-    assert_eq!(String::from_utf8(told).unwrap(), whole("a [redacted]", "null"));
-    let same = whole("a", &of("a"));
-    assert_eq!(redact(&three(), "hooli", Form::Document, same.as_bytes(), &[]), same.as_bytes());
+fn pieces_of_an_array_of_geminis_events_are_read_as_one() {
+    let event = |piece: &str| json!({"candidates":[{"content":{"parts":[{"text":piece}],"role":"model"},"index":0}]});
+    let whole = json!([event("see glo"), event("bex now, A"), event("cme")]).to_string();
+    let out = redact(&three(), "hooli", Form::Document, whole.as_bytes(), &[9, 40]);
+    let expected = json!([event("see [redacted]"), event(" now, [redacted]"), event("")]);
+    assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);
+    // Elements of another array are texts of their own.
+    let apart = json!([{"text": "Globex"}, {"text": "es"}, {"text": "glo"}, {"text": "bex"}]).to_string();
+    let out = redact(&three(), "hooli", Form::Document, apart.as_bytes(), &[]);
+    assert_eq!(String::from_utf8(out).unwrap(), apart.replace("Globex", "[redacted]"));
+    let two = format!("{whole}[\"Acme\"]");
+    let out = redact(&three(), "hooli", Form::Document, two.as_bytes(), &[]);
+    assert!(!String::from_utf8(out).unwrap().contains("Acme"), "what follows the array is read, too");
 }
 
 #[test]
@@ -359,7 +430,7 @@ fn more_texts_than_are_kept_end_the_answer() {
 }
 
 fn word() -> impl Strategy<Value = String> {
-    prop_oneof!["[abAB_1]{1,2}", "[ab]{1,2}", "\\\\[abn]", "[é\u{0308}日]", "[ .,-]", "[ab] [ab]", "[ab]\\.[ab]"]
+    prop_oneof!["[abAB_1]{1,2}", "[ab]{1,2}", "[é\u{0308}日]", "[ .,-]", "[ab] [ab]", "[ab]\\.[ab]", r"\\[nb]"]
 }
 
 fn owned() -> impl Strategy<Value = Vec<(String, String)>> {
@@ -369,7 +440,7 @@ fn owned() -> impl Strategy<Value = Vec<(String, String)>> {
 
 fn index(owned: &[(String, String)]) -> (SharedIdentifiers, Vec<(String, String)>) {
     let mut identifiers = Identifiers::new(1);
-    let trim = |text: &str| text.trim_matches(|one| role(one).is_gap()).to_owned();
+    let trim = |text: &str| text.trim_matches(|one| role(one) == Role::Gap).to_owned();
     let taken = owned.iter().filter(|(owner, text)| identifiers.add(owner, text) == Added::Taken);
     let taken = taken.map(|(owner, text)| (owner.clone(), trim(text))).collect();
     (Rc::new(RefCell::new(identifiers)), taken)

@@ -299,7 +299,13 @@ fn compile_guard(guard: &weir_config::guard::Guard) -> Result<Guard, Unfit> {
         guard::By::Namespace => By::Namespace,
         guard::By::Collection => By::Collection,
     };
-    let compiled = Guard { store, by, field: guard.field.as_str().into(), root: guard.root.as_str().into() };
+    let compiled = Guard {
+        store,
+        by,
+        field: guard.field.as_str().into(),
+        root: guard.root.as_str().into(),
+        primary_field: guard.primary_field.as_deref().map(Into::into),
+    };
     compiled.check().map(|()| compiled)
 }
 

@@ -105,12 +105,13 @@ fn gemini(refusal: Refusal) -> String {
 }
 
 /// The body in the place of an answer that cannot be checked, and so must not reach the client.
-pub(crate) fn unchecked_answer() -> Vec<u8> {
-    let message = "The upstream's answer cannot be checked, and is withheld.";
-    // The members of every API's error: whichever SDK reads it finds its own.
-    json!({"type": "error", "error": {"type": "api_error", "message": message, "code": "answer_unchecked"}, "message": message})
-        .to_string()
-        .into_bytes()
+pub(crate) fn unchecked_answer(request_id: &str) -> Vec<u8> {
+    let (message, code) = ("The upstream's answer cannot be checked, and is withheld.", "answer_unchecked");
+    // The members of every API's error, and of RFC 9457: whichever client reads it finds its own.
+    json!({"type": "error", "error": {"type": "api_error", "message": message, "code": code}, "message": message,
+           "title": message, "status": 502, "code": code, "request_id": request_id})
+    .to_string()
+    .into_bytes()
 }
 
 /// RFC 9457.

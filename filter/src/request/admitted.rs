@@ -388,7 +388,7 @@ impl Admitted {
         // What is held for its identifiers alone may have ids that are sealed.
         let sealed = self.response.body(body.unwrap_or_default(), true, now).filter(|_| body.is_some());
         let body = sealed.as_deref().or(body);
-        let action = held.settle(self.keeper.as_deref_mut(), body);
+        let action = held.settle(self.keeper.as_deref_mut(), body, &self.request_id);
         let mut action = self.redact(action, body);
         if action.kept == Some(Kept::Same) && sealed.is_some() {
             (action.body, action.kept) = (sealed, Some(Kept::Changed));
@@ -406,7 +406,8 @@ impl Admitted {
         let held = self.held.as_mut()?;
         self.response.body(chunk, ends, now);
         // Kong never says that a body of known length ends.
-        let (bytes, kept) = held.gather(self.keeper.as_deref_mut(), chunk, self.response.is_whole());
+        let (keeper, ends) = (self.keeper.as_deref_mut(), self.response.is_whole());
+        let (bytes, kept) = held.gather(keeper, chunk, ends, &self.request_id);
         if kept.is_none() {
             return Some((bytes, None));
         }

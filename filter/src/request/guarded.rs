@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use weir_contract::event::security::{OWNERS_MAX, UNMARKED};
 use weir_contract::{Class, SearchData, SecurityKind, Timestamp, Usage, UsageStatus};
-use weir_vector_guard::{BodyNeed, Refused, RequestHead};
+use weir_vector_guard::{BodyNeed, Guard, HeaderFate, Refused, RequestHead};
 
 use super::Edits;
 use super::admitted::Admitted;
@@ -33,12 +33,14 @@ pub(super) fn begin(
     if head.leaves_http() {
         return Err(Refusal::Operation);
     }
-    if head.pairs().iter().any(|(name, _)| guard.store.misleads(name)) {
-        return Err(Refusal::Unproven(Refused::Member));
-    }
     let asked =
         RequestHead { method: head.method, path: head.path, query: head.query, content_type: head.content_type };
     let call = guard.call(admitted.identity.tenant.as_str(), &asked).map_err(refusal)?;
+    check_headers(guard, head, edits)?;
+    // Kong sends the status on before the answer is checked, and it would tell another tenant's record from none.
+    if call.hides_absence() && !state.sets_path {
+        return Err(Refusal::Operation);
+    }
     // Kong does not say with the head whether a body follows.
     let has_body = head.has_body || (!ends && state.edits_every_copy);
     if call.body_need() == BodyNeed::None && has_body {
@@ -53,7 +55,7 @@ pub(super) fn begin(
     if let Some((name, version)) = call.version_header() {
         edits.set.push((name, version.into()));
     }
-    if call.may_hold_answer() {
+    if call.holds_answer() {
         edits.set.push(("accept-encoding", "identity".into()));
     }
     if admitted.metering == Metering::Undeclared {
@@ -61,6 +63,23 @@ pub(super) fn begin(
         admitted.metering = Metering::Off;
     }
     admitted.keeper = Some(Box::new(Keeper::Guard(Guarded::new(call))));
+    Ok(())
+}
+
+/// Takes out headers that would lead the store elsewhere.
+fn check_headers(guard: &Guard, head: &Head<'_>, edits: &mut Edits) -> Result<(), Refusal> {
+    for (name, _) in head.pairs() {
+        match guard.header(name) {
+            HeaderFate::Passes => {}
+            HeaderFate::Refused => return Err(Refusal::Unproven(Refused::Header)),
+            HeaderFate::Removed => {
+                let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+                if !edits.remove.iter().any(|known| **known == *name) {
+                    edits.remove.push(name.into());
+                }
+            }
+        }
+    }
     Ok(())
 }
 
@@ -132,13 +151,16 @@ impl Admitted {
     pub(super) fn tell_borders(&self, worker: &mut Worker, now: Timestamp) {
         let Some(guarded) = guarded(self) else { return };
         let operation = guarded.call.operation();
-        let unmarked = guarded.removed.get(UNMARKED).copied().unwrap_or(0);
+        let mut unmarked = guarded.removed.get(UNMARKED).copied().unwrap_or(0);
         let owners: Vec<String> = guarded.removed.keys().filter(|owner| *owner != UNMARKED).cloned().collect();
-        let foreign = guarded.removed.values().sum::<u64>().saturating_sub(unmarked);
+        let mut foreign = guarded.removed.values().sum::<u64>().saturating_sub(unmarked);
+        let mut kind = SecurityKind::ForeignRecord;
+        if guarded.call.names_records() {
+            // The tenant guessed ids, and the store answered as it should.
+            kind = SecurityKind::ForeignId;
+            foreign = foreign.saturating_add(std::mem::take(&mut unmarked));
+        }
         if foreign > 0 {
-            // A store that gives what is asked for by its id does nothing wrong; the client guesses.
-            let is_asked_for = guarded.call.fetches_by_id();
-            let kind = if is_asked_for { SecurityKind::ForeignId } else { SecurityKind::ForeignRecord };
             self.find(worker, kind, operation, foreign, &owners, now);
         }
         if unmarked > 0 {

@@ -74,7 +74,12 @@ impl Held {
     }
 
     /// Judges the body. None: the gateway has not shown it.
-    pub(super) fn settle(&mut self, keeper: Option<&mut Keeper>, body: Option<&[u8]>) -> AnswerAction {
+    pub(super) fn settle(
+        &mut self,
+        keeper: Option<&mut Keeper>,
+        body: Option<&[u8]>,
+        request_id: &str,
+    ) -> AnswerAction {
         if std::mem::replace(&mut self.is_settled, true) {
             return AnswerAction { status: None, body: Some(Vec::new()), location: None, kept: None };
         }
@@ -97,20 +102,26 @@ impl Held {
                 let kept = Some(Kept::Replaced);
                 return AnswerAction { status: Some(307), body: Some(b"{}".to_vec()), location: Some(path), kept };
             }
-            Judged::Unreadable => (Some(502), Some(shape::unchecked_answer()), Kept::Refused),
+            Judged::Unreadable => (Some(502), Some(shape::unchecked_answer(request_id)), Kept::Refused),
         };
         AnswerAction { status, body, location: None, kept: Some(kept) }
     }
 
     /// Takes a chunk where the gateway shows no more at a time; `ends` on the last. Returns what goes on in its place.
-    pub(super) fn gather(&mut self, keeper: Option<&mut Keeper>, chunk: &[u8], ends: bool) -> (Vec<u8>, Option<Kept>) {
+    pub(super) fn gather(
+        &mut self,
+        keeper: Option<&mut Keeper>,
+        chunk: &[u8],
+        ends: bool,
+        request_id: &str,
+    ) -> (Vec<u8>, Option<Kept>) {
         self.gathered.extend_from_slice(chunk);
         if self.is_settled || !self.is_due(self.gathered.len(), ends) {
             self.drop_settled();
             return (BLANK.to_vec(), None);
         }
         let whole = std::mem::take(&mut self.gathered);
-        let action = self.settle(keeper, Some(&whole));
+        let action = self.settle(keeper, Some(&whole), request_id);
         (action.body.unwrap_or(whole), action.kept)
     }
 

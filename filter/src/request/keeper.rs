@@ -95,7 +95,7 @@ impl Keeper {
     /// Whether answers of this status are held; 0: the gateway does not say which it is.
     pub(super) fn holds(&self, status: u16) -> bool {
         match self {
-            Keeper::Guard(guarded) => guarded.call.holds_answer(status),
+            Keeper::Guard(guarded) => guarded.call.holds_answer_of(status),
             Keeper::List { .. } => matches!(status, 0 | 200..300),
         }
     }

@@ -105,7 +105,7 @@ impl Redaction {
         let mut out = Vec::with_capacity(body.len());
         let read = self.redactor.feed(body, &mut out).and_then(|()| self.redactor.finish(&mut out));
         self.is_unchecked |= read.is_err();
-        (self.redactor.replaced() > 0 || read.is_err()).then_some(out)
+        (self.redactor.has_changed() || read.is_err()).then_some(out)
     }
 
     /// How many identifiers were taken out, and whose.
@@ -129,12 +129,9 @@ fn way(pairs: &[Pair<'_>]) -> Way {
     if find("content-encoding").is_some_and(|encoding| !encoding.trim_ascii().eq_ignore_ascii_case(b"identity")) {
         return Way::Unreadable;
     }
-    let kind = find("content-type").unwrap_or_default();
-    if !is_utf_8(kind) {
-        return Way::Unreadable;
-    }
-    let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
-    match &*essence {
+    let mut kind = find("content-type").unwrap_or_default().split(|byte| *byte == b';');
+    let essence = kind.next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    let way = match &*essence {
         b"text/event-stream" => Way::Search(Form::Events),
         b"application/x-ndjson"
         | b"application/ndjson"
@@ -152,16 +149,17 @@ fn way(pairs: &[Pair<'_>]) -> Way {
             Way::Passes
         }
         _ => Way::Unreadable,
+    };
+    match way {
+        Way::Search(_) if !kind.all(is_utf_8) => Way::Unreadable,
+        way => way,
     }
 }
 
-/// Whether the characters of a content type are UTF-8: in others identifiers are not found.
-fn is_utf_8(kind: &[u8]) -> bool {
-    let lower = kind.to_ascii_lowercase();
-    let Some(at) = memchr::memmem::find(&lower, b"charset=") else { return true };
-    let name = lower.get(at..).and_then(|rest| rest.get(8..)).unwrap_or_default();
-    let name = name.split(|byte| matches!(byte, b';' | b',')).next().unwrap_or_default();
-    let name =
-        name.trim_ascii().strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name.trim_ascii());
-    matches!(name, b"utf-8" | b"utf8" | b"us-ascii" | b"ascii")
+/// Whether a parameter of a content type leaves the text UTF-8, the only encoding that is searched.
+fn is_utf_8(parameter: &[u8]) -> bool {
+    let parameter = parameter.to_ascii_lowercase();
+    let mut parts = parameter.splitn(2, |byte| *byte == b'=').map(<[u8]>::trim_ascii);
+    let (name, value) = (parts.next(), parts.next().unwrap_or_default());
+    name != Some(b"charset") || matches!(value, b"utf-8" | b"\"utf-8\"" | b"utf8" | b"us-ascii" | b"\"us-ascii\"")
 }

@@ -1,11 +1,11 @@
 //! Checks answers: records of other tenants are taken out, names of others are not shown, and the mark goes where the client did
 //! not ask for it.
+mod beside;
 mod columns;
 mod take_out;
 
 use crate::edit::{Edits, quoted};
 use crate::rule::{Answer, Operation, Step};
-use crate::walk::COUNT;
 use crate::{By, Call, Removed, Shown, Store, names};
 use take_out::take_out;
 use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
@@ -47,22 +47,22 @@ pub(crate) fn holds(operation: &Operation) -> bool {
     operation.answer != Answer::Plain
 }
 
-/// Whether a record that does not exist must look like one of another tenant, so that nobody learns which ids others use.
-pub(crate) fn hides_missing(call: &Call) -> bool {
-    call.guard.store == Store::Qdrant
-        && call.guard.by == By::Filter
-        && matches!(call.operation.answer, Answer::Record(_))
-}
-
 /// Checks an answer.
 pub(crate) fn check(call: &Call, status: u16, bytes: &[u8]) -> Checked {
-    let same = Checked { verdict: Verdict::Same, ..Checked::default() };
-    // An error holds no record; a status that the gateway does not tell may be any.
-    if status == 404 && hides_missing(call) {
-        return Checked { verdict: Verdict::NotFound(not_found(call.guard.store)), ..Checked::default() };
+    let is_empty = bytes.iter().all(u8::is_ascii_whitespace);
+    if status == 404 && call.hides_absence() {
+        // What the store says of a missing record would tell it from another tenant's.
+        let verdict = Verdict::Changed(not_found(call.guard.store));
+        return Checked { verdict, ..Checked::default() };
     }
-    if status >= 300 || bytes.iter().all(u8::is_ascii_whitespace) || !holds(call.operation) {
-        return same;
+    // An error of the store holds no record.
+    if status >= 400 || is_empty || !holds(call.operation) {
+        return Checked { verdict: Verdict::Same, ..Checked::default() };
+    }
+    // A status that the gateway does not tell may be any, and with it a record may be missing.
+    let is_success = (200..300).contains(&status) || (status == 0 && !call.hides_absence());
+    if !is_success {
+        return Checked::default();
     }
     let Ok(tree) = Tree::read(bytes) else { return Checked::default() };
     let mut check = Check { call, tree, edits: Edits::default(), results: 0, removed: Removed::new(), search: 0 };
@@ -91,7 +91,7 @@ pub(crate) fn check(call: &Call, status: u16, bytes: &[u8]) -> Checked {
 /// What the store answers where a record does not exist.
 fn not_found(store: Store) -> Vec<u8> {
     match store {
-        Store::Qdrant => br#"{"status":{"error":"Not found: there is no such point"},"time":0.0}"#.to_vec(),
+        Store::Qdrant => br#"{"status":{"error":"Not found: no such point or collection"},"time":0.0}"#.to_vec(),
         _ => br#"{"error":[{"message":"not found"}]}"#.to_vec(),
     }
 }
@@ -119,33 +119,52 @@ impl Check<'_> {
     fn records(&mut self, id: Id, steps: &'static [Step]) -> Option<()> {
         match steps {
             [Step::Member(name), rest @ ..] => match self.kind(id)? {
-                Kind::Object => match self.tree.member(id, name) {
-                    Some(member) => self.records(member, rest),
-                    // Nothing was found, or the store says why in another member.
-                    None => Some(()),
-                },
+                Kind::Object => {
+                    self.take_out_beside(id, &[name]);
+                    match self.tree.member(id, name) {
+                        Some(member) => self.records(member, rest),
+                        // Nothing was found, or the store says why in another member.
+                        None => Some(()),
+                    }
+                }
                 Kind::Null => Some(()),
                 _ => None,
             },
             [Step::Each] => self.list(id),
-            [Step::Each | Step::EachSearch, rest @ ..] => {
-                let is_batch = matches!(steps, [Step::EachSearch, ..]);
-                let elements = self.elements(id)?;
-                let mut emptied = Vec::with_capacity(elements.len());
-                for element in &elements {
-                    let (results, removed) = (self.results, self.removed.values().sum::<u64>());
-                    self.records(*element, rest)?;
-                    self.search += usize::from(is_batch);
-                    // A group is named by what its records have, so it goes with the last of them.
-                    let has_lost = removed < self.removed.values().sum::<u64>();
-                    emptied.push(!is_batch && has_lost && results == self.results);
-                }
-                if emptied.contains(&true) {
-                    self.take_out_of(&elements, &emptied);
+            [Step::EachSearch, rest @ ..] => {
+                for element in self.elements(id)? {
+                    self.records(element, rest)?;
+                    self.search += 1;
                 }
                 Some(())
             }
+            [Step::Each, rest @ ..] => self.groups(id, rest),
             [] => None,
+        }
+    }
+
+    /// Checks groups of records. One without a record of the tenant's goes whole: its id is a value of the records that went.
+    fn groups(&mut self, id: Id, steps: &'static [Step]) -> Option<()> {
+        let groups = self.elements(id)?;
+        let mut goes = Vec::with_capacity(groups.len());
+        for group in &groups {
+            let (edits, results) = (self.edits.len(), self.results);
+            self.records(*group, steps)?;
+            let is_foreign = self.call.guard.by == By::Filter && self.results == results;
+            if is_foreign {
+                self.edits.truncate(edits);
+            }
+            goes.push(is_foreign);
+        }
+        self.take_out(&groups, &goes);
+        Some(())
+    }
+
+    /// Takes those of the elements out of their list that `goes` names.
+    fn take_out(&mut self, elements: &[Id], goes: &[bool]) {
+        if goes.contains(&true) {
+            let spans = elements.iter().filter_map(|element| Some(self.tree.node(*element)?.at.clone()));
+            take_out(&mut self.edits, spans.collect(), goes);
         }
     }
 
@@ -169,33 +188,15 @@ impl Check<'_> {
                 self.hide_mark(*record);
             }
         }
-        if foreign.contains(&true) {
-            self.take_out_of(&records, &foreign);
-        }
+        self.take_out(&records, &foreign);
         Some(())
-    }
-
-    /// Takes those elements out of a list that `goes` names.
-    fn take_out_of(&mut self, elements: &[Id], goes: &[bool]) {
-        let spans = elements.iter().filter_map(|element| Some(self.tree.node(*element)?.at.clone()));
-        take_out(&mut self.edits, spans.collect(), goes);
-    }
-
-    /// Takes members out of an object.
-    fn take_out_members(&mut self, object: Id, is_out: impl Fn(&Self, Id) -> bool) {
-        let members: Vec<Id> = self.tree.children(object).collect();
-        let goes: Vec<bool> = members.iter().map(|member| is_out(self, *member)).collect();
-        let spans = members.iter().filter_map(|member| {
-            let node = self.tree.node(*member)?;
-            Some(node.name.start..node.at.end)
-        });
-        take_out(&mut self.edits, spans.collect(), &goes);
     }
 
     fn record_at(&mut self, steps: &'static [Step]) -> Option<()> {
         let mut id = ROOT;
         for step in steps {
             let Step::Member(name) = step else { return None };
+            self.take_out_beside(id, &[name]);
             match self.tree.member(id, name) {
                 Some(member) => id = member,
                 None => return Some(()),
@@ -235,31 +236,20 @@ impl Check<'_> {
 
     /// Whose a record is, by its mark.
     fn owner(&self, record: Id) -> Owner {
+        if self.shown() == Shown::Count {
+            return if self.is_count(record) { Owner::Own } else { Owner::Unmarked };
+        }
         let guard = &self.call.guard;
         let mark = match (guard.store, guard.by) {
             (Store::Qdrant, By::Filter) => {
                 self.tree.member(record, "payload").and_then(|payload| self.tree.member(payload, &guard.field))
             }
-            (Store::Milvus, By::Filter) if self.is_count(record) => return Owner::Own,
             (Store::Milvus, By::Filter) => self.tree.member(record, &guard.field),
             (Store::Weaviate, _) => self.tree.member(record, "tenant"),
             // The collection or partition is the tenant's own.
             _ => return Owner::Own,
         };
         self.owner_by(mark)
-    }
-
-    /// Whether a row of Milvus is the number of the rows that the filter found.
-    fn is_count(&self, row: Id) -> bool {
-        let mut members = self.tree.children(row);
-        let is_alone =
-            members.next().is_some_and(|member| self.tree.is_named(member, COUNT)) && members.next().is_none();
-        is_alone && self.shown() == Shown::Count
-    }
-
-    /// What the search that is being answered has asked to be shown.
-    fn shown(&self) -> Shown {
-        self.call.shown.get(self.search).or(self.call.shown.last()).copied().unwrap_or(Shown::All)
     }
 
     fn owner_by(&self, mark: Option<Id>) -> Owner {
@@ -270,11 +260,21 @@ impl Check<'_> {
         }
     }
 
+    /// How much of its records the search that is being answered shows.
+    fn shown(&self) -> Shown {
+        self.call.shown.get(self.search).or(self.call.shown.last()).copied().unwrap_or(Shown::All)
+    }
+
+    /// Whether an entry is the number of rows that the filter found, and nothing else.
+    fn is_count(&self, record: Id) -> bool {
+        let is_number = |member| self.tree.is_named(member, "count(*)") && self.kind(member) == Some(Kind::Number);
+        self.tree.node(record).is_some_and(|node| node.len == 1) && self.tree.children(record).all(is_number)
+    }
+
     /// Takes the mark out of a record of which the client did not ask to see it.
     fn hide_mark(&mut self, record: Id) {
-        let shown = self.shown();
-        let guard = &self.call.guard;
-        if shown == Shown::All || guard.by != By::Filter {
+        let (shown, guard) = (self.shown(), &self.call.guard);
+        if matches!(shown, Shown::All | Shown::Count) || guard.by != By::Filter {
             return;
         }
         let holder = if guard.store == Store::Qdrant { self.tree.member(record, "payload") } else { Some(record) };
@@ -285,33 +285,49 @@ impl Check<'_> {
             }
             return;
         }
-        self.take_out_members(holder, |check, member| check.tree.is_named(member, &check.call.guard.field));
+        let members: Vec<Id> = self.tree.children(holder).collect();
+        let is_mark: Vec<bool> = members.iter().map(|member| self.tree.is_named(*member, &guard.field)).collect();
+        self.take_out_members(&members, &is_mark);
     }
 
     /// Shows the tenant's own names, as it knows them, and no others.
     fn names(&mut self, id: Id, steps: &'static [Step]) -> Option<()> {
         match steps {
-            [Step::Member(name), rest @ ..] => match self.tree.member(id, name) {
-                Some(member) => self.names(member, rest),
-                None => Some(()),
-            },
+            [Step::Member(name), rest @ ..] => {
+                let Some(member) = self.tree.member(id, name) else {
+                    self.take_out_beside(id, &[]);
+                    return Some(());
+                };
+                if self.names_are_own(member, rest) {
+                    self.take_out_beside(id, &[name]);
+                } else {
+                    // The store did not look for the tenant's alone, so its count and its page are everybody's.
+                    self.take_out_all_but(id, name);
+                }
+                self.names(member, rest)
+            }
             _ => {
                 let elements = self.elements(id)?;
                 let mut foreign = Vec::with_capacity(elements.len());
                 for element in &elements {
                     foreign.push(!self.own_name(*element)?);
                 }
-                self.take_out_of(&elements, &foreign);
-                if foreign.contains(&true) {
-                    // Numbers and tokens of a list with others' names in it speak of theirs.
-                    let told = ["total_count", "totalCount", "pagination"];
-                    self.take_out_members(ROOT, |check, member| {
-                        told.iter().any(|name| check.tree.is_named(member, name))
-                    });
-                }
+                self.take_out(&elements, &foreign);
                 Some(())
             }
         }
+    }
+
+    /// Whether a list of Pinecone's holds names of the tenant's alone. Other stores say nothing beside their lists.
+    fn names_are_own(&self, list: Id, steps: &[Step]) -> bool {
+        if self.call.guard.store != Store::Pinecone || !matches!(steps, [Step::Each]) {
+            return true;
+        }
+        let is_own = |element| {
+            let name = self.tree.member(element, "name").and_then(|name| self.tree.text(name));
+            name.is_some_and(|name| names::unmapped(&self.call.tenant, &name).is_some())
+        };
+        self.tree.children(list).all(is_own) && self.tree.children(list).next().is_some()
     }
 
     /// Whether an entry of a list of names is the tenant's; then its name is the tenant's own of it.
@@ -330,6 +346,7 @@ impl Check<'_> {
 
     /// The part of the collection that the answer says it is from is the tenant's.
     fn of_namespace(&mut self) -> Option<()> {
+        self.take_out_beside(ROOT, &["matches", "vectors", "namespace"]);
         for list in ["matches", "vectors"] {
             let found = self.tree.member(ROOT, list).and_then(|list| self.tree.node(list));
             self.results += found.map_or(0, |node| node.len as u64);

@@ -16,6 +16,16 @@ impl Edits {
         self.0.push((at..at, text.into()));
     }
 
+    /// How many changes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Takes back all changes but the first `count`.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        self.0.truncate(count);
+    }
+
     /// The changed text; None if nothing changes.
     pub(crate) fn apply(mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         if self.0.is_empty() {

@@ -6,6 +6,15 @@
 /// How deep brackets may nest.
 const DEPTH_MAX: usize = 64;
 
+/// Words of the grammar that no field is called, in lower case.
+const WORDS: [&str; 12] =
+    ["and", "or", "not", "in", "like", "is", "null", "exists", "true", "false", "count", "between"];
+
+/// Whether a name is a word of the grammar, in any case.
+pub(crate) fn is_word(name: &str) -> bool {
+    WORDS.contains(&&*name.to_ascii_lowercase())
+}
+
 /// Whether an expression can stand in brackets and ends with them.
 pub(crate) fn is_closed(expression: &str) -> bool {
     let mut open: Vec<u8> = Vec::new();

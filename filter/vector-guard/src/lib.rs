@@ -23,6 +23,8 @@ mod answer;
 mod edit;
 mod expression;
 mod filter;
+mod headers;
+mod listing;
 mod names;
 mod path;
 mod rule;
@@ -32,6 +34,8 @@ mod walk;
 use std::collections::BTreeMap;
 
 pub use answer::{Checked, Verdict};
+pub use headers::HeaderFate;
+pub use listing::{Listed, listed};
 use rule::{Kind, Operation};
 use walk::Walk;
 
@@ -59,17 +63,6 @@ impl Store {
             Store::Chroma => "chroma",
             Store::Milvus => "milvus",
             Store::Weaviate => "weaviate",
-        }
-    }
-}
-
-impl Store {
-    /// Whether a header has the store work elsewhere than the guard sees: in another database, or with another server.
-    pub fn misleads(self, header: &[u8]) -> bool {
-        match self {
-            Store::Milvus => header.eq_ignore_ascii_case(b"db-name"),
-            Store::Weaviate => header.to_ascii_lowercase().ends_with(b"-baseurl"),
-            Store::Qdrant | Store::Pinecone | Store::Chroma => false,
         }
     }
 }
@@ -107,6 +100,8 @@ pub struct Guard {
     pub field: Box<str>,
     /// The path below which the store's API stands, without a slash at its end.
     pub root: Box<str>,
+    /// With Milvus by filter, the collection's primary key. None: nothing is inserted.
+    pub primary_field: Option<Box<str>>,
 }
 
 /// Why a guard cannot be configured.
@@ -121,6 +116,11 @@ pub enum Unfit {
     /// The root is no plain path.
     #[error("a root is a path such as /qdrant, without a slash at its end")]
     Root,
+    /// A primary key is named where none is needed, or it is the mark.
+    #[error(
+        "`primary_field` names the primary key of a Milvus collection that is guarded by filter, and is not `field`"
+    )]
+    PrimaryField,
 }
 
 /// Why a request is refused.
@@ -138,10 +138,14 @@ pub enum Refused {
     Filter,
     /// A record is named by its id where nobody can tell whose it is.
     Id,
+    /// The key of a new record may be that of another tenant's.
+    Key,
     /// A name cannot be mapped to one of the tenant's own.
     Name,
     /// The member that marks a record would be taken away.
     Mark,
+    /// A header names another place of the store.
+    Header,
 }
 
 /// What a request asks of the store, for metering.
@@ -164,7 +168,7 @@ pub(crate) enum Shown {
     WithoutMark,
     /// None of it.
     Nothing,
-    /// The number of records in their place.
+    /// How many records there are, and no record.
     Count,
 }
 
@@ -210,10 +214,15 @@ impl Guard {
                 Store::Milvus => "filter, namespace or collection",
             }));
         }
-        let mut field = self.field.bytes();
-        let starts = field.next().is_some_and(|first| first.is_ascii_alphabetic());
-        if !starts || self.field.len() > 64 || !field.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        let is_word = self.store == Store::Milvus && expression::is_word(&self.field);
+        if !is_field(&self.field) || is_word {
             return Err(Unfit::Field);
+        }
+        if let Some(key) = &self.primary_field {
+            let is_needed = self.store == Store::Milvus && self.by == By::Filter;
+            if !is_needed || !is_field(key) || *key == self.field {
+                return Err(Unfit::PrimaryField);
+            }
         }
         let is_path = self.root.is_empty() || (self.root.starts_with('/') && !self.root.ends_with('/'));
         let is_plain = self.root.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
@@ -290,23 +299,14 @@ impl Call {
         self.units
     }
 
-    /// Whether an answer of this status must be held and checked; 0: the gateway does not tell it. An error holds nobody's record.
-    pub fn holds_answer(&self, status: u16) -> bool {
-        match status {
-            0 | 200..300 => answer::holds(self.operation),
-            404 => answer::hides_missing(self),
-            _ => false,
-        }
-    }
-
-    /// Whether any answer may have to be held.
-    pub fn may_hold_answer(&self) -> bool {
+    /// Whether the answer must be held and checked, unless it is an error.
+    pub fn holds_answer(&self) -> bool {
         answer::holds(self.operation)
     }
 
-    /// Whether it names records by their ids: then one of another tenant in the answer is what the client asked for.
-    pub fn fetches_by_id(&self) -> bool {
-        self.operation.kind == Kind::Read && answer::holds(self.operation)
+    /// Whether an answer of this status must be held and checked; 0: the gateway does not tell it.
+    pub fn holds_answer_of(&self, status: u16) -> bool {
+        self.holds_answer() && (status < 400 || (status == 404 && self.hides_absence()))
     }
 
     /// The header that has the store speak the version of its API that the table knows, whatever the client says.
@@ -315,6 +315,18 @@ impl Call {
             Store::Pinecone => Some(("x-pinecone-api-version", "2025-10")),
             Store::Qdrant | Store::Chroma | Store::Milvus | Store::Weaviate => None,
         }
+    }
+
+    /// Whether a record that does not exist must look as one of another tenant's does.
+    pub fn hides_absence(&self) -> bool {
+        self.names_records() && matches!(self.operation.answer, rule::Answer::Record(_))
+    }
+
+    /// Whether the client names records by their ids, which a store finds whosever they are: a foreign record in the answer is
+    /// the client's guess, and no fault of the store's.
+    pub fn names_records(&self) -> bool {
+        let is_records = matches!(self.operation.answer, rule::Answer::Record(_) | rule::Answer::Records(_));
+        self.guard.by == By::Filter && self.operation.kind == Kind::Read && is_records
     }
 
     /// Forces the tenant into a body. None: nothing in it changes.
@@ -340,6 +352,12 @@ impl Call {
     pub fn answer(&self, status: u16, bytes: &[u8]) -> Checked {
         answer::check(self, status, bytes)
     }
+}
+
+fn is_field(name: &str) -> bool {
+    let mut rest = name.bytes();
+    let starts = rest.next().is_some_and(|first| first.is_ascii_alphabetic());
+    starts && name.len() <= 64 && rest.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Records that were taken out of an answer, by the owner that they name.

@@ -92,7 +92,7 @@ fn part(guard: &Guard, tenant: &str, name: &str) -> Result<String, Refused> {
 /// The query, with the tenant's names in the place of the client's.
 fn query(guard: &Guard, tenant: &str, operation: &Operation, query: Option<&[u8]>) -> Result<String, Refused> {
     let text = std::str::from_utf8(query.unwrap_or_default()).map_err(|_| Refused::Query)?;
-    // Some servers part parameters at it.
+    // Some servers part parameters there, too.
     if text.contains(';') {
         return Err(Refused::Query);
     }

@@ -88,6 +88,10 @@ pub(crate) enum Rule {
     Ids,
     /// A record's payload: marked.
     Payload,
+    /// A row of Milvus: marked, and its primary key is the tenant's own.
+    Row,
+    /// Primary keys of rows: those that are text are the tenant's own.
+    Keys,
     /// The payloads of several records: each marked.
     Payloads,
     /// How much of a payload is shown: the mark always is, to be checked.
@@ -96,6 +100,8 @@ pub(crate) enum Rule {
     PayloadKeys,
     /// Names of the columns that an answer has: the mark's always.
     Columns,
+    /// The same, or the number of rows that the filter finds.
+    ColumnsOrCount,
     /// A collection's name, mapped where each tenant has its own.
     Collection,
     /// The name of a part of a collection, mapped.

@@ -23,9 +23,6 @@ pub(crate) struct Walk<'w> {
     inserted: Vec<Id>,
 }
 
-/// Milvus's column for the number of rows, which stands alone.
-pub(crate) const COUNT: &str = "count(*)";
-
 /// What an empty body is worth: only a rule that needs nothing takes one.
 pub(crate) fn empty(rule: &Rule) -> Result<(), Refused> {
     match rule {
@@ -78,10 +75,13 @@ impl<'w> Walk<'w> {
             Rule::Ids if kind == Kind::Array => self.ids(id),
             Rule::Ids if kind == Kind::Null => Ok(()),
             Rule::Payload => self.payload(id, kind),
+            Rule::Row => self.row(id, kind),
+            Rule::Keys => self.keys(id, kind),
             Rule::Payloads => self.payloads(id, kind),
             Rule::PayloadSelector => self.payload_selector(id, kind),
             Rule::PayloadKeys if kind == Kind::Array => self.payload_keys(id),
             Rule::Columns if kind == Kind::Array => self.columns(id),
+            Rule::ColumnsOrCount if kind == Kind::Array => self.columns_or_count(id),
             Rule::Collection => self.collection(id),
             Rule::Namespace => self.namespace(id, kind),
             Rule::Tenant => self.own_name(id, kind),
@@ -156,13 +156,6 @@ impl<'w> Walk<'w> {
             Ensure::OneOf(names) => {
                 let is_one = names.iter().filter(|name| is_there(name)).count() == 1;
                 return if is_one { Ok(()) } else { Err(Refused::Member) };
-            }
-            Ensure::Payloads(name, of) if self.marks() => {
-                let list = |name| self.tree.member(id, name).and_then(|list| self.tree.node(list));
-                let is_list = list(name).is_some_and(|list| list.kind == Kind::Array);
-                if is_list && list(name).map(|list| list.len) != list(of).map(|list| list.len) {
-                    return Err(Refused::Member);
-                }
             }
             Ensure::Present(name) => return if is_there(name) { Ok(()) } else { Err(Refused::Member) },
             _ => {}
@@ -248,10 +241,6 @@ impl<'w> Walk<'w> {
                 self.replace(id, mark);
                 Ok(())
             }
-            // Where Milvus keeps members that the collection does not have.
-            Kind::Object if self.guard.store == Store::Milvus && self.tree.member(id, "$meta").is_some() => {
-                Err(Refused::Mark)
-            }
             Kind::Object => {
                 let (field, tenant) = (self.guard.field.clone(), quoted(self.tenant));
                 match self.tree.member(id, &field) {
@@ -264,26 +253,74 @@ impl<'w> Walk<'w> {
         }
     }
 
+    fn row(&mut self, id: Id, kind: Kind) -> Result<(), Refused> {
+        if !self.marks() {
+            return self.payload(id, kind);
+        }
+        // Milvus reads the members of `$meta` as if they were the row's own.
+        if self.tree.member(id, "$meta").is_some() {
+            return Err(Refused::Mark);
+        }
+        let field = self.guard.primary_field.as_deref().ok_or(Refused::Operation)?;
+        if let Some(key) = self.tree.member(id, field) {
+            self.own_key(key)?;
+        }
+        self.payload(id, kind)
+    }
+
+    fn keys(&mut self, id: Id, kind: Kind) -> Result<(), Refused> {
+        let is_text = |id: &Id| self.tree.kind(*id) == Some(Kind::String);
+        match kind {
+            Kind::Number => Ok(()),
+            // The answer tells whose a row is; what the client calls a row is called so in the store.
+            _ if !self.marks() || self.guard.primary_field.is_none() => Ok(()),
+            Kind::String => self.own_key(id),
+            Kind::Array => {
+                let keys: Vec<Id> = self.tree.children(id).collect();
+                if keys.iter().all(is_text) {
+                    keys.into_iter().try_for_each(|key| self.own_key(key))
+                } else {
+                    Err(Refused::Id)
+                }
+            }
+            _ => Err(Refused::Id),
+        }
+    }
+
+    /// Puts the tenant's prefix before a key that lacks it. A number may be the key of another tenant's row.
+    fn own_key(&mut self, key: Id) -> Result<(), Refused> {
+        let text = self.tree.text(key).ok_or(Refused::Key)?;
+        let prefix = names::prefix(self.tenant);
+        if !text.starts_with(&prefix) {
+            let start = self.tree.node(key).ok_or(Refused::Key)?.at.start;
+            self.edits.insert(start.saturating_add(1), prefix);
+        }
+        Ok(())
+    }
+
     fn payloads(&mut self, id: Id, kind: Kind) -> Result<(), Refused> {
         if !self.marks() {
             return Ok(());
         }
+        let is_parent = |parent: &Id| self.tree.children(*parent).any(|child| child == id);
+        let parent = (0..id).rev().find(is_parent).ok_or(Refused::Member)?;
         match kind {
-            Kind::Array => self.list(id, &Rule::Payload),
+            Kind::Array => {
+                let len = |id: Option<Id>| id.and_then(|id| self.tree.node(id)).map(|node| node.len);
+                // A record without a payload would go without a mark.
+                if len(Some(id)) != len(self.tree.member(parent, "ids")) {
+                    return Err(Refused::Member);
+                }
+                self.list(id, &Rule::Payload)
+            }
             // Chroma's clients send null where nothing is said about any record.
             Kind::Null => {
-                let text = self.marks_of_siblings(id)?;
+                let text = self.marks_for(parent, "ids")?;
                 self.replace(id, text);
                 Ok(())
             }
             _ => Err(Refused::Member),
         }
-    }
-
-    fn marks_of_siblings(&mut self, id: Id) -> Result<String, Refused> {
-        let is_parent = |parent: &Id| self.tree.children(*parent).any(|child| child == id);
-        let parent = (0..id).rev().find(is_parent).ok_or(Refused::Member)?;
-        self.marks_for(parent, "ids")
     }
 
     /// Ids in the place of a filter: `"points":[1,2]` becomes `"filter":{"must":[{"has_id":[1,2]},…]}`.
@@ -364,6 +401,21 @@ impl<'w> Walk<'w> {
         Ok(())
     }
 
+    /// A list of the members to show, or `count(*)` alone: the filter counts one's own.
+    fn columns_or_count(&mut self, id: Id) -> Result<(), Refused> {
+        let columns: Vec<Id> = self.tree.children(id).collect();
+        let is_count = |id: Id| self.tree.text(id).is_some_and(|text| text == "count(*)");
+        if let [only] = columns[..]
+            && self.marks()
+            && !self.tree.has_numbers(id)
+            && is_count(only)
+        {
+            self.shown.push(Shown::Count);
+            return Ok(());
+        }
+        self.columns(id)
+    }
+
     /// A list of the members to show gets the mark's.
     fn columns(&mut self, id: Id) -> Result<(), Refused> {
         if !self.marks() {
@@ -375,15 +427,14 @@ impl<'w> Walk<'w> {
         let mut has_mark = false;
         for column in self.tree.children(id) {
             let text = self.tree.text(column).ok_or(Refused::Member)?;
+            // Milvus's aggregates are no members, and tell nobody whose rows they are of.
+            if self.guard.store == Store::Milvus && text.contains('(') {
+                return Err(Refused::Member);
+            }
             has_mark |= *text == *self.guard.field || text == "*";
         }
         if has_mark {
             self.shown.push(Shown::All);
-            return Ok(());
-        }
-        let mut columns = self.tree.children(id).filter_map(|column| self.tree.text(column));
-        if self.guard.store == Store::Milvus && columns.next().as_deref() == Some(COUNT) && columns.next().is_none() {
-            self.shown.push(Shown::Count);
             return Ok(());
         }
         let node = self.tree.node(id).ok_or(Refused::Member)?;

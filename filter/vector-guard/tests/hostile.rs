@@ -38,7 +38,7 @@ enum Fate {
 }
 
 fn guard(store: Store, by: By) -> Guard {
-    Guard { store, by, field: FIELD.into(), root: "".into() }
+    Guard { store, by, field: FIELD.into(), root: "".into(), primary_field: None }
 }
 
 /// What the guard makes of a request: the call, and the body that goes on.

@@ -1,8 +1,11 @@
 //! Every operation of each store's published API, and whether tenants may use it.
-use weir_vector_guard::{By, Call, Guard, Refused, RequestHead, Store, Unfit, Verdict};
+use weir_vector_guard::{By, Guard, HeaderFate, Refused, RequestHead, Store, Unfit, Verdict};
+
+#[path = "fixtures/page.rs"]
+mod page;
 
 fn guard(store: Store, by: By) -> Guard {
-    Guard { store, by, field: "tenant_id".into(), root: "".into() }
+    Guard { store, by, field: "tenant_id".into(), root: "".into(), primary_field: None }
 }
 
 /// What becomes of `METHOD path?query`: the operation's name and what goes on, or why it is refused.
@@ -291,91 +294,28 @@ fn milvuss_list_of_partitions_shows_ones_own() {
     assert_eq!(call.answer(0, answer).verdict, shown);
 }
 
-/// A call of acme's whose body, if it has one, has been judged.
-fn called(guard: &Guard, request: &str, body: Option<&str>) -> Call {
-    let (method, path) = request.split_once(' ').expect("METHOD path");
-    let head = RequestHead { method: method.as_bytes(), path: path.as_bytes(), query: None, content_type: None };
-    let mut call = guard.call("acme", &head).expect("offered");
-    if let Some(body) = body {
-        call.body(body.as_bytes()).expect("taken");
-    }
-    call
-}
-
-#[test]
-fn a_point_of_another_tenant_looks_like_one_that_does_not_exist() {
-    let call = called(&guard(Store::Qdrant, By::Filter), "GET /collections/c/points/5", None);
-    let foreign = br#"{"result":{"id":5,"payload":{"tenant_id":"globex"}},"status":"ok","time":0.1}"#;
-    let missing = br#"{"status":{"error":"Not found: Point with id 5 does not exists!"},"time":0.2}"#;
-    assert!(call.holds_answer(404) && call.holds_answer(200) && !call.holds_answer(500));
-    assert!(matches!(call.answer(200, foreign).verdict, Verdict::NotFound(_)));
-    assert_eq!(call.answer(404, missing).verdict, call.answer(200, foreign).verdict);
-}
-
-#[test]
-fn a_group_goes_with_the_last_of_its_records() {
-    let path = "POST /collections/c/points/query/groups";
-    let call = called(&guard(Store::Qdrant, By::Filter), path, Some(r#"{"group_by":"city","with_payload":true}"#));
-    let hit = |owner: &str| format!(r#"{{"id":1,"payload":{{"tenant_id":"{owner}"}}}}"#);
-    let group = |id: &str, owners: &[&str]| {
-        let hits: Vec<String> = owners.iter().map(|owner| hit(owner)).collect();
-        format!(r#"{{"hits":[{}],"id":"{id}"}}"#, hits.join(","))
-    };
-    let answer = |groups: &[String]| format!(r#"{{"result":{{"groups":[{}]}}}}"#, groups.join(","));
-    let told = answer(&[group("a", &["globex"]), group("b", &["globex", "acme"]), group("c", &[])]);
-    let shown = answer(&[group("b", &["acme"]), group("c", &[])]);
-    assert_eq!(call.answer(200, told.as_bytes()).verdict, Verdict::Changed(shown.into_bytes()));
-}
-
-#[test]
-fn pinecones_list_of_namespaces_asks_for_ones_own_and_tells_of_no_others() {
-    let guard = guard(Store::Pinecone, By::Namespace);
-    let asked = asked(&guard, "GET /namespaces?limit=5").expect("offered");
-    assert_eq!(asked.1, "/namespaces?limit=5&prefix=tenant_acme_");
-    let call = called(&guard, "GET /namespaces", None);
-    assert_eq!(call.version_header(), Some(("x-pinecone-api-version", "2025-10")));
-    let own =
-        br#"{"namespaces":[{"name":"tenant_acme_x","record_count":1}],"pagination":{"next":"t"},"total_count":1}"#;
-    let shown = br#"{"namespaces":[{"name":"x","record_count":1}],"pagination":{"next":"t"},"total_count":1}"#;
-    assert_eq!(call.answer(200, own).verdict, Verdict::Changed(shown.to_vec()));
-    // An index that does not know the parameter.
-    let all = br#"{"namespaces":[{"name":"tenant_globex_x"},{"name":"tenant_acme_x"}],"pagination":{"next":"t"},"total_count":2}"#;
-    assert_eq!(call.answer(200, all).verdict, Verdict::Changed(br#"{"namespaces":[{"name":"x"}]}"#.to_vec()));
-}
-
-#[test]
-fn milvus_counts_the_rows_that_the_filter_finds_and_deletes_none_by_filter() {
-    let guard = guard(Store::Milvus, By::Filter);
-    refused(&guard, &["POST /v2/vectordb/entities/delete", "POST /v2/vectordb/entities/upsert"]);
-    let (query, count) = ("POST /v2/vectordb/entities/query", br#"{"code":0,"data":[{"count(*)":3}]}"#);
-    let counting = r#"{"collectionName":"docs","filter":"","outputFields":["count(*)"]}"#;
-    assert_eq!(called(&guard, query, Some(counting)).answer(200, count).verdict, Verdict::Same);
-    for columns in [r#"["count(*)","a"]"#, r#"["a"]"#] {
-        let body = format!(r#"{{"collectionName":"docs","outputFields":{columns}}}"#);
-        let checked = called(&guard, query, Some(&body)).answer(200, count);
-        assert_eq!(checked.removed.values().sum::<u64>(), 1, "{columns}: a row without a mark");
-    }
-}
-
 #[test]
 fn headers_and_queries_lead_to_no_other_tenant() {
-    assert!(Store::Milvus.misleads(b"DB-Name") && Store::Weaviate.misleads(b"X-OpenAI-BaseURL"));
-    assert!(!Store::Qdrant.misleads(b"db-name") && !Store::Milvus.misleads(b"x-db-name"));
-    let pinecone = guard(Store::Pinecone, By::Namespace);
-    assert_eq!(asked(&pinecone, "GET /vectors/fetch?ids=a;namespace=tenant_globex_x"), Err(Refused::Query));
+    let (milvus, weaviate) = (guard(Store::Milvus, By::Filter), guard(Store::Weaviate, By::Namespace));
+    let (qdrant, pinecone) = (guard(Store::Qdrant, By::Filter), guard(Store::Pinecone, By::Namespace));
+    assert_eq!(milvus.header(b"DB-Name"), HeaderFate::Refused);
+    assert_eq!(weaviate.header(b"X-OpenAI-BaseURL"), HeaderFate::Removed);
+    for (guard, header) in [(&qdrant, "db-name"), (&milvus, "x-db-name"), (&weaviate, "x-openai-api-key")] {
+        assert_eq!(guard.header(header.as_bytes()), HeaderFate::Passes, "{header}");
+    }
+    let parted = "GET /vectors/fetch?ids=a;namespace=tenant_globex_x";
+    assert_eq!(asked(&pinecone, parted), Err(Refused::Query));
 }
 
 #[test]
-fn every_record_that_is_written_is_marked() {
-    let body = |guard: &Guard, request: &str, body: &str| {
-        let (method, path) = request.split_once(' ').expect("METHOD path");
-        let head = RequestHead { method: method.as_bytes(), path: path.as_bytes(), query: None, content_type: None };
-        guard.call("acme", &head).expect("offered").body(body.as_bytes())
-    };
-    let qdrant = guard(Store::Qdrant, By::Filter);
-    let batch = r#"{"batch":{"ids":[1,2],"vectors":[[1],[2]],"payloads":[{"a":1}]}}"#;
-    assert_eq!(body(&qdrant, "PUT /collections/c/points", batch), Err(Refused::Member), "a record without a payload");
-    let milvus = guard(Store::Milvus, By::Filter);
-    let row = r#"{"collectionName":"docs","data":[{"id":1,"$meta":{"tenant_id":"globex"}}]}"#;
-    assert_eq!(body(&milvus, "POST /v2/vectordb/entities/insert", row), Err(Refused::Mark));
+fn pinecone_is_asked_in_the_version_that_its_table_knows() {
+    let head = RequestHead { method: b"GET", path: b"/namespaces", query: None, content_type: None };
+    let call = guard(Store::Pinecone, By::Namespace).call("acme", &head).expect("offered");
+    assert_eq!(call.version_header(), Some(("x-pinecone-api-version", "2025-10")));
+}
+
+#[test]
+fn the_page_lists_every_operation() {
+    let written = std::fs::read_to_string("../../docs/vector-store-operations.md").expect("the page is there");
+    assert!(written == page::page(), "docs/vector-store-operations.md is old; `make docs` writes it anew");
 }

@@ -133,12 +133,16 @@ fn weaviates_client_has_a_tenant_of_its_own() {
 
 #[test]
 fn milvuss_rest_api_finds_ones_own_rows_alone() {
-    shared("milvus", ("vector", "milvus_clients.py"), &json!({"store": "milvus", "by": "filter"}));
+    shared("milvus", ("vector", "milvus_clients.py"), &milvus());
 }
 
 #[test]
 fn milvuss_client_finds_ones_own_rows_alone() {
-    shared("milvus", ("milvus", "milvus_clients.cjs"), &json!({"store": "milvus", "by": "filter"}));
+    shared("milvus", ("milvus", "milvus_clients.cjs"), &milvus());
+}
+
+fn milvus() -> Value {
+    json!({"store": "milvus", "by": "filter", "primary_field": "id"})
 }
 
 /// Runs a store's clients against its stand-in. `clients`: their folder and their script.

@@ -173,6 +173,39 @@ on_both_gateways! {
 }
 
 #[test]
+fn a_missing_point_and_anothers_get_the_same_answer_and_a_guess_is_told_as_one() {
+    let gateway = start(&Gateway::envoy());
+    let ask = || get("/qdrant/collections/docs/points/2").bearer(ACME);
+    let foreign =
+        gateway.send(ask()).upstream(ok().json(&json!({"result": point(2, json!("globex")), "status": "ok"})));
+    let missing = status(404).json(&json!({"status": {"error": "Not found: Point with id 2 does not exists!"}}));
+    let missing = gateway.send(ask()).upstream(missing);
+    assert_eq!((foreign.status(), foreign.text()), (missing.status(), missing.text()));
+    assert_eq!(missing.status(), 404);
+    let told = events(&gateway, "weir.security.v1");
+    let findings = told[0]["data"]["findings"].as_array().expect("findings");
+    assert_eq!((findings.len(), &findings[0]["kind"]), (1, &json!("foreign_id")));
+    assert_eq!((&findings[0]["severity"], &findings[0]["owners"]), (&json!("warning"), &json!(["globex"])));
+}
+
+#[test]
+fn headers_that_lead_a_store_elsewhere_go_no_further() {
+    let mut config = unlimited();
+    config["routes"] = json!([
+        {"match": {"path_prefix": "/m"}, "guard": {"store": "milvus", "by": "collection", "root": "/m"}},
+        {"match": {"path_prefix": "/w"}, "guard": {"store": "weaviate", "by": "namespace", "root": "/w"}}]);
+    let gateway = Gateway::envoy().config(&config).start();
+    let drop = post("/m/v2/vectordb/collections/drop").bearer(ACME).header("db-name", "globexdb");
+    let reply = gateway.send(drop.json(&json!({"collectionName": "docs"}))).reply();
+    assert!(reply.status() == 400 && !reply.reached_upstream(), "{}", reply.text());
+    let object = get("/w/v1/objects/Doc/1").bearer(ACME).header("x-openai-baseurl", "http://evil");
+    let reply =
+        gateway.send(object.header("x-openai-api-key", "sk-own")).upstream(ok().json(&json!({"tenant": "acme"})));
+    let sent = reply.upstream_request();
+    assert_eq!((sent.header("x-openai-baseurl"), sent.header("x-openai-api-key")), (None, Some("sk-own")));
+}
+
+#[test]
 fn each_tenant_has_collections_of_its_own_and_lists_no_others() {
     let mut config = config_with("/plans/starter", json!({}));
     config["routes"] =

@@ -255,7 +255,11 @@ impl From<ForgetError> for ApiError {
 
 impl From<CostError> for ApiError {
     fn from(error: CostError) -> Self {
-        ApiError::Request(error.to_string())
+        match error {
+            CostError::Dimension => ApiError::Request(error.to_string()),
+            // Each parameter is valid; together they ask for nothing, or for too much.
+            CostError::Span | CostError::TooMany => ApiError::Report(error.to_string()),
+        }
     }
 }
 

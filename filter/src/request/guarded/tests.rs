@@ -2,8 +2,8 @@ use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 use weir_config::Environment;
-use weir_contract::Timestamp;
 use weir_contract::directory::KeyHash;
+use weir_contract::{SecurityKind, Timestamp};
 
 use crate::head::Pair;
 use crate::limit::{Charge, Fault, Limiter, Settlement, Verdict};
@@ -132,7 +132,10 @@ fn what_is_no_json_or_too_long_is_withheld_whatever_follows() {
         assert!(request.answer_is_due(1, false), "nothing more is waited for");
         let action = request.answer(Some(b"secret"), || NOW).expect("held");
         assert_eq!((action.status, action.kept), (Some(502), Some(Kept::Refused)));
-        assert!(!String::from_utf8_lossy(&action.body.expect("a body")).contains("secret"));
+        let body: Value = serde_json::from_slice(&action.body.expect("a body")).expect("JSON");
+        assert!(!body.to_string().contains("secret"));
+        assert_eq!((&body["code"], &body["status"]), (&json!("answer_unchecked"), &json!(502)));
+        assert!(body["request_id"].as_str().is_some_and(|id| !id.is_empty()), "support asks for it");
         let rest = request.answer(Some(b"secret"), || NOW).expect("held");
         assert_eq!((rest.body, rest.kept), (Some(Vec::new()), None));
     }
@@ -168,5 +171,42 @@ fn a_gateway_that_sets_no_path_refuses_names_in_it() {
         state.sets_path = false;
         let (_, decided, _) = ask(&mut worker, &mut state, "/collections/docs/points/query", false);
         assert_eq!(matches!(decided, Decided::Refused(Refusal::Unproven(_))), is_refused, "{by}: {decided:?}");
+    }
+}
+
+/// What is found of a request whose answer holds these owners' records.
+fn findings_of(request: &mut Request, worker: &mut Worker, body: &[u8]) -> [u64; 3] {
+    request.response_head(&JSON, false, || NOW);
+    let _answer = request.answer(Some(body), || NOW).expect("held");
+    request.end(worker, &mut Open, &EndFacts::default(), NOW);
+    let found = worker.emitter().expect("an emitter").found();
+    let of = |kind: SecurityKind| found[kind as usize];
+    [SecurityKind::ForeignRecord, SecurityKind::UnmarkedRecord, SecurityKind::ForeignId].map(of)
+}
+
+#[test]
+fn a_guessed_id_is_no_fault_of_the_store() {
+    let (mut worker, mut state) = setup();
+    let (mut request, ..) = ask(&mut worker, &mut state, "/collections/docs/points", false);
+    let decided = request.body(&mut worker, &mut Open, Ok(br#"{"ids":[1,2,3]}"#), NOW);
+    assert!(matches!(decided, Some((_, BodyAction::Forward(..)))), "{decided:?}");
+    let point = |owner: Value| json!({"id": 1, "payload": {"tenant_id": owner}});
+    let body = json!({"result": [point(json!("globex")), point(json!("acme")), point(Value::Null)]}).to_string();
+    assert_eq!(findings_of(&mut request, &mut worker, body.as_bytes()), [0, 0, 2]);
+    let (mut worker, mut state) = setup();
+    let (mut request, _) = search(&mut worker, &mut state);
+    assert_eq!(findings_of(&mut request, &mut worker, &found(&["globex", "acme"])), [1, 0, 0]);
+}
+
+#[test]
+fn where_the_status_goes_on_first_no_point_is_asked_for_by_its_id() {
+    for (sets_path, is_refused) in [(true, false), (false, true)] {
+        let (mut worker, mut state) = setup();
+        state.sets_path = sets_path;
+        let pairs: [Pair<'_>; 3] =
+            [(b":method", b"GET"), (b":path", b"/collections/docs/points/2"), (b"authorization", b"Bearer sk_acme")];
+        let arrival = Arrival { pairs: &pairs, ends: true, route: None };
+        let (decided, _) = Request::default().head(&mut worker, &mut state, &mut Open, &arrival, NOW);
+        assert_eq!(decided == Decided::Refused(Refusal::Operation), is_refused, "{decided:?}");
     }
 }

@@ -12,14 +12,8 @@ impl Check<'_> {
     pub(super) fn columns(&mut self, columns: &'static [&'static str]) -> Option<()> {
         let (first, others) = columns.split_first()?;
         let Some(ids) = self.tree.member(ROOT, first) else { return Some(()) };
-        let members: Vec<Id> = self.tree.children(ROOT).collect();
-        for member in members {
-            let name = self.tree.name(member);
-            let is_known = columns.contains(&&*name) || name == "include" || self.tree.is_nothing(member);
-            if !is_known && self.tree.kind(member)? != Kind::Number {
-                return None;
-            }
-        }
+        let known: Vec<&str> = columns.iter().copied().chain(["include"]).collect();
+        self.take_out_beside(ROOT, &known);
         let others: Vec<(&str, Id)> =
             others.iter().filter_map(|name| Some((*name, self.tree.member(ROOT, name)?))).collect();
         let others: Vec<(&str, Id)> = others.into_iter().filter(|(_, id)| self.kind(*id) != Some(Kind::Null)).collect();
@@ -27,11 +21,18 @@ impl Check<'_> {
         if !is_query {
             return self.side_by_side(ids, &others);
         }
-        let queries: Vec<Id> = self.tree.children(ids).collect();
+        let queries = self.elements(ids)?;
+        let is_as_long = |(_, list): &(&str, Id)| self.elements(*list).is_some_and(|all| all.len() == queries.len());
+        if !others.iter().all(is_as_long) {
+            return None;
+        }
         for (at, ids) in queries.iter().enumerate() {
             let mut of_query = Vec::with_capacity(others.len());
             for (name, list) in &others {
-                of_query.push((*name, self.tree.children(*list).nth(at)?));
+                let list = self.tree.children(*list).nth(at)?;
+                if self.kind(list) != Some(Kind::Null) {
+                    of_query.push((*name, list));
+                }
             }
             self.side_by_side(*ids, &of_query)?;
         }
@@ -42,10 +43,6 @@ impl Check<'_> {
     fn side_by_side(&mut self, ids: Id, others: &[(&str, Id)]) -> Option<()> {
         let prefix = names::prefix(&self.call.tenant);
         let id_nodes = self.elements(ids)?;
-        let len = |list: Id| self.tree.node(list).map(|node| node.len);
-        if others.iter().any(|(_, list)| self.kind(*list) == Some(Kind::Array) && len(*list) != len(ids)) {
-            return None;
-        }
         let metadatas = others.iter().find(|(name, _)| *name == "metadatas").map(|(_, id)| *id);
         let metadatas = metadatas.map(|list| self.elements(list)).map_or(Some(None), |list| list.map(Some))?;
         let mut foreign = Vec::with_capacity(id_nodes.len());
@@ -74,15 +71,15 @@ impl Check<'_> {
                 self.edits.replace(start..start.saturating_add(prefix.len()), "");
             }
         }
-        if !foreign.contains(&true) {
-            return Some(());
-        }
         for list in std::iter::once(ids).chain(others.iter().map(|(_, list)| *list)) {
             let spans = self.spans(list)?;
+            // What belongs to no id belongs to nobody.
             if spans.len() != foreign.len() {
                 return None;
             }
-            take_out(&mut self.edits, spans, &foreign);
+            if foreign.contains(&true) {
+                take_out(&mut self.edits, spans, &foreign);
+            }
         }
         Some(())
     }

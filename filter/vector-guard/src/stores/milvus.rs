@@ -1,8 +1,9 @@
 //! Milvus's RESTful API v2, by the reference of 2.6.
 //!
-//! By filter, expressions are put in brackets and rows are marked. An upsert is refused, since it would replace a row of another
-//! tenant that has the same primary key; so is a delete, since Milvus deletes every row that has the key of one that was found. By namespace, each tenant has partitions of its own. By collection, it has collections of its
-//! own. Refused: other databases, aliases, users, roles, jobs, and statistics of what is shared.
+//! By filter, expressions are put in brackets, and rows are marked. Milvus deletes and shows rows by their primary key, so that a row
+//! with the key of another tenant's would take its place: rows are inserted whose key the store gives, or whose key is a text, which
+//! gets the tenant's prefix. An upsert is refused. By namespace, each tenant has partitions of its own. By collection, it has
+//! collections of its own. Refused: other databases, aliases, users, roles, jobs, and statistics of what is shared.
 use crate::By;
 use crate::rule::{Answer, Ensure, Kind, Operation, Rule, Segment, Shape, Step};
 
@@ -82,11 +83,21 @@ static HYBRID: Rule = Rule::Object(&Shape {
     ensure: &[NAMED, Ensure::Present("search"), Ensure::Columns("outputFields"), Ensure::Partitions("partitionNames")],
 });
 static QUERY: Rule = Rule::Object(&Shape {
-    members: &[NAME, DATABASE, FILTER, VALUES, LIMIT, OFFSET, SHOWN, PARTITIONS, CONSISTENCY],
+    members: &[
+        NAME,
+        DATABASE,
+        FILTER,
+        VALUES,
+        LIMIT,
+        OFFSET,
+        ("outputFields", Rule::ColumnsOrCount),
+        PARTITIONS,
+        CONSISTENCY,
+    ],
     ensure: FOUND,
 });
 static GET: Rule = Rule::Object(&Shape {
-    members: &[NAME, DATABASE, ("id", Rule::Any), SHOWN, PARTITIONS, CONSISTENCY],
+    members: &[NAME, DATABASE, ("id", Rule::Keys), SHOWN, PARTITIONS, CONSISTENCY],
     ensure: &[NAMED, Ensure::Present("id"), Ensure::Columns("outputFields"), Ensure::Partitions("partitionNames")],
 });
 static DELETE: Rule = Rule::Object(&Shape {
@@ -94,7 +105,7 @@ static DELETE: Rule = Rule::Object(&Shape {
     ensure: &[NAMED, Ensure::Present("filter"), Ensure::Namespace("partitionName")],
 });
 static WRITE: Rule = Rule::Object(&Shape {
-    members: &[NAME, DATABASE, ("data", Rule::OneOrList(&Rule::Payload)), PARTITION],
+    members: &[NAME, DATABASE, ("data", Rule::OneOrList(&Rule::Row)), PARTITION],
     ensure: &[NAMED, Ensure::Present("data"), Ensure::Namespace("partitionName")],
 });
 static NAMED_ONLY: Rule = Rule::Object(&Shape { members: &[NAME, DATABASE], ensure: &[NAMED] });
@@ -160,7 +171,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     post("entities.get", &entities("get"), Kind::Read, ALL, &GET, ROWS),
     post("entities.insert", &entities("insert"), Kind::Write, ALL, &WRITE, Answer::Plain),
     post("entities.upsert", &entities("upsert"), Kind::Write, NOT_BY_FILTER, &WRITE, Answer::Plain),
-    post("entities.delete", &entities("delete"), Kind::Write, NOT_BY_FILTER, &DELETE, Answer::Plain),
+    post("entities.delete", &entities("delete"), Kind::Write, ALL, &DELETE, Answer::Plain),
     post("collections.has", &collections("has"), Kind::Free, ALL, &NAMED_ONLY, Answer::Plain),
     post("collections.describe", &collections("describe"), Kind::Free, ALL, &NAMED_ONLY, Answer::Plain),
     post("collections.get_load_state", &collections("get_load_state"), Kind::Free, ALL, &NAMED_ONLY, Answer::Plain),

@@ -109,7 +109,8 @@ pub(super) static OPERATIONS: &[Operation] = &[
     get(
         "namespaces.list",
         &[Segment::Is("namespaces")],
-        &[("limit", Parameter::Any), ("paginationToken", Parameter::Any), ("prefix", Parameter::Namespace)],
+        // The store counts and pages what begins with it.
+        &[("prefix", Parameter::Namespace), ("limit", Parameter::Any), ("paginationToken", Parameter::Any)],
         Answer::Names(&[Step::Member("namespaces"), Step::Each]),
     ),
     post("namespaces.create", &[Segment::Is("namespaces")], Kind::Write, &CREATE, Answer::Plain),

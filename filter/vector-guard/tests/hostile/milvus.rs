@@ -3,6 +3,9 @@ use serde_json::{Value, json};
 use weir_seeded::SplitMix64;
 use weir_vector_guard::{By, Store, Verdict};
 
+#[path = "keyed.rs"]
+mod keyed;
+
 use super::generate::{pick, spell, value};
 use super::{FIELD, Fate, OTHER, OWN, guard, pass};
 
@@ -175,6 +178,10 @@ fn hostile(random: &mut SplitMix64) -> String {
 }
 
 pub(crate) fn one(random: &mut SplitMix64) -> Fate {
+    if random.percent(20) { keyed::one(random) } else { read_or_delete(random) }
+}
+
+fn read_or_delete(random: &mut SplitMix64) -> Fate {
     let rows = rows();
     let expression = hostile(random);
     let deletes = random.percent(30);

@@ -1,9 +1,10 @@
 //! Routes about alerts.
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use weir_steer::alert::silence::{self, NewSilence, Silence};
 use weir_steer::alert::state::{self, AlertChange};
 use weir_steer::notice::{self, Notice};
@@ -21,16 +22,24 @@ use crate::server::read::with_reader;
 /// The changes of one answer, unless another number is asked for.
 const HISTORY_SHOWN: u32 = 100;
 
-pub(in crate::server) async fn get_alerts(
-    State(app): State<App>,
-    headers: HeaderMap,
-) -> Result<Json<AlertsView>, ApiError> {
+/// The routes.
+pub(in crate::server) fn router() -> Router<App> {
+    Router::new()
+        .route("/v1/alerts", get(get_alerts))
+        .route("/v1/alerts/history", get(get_history))
+        .route("/v1/alerts/test", post(post_test))
+        .route("/v1/alerts/silence", post(post_silence))
+        .route("/v1/alerts/unsilence", post(post_unsilence))
+        .route("/v1/alerts/ack", post(post_ack))
+}
+
+async fn get_alerts(State(app): State<App>, headers: HeaderMap) -> Result<Json<AlertsView>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
     let (of, now) = (app.0.alerts.current(), app.0.clock.now());
     with_reader(&app, move |reader| alerts::alerts(reader, &of, now)).await.map(Json)
 }
 
-pub(in crate::server) async fn get_history(
+async fn get_history(
     State(app): State<App>,
     headers: HeaderMap,
     query: Result<Query<AlertHistoryQuery>, QueryRejection>,
@@ -41,16 +50,15 @@ pub(in crate::server) async fn get_history(
     if limit.is_some_and(|limit| !(1..=state::SHOWN_MAX).contains(&limit)) {
         return Err(ApiError::Request(format!("`limit` is 1 to {}", state::SHOWN_MAX)));
     }
+    if before.is_some_and(|before| before < 1) {
+        return Err(ApiError::Request("`before` is the number of a change, 1 or more".to_owned()));
+    }
     let limit = limit.unwrap_or(HISTORY_SHOWN);
     with_reader(&app, move |reader| state::history(reader.db(), rule.as_deref(), before, limit)).await.map(Json)
 }
 
 /// Sends a test to a receiver, and answers what came of the first attempt.
-pub(in crate::server) async fn post_test(
-    State(app): State<App>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Notice>, ApiError> {
+async fn post_test(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Notice>, ApiError> {
     require(&app, &headers, Scope::Admin)?;
     let TestRequest { receiver } = object(&body)?;
     let alerts = app.0.alerts.current();
@@ -71,11 +79,7 @@ pub(in crate::server) async fn post_test(
     with_reader(&app, move |reader| notice::get(reader.db(), &id)).await?.map(Json).ok_or_else(lost)
 }
 
-pub(in crate::server) async fn post_silence(
-    State(app): State<App>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Silence>, ApiError> {
+async fn post_silence(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Silence>, ApiError> {
     let token = require(&app, &headers, Scope::Operator)?;
     let SilenceRequest { rule, subject, until, why } = object(&body)?;
     let subject = subject.unwrap_or_else(|| "*".to_owned());
@@ -85,11 +89,7 @@ pub(in crate::server) async fn post_silence(
     added.map(Json).map_err(|error| ApiError::Report(error.to_string()))
 }
 
-pub(in crate::server) async fn post_unsilence(
-    State(app): State<App>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Silence>, ApiError> {
+async fn post_unsilence(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Silence>, ApiError> {
     let token = require(&app, &headers, Scope::Operator)?;
     let UnsilenceRequest { id } = object(&body)?;
     let now = app.0.clock.now();
@@ -97,11 +97,7 @@ pub(in crate::server) async fn post_unsilence(
     ended.await?.map(Json).ok_or(ApiError::NotFound("no silence of this number is in force"))
 }
 
-pub(in crate::server) async fn post_ack(
-    State(app): State<App>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Acked>, ApiError> {
+async fn post_ack(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Acked>, ApiError> {
     let token = require(&app, &headers, Scope::Operator)?;
     let AckRequest { rule, subject, why } = object(&body)?;
     if !is_reason(&why) {

@@ -1,8 +1,8 @@
 //! Compares the rules with what was measured, again and again, and repeats to Alertmanager what fires.
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use weir_steer::alert::evaluate::Finding;
 use weir_steer::alert::file::Severity;
 use weir_steer::alert::rule::Rule;
