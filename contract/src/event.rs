@@ -147,6 +147,28 @@ pub struct UsageData<'a> {
     pub request_bytes: u64,
     /// Bytes of the answer's body as the client received it.
     pub response_bytes: u64,
+    /// The choice of a model; absent where the gateway chose none.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub routed: Option<Routed<'a>>,
+}
+
+/// Which model of a catalogue was chosen for a request. `request_model` is the one that was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routed<'a> {
+    /// The model that was to serve it, by its name in the catalogue.
+    #[serde(borrow)]
+    pub chosen: Text<'a>,
+    /// Why: `named`, `cheapest`, `kept`, `split`, `last_resort`.
+    #[serde(borrow)]
+    pub reason: Text<'a>,
+    /// The model that did; absent where none answered.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub served: Option<Text<'a>>,
+    /// How many providers were tried.
+    pub attempts: u64,
+    /// Candidates that did not fit, each with the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub dropped: BTreeMap<String, String>,
 }
 
 /// What a request used, in tokens. An absent number is unknown, not 0.

@@ -15,9 +15,12 @@
 //! 5. [`body`] reads a JSON body and changes it, [`enforce`] says what the tenant's [`plan`] makes of it;
 //! 6. [`limit`] holds the tenant to its plan: token buckets in the gateway's shared data ([`store`]), exact across workers;
 //!    of a limit of the whole fleet, [`fleet`] sees to a lease, which it renews in the background;
-//! 7. [`refusal`] answers when any of them says no, in the shape of the [`api`] being called;
-//! 8. [`weir_llm_usage`] reads, chunk by chunk, what the provider says was used;
-//! 9. [`emit`] numbers the usage event, queues it, and keeps it until the aggregator has acknowledged it.
+//! 7. [`routing`] chooses the model that serves it, where the configuration has a catalogue;
+//! 8. [`refusal`] answers when any of them says no, in the shape of the [`api`] being called;
+//! 9. [`weir_llm_usage`] reads, chunk by chunk, what the provider says was used;
+//! 10. [`emit`] numbers the usage event, queues it, and keeps it until the aggregator has acknowledged it.
+//!
+//! [`upstream`] is another role of the same module: one attempt of a request at one provider.
 //!
 //! [`policy`] is what a configuration compiles to; its shapes are [`weir_config`]'s. [`worker`] is what one worker VM and one
 //! configuration keep between requests. [`glob`] and [`hash`] are tools.
@@ -51,13 +54,16 @@ pub mod plan;
 pub mod policy;
 pub mod refusal;
 pub mod request;
+pub mod routing;
 pub mod shared_operations;
 pub mod store;
+pub mod upstream;
 pub mod vault;
 pub mod worker;
 
 /// A configuration for those who use this crate: the shapes, and the policy that they compile to.
 pub mod config {
     pub use crate::policy::Policy;
-    pub use weir_config::{Config, ConfigError, Environment, parse};
+    pub use weir_config::routing;
+    pub use weir_config::{Config, ConfigError, Environment, ForRole, parse, parse_for_role};
 }

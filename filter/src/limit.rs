@@ -34,6 +34,8 @@ use std::rc::Rc;
 pub(crate) use weir_config::plans::Unreachable;
 use weir_contract::Timestamp;
 
+use crate::store::Store;
+
 /// What a bucket counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unit {
@@ -52,6 +54,19 @@ impl Unit {
             Unit::Tokens => "tokens",
         }
     }
+}
+
+/// The attempts of one request at providers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// How many there were.
+    pub made: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// Breakers that they opened.
+    pub opened: u64,
+    /// Breakers that they closed.
+    pub closed: u64,
 }
 
 /// A draw from one bucket.
@@ -205,6 +220,16 @@ pub trait Limiter {
     /// answer.
     fn refused(&mut self, tenant: &str, charge: &Charge, wait_ms: Option<u64>, now: Timestamp) {
         let _unseen = (tenant, charge, wait_ms, now);
+    }
+
+    /// The gateway's shared data, where the breakers of providers stand; None where there is none.
+    fn shared(&mut self) -> Option<Box<dyn Store + '_>> {
+        None
+    }
+
+    /// Counts the attempts of one request at providers.
+    fn attempted(&mut self, tally: Attempts) {
+        let _unseen = tally;
     }
 
     /// Gives back everything that [`Limiter::take`] drew.

@@ -34,6 +34,10 @@ pub struct Plan {
     pub n_max: Option<u64>,
     /// The largest body, in bytes.
     pub request_max_bytes: Option<u64>,
+    /// The region that must serve its tenants.
+    pub region: Option<Box<str>>,
+    /// The dedicated endpoint that must.
+    pub endpoint: Option<Box<str>>,
     /// How long a whole answer may take, in milliseconds.
     pub timeout_ms: Option<u64>,
     /// How long a stream may take, in milliseconds.
@@ -91,6 +95,8 @@ impl Plan {
             output_tokens_max: plan.output_tokens_max,
             n_max: plan.n_max,
             request_max_bytes: plan.request_max_bytes,
+            region: plan.region.map(Into::into),
+            endpoint: plan.endpoint.map(Into::into),
             timeout_ms: plan.timeout.map(Span::as_millis),
             stream_timeout_ms: plan.stream_timeout.map(Span::as_millis),
             tier: plan.tier.map(Into::into),
@@ -103,6 +109,11 @@ impl Plan {
     /// Whether a rule or a limit of this plan depends on the body.
     pub(crate) fn needs_body(&self) -> bool {
         self.has_body_rules() || self.limits.iter().any(Limit::needs_body)
+    }
+
+    /// Whether its tenants may be served by some providers only.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.region.is_some() || self.endpoint.is_some()
     }
 
     /// Names who grants leases. Returns an error for a limit of the fleet where nobody does.

@@ -24,6 +24,7 @@ use crate::hash::Keyed;
 use crate::identity::Sources;
 use crate::limit::Center;
 use crate::plan::{Plan, Plans};
+use crate::routing::Catalogue;
 use pool::Pools;
 use redaction::Redaction;
 pub use route::Route;
@@ -62,6 +63,8 @@ pub struct Policy {
     pub routes: Routes,
     /// Classes for some requests.
     pub class_rules: ClassRules,
+    /// The models that requests are sent to; None where none is chosen.
+    pub routing: Option<Catalogue>,
     /// The plans.
     pub plans: Plans,
 }
@@ -89,6 +92,7 @@ impl Policy {
         secrets::check_keys(&config.tenants)?;
         check_one_directory(&config)?;
         let center = Center::compile(&config)?;
+        let routing = Catalogue::compile(&config)?;
         let mut plans = Plans::new(keyed);
         for (name, plan) in config.plans {
             let mut plan = Plan::compile(&name, plan)?;
@@ -131,6 +135,7 @@ impl Policy {
             ask_for_usage: config.ask_for_usage,
             limit_headers: config.limit_headers,
             class_rules: ClassRules::compile(config.classification)?,
+            routing,
             plans,
         })
     }

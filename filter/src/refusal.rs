@@ -47,6 +47,8 @@ pub enum Refusal {
     TooManyHeaders,
     /// The plan does not allow the model.
     ModelNotAllowed,
+    /// No model of the catalogue may serve the request.
+    NoModelFits,
     /// The plan does not allow requests of this class.
     ClassNotAllowed,
     /// The body is larger than the plan allows.
@@ -137,7 +139,7 @@ pub enum Invalid {
 
 impl Refusal {
     /// One refusal of every code: for metrics, and for the page that users read.
-    pub const fn one_of_each_code() -> [Refusal; 36] {
+    pub const fn one_of_each_code() -> [Refusal; 37] {
         [
             Refusal::MissingCredential,
             Refusal::InvalidCredential(Invalid::Malformed),
@@ -154,6 +156,7 @@ impl Refusal {
             Refusal::RepeatedHeader,
             Refusal::TooManyHeaders,
             Refusal::ModelNotAllowed,
+            Refusal::NoModelFits,
             Refusal::ClassNotAllowed,
             Refusal::RequestTooLarge,
             Refusal::AmbiguousBody,
@@ -196,6 +199,7 @@ impl Refusal {
             Refusal::RepeatedHeader => "repeated_header",
             Refusal::TooManyHeaders => "too_many_headers",
             Refusal::ModelNotAllowed => "model_not_allowed",
+            Refusal::NoModelFits => "no_model_fits",
             Refusal::ClassNotAllowed => "class_not_allowed",
             Refusal::RequestTooLarge => "request_too_large",
             Refusal::AmbiguousBody => "ambiguous_body",
@@ -217,7 +221,7 @@ impl Refusal {
     pub const fn status(self) -> u16 {
         match self {
             Refusal::ForbiddenHeader | Refusal::RepeatedHeader | Refusal::TooManyHeaders => 400,
-            Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody => 400,
+            Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody | Refusal::NoModelFits => 400,
             Refusal::UnexpectedId | Refusal::Unproven(_) => 400,
             Refusal::UnreadableBody(Unread::NotJson | Unread::Unheld | Unread::Unasked) => 400,
             Refusal::UnreadableBody(Unread::Encoded) => 415,
@@ -267,6 +271,7 @@ impl Refusal {
             Refusal::RepeatedHeader => "The request repeats a header that the gateway changes. Send it once.",
             Refusal::TooManyHeaders => "The request has more headers than the gateway reads. Send at most 96.",
             Refusal::ModelNotAllowed => "Your plan does not include this model.",
+            Refusal::NoModelFits => "No model that may serve this request takes it as it is.",
             Refusal::ClassNotAllowed => "Your plan does not include this kind of request.",
             Refusal::RequestTooLarge => "The request is larger than your plan allows.",
             Refusal::AmbiguousBody => {
@@ -288,7 +293,7 @@ impl Refusal {
 
     /// Whether it keeps tenants and their keys apart, and is no matter of plans: observing does not lift it.
     pub(crate) const fn is_of_borders(self) -> bool {
-        matches!(self, Refusal::Operation | Refusal::Unproven(_) | Refusal::ProviderKey(_))
+        matches!(self, Refusal::Operation | Refusal::Unproven(_) | Refusal::ProviderKey(_) | Refusal::NoModelFits)
     }
 
     /// What the refusal says about the borders between tenants, where it says something.
@@ -426,6 +431,7 @@ mod tests {
             | RepeatedHeader
             | TooManyHeaders
             | ModelNotAllowed
+            | NoModelFits
             | ClassNotAllowed
             | RequestTooLarge
             | AmbiguousBody

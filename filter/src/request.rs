@@ -17,14 +17,15 @@
 //! A request whose leases are too small waits for weir serve between the phases (`asked`).
 //!
 //! What the phases share: `admitted` is what is remembered of a request, `judge` asks its plan, `reservation` draws from its
-//! limits, `beside` from the pool of its route, `edits` changes its head, `sealed` opens and seals the ids that its route keeps apart,
-//! `guarded` keeps it with its tenant in a vector store, `own_key` sends it up with the tenant's own key, `model_in_path` replaces the
-//! model that its path names, `staged` puts the plan of a budget's stage in force.
+//! limits, `beside` from the pool of its route, `edits` changes its head, `sealed` opens and seals the ids that its route keeps
+//! apart, `guarded` keeps it with its tenant in a vector store, `routed` chooses the model that serves it, `own_key` sends it up with
+//! the tenant's own key, `model_in_path` replaces the model that its path names, `staged` puts the plan of a budget's stage in force.
 mod admitted;
 mod asked;
 mod beside;
 mod body;
 mod budgets;
+mod chosen;
 mod edits;
 mod end;
 mod guarded;
@@ -37,6 +38,7 @@ mod own_key;
 mod redaction;
 mod reservation;
 mod response;
+mod routed;
 mod sealed;
 mod staged;
 
@@ -96,11 +98,15 @@ pub struct Edits {
     pub remove: Vec<Rc<str>>,
     /// Names, lower case, and values.
     pub set: Vec<(&'static str, Cow<'static, str>)>,
+    /// The value of [`crate::routing::told::CHOICE`] in the gateway's state of the stream.
+    pub choice: Option<String>,
 }
 
 /// Changes to an answer's head.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ResponseEdits {
+    /// Names, lower case.
+    pub remove: Vec<&'static str>,
     /// Names, lower case, and values.
     pub set: Vec<(&'static str, String)>,
     /// Something may be taken out of the body, so its length is no longer known.
@@ -342,6 +348,11 @@ impl Request {
     /// Whether [`Request::response_trailers`] needs the trailers themselves.
     pub fn wants_trailers(&self) -> bool {
         self.admitted().is_some_and(|admitted| admitted.response.ends_in_trailers())
+    }
+
+    /// Whether [`Request::end`] needs the attempts that the upstream role has listed.
+    pub fn needs_attempts(&self) -> bool {
+        self.admitted().is_some_and(|admitted| admitted.routed.is_some())
     }
 
     /// Whether it still needs its callbacks.

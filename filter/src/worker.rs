@@ -6,7 +6,7 @@ mod readiness;
 
 use std::rc::Rc;
 
-use weir_config::{ConfigError, Environment};
+use weir_config::{ConfigError, Environment, ForRole};
 use weir_contract::{SourceId, TenantId, Timestamp};
 
 use crate::directory::Directory;
@@ -19,6 +19,8 @@ use crate::identity::keyring::Renewal;
 use crate::identity::{self, CredentialLookup, Denied, Identity, IdentityState};
 use crate::policy::Policy;
 use crate::refusal::Refusal;
+use crate::routing::Habits;
+use crate::upstream::Upstream;
 
 /// One worker VM: its randomness and its events. A gateway may run several configurations in it.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Worker {
     pub told: notes::Told,
     /// Tenants whose plan the configuration does not have.
     pub unplanned: notes::Unplanned,
+    /// The models that tenants were served by last.
+    pub habits: Habits,
 }
 
 /// One configuration in a worker: its policy, and what was learned under it.
@@ -50,6 +54,15 @@ pub struct FilterState {
     pub holds_for_calls: bool,
     poll: Option<Poll>,
     troubles: fetching::Troubles,
+}
+
+/// A configuration that was read, of either role.
+#[derive(Debug)]
+pub enum Configured {
+    /// In front of a gateway's routes.
+    Downstream(Box<FilterState>),
+    /// In front of a provider.
+    Upstream(Rc<Upstream>),
 }
 
 /// The outcome of a fetch.
@@ -106,7 +119,13 @@ impl FilterState {
 
     /// What the configuration asks for and this gateway cannot do. To be asked once its abilities are set.
     pub fn unsupported(&self) -> Option<ConfigError> {
-        self.cannot_seal().or_else(|| self.cannot_receive_keys())
+        self.cannot_route().or_else(|| self.cannot_seal()).or_else(|| self.cannot_receive_keys())
+    }
+
+    fn cannot_route(&self) -> Option<ConfigError> {
+        let problem =
+            "this gateway picks no route by the choice, and retries at no other provider. Choose models in Envoy";
+        (self.policy.routing.is_some() && !self.edits_every_copy).then(|| ConfigError::new("routing", problem))
     }
 
     fn cannot_receive_keys(&self) -> Option<ConfigError> {
@@ -203,6 +222,7 @@ impl Worker {
             refusers: notes::Refusers::default(),
             told: notes::Told::default(),
             unplanned: notes::Unplanned::default(),
+            habits: Habits::default(),
         }
     }
 
@@ -214,6 +234,10 @@ impl Worker {
         now: Timestamp,
     ) -> Result<FilterState, ConfigError> {
         let policy = Policy::read(bytes, environment, self.keyed)?;
+        self.take_up(policy, now)
+    }
+
+    fn take_up(&mut self, policy: Policy, now: Timestamp) -> Result<FilterState, ConfigError> {
         if self.emitter.is_none() {
             let source = SourceId::new(&policy.gateway, self.life)
                 .map_err(|error| ConfigError { path: "gateway".to_owned(), problem: error.to_string() })?;
@@ -223,8 +247,24 @@ impl Worker {
             emitter.report_to(destination);
         }
         // Another configuration may name other upstreams, and what was warned about may be mended.
-        (self.refusers, self.told, self.unplanned) = Default::default();
+        (self.refusers, self.told, self.unplanned, self.habits) = Default::default();
         Ok(FilterState::new(policy, self.keyed, now))
+    }
+
+    /// Reads a configuration of either role.
+    pub fn configure_role(
+        &mut self,
+        bytes: &[u8],
+        environment: &Environment,
+        now: Timestamp,
+    ) -> Result<Configured, ConfigError> {
+        match weir_config::parse_for_role(bytes)? {
+            ForRole::Upstream(config) => Upstream::compile(&config).map(Rc::new).map(Configured::Upstream),
+            ForRole::Downstream(config) => {
+                let policy = Policy::compile(*config, environment, self.keyed)?;
+                self.take_up(policy, now).map(Box::new).map(Configured::Downstream)
+            }
+        }
     }
 
     /// This VM's events; None before the first configuration.

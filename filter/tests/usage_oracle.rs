@@ -117,7 +117,12 @@ fn usage_of(gateway: &mut Gateway, exchange: &Exchange, chunks: &[&[u8]]) -> Opt
         End::UpstreamReset => b"upstream_reset_after_response_started{connection_termination}",
         End::Timeout => b"stream_idle_timeout",
     };
-    request.end(worker, &mut Unlimited, &EndFacts { details: Some(details), unanswered: false }, now.plus_millis(9));
+    request.end(
+        worker,
+        &mut Unlimited,
+        &EndFacts { details: Some(details), ..EndFacts::default() },
+        now.plus_millis(9),
+    );
     let batch = worker.emitter()?.dispatch(now.plus_millis(5_000))?;
 
     worker.emitter()?.answered(

@@ -132,6 +132,7 @@ fn load(kind: &str, place: &str, text: &str) {
             assert!(!filters.is_empty(), "{place}: no weir filter");
             filters.into_iter().for_each(|filter| filter_compiles(place, filter));
         }
+        "gateway" => filter_compiles(place, &yaml(place, text)["filter"]),
         "prometheus" => prometheus_rules(place, &yaml(place, text)),
         other => {
             panic!(
@@ -153,6 +154,12 @@ fn every_yaml_block_of_readme_and_docs_is_loaded() {
         }
     }
     assert!(loaded > 0, "README.md shows at least the filter's configuration");
+}
+
+#[test]
+fn the_example_of_a_gateway_holds_a_good_filter_configuration() {
+    let path = root().join("examples/routing/gateway.yaml");
+    load("gateway", &path.display().to_string(), &read(&path));
 }
 
 #[test]

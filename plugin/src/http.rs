@@ -7,6 +7,7 @@ use proxy_wasm::types::Action;
 use weir_filter::emit::EmittedEvent;
 use weir_filter::refusal::{LocalReply, Unread};
 use weir_filter::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request, ResponseEdits};
+use weir_filter::routing::told;
 use weir_filter::worker::FilterState;
 
 use crate::gateway::{hands_over, is_kong};
@@ -261,6 +262,9 @@ impl HttpContext for Http {
                 true => self.request.response_head(&host::headers(HeaderMap::Response).pairs(), ends, host::now),
                 false => self.unread_response_head(ends),
             };
+            for name in &edits.remove {
+                host::remove_response_header(name);
+            }
             for (name, value) in &edits.set {
                 // If refused, the client lacks the headers about its limits until it is limited.
                 let _untold = host::set_response_header(name, value);
@@ -331,7 +335,8 @@ impl HttpContext for Http {
         // Kong has no such property, and logs an error each time.
         let needs_details = self.request.needs_details() && !is_kong();
         let details = if needs_details { host::property(&["response", "code_details"]) } else { None };
-        self.end(&EndFacts { details: details.as_deref(), unanswered: false });
+        let attempts = if self.request.needs_attempts() { host::property(&[told::ATTEMPTS]) } else { None };
+        self.end(&EndFacts { details: details.as_deref(), attempts: attempts.as_deref(), unanswered: false });
     }
 }
 
@@ -340,7 +345,7 @@ impl HttpContext for Http {
 impl Drop for Http {
     fn drop(&mut self) {
         if self.request.is_watched() {
-            self.end(&EndFacts { details: None, unanswered: true });
+            self.end(&EndFacts { unanswered: true, ..EndFacts::default() });
         }
     }
 }
@@ -395,6 +400,7 @@ fn apply(edits: &Edits) -> bool {
     // On Kong, setting a header replaces the one that would be removed.
     edits.remove.iter().all(|name| (on_kong && is_set(name)) || host::remove_request_header(name, on_kong))
         && edits.set.iter().all(|(name, value)| host::set_request_header(name, value))
+        && edits.choice.as_ref().is_none_or(|choice| host::set_property(told::CHOICE, choice.as_bytes()))
 }
 
 /// Replaces a body of `size` bytes, if there is another.

@@ -8,11 +8,13 @@
 //! * [`calls`]: calls to other servers, and their answers;
 //! * [`vm`]: what one worker VM has in common: its events and its metrics;
 //! * [`root`]: one configuration: reading it, ticking, sending batches;
-//! * [`http`]: one request.
+//! * [`http`]: one request;
+//! * [`attempt`]: one attempt of a request at one provider, in the role `upstream`.
 //!
 //! The allocator is [`weir_memory`].
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)]
 
+mod attempt;
 mod calls;
 mod gateway;
 mod host;

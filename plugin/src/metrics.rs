@@ -6,7 +6,7 @@ use weir_contract::SecurityKind;
 use weir_filter::directory::poll::Update;
 use weir_filter::emit::EventCounters;
 use weir_filter::identity::keyring::Renewal;
-use weir_filter::limit::Fault;
+use weir_filter::limit::{Attempts, Fault};
 use weir_filter::refusal::{Refusal, Unread};
 use weir_filter::request::{Decided, Kept};
 use weir_filter::worker::FetchOutcome;
@@ -40,6 +40,8 @@ pub(crate) struct Metrics {
     pending: Metric,
     internal: Metric,
     undeclared: Metric,
+    /// Attempts at providers, failed ones; breakers opened, closed.
+    attempts: [Metric; 4],
     /// Held answers: as they were, changed, replaced, refused.
     kept: [Metric; 4],
     stopped: Metric,
@@ -78,6 +80,8 @@ impl Metrics {
             pending: host::define(MetricKind::Gauge, "weir_events_pending"),
             internal: counter("weir_internal_faults"),
             undeclared: counter("weir_usage_undeclared"),
+            attempts: ["weir_attempts", "weir_attempts_failed", "weir_breakers_opened", "weir_breakers_closed"]
+                .map(counter),
             kept: ["same", "changed", "replaced", "refused"]
                 .map(|result| counter(&format!("weir_answers_held.result.{result}"))),
             stopped: counter("weir_answers_stopped"),
@@ -139,6 +143,14 @@ impl Metrics {
     /// A provider answered on an undeclared route, so weir did not read the usage.
     pub(crate) fn undeclared(&self) {
         self.undeclared.add(1);
+    }
+
+    /// Counts the attempts of a request at providers.
+    pub(crate) fn attempted(&self, tally: Attempts) {
+        let counts = [tally.made, tally.failed, tally.opened, tally.closed];
+        for (metric, count) in self.attempts.iter().zip(counts).filter(|(_, count)| *count > 0) {
+            metric.add(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Counts a held answer.

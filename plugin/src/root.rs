@@ -13,9 +13,11 @@ use weir_filter::emit::{Answer, DeliveryNotice, Dispatch, Emitter, RejectedEvent
 use weir_filter::fetch::{Fetch, Fetched, Target};
 use weir_filter::fleet::Notice;
 use weir_filter::identity::keyring::Renewal;
+use weir_filter::upstream::Upstream;
 use weir_filter::worker::fetching::FetchNotice;
-use weir_filter::worker::{FetchOutcome, FilterState};
+use weir_filter::worker::{Configured, FetchOutcome, FilterState};
 
+use crate::attempt::AttemptContext;
 use crate::calls::{post, with_answer};
 use crate::gateway::{call_headers, is_kong};
 use crate::host::{self, Buffer, Level, SharedData};
@@ -38,6 +40,8 @@ const AGE_EVERY_MS: u64 = 1_000;
 #[derive(Debug, Default)]
 pub(crate) struct Root {
     state: Option<Rc<RefCell<FilterState>>>,
+    /// In the role `upstream`: what it does.
+    upstream: Option<Rc<Upstream>>,
     /// Calls under way, by the gateway's token.
     calls: Vec<(u32, Call)>,
     reported_age: Timestamp,
@@ -59,8 +63,10 @@ enum Call {
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         let json = host::buffer(Buffer::Configuration, size).unwrap_or_default();
-        match vm::with(|vm| vm.worker.configure(&json, &host::environment(), host::now())) {
-            Some(Ok(mut state)) => {
+        match vm::with(|vm| vm.worker.configure_role(&json, &host::environment(), host::now())) {
+            Some(Ok(Configured::Upstream(upstream))) => return self.stand_upstream(upstream),
+            Some(Ok(Configured::Downstream(state))) => {
+                let mut state = *state;
                 state.identity.ports.property = host::property;
                 if host::is_envoy() {
                     state.identity.ports.native = host::verify_signature;
@@ -110,6 +116,9 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+        if let Some(upstream) = &self.upstream {
+            return Some(Box::new(AttemptContext::new(Rc::clone(upstream))));
+        }
         Some(Box::new(Http::new(self.state.clone())))
     }
 
@@ -163,6 +172,16 @@ impl Context for Root {
 }
 
 impl Root {
+    /// Takes up the role `upstream`. It has nothing to do between requests, so it asks for no tick.
+    fn stand_upstream(&mut self, upstream: Rc<Upstream>) -> bool {
+        if is_kong() {
+            let problem = "this gateway runs no filters in front of a provider. Choose models in Envoy";
+            return refuse(&ConfigError::new("role", problem));
+        }
+        self.upstream = Some(upstream);
+        true
+    }
+
     fn sweep(&self, now: Timestamp) {
         if let Some(mut state) = self.state.as_ref().and_then(|state| state.try_borrow_mut().ok()) {
             state.identity.tokens.sweep(now);

@@ -10,7 +10,8 @@ use weir_filter::emit::registry::survivors::{Surviving, Survivors};
 use weir_filter::emit::{Emitter, Pushed};
 use weir_filter::fleet::Renewals;
 use weir_filter::limit::set::is_of_tenant;
-use weir_filter::limit::{Charge, Demand, Fault, Limiter, Settlement, SharedBuckets, Verdict};
+use weir_filter::limit::{Attempts, Charge, Demand, Fault, Limiter, Settlement, SharedBuckets, Verdict};
+use weir_filter::store::Store;
 use weir_filter::worker::{FilterState, Worker};
 
 use crate::gateway::is_kong;
@@ -156,6 +157,14 @@ impl Limiter for CountedLimiter<'_> {
     fn refused(&mut self, tenant: &str, charge: &Charge, wait_ms: Option<u64>, now: Timestamp) {
         self.metrics.leases.refused(wait_ms);
         SharedBuckets::new(&mut SharedData).refused(tenant, charge, wait_ms, now);
+    }
+
+    fn attempted(&mut self, tally: Attempts) {
+        self.metrics.attempted(tally);
+    }
+
+    fn shared(&mut self) -> Option<Box<dyn Store + '_>> {
+        Some(Box::new(SharedData))
     }
 
     fn settle(&mut self, tenant: &str, settlements: &[Settlement], now: Timestamp) -> Result<(), Fault> {

@@ -11,6 +11,7 @@ mod cost_events;
 mod costs;
 mod explain;
 mod finance;
+mod gateway;
 mod keys;
 mod limits;
 mod operate;
@@ -71,6 +72,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Serve(args) => serve::run(&cli.config, args.check),
         Command::Check(args) => check::run(&args.files, cli.json),
+        Command::Gateway(command) => gateway::run(command),
         Command::Schema { subject } => {
             say!("{}", crate::schema::print(subject)?.trim_end_matches('\n'));
             Ok(EXIT_DONE)

@@ -140,6 +140,10 @@ fn write_usage_data(data: &UsageData<'_>, out: &mut Vec<u8>) -> Result<(), serde
     number(",\"time_to_first_token_ms\":", data.time_to_first_token_ms, out);
     write_number_after(",\"request_bytes\":", data.request_bytes, out);
     write_number_after(",\"response_bytes\":", data.response_bytes, out);
+    if let Some(routed) = &data.routed {
+        out.extend_from_slice(b",\"routed\":");
+        writer::write(routed, out)?;
+    }
     out.push(b'}');
     Ok(())
 }

@@ -19,6 +19,7 @@ pub mod jwk;
 pub mod plans;
 pub mod protobuf;
 pub mod rate;
+pub mod routing;
 pub mod secret;
 pub mod shape;
 pub mod shared;
@@ -54,14 +55,38 @@ impl ConfigError {
 /// # Errors
 /// If the bytes are neither, or a field is unknown, missing or of the wrong type.
 pub fn parse(bytes: &[u8]) -> Result<Config, ConfigError> {
+    read_tree(bytes)?.read()
+}
+
+/// A configuration of either role.
+#[derive(Clone, Debug)]
+pub enum ForRole {
+    /// Identifies, limits and counts: in front of a gateway's routes.
+    Downstream(Box<Config>),
+    /// Speaks a provider's dialect: an upstream filter of its cluster.
+    Upstream(Box<routing::Upstream>),
+}
+
+/// Reads the configuration of either role: that of `upstream` says so in `role`.
+///
+/// # Errors
+/// If the bytes are neither, or a field is unknown, missing or of the wrong type.
+pub fn parse_for_role(bytes: &[u8]) -> Result<ForRole, ConfigError> {
+    let tree = read_tree(bytes)?;
+    if tree.has("role") {
+        return tree.read().map(Box::new).map(ForRole::Upstream);
+    }
+    tree.read().map(Box::new).map(ForRole::Downstream)
+}
+
+fn read_tree(bytes: &[u8]) -> Result<Tree, ConfigError> {
     if bytes.trim_ascii().is_empty() {
         return Err(ConfigError::new("configuration", "there is none; the filter needs one, as JSON or as a Struct"));
     }
-    let tree = match protobuf::read_struct(bytes) {
-        Some(value) => Tree::from(value),
-        None => serde_json::from_slice(bytes).map_err(|error| ConfigError::new("configuration", error))?,
-    };
-    tree.read()
+    match protobuf::read_struct(bytes) {
+        Some(value) => Ok(Tree::from(value)),
+        None => serde_json::from_slice(bytes).map_err(|error| ConfigError::new("configuration", error)),
+    }
 }
 
 /// The configuration's version in events: 16 hex digits. Two texts that mean the same, with defaults spelt out or

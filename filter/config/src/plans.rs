@@ -49,6 +49,12 @@ pub struct Plan {
     /// The longest time that a streamed answer may take (Envoy). Absent: no bound.
     #[serde(default)]
     pub stream_timeout: Option<Span>,
+    /// The region that must serve its tenants, where a model is chosen for them: residency. It is never widened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The dedicated endpoint that must serve its tenants, where a model is chosen for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
     /// The tier of its tenants in `pools`. Absent: the tier that has the plan's name, where a pool has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,

@@ -15,6 +15,7 @@ pub use super::plans::{
     AskForUsage, Bucket, ClassMatch, ClassRule, Count, HeaderMatch, Limit, LimitHeaders, Match, Models, OnAnswers,
     Otherwise, Per, Plan, Route, RouteUsage, Scope, Unreachable,
 };
+pub use super::routing::{Model, Provider, Routing};
 use super::secret::Secret;
 
 /// The whole configuration of the filter.
@@ -55,6 +56,15 @@ pub struct Config {
     /// Rules that choose the class of a request, ahead of weir's defaults.
     #[serde(default)]
     pub classification: Vec<ClassRule>,
+    /// Who serves the models of the catalogue.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<Provider>,
+    /// The catalogue: models that requests can be sent to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<Model>,
+    /// How a model of the catalogue is chosen for a request. Absent: none is, and requests go where the gateway's routes say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<Routing>,
     /// Holds requests until weir has read their body. `false` for hosts that cannot hold a request (Istio `WasmPlugin`,
     /// Envoy Gateway extension policies); weir then ignores bodies.
     #[serde(default = "default_hold")]

@@ -28,6 +28,11 @@ impl Tree {
         })
     }
 
+    /// Whether it is an object with a member of that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        matches!(self, Tree::Fields(fields) if fields.iter().any(|(found, _)| found == name))
+    }
+
     fn unexpected(&self) -> Unexpected<'_> {
         match self {
             Tree::Null => Unexpected::Unit,

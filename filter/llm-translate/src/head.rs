@@ -36,7 +36,8 @@ impl AnswerHead<'_> {
     }
 
     /// Whether the body is a stream of events.
-    pub(crate) fn is_stream(&self) -> bool {
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
         let kind = self.header("content-type").and_then(|kind| kind.split(';').next()).unwrap_or_default();
         self.status < 400 && kind.trim().eq_ignore_ascii_case("text/event-stream")
     }

@@ -144,6 +144,8 @@ fn compile(base: &Plan, before: Option<&StagedPlan>, rules: StageRules, path: &s
         output_tokens_max: least(rules.output_tokens_max, milder.output_tokens_max),
         n_max: least(rules.n_max, milder.n_max),
         request_max_bytes: base.request_max_bytes,
+        region: base.region.clone(),
+        endpoint: base.endpoint.clone(),
         timeout_ms: base.timeout_ms,
         stream_timeout_ms: base.stream_timeout_ms,
         tier: base.tier.clone(),

@@ -11,6 +11,7 @@ use weir_sealed_ids::Dialect;
 
 use super::beside::Beside;
 use super::budgets::Budgets;
+use super::chosen::Routed;
 use super::held::{AnswerAction, Held, Kept};
 use super::keeper::{Keeper, SealedIds};
 use super::model_in_path::ModelInPath;
@@ -118,6 +119,10 @@ pub(super) struct Admitted {
     pub(super) own_key: Option<Rc<OwnKeyRule>>,
     /// The provider has refused that key.
     pub(super) own_key_refused: bool,
+    /// The model that was chosen for it; None where its own goes on.
+    pub(super) routed: Option<Box<Routed>>,
+    /// The model of the catalogue that served.
+    pub(super) served: Option<Box<str>>,
 }
 
 impl Admitted {
@@ -186,6 +191,8 @@ impl Admitted {
             held: None,
             own_key: None,
             own_key_refused: false,
+            routed: None,
+            served: None,
         }
     }
 
@@ -322,7 +329,9 @@ impl Admitted {
         }
         let shortens =
             self.response.is_changed() || self.redaction.as_ref().is_some_and(|redaction| redaction.streams());
-        ResponseEdits { set, shortens, holds: self.held.is_some() }
+        let mut edits = ResponseEdits { set, shortens, holds: self.held.is_some(), ..ResponseEdits::default() };
+        self.tell_route(pairs, &mut edits);
+        edits
     }
 
     fn begin_redaction(&mut self, pairs: &[Pair<'_>]) {

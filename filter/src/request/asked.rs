@@ -45,6 +45,7 @@ impl Request {
         }
         let decided = admitted.outcome(refusal, otherwise);
         let Decided::Refused(refusal) = decided else { return Some((decided, None)) };
+        admitted.release_probe(limiter, now);
         let reply = admitted.reply(worker, refusal, now);
         self.end_if_refused(decided);
         Some((decided, Some(reply)))

@@ -104,12 +104,15 @@ pub(super) fn decide(
         Err(refusal) => return refuse(admitted, worker, limiter, refusal, now),
     };
     let body = body.map(|bytes| opened.as_deref().unwrap_or(bytes));
-    let (bytes, body) = match body {
+    let (bytes, mut body) = match body {
         Ok(bytes) if guarded::reads_alone(admitted) => (bytes, Body::None),
         Ok(bytes) => (bytes, read(admitted, bytes)),
         Err(unread) => (&[][..], Body::Unread(unread)),
     };
     if let Err(refusal) = admitted.check_ids_readable(&body) {
+        return refuse(admitted, worker, limiter, refusal, now);
+    }
+    if let Err(refusal) = admitted.choose_model(&mut body, bytes, worker, limiter, now) {
         return refuse(admitted, worker, limiter, refusal, now);
     }
     if body == Body::Unread(Unread::TooLarge) {
@@ -137,10 +140,12 @@ pub(super) fn decide(
     };
     let decided = admitted.outcome(refusal, decided(&body));
     if let Decided::Refused(refusal) = decided {
+        admitted.release_probe(limiter, now);
         return (decided, BodyAction::Answer(admitted.reply(worker, refusal, now)));
     }
     let mut edits = Edits::default();
     edits::describe(admitted, &mut edits, &body);
+    admitted.lead(&mut edits);
     let changed = changed.or(opened);
     if let Some(changed) = changed.as_ref().filter(|_| admitted.has_length) {
         edits.set.push(("content-length", changed.len().to_string().into()));

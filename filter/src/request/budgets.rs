@@ -1,7 +1,7 @@
 //! What is remembered of the budgets of a request's tenant; `staged` works with it.
 use std::rc::Rc;
 
-use weir_contract::stage::BudgetStage;
+use weir_contract::stage::{BudgetStage, Stage};
 
 use crate::limit::Limit;
 use crate::plan::{Plan, staged};
@@ -27,6 +27,15 @@ impl Budgets {
 
     pub(super) fn deciding(&self) -> Option<&BudgetStage> {
         self.stages.get(self.deciding?)
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        self.deciding().map_or(Stage::Ok, |budget| budget.stage)
+    }
+
+    /// The plan in force in a stage.
+    pub(super) fn plan_at(&self, stage: Stage) -> &Rc<Plan> {
+        self.base.staged.at(stage).map_or(&self.base, |staged| &staged.plan)
     }
 
     /// Whether a limit must be drawn from although the draw by the head is done.

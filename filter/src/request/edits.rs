@@ -24,7 +24,7 @@ const PREFLIGHT_PREFIXES: [&[u8]; 5] = [b":", b"access-control-request-", b"x-fo
 fn clean(head: &Head<'_>) -> Edits {
     let injected = head.injected.iter().zip(INJECTED);
     let found = injected.chain(head.account.iter().zip(ACCOUNT)).filter(|(found, _)| **found);
-    Edits { remove: found.map(|(_, name)| name.into()).collect(), set: Vec::new() }
+    Edits { remove: found.map(|(_, name)| name.into()).collect(), ..Edits::default() }
 }
 
 /// Takes out of a request that passes unidentified what only weir may put in, and what would prove a tenant to it.

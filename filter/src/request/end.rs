@@ -1,9 +1,10 @@
 //! Phase 4: settles a request and makes its one event.
 use weir_config::shape::RouteUsage;
+use weir_contract::event::Routed;
 use weir_contract::{
     Class, Decision, EstimateMethod, PaidBy, SecurityKind, Text, Timestamp, Usage, UsageData, UsageStatus,
 };
-use weir_llm_usage::{Ending, InputEstimate, Reading, estimate};
+use weir_llm_usage::{Ending, InputEstimate, Provider, Reading, estimate};
 
 use super::EndFacts;
 use super::admitted::Admitted;
@@ -32,12 +33,13 @@ impl Admitted {
         if self.learns && self.response.refuses_stream_options() {
             worker.refusers.learn(self.route.as_deref(), self.sent_model.as_deref().or(self.model.as_deref()));
         }
+        let routed = self.settle_route(limiter, facts, now);
         self.tell_borders(worker, now);
         self.tell_redaction(worker, now);
         self.tell_own_key(worker, now);
         let emitter = worker.emitter()?;
         let destination = self.policy.events.as_ref()?;
-        let data = self.data(reading.as_ref(), usage, facts, now);
+        let data = self.data(reading.as_ref(), usage, routed, facts, now);
         let mut emitted = emitter.usage(destination, &self.identity.tenant, now, &data);
         emitted.search = self.audit_search(emitter, destination, now);
         Some(emitted)
@@ -134,10 +136,17 @@ impl Admitted {
         }
     }
 
+    /// Who answered: the provider that served, where the request was routed; else by the answer's shape.
+    fn answerer(&self, reading: Option<&Reading>) -> Option<Provider> {
+        let served = || self.policy.routing.as_ref()?.answerer(self.served.as_deref()?);
+        served().or_else(|| reading?.provider)
+    }
+
     fn data<'a>(
         &'a self,
         reading: Option<&'a Reading>,
         usage: Usage,
+        routed: Option<Routed<'a>>,
         facts: &EndFacts<'_>,
         now: Timestamp,
     ) -> UsageData<'a> {
@@ -159,7 +168,7 @@ impl Admitted {
             idempotency_key_hash: self.labels.idempotency_key_hash.as_deref().map(Text::from),
             user: user.map(Text::from),
             environment: environment.or(route.and_then(|route| route.environment.as_deref())).map(Text::from),
-            provider: reading.and_then(|r| r.provider).map(|provider| Text::from(provider.as_str())),
+            provider: self.answerer(reading).map(|provider| Text::from(provider.as_str())),
             request_model: self.model.as_deref().map(Text::from),
             // Where a provider names no model, it is the one that the plan put in place of the client's.
             response_model: reading
@@ -180,6 +189,7 @@ impl Admitted {
             time_to_first_token_ms: response.first_byte.map(|at| at.millis_since(self.started)),
             request_bytes: self.request_bytes,
             response_bytes: response.bytes,
+            routed,
         }
     }
 }

@@ -67,8 +67,10 @@ impl Admitted {
         limiter: &mut impl Limiter,
         now: Timestamp,
     ) -> Result<Option<&'a str>, Refusal> {
+        self.check_bounds(view.body)?;
         self.check_stage(now)?;
         let model = enforce::judge(view)?;
+        self.check_chosen(model)?;
         if self.may_ask_always() && self.asks(view) == AskForUsage::Always {
             enforce::check_readable_stream(view)?;
         }
@@ -171,14 +173,19 @@ impl Admitted {
         self.beside.iter_mut().for_each(|beside| beside.give_back(limiter, now));
     }
 
+    /// The class that the operator gives a request for this model.
+    pub(super) fn declared_class(&self, model: Option<&str>) -> Option<Class> {
+        let by_rule = || self.policy.class_rules.class(self.class_rules, model, self.request_bytes);
+        self.route.as_ref().and_then(|route| route.class).or_else(by_rule)
+    }
+
     /// Takes from a body what is reported and decided by.
     fn learn(&mut self, body: &Body) {
         let Body::Read(document) = body else { return };
         self.input_estimate = Some(document.input_estimate());
         self.model = self.model.take().or_else(|| document.model_name().map(Into::into));
-        let by_rule = || self.policy.class_rules.class(self.class_rules, self.model.as_deref(), self.request_bytes);
         let route_class = self.route.as_ref().and_then(|route| route.class);
-        match route_class.or_else(by_rule) {
+        match self.declared_class(self.model.as_deref()) {
             Some(class) => {
                 self.class = class;
                 self.metering = self.metering.declared_by(route_class.is_none().then_some(class));

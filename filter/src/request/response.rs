@@ -13,6 +13,8 @@ use crate::metering::{self, Metering};
 pub struct EndFacts<'a> {
     /// Envoy's `response.code_details`.
     pub details: Option<&'a [u8]>,
+    /// The attempts that the upstream role has listed ([`crate::routing::told::ATTEMPTS`]).
+    pub attempts: Option<&'a [u8]>,
     /// The upstream gave no answer, and the gateway made one that it has not shown.
     pub unanswered: bool,
 }

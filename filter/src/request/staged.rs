@@ -9,7 +9,9 @@ use weir_contract::stage::{BudgetStage, Scope, Stage};
 use weir_contract::{Class, Timestamp};
 
 use super::admitted::Admitted;
+use super::budgets::Budgets;
 use crate::limit::headers::Header;
+use crate::plan::Plan;
 use crate::refusal::{OverBudget, Refusal};
 
 /// The header that tells clients about budgets.
@@ -19,28 +21,41 @@ impl Admitted {
     /// Chooses the stage that holds, and puts its plan in force.
     pub(super) fn enter_stage(&mut self, now: Timestamp) {
         let Some(mut budgets) = self.budgets.take() else { return };
-        let holding =
-            budgets.stages.iter().enumerate().filter(|(_, budget)| budget.holds(now) && self.is_covered(budget));
-        // Of equals the first: the directory has the most severe first.
-        let deciding = holding.max_by_key(|(at, budget)| (budget.stage, std::cmp::Reverse(*at)));
-        let stage = deciding.map_or(Stage::Ok, |(_, budget)| budget.stage);
-        budgets.deciding = deciding.map(|(at, _)| at);
-        let plan = budgets.base.staged.at(stage).map_or(&budgets.base, |staged| &staged.plan);
-        budgets.changed_late = self.reservation.first_done && !Rc::ptr_eq(plan, &self.identity.plan);
-        self.identity.plan = Rc::clone(plan);
+        budgets.deciding = self.deciding(&budgets, self.model.as_deref(), now);
+        let plan = Rc::clone(budgets.plan_at(budgets.stage()));
+        budgets.changed_late = self.reservation.first_done && !Rc::ptr_eq(&plan, &self.identity.plan);
+        self.identity.plan = plan;
         self.budgets = Some(budgets);
     }
 
+    /// The stage that would hold if this model served the request, and the plan in force then.
+    pub(super) fn stage_with(&self, model: &str, now: Timestamp) -> (Stage, Rc<Plan>) {
+        let Some(budgets) = &self.budgets else { return (Stage::Ok, Rc::clone(&self.identity.plan)) };
+        let deciding = self.deciding(budgets, Some(model), now).and_then(|at| budgets.stages.get(at));
+        let stage = deciding.map_or(Stage::Ok, |budget| budget.stage);
+        (stage, Rc::clone(budgets.plan_at(stage)))
+    }
+
+    /// The place of the budget that counts for a model.
+    fn deciding(&self, budgets: &Budgets, model: Option<&str>, now: Timestamp) -> Option<usize> {
+        let covers = |budget: &BudgetStage| budget.holds(now) && self.is_covered_with(model, budget);
+        let holding = budgets.stages.iter().enumerate().filter(|(_, budget)| covers(budget));
+        // Of equals the first: the directory has the most severe first.
+        holding.max_by_key(|(at, budget)| (budget.stage, std::cmp::Reverse(*at))).map(|(at, _)| at)
+    }
+
     fn is_covered(&self, budget: &BudgetStage) -> bool {
+        self.is_covered_with(self.model.as_deref(), budget)
+    }
+
+    fn is_covered_with(&self, model: Option<&str>, budget: &BudgetStage) -> bool {
         let route = self.route.as_deref();
         match &budget.scope {
             Scope::Tenant => true,
             Scope::Feature(feature) => self.feature() == Some(feature),
             Scope::Route(name) => route.is_some_and(|route| route.name.as_deref() == Some(name)),
             Scope::Class(class) => self.classes.any(|one| one == *class),
-            Scope::Model(model) => {
-                self.model.as_deref().is_some_and(|asked| weir_contract::glob::matches(model, asked))
-            }
+            Scope::Model(pattern) => model.is_some_and(|model| weir_contract::glob::matches(pattern, model)),
             Scope::Key(key) => *self.identity.credential_id == **key,
         }
     }

@@ -141,7 +141,7 @@ fn a_bypassed_path_is_exact_costs_nothing_and_still_loses_forged_headers() {
     let (decided, action, _) =
         decide(&mut Request::default(), &mut limiter, &pairs("/healthz?full=1", &[("x-tenant-id", "acme")]));
     assert_eq!((decided, limiter.1), (Decided::Bypassed, 0));
-    assert_eq!(action, HeadAction::Forward(Edits { remove: vec!["x-tenant-id".into()], set: Vec::new() }));
+    assert_eq!(action, HeadAction::Forward(Edits { remove: vec!["x-tenant-id".into()], ..Edits::default() }));
     for path in ["/healthz/", "/healthz/../v1/x", "//healthz", "/HEALTHZ"] {
         let (decided, _, _) = decide(&mut Request::default(), &mut admit(), &pairs(path, &[]));
         assert_eq!(decided, Decided::Refused(Refusal::MissingCredential), "{path}");
@@ -158,7 +158,7 @@ fn run(path: &str, answer: &[(&str, &str)], chunks: &[&str], ends: bool, details
     for (at, chunk) in chunks.iter().enumerate() {
         request.response_body(chunk.as_bytes(), ends && at + 1 == chunks.len(), || NOW.plus_millis(40));
     }
-    request.end(&mut worker, &mut admit(), &EndFacts { details, unanswered: false }, NOW.plus_millis(90));
+    request.end(&mut worker, &mut admit(), &EndFacts { details, ..EndFacts::default() }, NOW.plus_millis(90));
     assert_eq!(
         request.end(&mut worker, &mut admit(), &EndFacts::default(), NOW),
         None,
@@ -392,7 +392,7 @@ fn a_client_that_leaves_before_the_head_owes_its_input_and_an_upstream_that_fail
         let (mut worker, mut state) = open(&json!({}));
         let body = r#"{"model":"m","messages":[{"role":"user","content":"The tide comes in twice a day."}]}"#;
         let (mut request, _) = send(&mut worker, &mut state, CHAT_PATH, body);
-        let facts = EndFacts { details: Some(details), unanswered: false };
+        let facts = EndFacts { details: Some(details), ..EndFacts::default() };
         request.end(&mut worker, &mut admit(), &facts, NOW);
         let batch = worker.emitter().and_then(|emitter| emitter.dispatch(NOW.plus_millis(2_000))).expect("a batch");
         let events: serde_json::Value = serde_json::from_slice(&batch.body).expect("json");

@@ -61,6 +61,7 @@ pub fn measure() -> Result<Table, ModuleError> {
     sizes(&mut table, &start(Step::Whole, 10));
     workers(&mut table);
     sealed(&mut table);
+    routed(&mut table);
     Ok(table)
 }
 
@@ -195,6 +196,29 @@ fn guarded(table: &mut Table) {
     let found = || ok().header("content-type", "application/json").body(cases::found());
     row(table, &gateway, "chat 4 KB", || post("/v1/chat/completions").bearer(KEY).json(&cases::chat_of(4_000)), answer);
     row(table, &gateway, "guarded search 4 KB", search, found);
+}
+
+/// A chat whose model is chosen among this many of two providers that speak its dialect: beside `chat 2 KB`, what a choice costs.
+fn routed(table: &mut Table) {
+    for candidates in [1, 50] {
+        let names: Vec<String> = (0..candidates).map(|at| format!("model-{at}")).collect();
+        let model = |(at, name): (usize, &String)| {
+            let price = 1_000 + (at as u64 * 7_919) % 1_000;
+            let provider = if at % 2 == 0 { "one" } else { "two" };
+            json!({"name": name, "provider": provider, "context_max_tokens": 100_000, "output_max_tokens": 8_000,
+                   "quality": {"chat": 50 + at % 50}, "price": {"input": price, "output": 4 * price}})
+        };
+        let mut config = cases::filter(Step::Whole, 10, &cases::golden_keys());
+        config["plans"]["pro"]["models"] = serde_json::Value::Null;
+        config["providers"] = json!([{"name": "one", "dialect": "openai"}, {"name": "two", "dialect": "openai"}]);
+        config["models"] = names.iter().enumerate().map(model).collect();
+        config["routing"] = json!({"rules": [{"model": "auto", "candidates": names, "quality_min": 50}]});
+        let gateway = Gateway::envoy().config(config).start();
+        let mut body = cases::chat(false);
+        body["model"] = json!("auto");
+        let chat = || post("/v1/chat/completions").bearer(KEY).header("user-agent", "bench").json(&body);
+        row(table, &gateway, &format!("chat 2 KB, routed: candidates {candidates}"), chat, answer);
+    }
 }
 
 /// A tenant whose budget is in a stage that changes nothing but the name in the event: what the look at it costs.

@@ -57,6 +57,14 @@ pub(crate) fn weir_binary() -> io::Result<PathBuf> {
     BUILT.get_or_init(|| build_weir().map_err(|error| error.to_string())).clone().map_err(io::Error::other)
 }
 
+/// Runs the `weir` binary and waits until it has ended.
+///
+/// # Errors
+/// When cargo cannot build it, or it cannot be started.
+pub fn run_weir(arguments: &[&std::ffi::OsStr]) -> io::Result<std::process::Output> {
+    Command::new(weir_binary()?).args(arguments).output()
+}
+
 /// `WEIR_LIMIT_SECONDS`: how long tests compare limits with the arithmetic, in seconds, if set.
 #[must_use]
 pub fn limit_seconds() -> Option<u64> {

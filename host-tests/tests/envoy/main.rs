@@ -3,6 +3,7 @@
 mod away;
 mod bodies;
 mod budgets;
+mod choice;
 mod cloudevents;
 mod dead;
 mod directory;
@@ -22,6 +23,7 @@ mod mortal;
 mod plans;
 mod prometheus;
 mod protocols;
+mod provider;
 mod receiver;
 mod redaction;
 mod routing;

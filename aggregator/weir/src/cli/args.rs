@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::gateway::GatewayCommand;
 use crate::forget::ForgetRequest;
 use crate::schema::Subject;
 use alerts::AlertsCommand;
@@ -189,6 +190,9 @@ pub(super) enum Command {
                             Example: weir check --json envoy.yaml tenants.yaml"
     )]
     Check(CheckArgs),
+    /// Write Envoy's configuration for a catalogue of models, or compare a file with it.
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
     /// Print the JSON Schema of a configuration file, or the page that describes every setting.
     #[command(after_help = "Example: weir schema filter > filter.schema.json")]
     Schema {

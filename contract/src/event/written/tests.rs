@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::{Class, Estimate, Event, PaidBy};
+use crate::event::{Class, Estimate, Event, PaidBy, Routed};
 use crate::stage::Stage;
 use proptest::prelude::*;
 use serde::Serialize;
@@ -76,11 +76,15 @@ proptest! {
             paid_by: if known[23] { PaidBy::Tenant } else { PaidBy::House }, config_version: text(13),
             usage: Usage {
                 status: STATUSES[of_usage], input_tokens: number(0), output_tokens: number(1), cache_read_tokens: number(2),
-                cache_write_tokens: number(3), reasoning_tokens: number(4), details,
+                cache_write_tokens: number(3), reasoning_tokens: number(4), details: details.clone(),
                 estimate: known[20].then_some(Estimate { input: METHODS[of_method], output: METHODS[4 - of_method] }),
             },
             kept: known[21],
             duration_ms: numbers[5], time_to_first_token_ms: number(6), request_bytes: numbers[7], response_bytes: numbers[8],
+            routed: known[0].then(|| Routed {
+                chosen: text(1), reason: text(2), served: some(3), attempts: numbers[1],
+                dropped: details.keys().map(|model| (model.clone(), texts[4].clone())).collect(),
+            }),
         };
         let tenant = TenantId::new("acme").expect("an id");
         let (written, expected) = written(PayloadRef::Usage(&data), Some(Sequence(numbers[0])), Some(&tenant));

@@ -2,7 +2,8 @@
 use std::path::Path;
 
 use serde_json::Value;
-use weir_filter::config::{Config as FilterConfig, ConfigError};
+use weir_filter::config::{Config as FilterConfig, ConfigError, ForRole, parse_for_role};
+use weir_filter::upstream::Upstream;
 
 use super::point::{self, Problem};
 use super::{STRUCT, TEXT, compile};
@@ -48,6 +49,14 @@ impl Embedded<'_> {
         weir_filter::config::parse(self.json().as_bytes())
     }
 
+    /// Reads and compiles the configuration, of either role, as the filter does.
+    fn compile(&self) -> Result<(), ConfigError> {
+        match parse_for_role(self.json().as_bytes())? {
+            ForRole::Downstream(config) => compile(*config),
+            ForRole::Upstream(config) => Upstream::compile(&config).map(|_| ()),
+        }
+    }
+
     /// The configuration as a value; null if it is a text that is no JSON.
     pub(super) fn value(&self) -> Value {
         match self {
@@ -65,7 +74,7 @@ impl Embedded<'_> {
 
     /// Checks the configuration at `path` of a document, whose text is `file`.
     pub(super) fn check(&self, file: &str, document: &Node, path: &str) -> Result<(), Problem> {
-        let Err(error) = self.config().and_then(compile) else { return Ok(()) };
+        let Err(error) = self.compile() else { return Ok(()) };
         let (problem, place) = point::split_location(&error.problem);
         let dot = if path.is_empty() { "" } else { "." };
         let message = format!("{path}{dot}{}: {problem}", error.path);

@@ -128,7 +128,22 @@ fn of_kong(document: &Value, filter: &Found<'_>) -> Vec<Finding> {
     let places = [Some(filter.holder_path.as_str()), chain].into_iter().flatten();
     let problem = "it is off: every request passes unidentified, unlimited and not billed";
     let off = places.filter(|path| off(path).is_some()).map(|path| Finding::error(join(path, "enabled"), problem));
-    off.chain(sealing_routes(filter)).chain(fleet_limits(filter)).collect()
+    off.chain(sealing_routes(filter)).chain(fleet_limits(filter)).chain(routing_rules(filter)).collect()
+}
+
+/// Finds rules that choose a model: Kong picks no route by a header of the filter, and retries at no other provider.
+fn routing_rules(filter: &Found<'_>) -> Option<Finding> {
+    let config = filter.config.as_ref().map(Embedded::value).unwrap_or_default();
+    let routing = config.get("routing").filter(|routing| !routing.is_null())?;
+    let rules = routing["rules"].as_array().into_iter().flatten();
+    let mut names: Vec<&str> = rules.filter_map(|rule| rule["model"].as_str()).collect();
+    names.dedup();
+    let problem = format!(
+        "Kong picks no route by the choice and retries at no other provider, so it cannot keep the rules for {}; the filter refuses \
+         them there",
+        if names.is_empty() { "the models of the catalogue".to_owned() } else { names.join(", ") }
+    );
+    Some(Finding::error(join(&filter.path, "routing"), problem))
 }
 
 /// Finds limits of the fleet and pools: Kong cannot hold a request while weir serve is asked for it.

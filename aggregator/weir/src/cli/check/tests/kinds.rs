@@ -82,6 +82,16 @@ fn a_weir_filter_without_a_readable_configuration_is_an_error() {
 }
 
 #[test]
+fn kong_is_told_which_rules_of_routing_it_cannot_keep() {
+    let catalogue = "providers: [{name: one, dialect: openai}], models: [{name: a, provider: one, context_max_tokens: 9, \
+                     output_max_tokens: 9, price: {input: 1, output: 1}}], routing: {rules: [{model: auto, candidates: [a]}]}";
+    let config = format!("{{version: 1, {IDENTITY}, plans: {{}}, {catalogue}}}");
+    let kong = judge_text(&format!("filter_chains: [{{filters: [{{name: weir, config: {config}}}]}}]"));
+    assert_eq!(kong.errors, 1, "{:?}", kong.problems);
+    assert!(kong.problems[0].text.contains("cannot keep the rules for auto"), "{:?}", kong.problems);
+}
+
+#[test]
 fn a_limit_of_the_fleet_needs_a_server_and_kong_cannot_hold_requests_for_it() {
     let plans = "plans: {p: {requests: {rate: 10/s, scope: fleet}}}";
     let nobody = of(&format!("version: 1\n{IDENTITY}\n{plans}\n")).expect_err("nobody grants leases");

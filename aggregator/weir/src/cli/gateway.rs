@@ -1,0 +1,233 @@
+//! `weir gateway`: writes Envoy's listener, routes, clusters and filters for a catalogue, and compares a file with it.
+mod bootstrap;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use serde::Deserialize;
+use serde_json::Value;
+use weir_filter::config::{Config as FilterConfig, Environment, Policy};
+use weir_filter::hash::Keyed;
+use weir_filter::routing::CHAINS_MAX;
+use weir_filter::upstream::KEY_HEADERS;
+use weir_settings::yaml;
+
+use super::render::{complain, say};
+use super::{EXIT_DONE, EXIT_FAILED};
+
+/// The most differences that are printed.
+const DIFFERENCES_MAX: usize = 50;
+
+/// What is done for a gateway.
+#[derive(Debug, Subcommand)]
+pub(super) enum GatewayCommand {
+    /// Print Envoy's configuration, in JSON.
+    #[command(after_help = "Example: weir gateway generate gateway.yaml > envoy.json && envoy -c envoy.json")]
+    Generate {
+        /// What the gateway is to do.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Compare a configuration of Envoy with what `generate` writes now.
+    #[command(
+        after_help = "Exit code 1 where they differ; each difference is printed with its path.\n\nExample: weir gateway check gateway.yaml envoy.json"
+    )]
+    Check {
+        /// What the gateway is to do.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The configuration that Envoy runs with.
+        #[arg(value_name = "ENVOY_FILE")]
+        running: PathBuf,
+    },
+}
+
+/// A gateway, as people write it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gateway {
+    /// Where Envoy listens.
+    listen: SocketAddr,
+    /// Where its admin interface listens.
+    #[serde(default = "default_admin")]
+    admin: SocketAddr,
+    /// The module.
+    #[serde(default = "default_wasm")]
+    wasm: PathBuf,
+    /// `weir serve`: `host:port`.
+    weir: Address,
+    /// Where requests go for which no model is chosen: `host:port`. Absent: they are answered 404.
+    #[serde(default)]
+    upstream: Option<Address>,
+    /// How each provider of the catalogue is reached.
+    providers: BTreeMap<String, Reached>,
+    /// How long a provider may stay silent before another is tried, or a stream ends.
+    #[serde(default = "default_silence_secs")]
+    silence_max_seconds: u64,
+    /// The filter's configuration, with its catalogue.
+    filter: Value,
+}
+
+/// How a provider is reached.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reached {
+    /// `host:port`.
+    address: Address,
+    /// Whether over TLS.
+    #[serde(default = "yes")]
+    tls: bool,
+    /// The key of the house. Absent: none is sent.
+    #[serde(default)]
+    key: Option<Key>,
+}
+
+/// A key, and where it goes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Key {
+    /// The file that holds it.
+    #[serde(default)]
+    file: Option<PathBuf>,
+    /// Or the environment variable of Envoy that does.
+    #[serde(default)]
+    env: Option<String>,
+    /// The header that takes it.
+    header: String,
+    /// What stands before it there: `Bearer `.
+    #[serde(default)]
+    prefix: Option<String>,
+}
+
+/// `host:port`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Address {
+    host: String,
+    port: u16,
+}
+
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+        match parts {
+            Some((host, port)) if !host.is_empty() => Ok(Address { host, port }),
+            _ => Err(format!("{text:?}: expected host:port")),
+        }
+    }
+}
+
+fn default_admin() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 9901))
+}
+
+fn default_wasm() -> PathBuf {
+    "weir.wasm".into()
+}
+
+fn default_silence_secs() -> u64 {
+    60
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub(super) fn run(command: GatewayCommand) -> anyhow::Result<u8> {
+    match command {
+        GatewayCommand::Generate { file } => {
+            say!("{}", serde_json::to_string_pretty(&generate(&file)?)?);
+            Ok(EXIT_DONE)
+        }
+        GatewayCommand::Check { file, running } => check(&file, &running),
+    }
+}
+
+fn generate(file: &Path) -> anyhow::Result<Value> {
+    let gateway: Gateway = yaml::parse(file, &yaml::read_text(file)?)?;
+    let config: FilterConfig = weir_filter::config::parse(gateway.filter.to_string().as_bytes())
+        .map_err(|error| anyhow::anyhow!("{}: filter.{error}", file.display()))?;
+    let policy = Policy::compile(config.clone(), &Environment::Elsewhere, Keyed::new([0; 16]))
+        .map_err(|error| anyhow::anyhow!("{}: filter.{error}", file.display()))?;
+    let Some(catalogue) = &policy.routing else {
+        bail!("{}: filter.routing: there is none, so there is nothing to generate for", file.display());
+    };
+    check_reached(&gateway, &config.providers).with_context(|| file.display().to_string())?;
+    let Some(chains) = catalogue.chains() else {
+        bail!(
+            "{}: filter.routing: its rules try providers in more than {CHAINS_MAX} orders, each a route of Envoy; lower `attempts_max`, \
+             or name candidates of fewer providers",
+            file.display()
+        );
+    };
+    Ok(bootstrap::of(&gateway, &chains, &config))
+}
+
+/// Refuses a provider that is not reached, and one that the catalogue does not have.
+fn check_reached(gateway: &Gateway, providers: &[weir_filter::config::routing::Provider]) -> anyhow::Result<()> {
+    for provider in providers {
+        let Some(reached) = gateway.providers.get(&provider.name) else {
+            bail!("providers.{}: the catalogue has this provider; say how it is reached", provider.name);
+        };
+        if reached.key.as_ref().is_some_and(|key| key.file.is_some() == key.env.is_some()) {
+            bail!("providers.{}.key: give either `file` or `env`", provider.name);
+        }
+        let is_taken_off = |key: &Key| KEY_HEADERS.iter().any(|name| name.eq_ignore_ascii_case(&key.header));
+        if !reached.key.as_ref().is_none_or(is_taken_off) {
+            let names = KEY_HEADERS.join(", ");
+            bail!(
+                "providers.{}.key.header: expected one of {names}; any other would reach the next provider when this one fails",
+                provider.name
+            );
+        }
+    }
+    match gateway.providers.keys().find(|name| !providers.iter().any(|provider| provider.name == **name)) {
+        Some(name) => bail!("providers.{name}: the catalogue has no such provider"),
+        None => Ok(()),
+    }
+}
+
+fn check(file: &Path, running: &Path) -> anyhow::Result<u8> {
+    let expected = generate(file)?;
+    let found: Value = yaml::parse(running, &yaml::read_text(running)?)?;
+    let mut differences = Vec::new();
+    compare(&expected, &found, String::new(), &mut differences);
+    for difference in differences.iter().take(DIFFERENCES_MAX) {
+        complain!("{}: {difference}", running.display());
+    }
+    if differences.is_empty() {
+        say!("{}: as {} says", running.display(), file.display());
+        return Ok(EXIT_DONE);
+    }
+    Ok(EXIT_FAILED)
+}
+
+/// Lists the paths at which two values differ.
+fn compare(expected: &Value, found: &Value, path: String, out: &mut Vec<String>) {
+    match (expected, found) {
+        (Value::Object(expected), Value::Object(found)) => {
+            for name in expected.keys().chain(found.keys().filter(|name| !expected.contains_key(*name))) {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let (expected, found) = (expected.get(name), found.get(name));
+                compare(expected.unwrap_or(&Value::Null), found.unwrap_or(&Value::Null), path, out);
+            }
+        }
+        (Value::Array(expected), Value::Array(found)) if expected.len() == found.len() => {
+            for (at, (expected, found)) in expected.iter().zip(found).enumerate() {
+                compare(expected, found, format!("{path}[{at}]"), out);
+            }
+        }
+        (expected, found) if expected == found => {}
+        (Value::Null, _) => out.push(format!("{path}: it is not generated any more")),
+        (_, Value::Null) => out.push(format!("{path}: it is missing")),
+        _ => out.push(format!("{path}: it differs from what is generated")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

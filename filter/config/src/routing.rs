@@ -1,0 +1,239 @@
+//! What people write about models, the providers that serve them, and the rules that choose among them.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use weir_contract::Class;
+use weir_contract::stage::Stage;
+
+/// Who serves models. Envoy has a cluster of the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "ModelProvider"))]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// Its name, and that of its cluster: 1 to 32 of `a-z 0-9 -`.
+    pub name: String,
+    /// The API that it speaks.
+    pub dialect: Dialect,
+    /// The region in which it works. A plan with a `region` is served by its providers only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The dedicated deployment that it is. A plan with an `endpoint` is served by it only, and no other plan is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The `:authority` of its requests. Absent: the client's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// The path of its requests. Absent: that of its dialect, `/v1/messages` or `/v1/chat/completions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// The API that a provider speaks, and which fields of it the provider refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "ModelDialect"))]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// Chat Completions of OpenAI, also at Azure.
+    #[serde(rename = "openai")]
+    OpenAi,
+    /// Messages of Anthropic.
+    Anthropic,
+    /// Chat Completions of vLLM.
+    Vllm,
+    /// Chat Completions of Mistral.
+    Mistral,
+    /// Chat Completions of Ollama.
+    Ollama,
+}
+
+/// A model that requests can be sent to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "CatalogueModel"))]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Its name here: 1 to 64 of `A-Z a-z 0-9 . _ : / -`.
+    pub name: String,
+    /// The provider that serves it.
+    pub provider: String,
+    /// Its name there. Absent: the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// The most tokens of input and output together.
+    pub context_max_tokens: u64,
+    /// The most tokens of one answer.
+    pub output_max_tokens: u64,
+    /// How good it is, 0 to 100, by class of request. A class that is not named: 0.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quality: BTreeMap<Class, u8>,
+    /// What it costs.
+    pub price: Price,
+    /// How it is told to think before it answers.
+    #[serde(default)]
+    pub thinking: Thinking,
+    /// Whether `temperature` and the like may be set.
+    #[serde(default = "yes")]
+    pub sampling: bool,
+    /// Whether it calls tools.
+    #[serde(default = "yes")]
+    pub tools: bool,
+    /// Whether it reads images.
+    #[serde(default = "yes")]
+    pub images: bool,
+}
+
+/// The price of a model's tokens, in millionths of the currency for a million tokens: 3000000 is 3.00.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "ModelPrice"))]
+#[serde(deny_unknown_fields)]
+pub struct Price {
+    /// Of input.
+    pub input: u64,
+    /// Of output.
+    pub output: u64,
+}
+
+/// How a model is told to think before it answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Thinking {
+    /// It does not think.
+    #[default]
+    Never,
+    /// By a number of tokens.
+    Budget,
+    /// By an effort.
+    Effort,
+}
+
+/// How models are chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Routing {
+    /// The rules; the first that matches a request names its candidates.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    /// The most providers that one request tries: 1 to 4.
+    #[serde(default = "default_attempts_max")]
+    pub attempts_max: usize,
+    /// By how many percent another model must be cheaper before a tenant leaves the one that it has.
+    #[serde(default = "default_hysteresis_percent")]
+    pub hysteresis_percent: u8,
+    /// Tells clients the choice and who served, in `x-weir-route` and `x-weir-served`.
+    #[serde(default)]
+    pub tell_client: bool,
+}
+
+/// A rule: what a client asks for, and the models that may serve it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "RoutingRule"))]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The name that the client asks for: `auto`, `fast`, or any other.
+    pub model: String,
+    /// What else must be true of the request. Absent: nothing.
+    #[serde(default, rename = "match", skip_serializing_if = "RuleMatch::is_empty")]
+    pub matches: RuleMatch,
+    /// The models that may serve it: the cheapest that fits does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<String>,
+    /// Or the models that share the requests, each with its part: `{a: 90, b: 10}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub split: BTreeMap<String, u32>,
+    /// Whose requests stay together in a split.
+    #[serde(default)]
+    pub split_by: SplitBy,
+    /// The least quality, 0 to 100, for the class of the request.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub quality_min: u8,
+}
+
+/// What must be true of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "RoutingMatch"))]
+#[serde(deny_unknown_fields)]
+pub struct RuleMatch {
+    /// Its class is one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<Class>,
+    /// The plan of its tenant is one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plans: Vec<String>,
+    /// The stage of the tenant's budget is one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<Stage>,
+    /// Its prompt has at most so many tokens, by weir's estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens_max: Option<u64>,
+    /// It has tools, or has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<bool>,
+    /// It has images, or has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<bool>,
+}
+
+impl RuleMatch {
+    fn is_empty(&self) -> bool {
+        *self == RuleMatch::default()
+    }
+}
+
+/// Whose requests stay together in a split.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SplitBy {
+    /// All of a tenant's.
+    #[default]
+    Tenant,
+    /// Those of each end user. A request that names none goes with its tenant's.
+    User,
+}
+
+/// The configuration of the role `upstream`: what weir does in front of one provider, as an upstream filter of its cluster.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// The version of this format: 1.
+    pub version: u32,
+    /// `upstream`.
+    pub role: Role,
+    /// The provider, as in the catalogue.
+    pub provider: Provider,
+    /// Its models, as in the catalogue.
+    pub models: Vec<Model>,
+}
+
+/// What a filter does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It speaks the provider's dialect, on each attempt of a request.
+    Upstream,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_zero(quality: &u8) -> bool {
+    *quality == 0
+}
+
+fn default_attempts_max() -> usize {
+    3
+}
+
+fn default_hysteresis_percent() -> u8 {
+    10
+}

@@ -1,0 +1,23 @@
+//! What is remembered of the choice of a model until the request ends.
+use std::rc::Rc;
+
+use weir_llm_translate::Dialect;
+
+use crate::routing::Chosen;
+
+/// A request whose model was chosen.
+#[derive(Debug)]
+pub(super) struct Routed {
+    /// The model that the client asked for.
+    pub(super) asked: Box<str>,
+    /// The dialect that it speaks.
+    pub(super) dialect: Dialect,
+    /// What serves it.
+    pub(super) chosen: Chosen,
+    /// A provider has failed lately.
+    pub(super) troubled: bool,
+    /// The provider whose probe it has.
+    pub(super) probe: Option<Rc<str>>,
+    /// The model that served, by its name in the catalogue.
+    pub(super) served: Option<Box<str>>,
+}

@@ -1,0 +1,263 @@
+//! The model of the catalogue that serves a request: chosen once the body is known, told to the gateway by the name of a chain, and
+//! to the upstream role of the filter by the state of the stream.
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use weir_config::Mode;
+use weir_config::plans::Otherwise;
+use weir_contract::event::Routed as InEvent;
+use weir_contract::stage::Stage;
+use weir_contract::{Outcome, Text, Timestamp};
+use weir_llm_translate::Dialect;
+
+use super::admitted::Admitted;
+use super::chosen::Routed;
+use super::{Edits, EndFacts, ResponseEdits};
+use crate::body::Document;
+use crate::enforce::{Body, OUTPUT_TOKENS_ASSUMED};
+use crate::head::{Pair, is};
+use crate::limit::{Attempts, Limiter};
+use crate::metering::Metering;
+use crate::plan::Plan;
+use crate::refusal::Refusal;
+use crate::routing::breaker::{self, Standing};
+use crate::routing::told::Attempted;
+use crate::routing::{Asked, CHAIN_HEADER, Catalogue, Choice, Habits, client_dialect, told};
+use crate::shared_operations;
+use crate::worker::Worker;
+
+/// The header in which the upstream role says who served.
+const SERVED: &str = "x-weir-served";
+
+/// The header that tells a client what was chosen.
+const ROUTE: &str = "x-weir-route";
+
+impl Admitted {
+    /// Chooses the model for a request whose body was read, and puts its name in the place of the one asked for: plan and limits
+    /// are about the model that is used.
+    pub(super) fn choose_model(
+        &mut self,
+        body: &mut Body,
+        bytes: &[u8],
+        worker: &mut Worker,
+        limiter: &mut impl Limiter,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let Some(catalogue) = &self.policy.routing else { return Ok(()) };
+        let (Some(dialect), Body::Read(document)) = (client_dialect(&self.path), body) else { return Ok(()) };
+        if document.ambiguous || document.is_form {
+            return Ok(());
+        }
+        let Some(name) = document.model_name().map(str::to_owned) else { return Ok(()) };
+        let standing =
+            limiter.shared().map_or_else(Standing::default, |mut store| breaker::standing(&mut *store, catalogue, now));
+        let mut choosing = Choosing { catalogue, habits: &mut worker.habits, limiter, standing, now };
+        let (choice, probe) = self.choose(&mut choosing, dialect, &name, document, bytes);
+        match choice {
+            Choice::Unasked => Ok(()),
+            Choice::NoneFits(_) => Err(Refusal::NoModelFits),
+            Choice::Chosen(chosen) => {
+                if let (Some(model), Some(first)) = (&mut document.model, chosen.models.first()) {
+                    model.name = Some((**first).into());
+                }
+                let troubled = standing.troubled;
+                let asked = name.into();
+                self.routed = Some(Box::new(Routed { asked, dialect, chosen, troubled, probe, served: None }));
+                Ok(())
+            }
+        }
+    }
+
+    /// Chooses under the plan that is in force for the model: a budget of one model may bring another plan with it.
+    fn choose(
+        &self,
+        choosing: &mut Choosing<'_, impl Limiter>,
+        dialect: Dialect,
+        name: &str,
+        document: &Document,
+        bytes: &[u8],
+    ) -> (Choice, Option<Rc<str>>) {
+        let (stage, plan) = self.stage_with(name, choosing.now);
+        let mut asked = self.choice_input(dialect, name, document, bytes, (stage, &*plan));
+        let mut made = choosing.choose(&mut asked);
+        if made.0 == Choice::Unasked
+            && let Some(other) = self.replacement(&plan, name)
+        {
+            asked.model = other;
+            made = choosing.choose(&mut asked);
+        }
+        let Some(first) = made.0.first() else { return made };
+        let (stage_of_first, plan_of_first) = self.stage_with(first, choosing.now);
+        if Rc::ptr_eq(&plan, &plan_of_first) {
+            return made;
+        }
+        choosing.release(made.1.as_deref());
+        let mut asked = self.choice_input(dialect, asked.model, document, bytes, (stage_of_first, &*plan_of_first));
+        choosing.choose(&mut asked)
+    }
+
+    /// The model that the plan puts in the place of one that it does not allow.
+    fn replacement<'p>(&self, plan: &'p Plan, name: &str) -> Option<&'p str> {
+        let models = plan.models.as_ref().filter(|models| self.policy.mode == Mode::Enforce && !models.allows(name))?;
+        if let Otherwise::Replace(other) = &models.otherwise { Some(other) } else { None }
+    }
+
+    fn choice_input<'a>(
+        &'a self,
+        dialect: Dialect,
+        model: &'a str,
+        document: &Document,
+        body: &'a [u8],
+        (stage, plan): (Stage, &'a Plan),
+    ) -> Asked<'a> {
+        let output_cap = document.output_cap(|_| true).flatten();
+        let bound = |tokens: u64| plan.output_tokens_max.map_or(tokens, |max| tokens.min(max));
+        Asked {
+            dialect,
+            model,
+            class: self.declared_class(Some(model)).unwrap_or(self.class),
+            plan,
+            stage,
+            tenant: self.identity.tenant.as_str(),
+            user: self.identity.user.as_deref(),
+            input_tokens: document.input_estimate(),
+            // Until the directory tells the usual output of a tenant and class: its cap, or an answer's usual length.
+            output_tokens: bound(output_cap.unwrap_or(OUTPUT_TOKENS_ASSUMED)),
+            output_cap: output_cap.map(bound),
+            tools: document.tools,
+            images: document.images > 0,
+            body,
+            open: 0,
+        }
+    }
+
+    /// Refuses a request that only some providers may serve, where none of them was chosen: it would go anywhere. What asks no
+    /// model and brings nothing to a provider may.
+    pub(super) fn check_bounds(&self, body: &Body) -> Result<(), Refusal> {
+        if !self.identity.plan.is_bound() || self.routed.is_some() {
+            return Ok(());
+        }
+        let brings = || *body != Body::None && shared_operations::takes_references(&self.path);
+        if self.metering == Metering::Inference || brings() { Err(Refusal::NoModelFits) } else { Ok(()) }
+    }
+
+    /// Refuses a request for whose chosen model the plan puts another: the upstream role would send the chosen one.
+    pub(super) fn check_chosen(&self, replacing: Option<&str>) -> Result<(), Refusal> {
+        if self.routed.is_some() && replacing.is_some() { Err(Refusal::ModelNotAllowed) } else { Ok(()) }
+    }
+
+    /// Gives back the probe of a request that goes no further.
+    pub(super) fn release_probe(&mut self, limiter: &mut impl Limiter, now: Timestamp) {
+        let probe = self.routed.as_mut().and_then(|routed| routed.probe.take());
+        if let (Some(provider), Some(mut store)) = (probe, limiter.shared()) {
+            breaker::release(&mut *store, &provider, now);
+        }
+    }
+
+    /// Tells the gateway and the upstream role what was chosen.
+    pub(super) fn lead(&self, edits: &mut Edits) {
+        let Some(routed) = &self.routed else { return };
+        edits.set.push((CHAIN_HEADER, routed.chosen.chain.clone().into()));
+        edits.choice = Some(routed.chosen.told(routed.dialect));
+    }
+
+    /// Reads who served, and tells the client as far as the configuration says so.
+    pub(super) fn tell_route(&mut self, pairs: &[Pair<'_>], edits: &mut ResponseEdits) {
+        let (Some(routed), Some(catalogue)) = (&mut self.routed, &self.policy.routing) else { return };
+        let served =
+            pairs.iter().find(|(name, _)| is(name, SERVED)).and_then(|(_, value)| std::str::from_utf8(value).ok());
+        let model = served.and_then(|served| served.split(';').nth(1));
+        routed.served =
+            model.filter(|model| routed.chosen.models.iter().any(|chosen| **chosen == **model)).map(Into::into);
+        if !catalogue.tells_client {
+            edits.remove.extend(served.map(|_| SERVED));
+            return;
+        }
+        let chosen = routed.chosen.models.first().map(|model| &**model).unwrap_or_default();
+        let reason = routed.chosen.why.as_str();
+        edits.set.push((ROUTE, format!("asked={};chosen={chosen};reason={reason}", sendable(&routed.asked))));
+    }
+
+    /// Tells the breakers how the attempts went, and the event what was chosen. `attempts`: the state of the stream.
+    pub(super) fn settle_route(
+        &mut self,
+        limiter: &mut impl Limiter,
+        facts: &EndFacts<'_>,
+        now: Timestamp,
+    ) -> Option<InEvent<'static>> {
+        self.routed.as_ref()?;
+        let text = facts.attempts.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+        // The last attempt of a client that has left says nothing about its provider.
+        let has_left = self.response.status == 0 || self.response.outcome(facts) == Outcome::ClientClosed;
+        let attempts = told::attempts(text).filter(move |attempt| !(has_left && attempt.status.is_none()));
+        let probed = |provider: &str| attempts.clone().any(|attempt| attempt.provider == provider);
+        if self.routed.as_ref().and_then(|routed| routed.probe.as_deref()).is_some_and(|provider| !probed(provider)) {
+            self.release_probe(limiter, now);
+        }
+        let Routed { asked, chosen, served, troubled, .. } = *self.routed.take()?;
+        let changes = limiter.shared().map(|mut store| breaker::learn(&mut *store, attempts.clone(), troubled, now));
+        let changes = changes.unwrap_or_default();
+        let count = |of: usize| u64::try_from(of).unwrap_or(u64::MAX);
+        let made = count(told::attempts(text).count());
+        let failed = count(attempts.filter(Attempted::is_failure).count());
+        limiter.attempted(Attempts { made, failed, opened: changes.opened, closed: changes.closed });
+        let first = chosen.models.first().map(|model| (**model).to_owned()).unwrap_or_default();
+        self.model = Some(asked);
+        self.served = served.clone();
+        Some(InEvent {
+            chosen: Text::from(first),
+            reason: Text::from(chosen.why.as_str()),
+            served: served.map(|served| Text::from(served.into_string())),
+            attempts: made,
+            dropped: chosen
+                .dropped
+                .iter()
+                .map(|(model, why)| (model.to_string(), why.as_str().to_owned()))
+                .collect::<BTreeMap<_, _>>(),
+        })
+    }
+}
+
+/// What choices of one request have in common.
+struct Choosing<'c, L> {
+    catalogue: &'c Catalogue,
+    habits: &'c mut Habits,
+    limiter: &'c mut L,
+    standing: Standing,
+    now: Timestamp,
+}
+
+impl<L: Limiter> Choosing<'_, L> {
+    /// Chooses; where the first provider is due for a probe it is claimed, and where another request has it, chooses without
+    /// that provider.
+    fn choose(&mut self, asked: &mut Asked<'_>) -> (Choice, Option<Rc<str>>) {
+        asked.open = self.standing.open;
+        loop {
+            let choice = self.catalogue.choose(asked, self.habits);
+            let first = choice.first().and_then(|model| self.catalogue.provider_of(model));
+            let Some((bit, provider)) = first.filter(|(bit, _)| self.standing.due & !asked.open & bit != 0) else {
+                return (choice, None);
+            };
+            let store = self.limiter.shared();
+            if store.is_none_or(|mut store| breaker::claim(&mut *store, &provider, self.now)) {
+                return (choice, Some(provider));
+            }
+            // One bit more each time, so that it ends.
+            asked.open |= bit;
+        }
+    }
+
+    fn release(&mut self, probe: Option<&str>) {
+        if let (Some(provider), Some(mut store)) = (probe, self.limiter.shared()) {
+            breaker::release(&mut *store, provider, self.now);
+        }
+    }
+}
+
+/// A name as a header may have it.
+fn sendable(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_ascii_graphic() && letter != ';' { letter } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+use weir_config::Environment;
+use weir_contract::directory::KeyHash;
+use weir_contract::{Payload, Timestamp};
+
+use crate::head::Pair;
+use crate::limit::{Charge, Fault, Limiter, Settlement, Standing, Verdict};
+use crate::refusal::Refusal;
+use crate::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request};
+use crate::routing::breaker;
+use crate::routing::told::Attempted;
+use crate::store::{Read, Store, Write};
+use crate::worker::{FilterState, Worker};
+
+/// 2027-01-15T08:00:00Z
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+const CHAT: &str = "/v1/chat/completions";
+
+/// The gateway's shared data.
+#[derive(Default)]
+struct Shared(HashMap<String, (Vec<u8>, u32)>);
+
+impl Store for &mut Shared {
+    fn read(&mut self, key: &str) -> Read {
+        self.0.get(key).map_or(Read::Missing, |(value, generation)| Read::Found(value.clone(), *generation))
+    }
+
+    fn write(&mut self, key: &str, value: &[u8], cas: u32) -> Write {
+        let generation = self.0.get(key).map_or(cas, |(_, generation)| *generation);
+        if generation != cas {
+            return Write::Mismatch;
+        }
+        self.0.insert(key.to_owned(), (value.to_vec(), cas + 1));
+        Write::Written
+    }
+}
+
+/// Admits what is drawn, or limits it.
+#[derive(Default)]
+struct Limits {
+    limits: bool,
+    shared: Shared,
+}
+
+impl Limiter for Limits {
+    fn take(&mut self, _tenant: &str, charges: &[Charge], _now: Timestamp) -> Verdict {
+        match self.limits {
+            true => Verdict::Limited(Standing::default()),
+            false => Verdict::Admitted(charges.iter().map(|_| Standing::default()).collect()),
+        }
+    }
+
+    fn settle(&mut self, _tenant: &str, _settlements: &[Settlement], _now: Timestamp) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn shared(&mut self) -> Option<Box<dyn Store + '_>> {
+        Some(Box::new(&mut self.shared))
+    }
+}
+
+struct Gateway {
+    worker: Worker,
+    state: FilterState,
+    limiter: Limits,
+    request: Request,
+}
+
+fn model(name: &str, provider: &str, price: u64) -> Value {
+    json!({"name": name, "provider": provider, "context_max_tokens": 10_000, "output_max_tokens": 1_000,
+           "price": {"input": price, "output": price}})
+}
+
+impl Gateway {
+    /// Two models: `large` of `one` is cheaper, `mini` of `two` is in the EU.
+    fn new(mode: &str, plan: &str, stages: &Value) -> Self {
+        let degrade = json!({"degrade": {"models": {"allow": ["mini"], "otherwise": {"replace": "mini"}}}});
+        let config = json!({
+            "version": 1, "mode": mode, "gateway": "gw",
+            "identity": {"sources": [{"api_key": {"prefix": "sk_"}}]},
+            "tenants": [{"id": "acme", "plan": plan, "stages": stages, "keys": [{"id": "k1", "sha256": KeyHash::of(b"sk_acme")}]}],
+            "plans": {"p": {"tokens": {"rate": "100000/s"}, "stages": degrade}, "eu": {"region": "eu"}},
+            "providers": [{"name": "one", "dialect": "anthropic"}, {"name": "two", "dialect": "openai", "region": "eu"}],
+            "models": [model("large", "one", 1), model("mini", "two", 2)],
+            "routing": {"rules": [{"model": "auto", "candidates": ["large", "mini"]}]},
+            "events": {"cluster": "weir", "token": "t"},
+        });
+        let mut worker = Worker::new([3; 32]);
+        let state = worker.configure(config.to_string().as_bytes(), &Environment::Elsewhere, NOW).expect("good");
+        Gateway { worker, state, limiter: Limits::default(), request: Request::default() }
+    }
+
+    fn head(&mut self, path: &str) -> (Decided, HeadAction) {
+        let pairs: Vec<Pair<'_>> = [
+            (":method", "POST"),
+            (":path", path),
+            (":authority", "api"),
+            ("authorization", "Bearer sk_acme"),
+            ("content-type", "application/json"),
+        ]
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+        .to_vec();
+        self.request = Request::default();
+        let arrival = Arrival { pairs: &pairs, ends: false, route: None };
+        self.request.head(&mut self.worker, &mut self.state, &mut self.limiter, &arrival, NOW)
+    }
+
+    /// A chat for a model: what goes on, or why nothing does.
+    fn chat(&mut self, model: &str) -> Result<Edits, Refusal> {
+        if let (Decided::Refused(refusal), _) = self.head(CHAT) {
+            return Err(refusal);
+        }
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).to_string();
+        match self.request.body(&mut self.worker, &mut self.limiter, Ok(body.as_bytes()), NOW).expect("awaited") {
+            (Decided::Refused(refusal), _) => Err(refusal),
+            (_, BodyAction::Forward(edits, _)) => Ok(edits),
+            (decided, BodyAction::Answer(_)) => panic!("{decided:?}"),
+        }
+    }
+
+    /// How the breakers stand: which providers are open, and which are due.
+    fn breakers(&mut self) -> (u32, u32) {
+        let catalogue = self.state.policy.routing.as_ref().expect("a catalogue");
+        let standing = breaker::standing(&mut &mut self.limiter.shared, catalogue, NOW);
+        (standing.open, standing.due)
+    }
+
+    /// Lets the provider `one` fail until its breaker opens, so long ago that it is due.
+    fn fail_one(&mut self) {
+        let failed = Attempted { provider: "one", model: "large", status: Some(500), retry_after_secs: None };
+        for _ in 0..5 {
+            let ago = Timestamp::from_secs(NOW.as_secs() - 10);
+            breaker::learn(&mut &mut self.limiter.shared, std::iter::once(failed.clone()), true, ago);
+        }
+        assert_eq!(self.breakers(), (0, 1));
+    }
+}
+
+/// The chain, and the choice in the state of the stream.
+fn lead(edits: &Edits) -> (Option<&str>, Option<&str>) {
+    let chain = edits.set.iter().find(|(name, _)| *name == "x-weir-chain").map(|(_, value)| &**value);
+    (chain, edits.choice.as_deref())
+}
+
+fn degrade(scope: &Value) -> Value {
+    let ends = NOW.plus_millis(90_000).to_string();
+    json!([{"budget": "b", "stage": "degrade", "scope": scope, "used_permille": 930, "ends": ends}])
+}
+
+#[test]
+fn the_gateway_learns_the_chain_and_the_upstream_role_the_models() {
+    let edits = Gateway::new("enforce", "p", &json!([])).chat("auto").expect("sent");
+    assert_eq!(lead(&edits), (Some("one.two"), Some("openai large mini")));
+    assert!(edits.set.contains(&("x-model", "large".into())));
+    let edits = Gateway::new("enforce", "p", &json!([])).chat("unheard-of").expect("sent");
+    assert_eq!(lead(&edits), (None, None));
+}
+
+#[test]
+fn a_budget_of_the_chosen_model_brings_its_plan_before_the_choice_stands() {
+    let edits = Gateway::new("enforce", "p", &degrade(&json!({"model": "large"}))).chat("auto").expect("sent");
+    assert_eq!(lead(&edits), (Some("two"), Some("openai mini")));
+}
+
+#[test]
+fn a_model_that_the_plan_replaces_is_routed_as_the_other() {
+    let edits = Gateway::new("enforce", "p", &degrade(&json!("tenant"))).chat("large").expect("sent");
+    assert_eq!(lead(&edits), (Some("two"), Some("openai mini")));
+}
+
+#[test]
+fn a_plan_with_a_region_goes_nowhere_else_also_where_weir_observes() {
+    for mode in ["enforce", "observe"] {
+        let mut gateway = Gateway::new(mode, "eu", &json!([]));
+        assert_eq!(lead(&gateway.chat("auto").expect("sent")).0, Some("two"));
+        for elsewhere in ["large", "unheard-of"] {
+            assert_eq!(gateway.chat(elsewhere), Err(Refusal::NoModelFits), "{mode} {elsewhere}");
+        }
+        let (decided, _) = gateway.head("/v1/messages/count_tokens");
+        assert_eq!(decided, Decided::Refused(Refusal::NoModelFits), "its body is a prompt, too");
+        assert!(matches!(gateway.head("/orders").1, HeadAction::Forward(_)), "{mode}: no provider's");
+    }
+}
+
+#[test]
+fn a_probe_is_claimed_by_one_request_and_given_back_by_one_that_is_refused() {
+    let mut gateway = Gateway::new("enforce", "p", &json!([]));
+    gateway.fail_one();
+    gateway.limiter.limits = true;
+    assert!(matches!(gateway.chat("auto"), Err(Refusal::RateLimited(_))));
+    assert_eq!(gateway.breakers(), (0, 1), "what is refused probes nobody");
+    gateway.limiter.limits = false;
+    assert_eq!(lead(&gateway.chat("auto").expect("sent")).0, Some("one.two"));
+    assert_eq!(gateway.breakers(), (1, 0), "the probe is claimed");
+    assert_eq!(lead(&gateway.chat("auto").expect("sent")).0, Some("two"));
+}
+
+#[test]
+fn a_probe_that_never_reached_its_provider_is_given_back_at_the_end_and_a_failed_one_is_not() {
+    for (attempts, expected) in [("", (0, 1)), ("one;large;503; two;mini;200;", (1, 0)), ("one;large;200;", (0, 0))] {
+        let mut gateway = Gateway::new("enforce", "p", &json!([]));
+        gateway.fail_one();
+        gateway.chat("auto").expect("sent");
+        let head: [Pair<'_>; 2] = [(b":status", b"200"), (b"x-weir-served", b"two;mini;2")];
+        gateway.request.response_head(&head, true, || NOW);
+        let facts = EndFacts { attempts: Some(attempts.as_bytes()), ..EndFacts::default() };
+        gateway.request.end(&mut gateway.worker, &mut gateway.limiter, &facts, NOW).expect("an event");
+        assert_eq!(gateway.breakers(), expected, "{attempts}");
+        let batch = gateway.worker.emitter().and_then(|emitter| emitter.dispatch(NOW.plus_millis(2_000)));
+        let events: Vec<Value> = serde_json::from_slice(&batch.expect("a batch").body).expect("JSON");
+        let text = events[0].to_string();
+        let event = weir_contract::Event::parse(text.as_bytes()).expect("an event");
+        let Payload::Usage(data) = event.payload else { panic!("no usage") };
+        let routed = data.routed.expect("a choice");
+        assert_eq!(
+            (data.request_model.as_deref(), &*routed.chosen, routed.served.as_deref()),
+            (Some("auto"), "large", Some("mini"))
+        );
+    }
+}

@@ -1,0 +1,241 @@
+//! Which model serves a request: the catalogue, the rules, and the choice among the models that fit.
+//!
+//! [`Catalogue::choose`] finds the rule that matches, drops the candidates that do not fit, each for a [`Misfit`], and puts the
+//! cheapest of the others first. What follows in the chain is tried when an attempt fails; Envoy has a route for each chain,
+//! named by a header ([`CHAIN_HEADER`]) that only weir sets.
+//!
+//! The role `upstream` ([`crate::upstream`]) learns from [`told`] which model of its provider was chosen.
+//!
+//! [`breaker`] keeps requests away from providers that fail.
+pub mod breaker;
+mod choose;
+mod compile;
+mod habits;
+pub mod told;
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use weir_config::routing::SplitBy;
+use weir_contract::Class;
+use weir_contract::stage::Stage;
+use weir_llm_translate::{Dialect, Server, Target, Thinking};
+use weir_llm_usage::Provider as Answerer;
+
+pub use choose::{Asked, Choice, Chosen, Why};
+pub(crate) use compile::{check_provider, compile_model, server_of};
+pub use habits::Habits;
+
+/// The header by which Envoy picks the route of a chain: names of providers, joined by dots.
+pub const CHAIN_HEADER: &str = "x-weir-chain";
+
+/// The most providers of a catalogue: a bit each.
+pub(crate) const PROVIDERS_MAX: usize = 32;
+
+/// The most models of a catalogue.
+pub(crate) const MODELS_MAX: usize = 256;
+
+/// The most rules.
+pub(crate) const RULES_MAX: usize = 256;
+
+/// The most providers that one request tries.
+pub(crate) const ATTEMPTS_MAX: usize = 4;
+
+/// The most chains of a catalogue: the gateway has a route for each, and looks through them one by one.
+pub const CHAINS_MAX: usize = 1024;
+
+/// The models, their providers, and the rules, compiled.
+#[derive(Debug)]
+pub struct Catalogue {
+    pub(crate) providers: Vec<Provider>,
+    pub(crate) models: Vec<Model>,
+    rules: Vec<Rule>,
+    attempts_max: usize,
+    hysteresis_percent: u64,
+    /// Whether clients are told.
+    pub tells_client: bool,
+}
+
+/// A provider, compiled.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    pub(crate) name: Rc<str>,
+    server: Server,
+    region: Option<Box<str>>,
+    endpoint: Option<Box<str>>,
+}
+
+/// A model, compiled.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) name: Rc<str>,
+    pub(crate) provider: usize,
+    upstream: Box<str>,
+    context_max_tokens: u64,
+    output_max_tokens: u64,
+    quality: [u8; Class::ALL.len()],
+    input_price: u64,
+    output_price: u64,
+    thinking: Thinking,
+    samples: bool,
+    tools: bool,
+    images: bool,
+}
+
+/// A rule, compiled.
+#[derive(Debug)]
+struct Rule {
+    model: Box<str>,
+    /// Bits of [`Class`]; all where the rule names none.
+    classes: u16,
+    /// Bits of [`Stage`]; all where the rule names none.
+    stages: u8,
+    plans: Vec<Box<str>>,
+    prompt_tokens_max: u64,
+    tools: Option<bool>,
+    images: Option<bool>,
+    candidates: Vec<usize>,
+    /// The parts of the candidates, if they share the requests: none where the cheapest is chosen.
+    parts: Vec<u32>,
+    split_by: SplitBy,
+    quality_min: u8,
+}
+
+/// Why a candidate does not fit a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// The plan does not allow the model.
+    Plan,
+    /// Its provider works in another region.
+    Region,
+    /// Its provider is not the dedicated endpoint, or is that of others.
+    Endpoint,
+    /// Prompt and answer are longer than its context.
+    Context,
+    /// It gives no answers as long as the request asks for.
+    Output,
+    /// It calls no tools.
+    Tools,
+    /// It reads no images.
+    Images,
+    /// It is not good enough.
+    Quality,
+    /// Its provider fails.
+    Breaker,
+    /// The request says something that has no counterpart in its dialect.
+    Dialect,
+}
+
+impl Misfit {
+    /// The word in events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Misfit::Plan => "plan",
+            Misfit::Region => "region",
+            Misfit::Endpoint => "endpoint",
+            Misfit::Context => "context",
+            Misfit::Output => "output",
+            Misfit::Tools => "tools",
+            Misfit::Images => "images",
+            Misfit::Quality => "quality",
+            Misfit::Breaker => "breaker",
+            Misfit::Dialect => "dialect",
+        }
+    }
+}
+
+impl Model {
+    pub(crate) fn target(&self, server: Server) -> Target<'_> {
+        Target {
+            server,
+            model: &self.upstream,
+            output_tokens_max: self.output_max_tokens,
+            thinking: self.thinking,
+            samples: self.samples,
+        }
+    }
+
+    fn quality(&self, class: Class) -> u8 {
+        self.quality.get(class as usize).copied().unwrap_or(0)
+    }
+}
+
+impl Catalogue {
+    /// Who answers for a model, as events name it: a translated answer has the shape of another provider.
+    pub(crate) fn answerer(&self, model: &str) -> Option<Answerer> {
+        let model = self.models.iter().find(|known| *known.name == *model)?;
+        Some(match self.providers.get(model.provider)?.server {
+            Server::OpenAi | Server::Vllm => Answerer::OpenAi,
+            Server::Anthropic => Answerer::Anthropic,
+            Server::Mistral => Answerer::Mistral,
+            Server::Ollama => Answerer::Ollama,
+        })
+    }
+
+    /// The provider of a model: its bit, and its name.
+    pub(crate) fn provider_of(&self, model: &str) -> Option<(u32, Rc<str>)> {
+        let at = self.models.iter().find(|known| *known.name == *model)?.provider;
+        Some((1_u32.checked_shl(u32::try_from(at).ok()?)?, Rc::clone(&self.providers.get(at)?.name)))
+    }
+
+    /// The names of all chains that a choice can make, for the gateway's routes: providers in each order, joined by dots. None
+    /// beyond [`CHAINS_MAX`].
+    pub fn chains(&self) -> Option<Vec<String>> {
+        let mut sets: Vec<Vec<usize>> = self.providers.iter().enumerate().map(|(at, _)| vec![at]).collect();
+        for rule in &self.rules {
+            let mut set: Vec<usize> =
+                rule.candidates.iter().filter_map(|at| Some(self.models.get(*at)?.provider)).collect();
+            set.sort_unstable();
+            set.dedup();
+            sets.push(set);
+        }
+        sets.sort_unstable();
+        sets.dedup();
+        let mut chains = BTreeSet::new();
+        for set in sets {
+            self.extend_chains(&set, &mut Vec::new(), &mut chains);
+        }
+        (chains.len() <= CHAINS_MAX).then(|| chains.into_iter().collect())
+    }
+
+    fn extend_chains(&self, set: &[usize], chain: &mut Vec<usize>, chains: &mut BTreeSet<String>) {
+        if !chain.is_empty() {
+            chains.insert(self.chain_name(chain));
+        }
+        if chain.len() >= self.attempts_max || chains.len() > CHAINS_MAX {
+            return;
+        }
+        for at in set {
+            if !chain.contains(at) {
+                chain.push(*at);
+                self.extend_chains(set, chain, chains);
+                chain.pop();
+            }
+        }
+    }
+
+    fn chain_name(&self, providers: &[usize]) -> String {
+        let names = providers.iter().filter_map(|at| self.providers.get(*at));
+        names.map(|provider| &*provider.name).collect::<Vec<_>>().join(".")
+    }
+}
+
+/// The dialect that a client speaks on a path; None where no model is chosen.
+pub(crate) fn client_dialect(path: &[u8]) -> Option<Dialect> {
+    match path {
+        b"/v1/chat/completions" => Some(Dialect::OpenAi),
+        b"/v1/messages" => Some(Dialect::Anthropic),
+        _ => None,
+    }
+}
+
+const fn stage_bit(stage: Stage) -> u8 {
+    1 << stage as u8
+}
+
+const fn class_bit(class: Class) -> u16 {
+    1 << class as u16
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! Keeps requests away from providers that fail.
+//!
+//! One value of the gateway's shared data lists the providers with failures; while all work it is missing or empty, and a request
+//! reads it once. A provider whose last [`FAILURES_MAX`] attempts failed is *open*: no chain has it. After a time that doubles with
+//! each failure it is *due*: one request that would go there first claims the probe, by compare-and-swap, and its result closes or
+//! opens the provider; a request that claimed the probe and tried nothing releases it. Behind others in a chain a provider that is
+//! due may stand unclaimed. A failure with `Retry-After` opens at once, for as long as it says.
+//!
+//! # Layout
+//!
+//! One line for each provider: name, failures in a row, the time until which it is open, the time of the last failure, how often it
+//! was opened in a row, and 1 while a request has the probe, else 0; separated by spaces, times in milliseconds. A line that cannot be
+//! read is dropped: its provider works until it fails again.
+use weir_contract::Timestamp;
+
+use super::told::Attempted;
+use super::{Catalogue, PROVIDERS_MAX};
+use crate::store::{Read, Store, Write};
+
+/// The key in the shared data.
+const KEY: &str = "weir.breakers.v1";
+
+/// How many attempts in a row fail before a provider is open.
+pub(crate) const FAILURES_MAX: u32 = 5;
+
+/// How long a provider is open the first time, in milliseconds.
+const OPEN_MS: u64 = 5_000;
+
+/// The longest time that it is open without being told to, in milliseconds.
+const OPEN_MAX_MS: u64 = 60_000;
+
+/// The longest `Retry-After` that is believed, in seconds.
+const RETRY_AFTER_MAX_SECS: u64 = 600;
+
+/// How long the probe of one request keeps others from probing, in milliseconds.
+const PROBE_MS: u64 = 10_000;
+
+/// Failures older than this are forgotten, in milliseconds.
+const FORGET_MS: u64 = 60_000;
+
+/// A provider that nobody has probed for so long is forgotten, in milliseconds: it may have left the catalogue.
+const FORGET_OPEN_MS: u64 = 3_600_000;
+
+/// The most providers that are listed, of this configuration and those before it. A further one counts as working.
+const LINES_MAX: usize = 2 * PROVIDERS_MAX;
+
+/// How often a write is tried that another worker was ahead of. What is lost then is one failure of many.
+const WRITES_MAX: usize = 4;
+
+/// Which providers of a catalogue are kept away, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Open: no request goes there.
+    pub open: u32,
+    /// Due for a probe: one request may.
+    pub due: u32,
+    /// Some provider has failed lately, so that a success is news.
+    pub troubled: bool,
+}
+
+/// What changed with an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Providers that were opened.
+    pub opened: u64,
+    /// Providers that were closed.
+    pub closed: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    provider: String,
+    failures: u32,
+    until_ms: u64,
+    failed_ms: u64,
+    opened: u32,
+    /// A request has the probe.
+    probing: bool,
+}
+
+/// How the providers of a catalogue stand.
+pub fn standing(store: &mut dyn Store, catalogue: &Catalogue, now: Timestamp) -> Standing {
+    let Read::Found(value, _) = store.read(KEY) else { return Standing::default() };
+    let now = now.as_millis();
+    let mut standing = Standing { troubled: !value.is_empty(), ..Standing::default() };
+    for line in read(&value).filter(|line| line.until_ms > 0) {
+        if let Some(at) = catalogue.providers.iter().position(|provider| *provider.name == *line.provider) {
+            let bit = 1_u32.checked_shl(u32::try_from(at).unwrap_or(u32::MAX)).unwrap_or(0);
+            if now < line.until_ms { standing.open |= bit } else { standing.due |= bit }
+        }
+    }
+    standing
+}
+
+/// Claims the probe of a provider that is due. Returns false if another request has it.
+pub fn claim(store: &mut dyn Store, provider: &str, now: Timestamp) -> bool {
+    let Read::Found(value, generation) = store.read(KEY) else { return true };
+    let now = now.as_millis();
+    let mut lines: Vec<Line> = read(&value).collect();
+    let Some(line) = lines.iter_mut().find(|line| line.provider == provider) else { return true };
+    if now < line.until_ms {
+        return false;
+    }
+    line.until_ms = now.saturating_add(PROBE_MS);
+    line.probing = true;
+    store.write(KEY, &write(&lines), generation) != Write::Mismatch
+}
+
+/// Gives a probe back that was claimed and not used: the provider is due again.
+pub fn release(store: &mut dyn Store, provider: &str, now: Timestamp) {
+    for _ in 0..WRITES_MAX {
+        let Read::Found(value, generation) = store.read(KEY) else { return };
+        let mut lines: Vec<Line> = read(&value).collect();
+        let Some(line) = lines.iter_mut().find(|line| line.provider == provider && line.probing) else { return };
+        (line.until_ms, line.probing) = (now.as_millis(), false);
+        if store.write(KEY, &write(&lines), generation) != Write::Mismatch {
+            return;
+        }
+    }
+}
+
+/// Takes in how attempts went. `troubled`: what [`Standing`] said before them.
+pub fn learn<'a>(
+    store: &mut dyn Store,
+    attempts: impl Iterator<Item = Attempted<'a>> + Clone,
+    troubled: bool,
+    now: Timestamp,
+) -> Changes {
+    if !troubled && !attempts.clone().any(|attempt| attempt.is_failure()) {
+        return Changes::default();
+    }
+    for _ in 0..WRITES_MAX {
+        let (value, generation) = match store.read(KEY) {
+            Read::Found(value, generation) => (value, generation),
+            // Any number but 0 lets a second worker find out that the first one was there.
+            Read::Missing => (Vec::new(), 1),
+            Read::Failed => return Changes::default(),
+        };
+        let before: Vec<Line> = read(&value).collect();
+        let (after, changes) = updated(&before, attempts.clone(), now.as_millis());
+        if after == before {
+            return Changes::default();
+        }
+        match store.write(KEY, &write(&after), generation) {
+            Write::Written => return changes,
+            Write::Mismatch => {}
+            Write::Failed => return Changes::default(),
+        }
+    }
+    Changes::default()
+}
+
+fn updated<'a>(before: &[Line], attempts: impl Iterator<Item = Attempted<'a>>, now: u64) -> (Vec<Line>, Changes) {
+    let mut changes = Changes::default();
+    let mut lines: Vec<Line> = before.to_vec();
+    lines.retain(|line| {
+        let forget_ms = if line.until_ms > 0 { FORGET_OPEN_MS } else { FORGET_MS };
+        now.saturating_sub(line.failed_ms) < forget_ms
+    });
+    for attempt in attempts {
+        let at = lines.iter().position(|line| line.provider == attempt.provider);
+        if !attempt.is_failure() {
+            if let Some(at) = at {
+                changes.closed += u64::from(lines.swap_remove(at).until_ms > 0);
+            }
+            continue;
+        }
+        let at = at.unwrap_or(lines.len());
+        if at == lines.len() && at < LINES_MAX {
+            let provider = attempt.provider.to_owned();
+            lines.push(Line { provider, failures: 0, until_ms: 0, failed_ms: now, opened: 0, probing: false });
+        }
+        if let Some(line) = lines.get_mut(at) {
+            let was_open = line.until_ms > 0;
+            line.fail(attempt.retry_after_secs, now);
+            changes.opened += u64::from(!was_open && line.until_ms > 0);
+        }
+    }
+    (lines, changes)
+}
+
+impl Line {
+    fn fail(&mut self, retry_after_secs: Option<u64>, now: u64) {
+        self.failures = self.failures.saturating_add(1);
+        self.failed_ms = now;
+        let told = retry_after_secs.map(|secs| secs.min(RETRY_AFTER_MAX_SECS).saturating_mul(1000));
+        if self.failures < FAILURES_MAX && self.until_ms == 0 && told.is_none() {
+            return;
+        }
+        // Requests that were under way when it was opened say nothing new; a failed probe does.
+        if self.probing || self.until_ms <= now {
+            self.opened = self.opened.saturating_add(1);
+            let own = OPEN_MS.saturating_mul(1 << (self.opened.clamp(1, 5) - 1)).min(OPEN_MAX_MS);
+            (self.until_ms, self.probing) = (now.saturating_add(told.unwrap_or(own)), false);
+        } else if let Some(told) = told {
+            self.until_ms = self.until_ms.max(now.saturating_add(told));
+        }
+    }
+}
+
+fn read(value: &[u8]) -> impl Iterator<Item = Line> {
+    std::str::from_utf8(value).unwrap_or_default().lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        Some(Line {
+            provider: words.next()?.to_owned(),
+            failures: words.next()?.parse().ok()?,
+            until_ms: words.next()?.parse().ok()?,
+            failed_ms: words.next()?.parse().ok()?,
+            opened: words.next()?.parse().ok()?,
+            probing: words.next()? == "1",
+        })
+    })
+}
+
+fn write(lines: &[Line]) -> Vec<u8> {
+    let line = |line: &Line| {
+        let Line { provider, failures, until_ms, failed_ms, opened, probing } = line;
+        format!("{provider} {failures} {until_ms} {failed_ms} {opened} {}\n", u8::from(*probing))
+    };
+    lines.iter().map(line).collect::<String>().into_bytes()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::routing::tests::catalogue_of_two;
+
+#[derive(Default)]
+struct Memory(HashMap<String, (Vec<u8>, u32)>);
+
+impl Store for Memory {
+    fn read(&mut self, key: &str) -> Read {
+        self.0.get(key).map_or(Read::Missing, |(value, generation)| Read::Found(value.clone(), *generation))
+    }
+
+    fn write(&mut self, key: &str, value: &[u8], cas: u32) -> Write {
+        match self.0.get_mut(key) {
+            Some((_, generation)) if *generation != cas => Write::Mismatch,
+            Some(found) => {
+                *found = (value.to_vec(), cas + 1);
+                Write::Written
+            }
+            None => {
+                self.0.insert(key.to_owned(), (value.to_vec(), 1));
+                Write::Written
+            }
+        }
+    }
+}
+
+fn at(ms: u64) -> Timestamp {
+    Timestamp::default().plus_millis(ms)
+}
+
+fn attempt(status: u16, retry_after_secs: Option<u64>) -> Attempted<'static> {
+    Attempted { provider: "one", model: "a", status: Some(status).filter(|status| *status > 0), retry_after_secs }
+}
+
+fn tell(store: &mut Memory, attempt: Attempted<'static>, ms: u64) -> Changes {
+    learn(store, std::iter::once(attempt), true, at(ms))
+}
+
+#[test]
+fn five_failures_in_a_row_open_it_and_one_probe_closes_it() {
+    let (mut store, catalogue) = (Memory::default(), catalogue_of_two());
+    for failed in 1..=FAILURES_MAX {
+        assert_eq!(standing(&mut store, &catalogue, at(10)).open, 0);
+        let opened = u64::from(failed == FAILURES_MAX);
+        assert_eq!(tell(&mut store, attempt(503, None), 10), Changes { opened, closed: 0 });
+    }
+    assert_eq!(standing(&mut store, &catalogue, at(11)), Standing { open: 1, due: 0, troubled: true });
+    assert_eq!(standing(&mut store, &catalogue, at(10 + OPEN_MS)).due, 1);
+    assert!(claim(&mut store, "one", at(10 + OPEN_MS)));
+    assert!(!claim(&mut store, "one", at(11 + OPEN_MS)), "one request has the probe");
+    assert_eq!(tell(&mut store, attempt(200, None), 20 + OPEN_MS), Changes { opened: 0, closed: 1 });
+    assert_eq!(standing(&mut store, &catalogue, at(20 + OPEN_MS)), Standing::default());
+}
+
+#[test]
+fn a_probe_that_fails_doubles_the_time() {
+    let (mut store, catalogue) = (Memory::default(), catalogue_of_two());
+    for _ in 0..FAILURES_MAX {
+        tell(&mut store, attempt(0, None), 0);
+    }
+    assert!(claim(&mut store, "one", at(OPEN_MS)));
+    tell(&mut store, attempt(0, None), OPEN_MS + 5);
+    assert_eq!(standing(&mut store, &catalogue, at(OPEN_MS + 2 * OPEN_MS)).open, 1);
+    assert_eq!(standing(&mut store, &catalogue, at(OPEN_MS + 5 + 2 * OPEN_MS)).due, 1);
+}
+
+#[test]
+fn failures_of_requests_that_were_under_way_do_not_lengthen_the_time() {
+    let (mut store, catalogue) = (Memory::default(), catalogue_of_two());
+    for _ in 0..4 * FAILURES_MAX {
+        tell(&mut store, attempt(503, None), 10);
+    }
+    assert_eq!(standing(&mut store, &catalogue, at(10 + OPEN_MS)).due, 1);
+}
+
+#[test]
+fn a_probe_that_is_given_back_is_the_next_requests() {
+    let (mut store, catalogue) = (Memory::default(), catalogue_of_two());
+    tell(&mut store, attempt(429, Some(1)), 0);
+    assert!(claim(&mut store, "one", at(1_000)) && !claim(&mut store, "one", at(1_001)));
+    release(&mut store, "one", at(1_002));
+    assert_eq!(standing(&mut store, &catalogue, at(1_002)).due, 1);
+    assert!(claim(&mut store, "one", at(1_002)));
+}
+
+#[test]
+fn providers_that_nobody_probes_any_more_are_forgotten_and_the_list_is_bounded() {
+    let mut store = Memory::default();
+    let names: Vec<String> = (0..2 * LINES_MAX).map(|at| format!("p{at}")).collect();
+    let failed = |name| Attempted { provider: name, model: "a", status: Some(429), retry_after_secs: Some(1) };
+    learn(&mut store, names.iter().map(|name| failed(name)), true, at(0));
+    let lines = |store: &mut Memory| store.0[KEY].0.split(|byte| *byte == b'\n').count() - 1;
+    assert_eq!(lines(&mut store), LINES_MAX);
+    learn(&mut store, std::iter::once(failed("one")), true, at(FORGET_OPEN_MS));
+    assert_eq!(lines(&mut store), 1);
+}
+
+#[test]
+fn retry_after_opens_at_once_for_as_long_as_it_says() {
+    let (mut store, catalogue) = (Memory::default(), catalogue_of_two());
+    assert_eq!(tell(&mut store, attempt(429, Some(30)), 0).opened, 1);
+    assert_eq!(standing(&mut store, &catalogue, at(29_999)).open, 1);
+    assert_eq!(standing(&mut store, &catalogue, at(30_000)).due, 1);
+    tell(&mut store, attempt(429, Some(u64::MAX)), 30_000);
+    assert_eq!(standing(&mut store, &catalogue, at(30_000 + RETRY_AFTER_MAX_SECS * 1000)).due, 1);
+}
+
+#[test]
+fn failures_apart_from_each_other_do_not_add_up_and_client_errors_are_none() {
+    let (mut store, catalogue) = (Memory::default(), catalogue_of_two());
+    for minute in 0..10 {
+        tell(&mut store, attempt(500, None), minute * (FORGET_MS + 1));
+        tell(&mut store, attempt(400, None), minute * (FORGET_MS + 1) + 1);
+    }
+    assert_eq!(standing(&mut store, &catalogue, at(10 * FORGET_MS)).open, 0);
+}
+
+#[test]
+fn success_without_trouble_writes_nothing_and_bytes_of_others_are_no_trouble() {
+    let mut store = Memory::default();
+    learn(&mut store, std::iter::once(attempt(200, None)), false, at(0));
+    assert!(store.0.is_empty());
+    store.write(KEY, b"\xff\nnonsense\none x 1 2 3\n", 1);
+    assert_eq!(standing(&mut store, &catalogue_of_two(), at(0)).open, 0);
+    tell(&mut store, attempt(500, None), 0);
+    assert_eq!(standing(&mut store, &catalogue_of_two(), at(0)).open, 0);
+}

@@ -1,0 +1,339 @@
+//! Chooses the models that serve one request, in the order in which they are tried.
+//!
+//! Each candidate is looked at once, by comparing numbers; a body is translated only for those that would be tried, since what
+//! a dialect cannot say rules a candidate out before it is tried.
+use std::hash::Hasher;
+use std::rc::Rc;
+
+use siphasher::sip::SipHasher13;
+use weir_config::routing::SplitBy;
+use weir_contract::Class;
+use weir_contract::stage::Stage;
+use weir_llm_translate::{Dialect, Server, translate};
+
+use super::{Catalogue, Habits, Misfit, Model, Rule, class_bit, stage_bit, told};
+use crate::plan::Plan;
+
+/// What a choice depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The dialect that the client speaks.
+    pub dialect: Dialect,
+    /// The model that it asks for.
+    pub model: &'a str,
+    /// The class of the request.
+    pub class: Class,
+    /// The plan of its tenant.
+    pub plan: &'a Plan,
+    /// The stage of the tenant's budget.
+    pub stage: Stage,
+    /// Its tenant.
+    pub tenant: &'a str,
+    /// Its end user.
+    pub user: Option<&'a str>,
+    /// The tokens of its prompt, by estimate.
+    pub input_tokens: u64,
+    /// The tokens that its answer is expected to have.
+    pub output_tokens: u64,
+    /// The most tokens that it asks for, if it says so.
+    pub output_cap: Option<u64>,
+    /// It has tools.
+    pub tools: bool,
+    /// It has images.
+    pub images: bool,
+    /// Its body.
+    pub body: &'a [u8],
+    /// Providers whose breaker is open, a bit each.
+    pub open: u32,
+}
+
+/// Why the first model of a chain was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The client named it.
+    Named,
+    /// It costs least.
+    Cheapest,
+    /// The tenant had it before, and no other is enough cheaper.
+    Kept,
+    /// The tenant or user belongs to its part.
+    Split,
+    /// Every provider fails, and this one is tried all the same.
+    LastResort,
+}
+
+impl Why {
+    /// The word in events and headers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Why::Named => "named",
+            Why::Cheapest => "cheapest",
+            Why::Kept => "kept",
+            Why::Split => "split",
+            Why::LastResort => "last_resort",
+        }
+    }
+}
+
+/// The models that serve a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// In the order in which they are tried, each of another provider.
+    pub models: Vec<Rc<str>>,
+    /// Their providers, joined by dots: the value of [`super::CHAIN_HEADER`].
+    pub chain: String,
+    /// Why the first of them is the first.
+    pub why: Why,
+    /// Candidates that do not fit.
+    pub dropped: Vec<(Rc<str>, Misfit)>,
+}
+
+/// The result of a choice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Nothing in the catalogue is asked for.
+    Unasked,
+    /// No candidate fits.
+    NoneFits(Vec<(Rc<str>, Misfit)>),
+    /// These serve it.
+    Chosen(Chosen),
+}
+
+impl Choice {
+    /// The model that is tried first.
+    pub(crate) fn first(&self) -> Option<&str> {
+        if let Choice::Chosen(chosen) = self { chosen.models.first().map(|model| &**model) } else { None }
+    }
+}
+
+/// A candidate that fits, and what it would cost.
+#[derive(Clone, Copy, Debug)]
+struct Fit {
+    cost: u64,
+    model: usize,
+    provider: usize,
+}
+
+impl Chosen {
+    /// What the upstream role is told.
+    pub(crate) fn told(&self, dialect: Dialect) -> String {
+        told::choice(dialect, self.models.iter().map(|model| &**model))
+    }
+}
+
+impl Catalogue {
+    /// Chooses the models for a request.
+    pub fn choose(&self, asked: &Asked<'_>, habits: &mut Habits) -> Choice {
+        if let Some((at, rule)) = self.rules.iter().enumerate().find(|(_, rule)| rule.matches(asked)) {
+            return self.choose_by(at, rule, asked, habits);
+        }
+        let Some(named) = self.models.iter().position(|model| *model.name == *asked.model) else {
+            return Choice::Unasked;
+        };
+        // A model that the plan does not allow is the plan's matter: it refuses it, or puts another in its place.
+        if asked.plan.models.as_ref().is_some_and(|models| !models.allows(asked.model)) {
+            return Choice::Unasked;
+        }
+        let mut sorted = Sorted::default();
+        self.sort(&[named], 0, asked, &mut sorted);
+        self.chain(sorted, None, Why::Named, asked)
+    }
+
+    fn choose_by(&self, at: usize, rule: &Rule, asked: &Asked<'_>, habits: &mut Habits) -> Choice {
+        let mut sorted = Sorted { fits: Vec::with_capacity(rule.candidates.len()), ..Sorted::default() };
+        self.sort(&rule.candidates, rule.quality_min, asked, &mut sorted);
+        if let Some(model) = rule.part(asked) {
+            return self.chain(sorted, Some(model), Why::Split, asked);
+        }
+        let key = key(at, asked.tenant);
+        let kept = habits.model(key).filter(|model| sorted.is_near(*model, self.hysteresis_percent));
+        let choice = self.chain(sorted, kept, if kept.is_some() { Why::Kept } else { Why::Cheapest }, asked);
+        if let Choice::Chosen(Chosen { models, why: Why::Cheapest | Why::Kept, .. }) = &choice
+            && let Some(first) = models.first()
+            && let Some(model) = self.models.iter().position(|model| Rc::ptr_eq(&model.name, first))
+            && kept != Some(model)
+        {
+            habits.keep(key, model);
+        }
+        choice
+    }
+
+    /// Sorts candidates into those that fit, those behind an open breaker, and the others.
+    fn sort(&self, candidates: &[usize], quality_min: u8, asked: &Asked<'_>, sorted: &mut Sorted) {
+        let barred = self.barred(asked.plan);
+        let tokens = asked.input_tokens.saturating_add(asked.output_cap.unwrap_or(0));
+        for at in candidates {
+            let Some(model) = self.models.get(*at) else { continue };
+            let misfit = match barred.get(model.provider).copied().flatten() {
+                Some(misfit) => Some(misfit),
+                None => model.misfit(quality_min, tokens, asked),
+            };
+            if let Some(misfit) = misfit {
+                sorted.dropped.push((Rc::clone(&model.name), misfit));
+                continue;
+            }
+            let fit = Fit { cost: model.cost(asked), model: *at, provider: model.provider };
+            if asked.open & 1 << model.provider == 0 {
+                sorted.fits.push(fit);
+            } else {
+                sorted.open.push(fit);
+            }
+        }
+    }
+
+    /// For each provider why it may not serve the plan's tenants, if it may not.
+    fn barred(&self, plan: &Plan) -> [Option<Misfit>; super::PROVIDERS_MAX] {
+        let mut barred = [None; super::PROVIDERS_MAX];
+        for (place, provider) in barred.iter_mut().zip(&self.providers) {
+            *place = match () {
+                () if plan.region.is_some() && provider.region != plan.region => Some(Misfit::Region),
+                () if provider.endpoint != plan.endpoint => Some(Misfit::Endpoint),
+                () => None,
+            };
+        }
+        barred
+    }
+
+    /// Makes a chain of the cheapest models that fit, each of another provider; `first` comes first.
+    fn chain(&self, sorted: Sorted, first: Option<usize>, why: Why, asked: &Asked<'_>) -> Choice {
+        let Sorted { mut fits, open, mut dropped } = sorted;
+        let mut providers = Vec::with_capacity(self.attempts_max);
+        let mut models = Vec::with_capacity(self.attempts_max);
+        let mut reason = why;
+        if fits.is_empty() && !open.is_empty() {
+            (fits, reason) = (open, Why::LastResort);
+        } else {
+            dropped.extend(
+                open.iter().filter_map(|fit| Some((Rc::clone(&self.models.get(fit.model)?.name), Misfit::Breaker))),
+            );
+        }
+        let mut is_first = true;
+        while models.len() < self.attempts_max
+            && let Some(at) = next(&fits, &providers, first.filter(|_| is_first))
+        {
+            let fit = fits.swap_remove(at);
+            let Some(model) = self.models.get(fit.model) else { continue };
+            let is_wanted = first.is_none_or(|first| first == fit.model);
+            if self.speaks(model, asked) {
+                if is_first && !is_wanted && reason != Why::LastResort {
+                    reason = Why::Cheapest;
+                }
+                is_first = false;
+                providers.push(fit.provider);
+                models.push(Rc::clone(&model.name));
+            } else {
+                dropped.push((Rc::clone(&model.name), Misfit::Dialect));
+            }
+        }
+        if models.is_empty() {
+            return Choice::NoneFits(dropped);
+        }
+        Choice::Chosen(Chosen { models, chain: self.chain_name(&providers), why: reason, dropped })
+    }
+
+    /// Whether the request can be said in the model's dialect without a loss.
+    fn speaks(&self, model: &Model, asked: &Asked<'_>) -> bool {
+        let Some(provider) = self.providers.get(model.provider) else { return false };
+        let is_own =
+            provider.server.dialect() == asked.dialect && matches!(provider.server, Server::OpenAi | Server::Anthropic);
+        is_own || translate(asked.dialect, &model.target(provider.server), asked.body).is_ok()
+    }
+}
+
+/// The place of the fit that is tried next: `first` if it is there, else the cheapest of a provider that has no turn yet.
+fn next(fits: &[Fit], providers: &[usize], first: Option<usize>) -> Option<usize> {
+    if let Some(at) = first.and_then(|first| fits.iter().position(|fit| fit.model == first)) {
+        return Some(at);
+    }
+    let left = fits.iter().enumerate().filter(|(_, fit)| !providers.contains(&fit.provider));
+    left.min_by_key(|(_, fit)| (fit.cost, fit.model)).map(|(at, _)| at)
+}
+
+#[derive(Debug, Default)]
+struct Sorted {
+    fits: Vec<Fit>,
+    /// They would fit, and their provider fails.
+    open: Vec<Fit>,
+    dropped: Vec<(Rc<str>, Misfit)>,
+}
+
+impl Sorted {
+    /// Whether a model fits and costs at most so many percent more than the cheapest.
+    fn is_near(&self, model: usize, percent: u64) -> bool {
+        let Some(own) = self.fits.iter().find(|fit| fit.model == model) else { return false };
+        let least = self.fits.iter().map(|fit| fit.cost).min().unwrap_or(0);
+        own.cost.saturating_mul(100) <= least.saturating_mul(percent.saturating_add(100))
+    }
+}
+
+impl Model {
+    fn misfit(&self, quality_min: u8, tokens: u64, asked: &Asked<'_>) -> Option<Misfit> {
+        if tokens > self.context_max_tokens {
+            return Some(Misfit::Context);
+        }
+        if asked.output_cap.is_some_and(|cap| cap > self.output_max_tokens) {
+            return Some(Misfit::Output);
+        }
+        if asked.tools && !self.tools {
+            return Some(Misfit::Tools);
+        }
+        if asked.images && !self.images {
+            return Some(Misfit::Images);
+        }
+        if quality_min > 0 && self.quality(asked.class) < quality_min {
+            return Some(Misfit::Quality);
+        }
+        if asked.plan.models.as_ref().is_some_and(|models| !models.allows(&self.name)) {
+            return Some(Misfit::Plan);
+        }
+        None
+    }
+
+    /// The expected cost, in units that only compare.
+    fn cost(&self, asked: &Asked<'_>) -> u64 {
+        let output = asked.output_tokens.min(self.output_max_tokens);
+        let input = asked.input_tokens.saturating_mul(self.input_price);
+        input.saturating_add(output.saturating_mul(self.output_price))
+    }
+}
+
+impl Rule {
+    fn matches(&self, asked: &Asked<'_>) -> bool {
+        *self.model == *asked.model
+            && self.classes & class_bit(asked.class) != 0
+            && self.stages & stage_bit(asked.stage) != 0
+            && asked.input_tokens <= self.prompt_tokens_max
+            && self.tools.is_none_or(|tools| tools == asked.tools)
+            && self.images.is_none_or(|images| images == asked.images)
+            && (self.plans.is_empty() || self.plans.contains(&asked.plan.name))
+    }
+
+    /// The candidate of a split that the tenant or user belongs to; the same for every worker, gateway and start.
+    fn part(&self, asked: &Asked<'_>) -> Option<usize> {
+        let total: u64 = self.parts.iter().map(|part| u64::from(*part)).sum();
+        let mut hasher = SipHasher13::new();
+        hasher.write(self.model.as_bytes());
+        hasher.write_u8(0);
+        hasher.write(asked.tenant.as_bytes());
+        if let Some(user) = asked.user.filter(|_| self.split_by == SplitBy::User) {
+            hasher.write_u8(0);
+            hasher.write(user.as_bytes());
+        }
+        let mut place = hasher.finish().checked_rem(total)?;
+        for (part, candidate) in self.parts.iter().zip(&self.candidates) {
+            match place.checked_sub(u64::from(*part)) {
+                Some(left) => place = left,
+                None => return Some(*candidate),
+            }
+        }
+        None
+    }
+}
+
+/// Names a tenant under a rule.
+fn key(rule: usize, tenant: &str) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write_usize(rule);
+    hasher.write(tenant.as_bytes());
+    hasher.finish()
+}

@@ -1,0 +1,234 @@
+//! Checks and compiles the catalogue and its rules.
+use weir_config::shape::Config;
+use weir_config::{ConfigError, routing};
+use weir_contract::Class;
+use weir_llm_translate::{Server, Thinking};
+
+use super::{
+    ATTEMPTS_MAX, Catalogue, MODELS_MAX, Model, PROVIDERS_MAX, Provider, RULES_MAX, Rule, class_bit, stage_bit,
+};
+
+/// The longest name of a provider, in bytes.
+const PROVIDER_NAME_MAX_BYTES: usize = 32;
+
+/// The longest name of a model, in bytes.
+const MODEL_NAME_MAX_BYTES: usize = 64;
+
+impl Catalogue {
+    /// Compiles what a configuration says; None where it routes nothing.
+    ///
+    /// # Errors
+    /// For a name that is unknown or given twice, a number out of bounds, and a catalogue that nothing would use.
+    pub(crate) fn compile(config: &Config) -> Result<Option<Self>, ConfigError> {
+        let Some(rules) = &config.routing else { return check_unused(config).map(|()| None) };
+        if !config.hold {
+            return Err(ConfigError::new("routing", "with `hold: false` no body is read, so no model can be chosen"));
+        }
+        let providers = compile_providers(&config.providers)?;
+        let models = compile_models(&config.models, &providers)?;
+        if !(1..=ATTEMPTS_MAX).contains(&rules.attempts_max) {
+            return Err(ConfigError::new("routing.attempts_max", format_args!("expected 1 to {ATTEMPTS_MAX}")));
+        }
+        let mut catalogue = Catalogue {
+            providers,
+            models,
+            rules: Vec::new(),
+            attempts_max: rules.attempts_max,
+            hysteresis_percent: rules.hysteresis_percent.into(),
+            tells_client: rules.tell_client,
+        };
+        bounded("routing.rules", rules.rules.len(), RULES_MAX)?;
+        for (at, rule) in rules.rules.iter().enumerate() {
+            let rule = catalogue.compile_rule(rule, config, &format!("routing.rules[{at}]"))?;
+            catalogue.rules.push(rule);
+        }
+        catalogue.check_plans(config)?;
+        Ok(Some(catalogue))
+    }
+
+    fn compile_rule(&self, rule: &routing::Rule, config: &Config, path: &str) -> Result<Rule, ConfigError> {
+        if rule.candidates.is_empty() == rule.split.is_empty() {
+            return Err(ConfigError::new(path, "give either `candidates` or `split`"));
+        }
+        if rule.quality_min > 100 {
+            return Err(ConfigError::new(format!("{path}.quality_min"), "expected 0 to 100"));
+        }
+        if let Some(plan) = rule.matches.plans.iter().find(|plan| !config.plans.contains_key(*plan)) {
+            return Err(ConfigError::new(format!("{path}.match.plans"), format_args!("no plan is named {plan:?}")));
+        }
+        if rule.split.values().any(|part| *part == 0 || *part > 1_000_000) {
+            return Err(ConfigError::new(format!("{path}.split"), "a part is 1 to 1000000"));
+        }
+        let model = |name: &String| {
+            let found = self.models.iter().position(|model| *model.name == **name);
+            found.ok_or_else(|| ConfigError::new(path, format_args!("no model of the catalogue is named {name:?}")))
+        };
+        let repeats =
+            |(at, name): (usize, &String)| rule.candidates.iter().skip(at.saturating_add(1)).any(|other| other == name);
+        if rule.candidates.len() > MODELS_MAX || rule.candidates.iter().enumerate().any(repeats) {
+            return Err(ConfigError::new(format!("{path}.candidates"), "name each model once"));
+        }
+        let named = rule.candidates.iter().chain(rule.split.keys());
+        let matches = &rule.matches;
+        let bits = |bits: u16| if bits == 0 { u16::MAX } else { bits };
+        let stages = matches.stages.iter().fold(0, |bits, stage| bits | u16::from(stage_bit(*stage)));
+        Ok(Rule {
+            model: rule.model.as_str().into(),
+            classes: bits(matches.classes.iter().fold(0, |bits, class| bits | class_bit(*class))),
+            stages: bits(stages) as u8,
+            plans: matches.plans.iter().map(|plan| plan.as_str().into()).collect(),
+            prompt_tokens_max: matches.prompt_tokens_max.unwrap_or(u64::MAX),
+            tools: matches.tools,
+            images: matches.images,
+            candidates: named.map(model).collect::<Result<_, _>>()?,
+            parts: rule.split.values().copied().collect(),
+            split_by: rule.split_by,
+            quality_min: rule.quality_min,
+        })
+    }
+
+    /// Refuses a plan that no provider can serve.
+    fn check_plans(&self, config: &Config) -> Result<(), ConfigError> {
+        for (name, plan) in &config.plans {
+            let has = |provider: &Provider| {
+                (plan.region.is_none() || provider.region.as_deref() == plan.region.as_deref())
+                    && provider.endpoint.as_deref() == plan.endpoint.as_deref()
+            };
+            if (plan.region.is_some() || plan.endpoint.is_some()) && !self.providers.iter().any(has) {
+                let problem = "no provider has this region and this endpoint";
+                return Err(ConfigError::new(format!("plans.{name}.region"), problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses what would do nothing without `routing`.
+fn check_unused(config: &Config) -> Result<(), ConfigError> {
+    let bound = config.plans.iter().find(|(_, plan)| plan.region.is_some() || plan.endpoint.is_some());
+    if let Some((name, _)) = bound {
+        let problem =
+            "without `routing` no model is chosen, so nothing keeps the region; leave it out, or give `routing`";
+        return Err(ConfigError::new(format!("plans.{name}.region"), problem));
+    }
+    for (field, is_used) in [("providers", !config.providers.is_empty()), ("models", !config.models.is_empty())] {
+        if is_used {
+            return Err(ConfigError::new(
+                field,
+                "without `routing` nothing uses them; leave them out, or give `routing`",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn compile_providers(providers: &[routing::Provider]) -> Result<Vec<Provider>, ConfigError> {
+    bounded("providers", providers.len(), PROVIDERS_MAX)?;
+    let mut compiled: Vec<Provider> = Vec::new();
+    for (at, provider) in providers.iter().enumerate() {
+        let path = format!("providers[{at}]");
+        check_provider(provider, &path)?;
+        if compiled.iter().any(|other| *other.name == *provider.name) {
+            return Err(ConfigError::new(format!("{path}.name"), "another provider has this name"));
+        }
+        compiled.push(Provider {
+            name: provider.name.as_str().into(),
+            server: server_of(provider.dialect),
+            region: provider.region.as_deref().map(Into::into),
+            endpoint: provider.endpoint.as_deref().map(Into::into),
+        });
+    }
+    Ok(compiled)
+}
+
+/// Checks what a shape cannot express about a provider.
+pub(crate) fn check_provider(provider: &routing::Provider, path: &str) -> Result<(), ConfigError> {
+    let is_name_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if !(1..=PROVIDER_NAME_MAX_BYTES).contains(&provider.name.len()) || !provider.name.bytes().all(is_name_byte) {
+        let problem = "a name is 1 to 32 characters of a-z 0-9 -";
+        return Err(ConfigError::new(format!("{path}.name"), problem));
+    }
+    if provider
+        .path
+        .as_deref()
+        .is_some_and(|path| !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        return Err(ConfigError::new(format!("{path}.path"), "expected a path that begins with /"));
+    }
+    let is_authority = |authority: &str| !authority.is_empty() && authority.bytes().all(|byte| byte.is_ascii_graphic());
+    if provider.authority.as_deref().is_some_and(|authority| !is_authority(authority)) {
+        return Err(ConfigError::new(format!("{path}.authority"), "expected a name, such as api.example.com"));
+    }
+    Ok(())
+}
+
+fn compile_models(models: &[routing::Model], providers: &[Provider]) -> Result<Vec<Model>, ConfigError> {
+    bounded("models", models.len(), MODELS_MAX)?;
+    let mut compiled: Vec<Model> = Vec::new();
+    for (at, model) in models.iter().enumerate() {
+        let path = format!("models[{at}]");
+        let provider = providers.iter().position(|provider| *provider.name == *model.provider);
+        let provider = provider.ok_or_else(|| {
+            ConfigError::new(format!("{path}.provider"), format_args!("no provider is named {:?}", model.provider))
+        })?;
+        if compiled.iter().any(|other| *other.name == *model.name) {
+            return Err(ConfigError::new(format!("{path}.name"), "another model has this name"));
+        }
+        compiled.push(compile_model(model, provider, &path)?);
+    }
+    Ok(compiled)
+}
+
+pub(crate) fn compile_model(model: &routing::Model, provider: usize, path: &str) -> Result<Model, ConfigError> {
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte);
+    if !(1..=MODEL_NAME_MAX_BYTES).contains(&model.name.len()) || !model.name.bytes().all(is_name_byte) {
+        let problem = "a name is 1 to 64 characters of A-Z a-z 0-9 . _ : / -";
+        return Err(ConfigError::new(format!("{path}.name"), problem));
+    }
+    if model.output_max_tokens == 0 || model.context_max_tokens < model.output_max_tokens {
+        let problem = "expected at least as many tokens as `output_max_tokens`, which is at least 1";
+        return Err(ConfigError::new(format!("{path}.context_max_tokens"), problem));
+    }
+    let mut quality = [0; Class::ALL.len()];
+    for (class, grade) in &model.quality {
+        if *grade > 100 {
+            return Err(ConfigError::new(format!("{path}.quality.{}", class.as_str()), "expected 0 to 100"));
+        }
+        if let Some(place) = quality.get_mut(*class as usize) {
+            *place = *grade;
+        }
+    }
+    Ok(Model {
+        name: model.name.as_str().into(),
+        provider,
+        upstream: model.upstream.as_deref().unwrap_or(&model.name).into(),
+        context_max_tokens: model.context_max_tokens,
+        output_max_tokens: model.output_max_tokens,
+        quality,
+        input_price: model.price.input,
+        output_price: model.price.output,
+        thinking: match model.thinking {
+            routing::Thinking::Never => Thinking::Never,
+            routing::Thinking::Budget => Thinking::Budget,
+            routing::Thinking::Effort => Thinking::Effort,
+        },
+        samples: model.sampling,
+        tools: model.tools,
+        images: model.images,
+    })
+}
+
+fn bounded(field: &str, count: usize, max: usize) -> Result<(), ConfigError> {
+    if count <= max { Ok(()) } else { Err(ConfigError::new(field, format_args!("at most {max}"))) }
+}
+
+/// The server of a dialect, for the translation.
+pub(crate) const fn server_of(dialect: routing::Dialect) -> Server {
+    match dialect {
+        routing::Dialect::OpenAi => Server::OpenAi,
+        routing::Dialect::Anthropic => Server::Anthropic,
+        routing::Dialect::Vllm => Server::Vllm,
+        routing::Dialect::Mistral => Server::Mistral,
+        routing::Dialect::Ollama => Server::Ollama,
+    }
+}

@@ -1,0 +1,247 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use weir_config::Environment;
+
+use super::*;
+use crate::hash::Keyed;
+use crate::plan::Plan;
+use crate::policy::Policy;
+
+fn model(name: &str, provider: &str, price: u64) -> Value {
+    json!({"name": name, "provider": provider, "context_max_tokens": 10_000, "output_max_tokens": 1_000,
+           "quality": {"chat": 50}, "price": {"input": price, "output": price}})
+}
+
+fn config(rules: &Value) -> Value {
+    json!({
+        "version": 1, "identity": {"sources": [{"api_key": {"prefix": "sk_"}}]},
+        "plans": {"p": {}, "eu": {"region": "eu"}, "own": {"endpoint": "acme"}, "few": {"models": {"allow": ["b*"]}}},
+        "providers": [{"name": "one", "dialect": "anthropic"}, {"name": "two", "dialect": "openai", "region": "eu"},
+                      {"name": "acme", "dialect": "vllm", "endpoint": "acme"}],
+        "models": [model("a", "one", 10), model("b", "two", 20), model("c", "acme", 1), model("b2", "two", 30)],
+        "routing": {"rules": rules},
+    })
+}
+
+fn read(config: &Value) -> Result<Policy, String> {
+    Policy::read(config.to_string().as_bytes(), &Environment::Elsewhere, Keyed::new([0; 16]))
+        .map_err(|error| error.to_string())
+}
+
+fn catalogue(rules: &Value) -> Catalogue {
+    read(&config(rules)).expect("a policy").routing.expect("a catalogue")
+}
+
+const BODY: &[u8] = br#"{"model":"auto","messages":[{"role":"user","content":"Hi"}]}"#;
+
+fn asked(plan: &Plan) -> Asked<'_> {
+    Asked {
+        dialect: Dialect::OpenAi,
+        model: "auto",
+        class: Class::Chat,
+        plan,
+        stage: Stage::Ok,
+        tenant: "acme",
+        user: None,
+        input_tokens: 100,
+        output_tokens: 100,
+        output_cap: None,
+        tools: false,
+        images: false,
+        body: BODY,
+        open: 0,
+    }
+}
+
+fn chosen(catalogue: &Catalogue, asked: &Asked<'_>) -> Chosen {
+    match catalogue.choose(asked, &mut Habits::default()) {
+        Choice::Chosen(chosen) => chosen,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn dropped(catalogue: &Catalogue, asked: &Asked<'_>) -> Vec<(String, Misfit)> {
+    let (Choice::NoneFits(dropped) | Choice::Chosen(Chosen { dropped, .. })) =
+        catalogue.choose(asked, &mut Habits::default())
+    else {
+        return Vec::new();
+    };
+    dropped.iter().map(|(model, why)| (model.to_string(), *why)).collect()
+}
+
+fn plan(name: &str) -> std::rc::Rc<Plan> {
+    let policy = read(&config(&json!([]))).expect("a policy");
+    std::rc::Rc::clone(policy.plans.get(name).expect("the plan"))
+}
+
+#[test]
+fn the_cheapest_that_fits_comes_first_and_each_provider_has_one_turn() {
+    let catalogue = catalogue(&json!([{"model": "auto", "candidates": ["b2", "b", "a"]}]));
+    let plan = Plan::default();
+    let found = chosen(&catalogue, &asked(&plan));
+    assert_eq!(found.models.iter().map(|model| &**model).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!((&*found.chain, found.why), ("one.two", Why::Cheapest));
+    assert!(catalogue.chains().expect("few chains").contains(&found.chain));
+}
+
+#[test]
+fn what_does_not_fit_drops_out_with_its_reason() {
+    let catalogue = catalogue(&json!([{"model": "auto", "candidates": ["a", "b", "c"], "quality_min": 40}]));
+    let plan = plan("p");
+    let with = |change: &dyn Fn(&mut Asked<'_>)| {
+        let mut asked = asked(&plan);
+        change(&mut asked);
+        dropped(&catalogue, &asked)
+            .into_iter()
+            .filter(|(model, _)| model == "b")
+            .map(|(_, why)| why)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(with(&|_| ()), []);
+    assert_eq!(with(&|asked| asked.input_tokens = 10_001), [Misfit::Context]);
+    assert_eq!(with(&|asked| asked.output_cap = Some(1_001)), [Misfit::Output]);
+    assert_eq!(with(&|asked| asked.class = Class::Completion), [Misfit::Quality]);
+    assert_eq!(with(&|asked| asked.open = 0b10), [Misfit::Breaker]);
+    assert_eq!(dropped(&catalogue, &asked(&plan)), [("c".to_owned(), Misfit::Endpoint)]);
+}
+
+#[test]
+fn a_plan_is_served_in_its_region_at_its_endpoint_and_by_its_models_only() {
+    let catalogue = catalogue(&json!([{"model": "auto", "candidates": ["a", "b", "c"]}]));
+    for (name, serves, others) in [
+        ("eu", "b", [("a", Misfit::Region), ("c", Misfit::Region)]),
+        ("own", "c", [("a", Misfit::Endpoint), ("b", Misfit::Endpoint)]),
+        ("few", "b", [("c", Misfit::Endpoint), ("a", Misfit::Plan)]),
+    ] {
+        let plan = plan(name);
+        let found = chosen(&catalogue, &asked(&plan));
+        assert_eq!(found.models.iter().map(|model| &**model).collect::<Vec<_>>(), [serves], "{name}");
+        let dropped = dropped(&catalogue, &asked(&plan));
+        assert!(
+            others.iter().all(|(model, why)| dropped.contains(&((*model).to_owned(), *why))),
+            "{name}: {dropped:?}"
+        );
+    }
+}
+
+#[test]
+fn what_a_dialect_cannot_say_rules_its_models_out_before_they_are_tried() {
+    let catalogue = catalogue(&json!([{"model": "auto", "candidates": ["a", "b"]}]));
+    let plan = Plan::default();
+    let body = br#"{"model":"auto","messages":[{"role":"user","content":"Hi"}],"n":3}"#;
+    let asked = Asked { body, ..asked(&plan) };
+    assert_eq!(&*chosen(&catalogue, &asked).chain, "two");
+    assert_eq!(dropped(&catalogue, &asked), [("a".to_owned(), Misfit::Dialect)]);
+}
+
+#[test]
+fn where_all_breakers_are_open_the_cheapest_is_tried_all_the_same() {
+    let catalogue = catalogue(&json!([{"model": "auto", "candidates": ["a", "b"]}]));
+    let plan = Plan::default();
+    let found = chosen(&catalogue, &Asked { open: 0b11, ..asked(&plan) });
+    assert_eq!((&*found.chain, found.why), ("one.two", Why::LastResort));
+}
+
+#[test]
+fn a_tenant_keeps_its_model_until_another_is_enough_cheaper() {
+    let mut file = config(&json!([{"model": "auto", "candidates": ["a", "b"]}]));
+    file["models"][0]["price"] = json!({"input": 100, "output": 105});
+    file["models"][1]["price"] = json!({"input": 105, "output": 100});
+    let catalogue = read(&file).expect("a policy").routing.expect("a catalogue");
+    let (plan, mut habits) = (Plan::default(), Habits::default());
+    let mut first = |input_tokens, output_tokens| {
+        let asked = Asked { input_tokens, output_tokens, ..asked(&plan) };
+        let Choice::Chosen(found) = catalogue.choose(&asked, &mut habits) else { panic!("none fits") };
+        (found.models[0].to_string(), found.why)
+    };
+    assert_eq!(first(100, 10), ("a".to_owned(), Why::Cheapest));
+    assert_eq!(first(10, 100), ("a".to_owned(), Why::Kept), "b is 5 % cheaper");
+}
+
+#[test]
+fn a_split_is_stable_and_has_its_parts() {
+    let rules = json!([{"model": "auto", "split": {"a": 90, "b": 10}, "split_by": "user"}]);
+    let (catalogue, plan) = (catalogue(&rules), Plan::default());
+    let of = |user: &str| chosen(&catalogue, &Asked { user: Some(user), ..asked(&plan) });
+    let users: Vec<String> = (0..2_000).map(|at| format!("user-{at}")).collect();
+    let second = users.iter().filter(|user| &*of(user).models[0] == "b").count();
+    assert!((140..=260).contains(&second), "{second} of 2000 are in the tenth");
+    assert!(users.iter().take(50).all(|user| of(user) == of(user) && of(user).why == Why::Split));
+}
+
+#[test]
+fn the_first_rule_that_matches_counts_and_a_name_of_the_catalogue_needs_none() {
+    let catalogue = catalogue(&json!([
+        {"model": "auto", "match": {"prompt_tokens_max": 50, "plans": ["p"]}, "candidates": ["b"]},
+        {"model": "auto", "match": {"tools": true}, "candidates": ["b2"]},
+        {"model": "auto", "candidates": ["a"]},
+    ]));
+    let plan = plan("p");
+    let first = |asked: Asked<'_>| chosen(&catalogue, &asked).models[0].to_string();
+    assert_eq!(first(Asked { input_tokens: 50, ..asked(&plan) }), "b");
+    assert_eq!(first(Asked { tools: true, ..asked(&plan) }), "b2");
+    assert_eq!(first(asked(&plan)), "a");
+    assert_eq!(chosen(&catalogue, &Asked { model: "b2", ..asked(&plan) }).why, Why::Named);
+    let unknown = Asked { model: "gpt-9", ..asked(&plan) };
+    assert_eq!(catalogue.choose(&unknown, &mut Habits::default()), Choice::Unasked);
+}
+
+#[test]
+fn a_catalogue_that_cannot_hold_is_refused_with_its_path() {
+    let broken: [(&str, Value, &str); 9] = [
+        ("/routing/rules/0/candidates", json!(["a", "b", "a"]), "routing.rules[0].candidates: name each model once"),
+        ("/models/0/provider", json!("three"), "models[0].provider: no provider is named \"three\""),
+        ("/models/1/name", json!("a"), "models[1].name: another model has this name"),
+        ("/models/0/quality", json!({"chat": 101}), "models[0].quality.chat: expected 0 to 100"),
+        ("/providers/0/name", json!("One"), "providers[0].name: a name is 1 to 32 characters of a-z 0-9 -"),
+        ("/routing/rules/0/candidates", json!(["z"]), "routing.rules[0]: no model of the catalogue is named \"z\""),
+        ("/routing/rules/0/candidates", json!([]), "routing.rules[0]: give either `candidates` or `split`"),
+        ("/routing/attempts_max", json!(9), "routing.attempts_max: expected 1 to 4"),
+        ("/plans/eu/region", json!("mars"), "plans.eu.region: no provider has this region and this endpoint"),
+    ];
+    for (place, value, expected) in broken {
+        let mut file = config(&json!([{"model": "auto", "candidates": ["a"]}]));
+        file["routing"]["attempts_max"] = json!(3);
+        *file.pointer_mut(place).expect("the place") = value;
+        assert_eq!(read(&file).err().as_deref(), Some(expected), "{place}");
+    }
+    let mut without = config(&json!([]));
+    without.as_object_mut().expect("fields").remove("routing");
+    assert!(read(&without).is_err_and(|error| error.starts_with("plans.")), "a region that nothing keeps");
+}
+
+proptest! {
+    #[test]
+    fn a_chain_has_models_that_fit_one_for_each_provider_and_is_among_the_gateways_routes(
+        prices in proptest::collection::vec(0..1_000_u64, 4), open in 0..8_u32, input in 0..20_000_u64,
+        cap in proptest::option::of(0..2_000_u64),
+    ) {
+        let mut file = config(&json!([{"model": "auto", "candidates": ["a", "b", "c", "b2"]}]));
+        for (at, price) in prices.iter().enumerate() {
+            file["models"][at]["price"] = json!({"input": price, "output": price});
+        }
+        let catalogue = read(&file).expect("a policy").routing.expect("a catalogue");
+        let plan = Plan::default();
+        let asked = Asked { open, input_tokens: input, output_cap: cap, ..asked(&plan) };
+        match catalogue.choose(&asked, &mut Habits::default()) {
+            Choice::Chosen(found) => {
+                prop_assert!(catalogue.chains().expect("few chains").contains(&found.chain));
+                let of = |name: &str| catalogue.models.iter().find(|model| &*model.name == name).expect("known");
+                let mut providers: Vec<usize> = found.models.iter().map(|name| of(name).provider).collect();
+                let costs: Vec<u64> = found.models.iter().map(|name| of(name).input_price).collect();
+                prop_assert!(costs.is_sorted());
+                providers.dedup();
+                prop_assert_eq!(providers.len(), found.models.len());
+                prop_assert!(input + cap.unwrap_or(0) <= 10_000 && cap.is_none_or(|cap| cap <= 1_000));
+                prop_assert!(found.why == Why::LastResort || providers.iter().all(|at| open & 1 << at == 0));
+            }
+            Choice::NoneFits(dropped) => prop_assert_eq!(dropped.len(), 4),
+            Choice::Unasked => prop_assert!(false),
+        }
+    }
+}
+
+/// A catalogue with the providers `one` and `two`.
+pub(super) fn catalogue_of_two() -> Catalogue {
+    catalogue(&json!([{"model": "auto", "candidates": ["a", "b"]}]))
+}

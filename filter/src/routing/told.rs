@@ -1,0 +1,74 @@
+//! What the two roles of the filter tell each other about one request, through the gateway's state of the stream.
+//!
+//! All attempts of a request share one header map in Envoy, and what one attempt changes in it the next one finds; the state of
+//! the stream is shared as well, and no client reaches it. So what must hold for every attempt stands there.
+//!
+//! * [`CHOICE`], by the downstream role: the client's dialect and the chosen models, in the order of the chain.
+//! * [`ATTEMPTS`], by the upstream role: each attempt with its provider, model and status.
+use weir_llm_translate::Dialect;
+
+/// The state that names the choice.
+pub const CHOICE: &str = "weir_choice";
+
+/// The state that lists the attempts.
+pub const ATTEMPTS: &str = "weir_attempts";
+
+/// Writes a choice.
+pub(crate) fn choice<'m>(dialect: Dialect, models: impl Iterator<Item = &'m str>) -> String {
+    let dialect = match dialect {
+        Dialect::OpenAi => "openai",
+        Dialect::Anthropic => "anthropic",
+    };
+    models.fold(dialect.to_owned(), |text, model| text + " " + model)
+}
+
+/// Reads a choice: the client's dialect and the models.
+pub(crate) fn read_choice(text: &str) -> Option<(Dialect, impl Iterator<Item = &str>)> {
+    let mut words = text.split(' ');
+    let dialect = match words.next()? {
+        "openai" => Dialect::OpenAi,
+        "anthropic" => Dialect::Anthropic,
+        _ => return None,
+    };
+    Some((dialect, words))
+}
+
+/// How one attempt went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempted<'a> {
+    /// The provider.
+    pub provider: &'a str,
+    /// The model, by its name in the catalogue.
+    pub model: &'a str,
+    /// The provider's status; None where no answer came: it could not be reached, or broke off.
+    pub status: Option<u16>,
+    /// `Retry-After`, in seconds.
+    pub retry_after_secs: Option<u64>,
+}
+
+impl Attempted<'_> {
+    /// Whether it failed in a way that speaks against the provider.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.status.is_none_or(|status| status == 429 || status >= 500)
+    }
+
+    pub(crate) fn write(&self, out: &mut String) {
+        let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+        let (status, wait) = (number(self.status.map(u64::from)), number(self.retry_after_secs));
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        for part in [self.provider, ";", self.model, ";", &status, ";", &wait] {
+            out.push_str(part);
+        }
+    }
+}
+
+/// Reads the attempts, in their order.
+pub fn attempts(text: &str) -> impl Iterator<Item = Attempted<'_>> + Clone {
+    text.split(' ').filter_map(|word| {
+        let mut parts = word.split(';');
+        let (provider, model, status, wait) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        Some(Attempted { provider, model, status: status.parse().ok(), retry_after_secs: wait.parse().ok() })
+    })
+}

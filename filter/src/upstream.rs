@@ -1,0 +1,270 @@
+//! The role `upstream`: one attempt of a request at one provider.
+//!
+//! It runs as an upstream filter of the provider's cluster, once for each attempt, and neither identifies nor counts: the
+//! downstream role has done that, and has told by [`told`] which models it chose. An attempt gets the model's name at the
+//! provider, its dialect, path and authority, and loses what weir and the client have put into its head. The answer goes back in
+//! the client's dialect.
+//!
+//! Envoy gives all attempts one header map, so that an attempt finds what the one before it has changed: whatever an attempt
+//! needs is set, never assumed, and a credential that an earlier provider's filter has put in is taken off.
+use weir_config::{ConfigError, routing as shape};
+use weir_contract::Timestamp;
+use weir_llm_translate::{AnswerHead, AnswerTranslator, Dialect, Ending, Expected, Server, Unfit, head, translate};
+
+use crate::api::Api;
+use crate::head::{INJECTED, Pair, is};
+use crate::refusal::{LocalReply, Refusal};
+use crate::routing::told::Attempted;
+use crate::routing::{Model, check_provider, compile_model, server_of, told};
+
+/// Headers that may take a provider's key: they are taken off before each attempt, so that no key reaches another provider.
+pub const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+
+/// Other credentials of clients, and what weir has said to this gateway.
+const REMOVED: [&str; 4] = ["cookie", "proxy-authorization", "x-envoy-attempt-count", "x-envoy-upstream-rq-timeout-ms"];
+
+/// The version of Messages that is asked for where the client speaks another dialect.
+const ANTHROPIC_VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
+
+/// A configuration of the role, compiled.
+#[derive(Debug)]
+pub struct Upstream {
+    provider: Box<str>,
+    server: Server,
+    path: Box<str>,
+    authority: Option<Box<str>>,
+    models: Vec<Model>,
+}
+
+impl Upstream {
+    /// Checks and compiles it.
+    ///
+    /// # Errors
+    /// For another version, and for a name or number that no catalogue takes.
+    pub fn compile(config: &shape::Upstream) -> Result<Self, ConfigError> {
+        let shape::Role::Upstream = config.role;
+        if config.version != 1 {
+            return Err(ConfigError::new(
+                "version",
+                format_args!("{} is not known; this is version 1", config.version),
+            ));
+        }
+        check_provider(&config.provider, "provider")?;
+        let mut models = Vec::new();
+        for (at, model) in config.models.iter().enumerate() {
+            let path = format!("models[{at}]");
+            if model.provider != config.provider.name {
+                let problem = format_args!("this filter stands in front of {:?}", config.provider.name);
+                return Err(ConfigError::new(format!("{path}.provider"), problem));
+            }
+            models.push(compile_model(model, 0, &path)?);
+        }
+        let server = server_of(config.provider.dialect);
+        let own_path = match server.dialect() {
+            Dialect::OpenAi => "/v1/chat/completions",
+            Dialect::Anthropic => "/v1/messages",
+        };
+        Ok(Upstream {
+            provider: config.provider.name.as_str().into(),
+            server,
+            path: config.provider.path.as_deref().unwrap_or(own_path).into(),
+            authority: config.provider.authority.as_deref().map(Into::into),
+            models,
+        })
+    }
+}
+
+/// Changes to a request's head: `remove` goes first.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct RequestChanges {
+    /// Names, lower case.
+    pub remove: Vec<&'static str>,
+    /// Names and values.
+    pub set: Vec<(&'static str, String)>,
+}
+
+/// Changes to an answer's head.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct AnswerChanges {
+    /// Names.
+    pub remove: Vec<String>,
+    /// Names, `:status` among them, and values.
+    pub set: Vec<(String, String)>,
+    /// The head waits until the body has ended: [`Attempt::answer_chunk`] says how it goes on.
+    pub holds: bool,
+}
+
+/// What goes on of an answer after a chunk.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Piece {
+    /// Instead of the chunk.
+    pub bytes: Vec<u8>,
+    /// More changes to a head that was held.
+    pub set: Vec<(&'static str, String)>,
+    /// The head is still held.
+    pub holds: bool,
+}
+
+/// One attempt.
+#[derive(Debug, Default)]
+pub struct Attempt {
+    /// The attempts before it, as text.
+    before: String,
+    /// `x-request-id`.
+    request_id: String,
+    number: usize,
+    model: Option<usize>,
+    client: Option<Dialect>,
+    expected: Option<Expected>,
+    answer: Option<AnswerTranslator>,
+    /// The head of the answer is held.
+    holds: bool,
+    status: Option<u16>,
+    retry_after_secs: Option<u64>,
+}
+
+impl Attempt {
+    /// Begins an attempt. `choice` and `attempts`: the gateway's state of the stream. Returns the changes to the head, and true
+    /// if the body is awaited.
+    pub fn begin(
+        &mut self,
+        upstream: &Upstream,
+        choice: Option<&[u8]>,
+        attempts: Option<&[u8]>,
+        pairs: &[Pair<'_>],
+    ) -> (RequestChanges, bool) {
+        let removed = KEY_HEADERS.iter().chain(&REMOVED).chain(&INJECTED).copied();
+        let remove = removed.filter(|removed| pairs.iter().any(|(name, _)| is(name, removed))).collect();
+        self.before = attempts.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default().to_owned();
+        let request_id = pairs.iter().find(|(name, _)| is(name, "x-request-id")).map(|(_, value)| *value);
+        self.request_id = String::from_utf8_lossy(request_id.unwrap_or_default()).into_owned();
+        self.number = told::attempts(&self.before).count().saturating_add(1);
+        let choice = choice.and_then(|text| std::str::from_utf8(text).ok()).and_then(told::read_choice);
+        if let Some((dialect, mut models)) = choice {
+            let own = |name: &str| upstream.models.iter().position(|model| *model.name == *name);
+            (self.client, self.model) = (Some(dialect), models.find_map(own));
+        }
+        (RequestChanges { remove, set: Vec::new() }, self.model.is_some())
+    }
+
+    /// Writes the request anew for the provider.
+    ///
+    /// # Errors
+    /// If it cannot be said in its dialect. The downstream role tries no such provider, but does not look into what needs no
+    /// translation. That is the client's fault, so it counts as no failure of the provider.
+    pub fn request(&mut self, upstream: &Upstream, body: &[u8]) -> Result<(RequestChanges, Vec<u8>), Unfit> {
+        self.write_request(upstream, body).inspect_err(|_| self.status = Some(Refusal::NoModelFits.status()))
+    }
+
+    /// The answer to a request that cannot be written anew.
+    pub fn refusal(&self) -> LocalReply {
+        let api = match self.client {
+            Some(Dialect::Anthropic) => Api::Anthropic,
+            Some(Dialect::OpenAi) | None => Api::OpenAi,
+        };
+        Refusal::NoModelFits.reply(api, &self.request_id)
+    }
+
+    fn write_request(&mut self, upstream: &Upstream, body: &[u8]) -> Result<(RequestChanges, Vec<u8>), Unfit> {
+        let unchosen = || Unfit {
+            reason: weir_llm_translate::Reason::Unreadable,
+            field: "body".to_owned(),
+            why: "no model was chosen",
+        };
+        let model = self.model.and_then(|at| upstream.models.get(at)).ok_or_else(unchosen)?;
+        let client = self.client.ok_or_else(unchosen)?;
+        let translated = translate(client, &model.target(upstream.server), body)?;
+        self.expected = Some(translated.answer);
+        let mut set = vec![
+            (":path", upstream.path.to_string()),
+            ("content-length", translated.body.len().to_string()),
+            ("content-type", "application/json".to_owned()),
+        ];
+        set.extend(upstream.authority.as_deref().map(|authority| (":authority", authority.to_owned())));
+        if translated.answer.is_translated() {
+            set.push(("accept-encoding", "identity".to_owned()));
+            if upstream.server.dialect() == Dialect::Anthropic {
+                set.push((ANTHROPIC_VERSION.0, ANTHROPIC_VERSION.1.to_owned()));
+            }
+        }
+        Ok((RequestChanges { remove: Vec::new(), set }, translated.body))
+    }
+
+    /// The state that lists the attempts, this one included; None for a request that weir has not routed.
+    pub fn attempts(&self, upstream: &Upstream) -> Option<String> {
+        let model = upstream.models.get(self.model?)?;
+        let (status, retry_after_secs) = (self.status, self.retry_after_secs);
+        let mut text = self.before.clone();
+        Attempted { provider: &upstream.provider, model: &model.name, status, retry_after_secs }.write(&mut text);
+        Some(text)
+    }
+
+    /// Reads the head of the provider's answer. `ends`: it has no body.
+    pub fn answer_head(
+        &mut self,
+        upstream: &Upstream,
+        pairs: &[Pair<'_>],
+        ends: bool,
+        now: Timestamp,
+    ) -> AnswerChanges {
+        let texts: Vec<(&str, &str)> = pairs
+            .iter()
+            .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?)))
+            .collect();
+        let find =
+            |name: &str| texts.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
+        let status = find(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
+        (self.status, self.retry_after_secs) =
+            (Some(status), find("retry-after").and_then(|secs| secs.trim().parse().ok()));
+        let Some(model) = self.model.and_then(|at| upstream.models.get(at)) else { return AnswerChanges::default() };
+        let served = format!("{};{};{}", upstream.provider, model.name, self.number);
+        let mut changes = AnswerChanges { set: vec![("x-weir-served".to_owned(), served)], ..AnswerChanges::default() };
+        let Some(expected) = self.expected.filter(Expected::is_translated) else { return changes };
+        let given = AnswerHead { status, headers: &texts };
+        let edits = head(&expected, &given, now);
+        changes.remove = edits.remove;
+        changes.set.extend(edits.set);
+        changes.set.extend(edits.status.map(|status| (":status".to_owned(), status.to_string())));
+        if ends {
+            if status < 400 {
+                changes.set.push((":status".to_owned(), "502".to_owned()));
+                self.status = Some(502);
+            }
+            return changes;
+        }
+        self.answer = Some(AnswerTranslator::new(expected, &given, now));
+        self.holds = !given.is_stream();
+        changes.holds = self.holds;
+        changes
+    }
+
+    /// Whether its answer is translated, so that every chunk goes to [`Attempt::answer_chunk`].
+    pub fn translates(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Takes a chunk of the answer; `ends` on the last.
+    pub fn answer_chunk(&mut self, chunk: &[u8], ends: bool) -> Piece {
+        let mut piece = Piece::default();
+        let Some(answer) = &mut self.answer else { return piece };
+        answer.chunk(chunk, &mut piece.bytes);
+        if !ends {
+            piece.holds = self.holds;
+            return piece;
+        }
+        let ending = answer.end(&mut piece.bytes);
+        self.answer = None;
+        if std::mem::take(&mut self.holds) {
+            piece.set.push(("content-length", piece.bytes.len().to_string()));
+            if ending == Ending::Broken {
+                // Before the client has seen anything another provider can still answer.
+                piece.set.push((":status", "502".to_owned()));
+                self.status = Some(502);
+            }
+        }
+        piece
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! The role `upstream`: one attempt of a request at one provider.
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+use weir_filter::refusal::LocalReply;
+use weir_filter::routing::told;
+use weir_filter::upstream::{Attempt, Piece, RequestChanges, Upstream};
+
+use crate::host::{self, Buffer, HeaderMap};
+use crate::vm;
+
+/// A stream context of the role.
+#[derive(Debug)]
+pub(crate) struct AttemptContext {
+    upstream: Rc<Upstream>,
+    attempt: Attempt,
+    /// The body is awaited.
+    awaits_body: bool,
+    /// Bytes of it so far.
+    buffered_bytes: usize,
+}
+
+impl AttemptContext {
+    pub(crate) fn new(upstream: Rc<Upstream>) -> Self {
+        AttemptContext { upstream, attempt: Attempt::default(), awaits_body: false, buffered_bytes: 0 }
+    }
+
+    /// Writes the request anew, once its body is there.
+    fn send(&mut self) -> Action {
+        self.awaits_body = false;
+        let size = self.buffered_bytes;
+        let body = if size == 0 { None } else { host::buffer(Buffer::RequestBody, size) };
+        match self.attempt.request(&self.upstream, &body.unwrap_or_default()) {
+            Ok((changes, body)) if change_request(&changes) && host::set_buffer(Buffer::RequestBody, size, &body) => {
+                Action::Continue
+            }
+            Ok(_) => fail("The gateway could not change the request."),
+            Err(unfit) => {
+                host::log(host::Level::Info, &format!("weir: the chosen provider cannot serve a request: {unfit}"));
+                self.tell();
+                host::respond(&self.attempt.refusal(), "weir");
+                Action::Pause
+            }
+        }
+    }
+
+    /// Leaves the list of attempts for the next one, and for the downstream role.
+    fn tell(&self) {
+        if let Some(attempts) = self.attempt.attempts(&self.upstream) {
+            // If refused, failures count for no breaker.
+            let _untold = host::set_property(told::ATTEMPTS, attempts.as_bytes());
+        }
+    }
+
+    /// Puts a piece of a translated answer in the place of `size` bytes.
+    fn pass(&mut self, size: usize, ends: bool) -> Action {
+        let chunk = if size == 0 { None } else { host::buffer(Buffer::ResponseBody, size) };
+        let Piece { bytes, set, holds } = self.attempt.answer_chunk(&chunk.unwrap_or_default(), ends);
+        for (name, value) in &set {
+            let _untold = host::set_response_header(name, value);
+        }
+        if !set.is_empty() {
+            self.tell();
+        }
+        // What is held is kept by the translator; the gateway's buffer stays empty.
+        let _lost = (size > 0 || !bytes.is_empty()) && host::set_buffer(Buffer::ResponseBody, size, &bytes);
+        if holds { Action::Pause } else { Action::Continue }
+    }
+}
+
+impl HttpContext for AttemptContext {
+    fn on_http_request_headers(&mut self, _count: usize, ends: bool) -> Action {
+        let (choice, attempts) = (host::property(&[told::CHOICE]), host::property(&[told::ATTEMPTS]));
+        let headers = host::headers(HeaderMap::Request);
+        let pairs = headers.pairs();
+        let (changes, awaits) = self.attempt.begin(&self.upstream, choice.as_deref(), attempts.as_deref(), &pairs);
+        if !change_request(&changes) {
+            return fail("The gateway could not change the request.");
+        }
+        self.tell();
+        self.awaits_body = awaits && !ends;
+        if self.awaits_body { Action::Pause } else { Action::Continue }
+    }
+
+    fn on_http_request_body(&mut self, size: usize, ends: bool) -> Action {
+        if !self.awaits_body {
+            return Action::Continue;
+        }
+        self.buffered_bytes = size;
+        if ends { self.send() } else { Action::Pause }
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        if self.awaits_body { self.send() } else { Action::Continue }
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, ends: bool) -> Action {
+        let headers = host::headers(HeaderMap::Response);
+        let changes = self.attempt.answer_head(&self.upstream, &headers.pairs(), ends, host::now());
+        for name in &changes.remove {
+            host::remove_response_header(name);
+        }
+        for (name, value) in &changes.set {
+            let _untold = host::set_response_header(name, value);
+        }
+        self.tell();
+        if changes.holds { Action::Pause } else { Action::Continue }
+    }
+
+    fn on_http_response_body(&mut self, size: usize, ends: bool) -> Action {
+        if self.attempt.translates() { self.pass(size, ends) } else { Action::Continue }
+    }
+
+    /// With trailers, no chunk of the body is the last.
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        if self.attempt.translates() { self.pass(0, true) } else { Action::Continue }
+    }
+}
+
+impl Context for AttemptContext {}
+
+/// Changes the request's head. Every change must succeed: a credential must not reach another provider.
+fn change_request(changes: &RequestChanges) -> bool {
+    changes.remove.iter().all(|name| host::remove_request_header(name, false))
+        && changes.set.iter().all(|(name, value)| host::set_request_header(name, value))
+}
+
+fn fail(title: &str) -> Action {
+    vm::with(|vm| vm.metrics.internal_fault());
+    let reply = LocalReply {
+        status: 502,
+        headers: vec![("content-type", "application/problem+json".to_owned())],
+        body: format!(r#"{{"type":"about:blank","title":"{title}","status":502,"code":"unavailable"}}"#),
+    };
+    host::respond(&reply, "weir");
+    Action::Pause
+}
