@@ -1,12 +1,12 @@
 //! `weir margin`.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weir_contract::Timestamp;
 use weir_ledger::analysis::{DIMENSIONS, OTHER};
 use weir_ledger::values::{ValueCost, ValueQuery};
 use weir_ledger::view::cost::{CostRow, CostSums};
 use weir_money::amount::{Currency, Pico};
-use weir_money::margin::{Amounts, MarginView, Measured, spread};
+use weir_money::margin::{Amounts, MarginRow, MarginView, Measured, spread};
 use weir_money::other::Purpose;
 
 use super::query::MarginQuery;
@@ -18,6 +18,8 @@ use crate::money::{OtherQuery, other_costs};
 pub(super) type Keyed = BTreeMap<(String, Currency), Amounts>;
 /// Counts by model.
 type ByModel = BTreeMap<String, u64>;
+/// Tenants that a note names.
+const TENANTS_NAMED: usize = 5;
 /// The key of tenants without a plan.
 const NO_PLAN: &str = "(no plan)";
 /// The key of costs that no request causes: they belong to no value of a dimension.
@@ -34,7 +36,7 @@ impl Finance {
             self.check_tenant(tenant)?;
         }
         let by = query.by.as_deref().unwrap_or("tenant");
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = self.note_future(query.to).into_iter().collect();
         if !matches!(by, "tenant" | "plan") {
             let since = self.kept_since(by, to)?;
             if from < since {
@@ -49,9 +51,24 @@ impl Finance {
         }
         if self.finances.plans.is_empty() {
             view.notes.push("there are no `price_plans` in the configuration, so there is no revenue".to_owned());
+        } else if by == "tenant" {
+            notes.extend(self.note_without_plan(&view.rows));
         }
         view.notes.append(&mut notes);
         Ok(view)
+    }
+
+    /// Names tenants that no price plan applies to: their revenue is none, whatever they use.
+    fn note_without_plan(&self, rows: &[MarginRow]) -> Option<String> {
+        let has_none = |row: &&MarginRow| row.revenue == Pico::ZERO && self.price_plan(&row.key).is_none();
+        let tenants: BTreeSet<&str> = rows.iter().filter(has_none).map(|row| row.key.as_str()).collect();
+        let named: Vec<&str> = tenants.iter().copied().take(TENANTS_NAMED).collect();
+        let others = match tenants.len().saturating_sub(TENANTS_NAMED) {
+            0 => String::new(),
+            others => format!(" and {others} others"),
+        };
+        (!named.is_empty())
+            .then(|| format!("no price plan applies to {}{others}: they bring no revenue", named.join(", ")))
     }
 
     /// Revenue and costs by tenant, plan or another dimension.
