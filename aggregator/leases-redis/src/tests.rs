@@ -43,6 +43,11 @@ impl World {
         LeasesPlace { server, base: std::path::PathBuf::new(), name: name.to_owned() }
     }
 
+    /// Drops all that the server has.
+    fn empty(&self) {
+        self.redis.command("FLUSHALL").expect("emptied");
+    }
+
     /// A center as a release has it.
     fn released(&self, is_known: bool) -> Fleet<'_> {
         let _guard = self.runtime.enter();
