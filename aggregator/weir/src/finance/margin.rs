@@ -1,4 +1,5 @@
 //! `weir margin`.
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_contract::Timestamp;
@@ -111,7 +112,7 @@ impl Finance {
     ) -> Result<Keyed, FinanceError> {
         let revenue = self.revenue(tenant, from, to)?;
         let other = self.other(tenant, from, to, Purpose::Running)?;
-        let mut values = ByValue { revenue, keyed: Keyed::new() };
+        let mut values = ByValue { revenue, keyed: BTreeMap::new(), keys: 0 };
         let query = ValueQuery { tenant, by: &dimensions(by), from, to, by_tenant: true };
         self.reader.value_costs(&query, &mut |tenant, costs| values.add(tenant, &costs))?;
         Ok(values.finish(&other))
@@ -232,12 +233,14 @@ const VALUES_MAX: usize = 200_000;
 struct ByValue {
     /// The revenue of tenants that are still to come.
     revenue: Revenue,
-    keyed: Keyed,
+    keyed: BTreeMap<Currency, BTreeMap<String, Amounts>>,
+    /// Keys in all currencies.
+    keys: usize,
 }
 
 impl ByValue {
     fn add(&mut self, tenant: &str, costs: &[ValueCost]) {
-        let keys: Vec<String> = costs.iter().map(key).collect();
+        let keys: Vec<Cow<'_, str>> = costs.iter().map(key).collect();
         for (key, cost) in keys.iter().zip(costs) {
             let amounts = Amounts { measured: measured(&cost.sums), ..Amounts::default() };
             self.put(key, currency_of(cost.currency, tenant, &self.revenue), amounts);
@@ -265,13 +268,15 @@ impl ByValue {
     }
 
     fn put(&mut self, key: &str, currency: Currency, amounts: Amounts) {
-        let key = (key.to_owned(), currency);
-        if let Some(known) = self.keyed.get_mut(&key) {
+        let of_currency = self.keyed.entry(currency).or_default();
+        // Most keys are there already, and need no new text.
+        if let Some(known) = of_currency.get_mut(key) {
             *known += amounts;
-        } else if self.keyed.len() < VALUES_MAX {
-            self.keyed.insert(key, amounts);
+        } else if self.keys < VALUES_MAX {
+            of_currency.insert(key.to_owned(), amounts);
+            self.keys += 1;
         } else {
-            *self.keyed.entry((OTHER.to_owned(), currency)).or_default() += amounts;
+            *of_currency.entry(OTHER.to_owned()).or_default() += amounts;
         }
     }
 
@@ -285,14 +290,25 @@ impl ByValue {
         for ((_, currency), amount) in other {
             self.put(NO_REQUEST, *currency, Amounts { other_cost: *amount, ..Amounts::default() });
         }
-        self.keyed
+        let with = |(currency, keys): (Currency, BTreeMap<String, Amounts>)| {
+            keys.into_iter().map(move |(key, amounts)| ((key, currency), amounts))
+        };
+        self.keyed.into_iter().flat_map(with).collect()
     }
 }
 
 /// The values of a row as its key.
-fn key(cost: &ValueCost) -> String {
-    let named = cost.values().map(|value| if value.is_empty() { NO_VALUE } else { value });
-    named.collect::<Vec<_>>().join(", ")
+fn key(cost: &ValueCost) -> Cow<'_, str> {
+    let mut named = cost.values().map(|value| if value.is_empty() { NO_VALUE } else { value });
+    match (named.next(), named.next()) {
+        (Some(only), None) => only.into(),
+        _ => cost
+            .values()
+            .map(|value| if value.is_empty() { NO_VALUE } else { value })
+            .collect::<Vec<_>>()
+            .join(", ")
+            .into(),
+    }
 }
 
 /// Cost in the currency of the revenue; tokens where no request has a cost in it.
