@@ -6,7 +6,7 @@ use std::path::Path;
 use weir_contract::{Outcome, Text, Timestamp, UsageData};
 use weir_ledger::amount::{PICO, Pico};
 use weir_ledger::cost::{KindSet, Pricing};
-use weir_llm_usage::{BodyEnd, Reader, ResponseHead};
+use weir_llm_usage::{BodyEnd, Provider, Reader, ResponseHead};
 use weir_money::prices::{Book, Layer, file};
 
 /// The fixture of the reader of answers.
@@ -160,7 +160,7 @@ fn recorded_answers_cost_what_they_cost_by_hand() {
         let mut reader = Reader::new(&ResponseHead::new(200), None);
         reader.feed(body.as_bytes());
         let reading = reader.finish(BodyEnd::Whole);
-        let provider = served.or_else(|| reading.provider.map(|provider| provider.as_str()));
+        let provider = served.or_else(|| reading.provider.map(Provider::as_str));
         let data = UsageData {
             provider: provider.map(Text::from),
             request_model: asked.map(Text::from),
