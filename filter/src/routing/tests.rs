@@ -49,6 +49,7 @@ fn asked(plan: &Plan) -> Asked<'_> {
         tools: false,
         images: false,
         body: BODY,
+        saturated: 0,
         open: 0,
     }
 }
