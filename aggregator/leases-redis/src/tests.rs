@@ -1,4 +1,5 @@
 //! The center over a real Redis: the conformance suite, a comparison with the center in memory, and faults by name.
+mod cluster;
 mod conformance;
 mod differential;
 mod faults;
