@@ -96,7 +96,9 @@ fn parent(kind: Kind) -> Option<Kind> {
         Kind::Reasoning | Kind::AudioOutput | Kind::ImageOutput | Kind::VideoOutput => Some(Kind::Output),
         Kind::CacheWrite1h => Some(Kind::CacheWrite),
         Kind::AudioCacheRead | Kind::ImageCacheRead => Some(Kind::CacheRead),
-        Kind::CacheRead | Kind::CacheWrite | Kind::AudioInput | Kind::ImageInput | Kind::VideoInput => Some(Kind::Input),
+        Kind::CacheRead | Kind::CacheWrite | Kind::AudioInput | Kind::ImageInput | Kind::VideoInput => {
+            Some(Kind::Input)
+        }
         _ => None,
     }
 }
@@ -128,8 +130,8 @@ fn reckoned(base: &Listed, tier: &Tier, used: &BTreeMap<Kind, u64>) -> (i128, Ve
     let counts_tokens = INPUT.iter().chain(&OUTPUT).any(|kind| used[kind] > 0);
     let (mut cost, mut unpriced) = (0, Vec::new());
     for (kind, quantity) in used.iter().filter(|(_, quantity)| **quantity > 0) {
-        let is_free = *kind == Kind::Request
-            || counts_tokens && matches!(kind, Kind::Image | Kind::Second | Kind::Character);
+        let is_free =
+            *kind == Kind::Request || counts_tokens && matches!(kind, Kind::Image | Kind::Second | Kind::Character);
         match price(base, tier, *kind, input) {
             Some(price) => cost += price * i128::from(*quantity),
             None if is_free => {}
@@ -174,7 +176,8 @@ fn book(base: &Listed, tier: &Tier) -> Book {
 /// The event of a provider that counts every part apart, and wholes that hold them.
 fn event(used: &BTreeMap<Kind, u64>, tier: &Tier) -> UsageData<'static> {
     let sum = |kinds: &[Kind]| kinds.iter().map(|kind| used[kind]).sum::<u64>();
-    let mut details: BTreeMap<String, u64> = UNITS.iter().map(|(kind, name)| ((*name).to_owned(), used[kind])).collect();
+    let mut details: BTreeMap<String, u64> =
+        UNITS.iter().map(|(kind, name)| ((*name).to_owned(), used[kind])).collect();
     details.extend(
         [
             ("ephemeral_1h_input_tokens", used[&Kind::CacheWrite1h]),
