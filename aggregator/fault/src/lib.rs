@@ -21,6 +21,8 @@ pub enum Point {
     PositionApart,
     /// Costs are stored in a transaction after that of the sums.
     CostApart,
+    /// Pricing again adds the new cost and leaves the old one.
+    RepricedTwice,
     /// The in-memory state of sources survives a transaction that was rolled back.
     MemoryOutlivesRollback,
     /// The window of a late event is decided again when the event is counted.

@@ -11,8 +11,11 @@ use serde::{Serialize, Serializer};
 pub const PICO: i128 = 1_000_000_000_000;
 /// The most decimals of an amount.
 pub const DECIMALS_MAX: usize = 12;
-/// The most digits before the point: far beyond any amount of money, and every sum of such amounts fits.
+/// The most digits before the point of an amount that people write: far beyond any amount of money, and every sum of such amounts fits.
 const WHOLE_MAX_DIGITS: usize = 15;
+/// The most digits before the point of a sum: every amount that [`Display`](fmt::Display) writes reads back, however large a slip in a
+/// price made it.
+const SUM_MAX_DIGITS: usize = 26;
 
 /// An amount of money, in trillionths of a currency's unit. Its currency stands beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,17 +25,26 @@ impl Pico {
     /// Nothing.
     pub const ZERO: Pico = Pico(0);
 
-    /// Reads a decimal such as `12.5` or `-0.000001`; None if it is malformed, too long or has more than
+    /// Reads a decimal such as `12.5` or `-0.000001` that a person wrote; None if it is malformed, too long or has more than
     /// [`DECIMALS_MAX`] decimals.
     pub fn parse(text: &str) -> Option<Self> {
+        Self::read(text, WHOLE_MAX_DIGITS)
+    }
+
+    /// Returns true if people may write the amount: it has few enough digits before the point.
+    pub fn is_writable(self) -> bool {
+        self.0.unsigned_abs() < 10_u128.pow(WHOLE_MAX_DIGITS as u32) * PICO.unsigned_abs()
+    }
+
+    fn read(text: &str, whole_max_digits: usize) -> Option<Self> {
         let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (whole, decimals) = digits.split_once('.').unwrap_or((digits, "0"));
         let fits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        if !fits(whole) || whole.len() > WHOLE_MAX_DIGITS || !fits(decimals) || decimals.len() > DECIMALS_MAX {
+        if !fits(whole) || whole.len() > whole_max_digits || !fits(decimals) || decimals.len() > DECIMALS_MAX {
             return None;
         }
         let pico = format!("{decimals:0<12}").parse::<i128>().ok()?;
-        let amount = whole.parse::<i128>().ok()? * PICO + pico;
+        let amount = whole.parse::<i128>().ok()?.checked_mul(PICO)?.checked_add(pico)?;
         Some(Pico(if negative { -amount } else { amount }))
     }
 
@@ -113,10 +125,11 @@ impl Serialize for Pico {
     }
 }
 
+/// Reads sums as well as amounts that people write; checks of the latter ask [`Pico::is_writable`].
 impl<'de> Deserialize<'de> for Pico {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = weir_contract::Text::deserialize(deserializer)?;
-        Pico::parse(&text).ok_or_else(|| {
+        Pico::read(&text, SUM_MAX_DIGITS).ok_or_else(|| {
             de::Error::custom(format_args!(
                 "{:?} is not a decimal with at most {DECIMALS_MAX} decimals, such as 12.5",
                 &*text
@@ -204,6 +217,17 @@ mod tests {
         for text in ["", ".", "1.", ".5", "+1", "--1", "1e3", "1,5", "0.0000000000001", "1000000000000000", " 1"] {
             assert_eq!(Pico::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn every_sum_reads_back_and_people_write_fifteen_digits_at_most() {
+        for sum in [Pico(i128::MAX / 2), -Pico(i128::MAX / 2), pico("999999999999999.5")] {
+            let json = serde_json::to_string(&sum).expect("JSON");
+            assert_eq!(serde_json::from_str::<Pico>(&json).expect(&json), sum);
+        }
+        assert!(pico("-999999999999999.999999999999").is_writable());
+        assert!(!Pico(1_000_000_000_000_000 * PICO).is_writable());
+        assert!(serde_json::from_str::<Pico>("\"99999999999999999999999999999999999999\"").is_err(), "beyond any sum");
     }
 
     #[test]

@@ -75,6 +75,7 @@ mod kept_answers;
 pub(crate) mod line;
 pub mod meters;
 pub mod periods;
+mod providers;
 pub mod quarantine;
 pub mod query;
 pub mod ranges;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, params};
 use weir_contract::{TenantId, Timestamp};
+use weir_fault::{self as fault, Point};
 
 use super::{LedgerError, SqliteLedger, audit, costs, signed, values};
 use crate::amount::{Currency, Pico};
@@ -122,13 +123,16 @@ fn reprice_window(
     for ((_, tenant, currency), sums) in &costs {
         changes.entry((tenant.clone(), *currency)).or_default().1 += sums.cost;
     }
-    if old == new {
+    let adds_twice = fault::hit(Point::RepricedTwice);
+    if old == new && !adds_twice {
         return Ok(());
     }
     costs::note_unpriced(tx, old.iter(), -1)?;
     costs::note_unpriced(tx, new.iter(), 1)?;
     replace_window(tx, window, tenant, &new)?;
-    costs::remove(tx, window, tenant)?;
+    if !adds_twice {
+        costs::remove(tx, window, tenant)?;
+    }
     costs::write(tx, &costs)
 }
 

@@ -249,7 +249,7 @@ pub(super) fn expire(tx: &Transaction<'_>, since: Timestamp) -> Result<(), Ledge
 }
 
 /// What stands between the values of several dimensions.
-pub const SEPARATOR: char = '\u{1f}';
+pub(crate) const SEPARATOR: char = '\u{1f}';
 
 /// An entry of a reader's answer.
 fn cost_of((value, of, parts): (Box<str>, Option<Currency>, crate::costs::Parts)) -> ValueCost {

@@ -42,6 +42,8 @@ pub struct Report {
     pub source: &'static str,
     /// Its lines.
     pub charges: Vec<Charge>,
+    /// True if the file is one page of several: the others' amounts are missing.
+    pub is_partial: bool,
 }
 
 /// A day of a model, as the provider and as we have it.

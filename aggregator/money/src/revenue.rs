@@ -67,10 +67,20 @@ pub struct Line {
     pub plan: String,
     /// Units, or days of a fee; credits are cut to whole ones.
     pub quantity: u64,
+    /// The exact number of credits; absent on other lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credits: Option<Pico>,
     /// The price of one.
     pub price: Pico,
     /// The exact amount.
     pub amount: Pico,
+}
+
+impl Line {
+    /// The exact quantity as text: what `price` is multiplied by.
+    pub fn exact_quantity(&self) -> String {
+        self.credits.map_or_else(|| self.quantity.to_string(), |credits| credits.to_string())
+    }
 }
 
 /// What a line is for.
@@ -191,14 +201,15 @@ struct Priced<'p> {
     meter: Option<&'p str>,
     plan: &'p str,
     quantity: u64,
+    credits: Option<Pico>,
     price: Pico,
     amount: Pico,
 }
 
 impl From<Priced<'_>> for Line {
     fn from(line: Priced<'_>) -> Line {
-        let Priced { kind, meter, plan, quantity, price, amount } = line;
-        Line { kind, meter: meter.map(str::to_owned), plan: plan.to_owned(), quantity, price, amount }
+        let Priced { kind, meter, plan, quantity, credits, price, amount } = line;
+        Line { kind, meter: meter.map(str::to_owned), plan: plan.to_owned(), quantity, credits, price, amount }
     }
 }
 
@@ -235,7 +246,7 @@ impl<'p> Part<'p> {
     }
 
     fn line(&self, kind: LineKind, meter: Option<&'p str>, quantity: u64, price: Pico, amount: Pico) -> Priced<'p> {
-        Priced { kind, meter, plan: &self.plan.name, quantity, price, amount }
+        Priced { kind, meter, plan: &self.plan.name, quantity, credits: None, price, amount }
     }
 
     fn base_fee(&self, until: Timestamp, lines: &mut Vec<Priced<'p>>) {
@@ -283,7 +294,8 @@ impl<'p> Part<'p> {
         if beyond > Pico::ZERO {
             let amount = beyond.scaled(credits.per_credit.0, PICO);
             let quantity = u64::try_from(beyond.0 / PICO).unwrap_or(u64::MAX);
-            lines.push(self.line(LineKind::Credits, None, quantity, credits.per_credit, amount));
+            let line = self.line(LineKind::Credits, None, quantity, credits.per_credit, amount);
+            lines.push(Priced { credits: Some(beyond), ..line });
         }
     }
 

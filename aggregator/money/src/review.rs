@@ -108,6 +108,8 @@ pub struct Input {
     pub other_currencies: Vec<Currency>,
     /// The first and the last day of the week, in its time zone.
     pub days: (String, String),
+    /// The present, if the week is not over.
+    pub until: Option<Timestamp>,
 }
 
 /// A change between two weeks.
@@ -186,6 +188,9 @@ pub struct ReviewView {
     /// The first and the last day of the week, in its time zone.
     #[serde(default)]
     pub days: (String, String),
+    /// The moment up to which the week was counted, if it is not over: the week before stands beside it whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// Makes the review of the week from `from` to `to`.
@@ -217,6 +222,7 @@ pub fn review(input: &Input, currency: Currency, from: Timestamp, to: Timestamp)
         unpriced: input.unpriced,
         other_currencies: input.other_currencies.clone(),
         days: input.days.clone(),
+        until: input.until,
         by_spend,
     }
 }

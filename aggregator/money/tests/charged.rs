@@ -30,7 +30,7 @@ fn row(number: u64, model: &str, amount: &str) -> PricedRow {
 }
 
 fn compared(charges: &[Charge], rows: &[PricedRow]) -> Vec<Compared> {
-    compare(&Report { source: "a test", charges: charges.to_vec() }, rows, None)
+    compare(&Report { source: "a test", charges: charges.to_vec(), is_partial: false }, rows, None)
 }
 
 fn reasons(charges: &[Charge], rows: &[PricedRow]) -> Vec<Reason> {

@@ -41,6 +41,17 @@ fn an_event_is_priced_with_the_transaction_that_counts_it() {
 }
 
 #[test]
+fn who_answered_for_a_model_is_read_from_the_latest_day_of_a_span() {
+    let mut world = World::new(None);
+    world.take(&(0..30).map(|hour| used("acme", if hour == 0 { "m1" } else { "m2" }, hour)).collect::<Vec<_>>());
+    let found = |hours| world.providers_of(&["m1", "m2", "m9"], hours).into_keys().collect::<Vec<_>>();
+    assert_eq!(found(0..2), ["m1", "m2"]);
+    assert_eq!(found(1..30), ["m2"], "m1 was used before the span");
+    assert_eq!(found(0..30), ["m2"], "not in the last 24 hours that anything was used in");
+    assert_eq!(world.providers_of(&["m2"], 0..30)["m2"].iter().collect::<Vec<_>>(), ["openai"]);
+}
+
+#[test]
 fn a_repeated_idempotency_key_marks_a_retry() {
     let mut world = World::new(Some(book(CHEAP)));
     let keyed = |hour| Used { key: Some("a".repeat(64)), ..used("acme", "m1", hour) };

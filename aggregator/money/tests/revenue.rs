@@ -300,6 +300,16 @@ fn a_grant_of_a_part_period_is_carried_as_the_part_that_was_granted() {
 }
 
 #[test]
+fn a_line_of_credits_shows_the_quantity_that_its_price_is_multiplied_by() {
+    let plans = plans(vec![PricePlanFile { credits: credits("100"), ..file("p") }]);
+    let part = revenue::parts(&plans, "t", Some("p"), october())[0].since(time("2026-10-25T05:00:00Z"));
+    let bill = revenue::bill(&[(part, used(60, 0))], &[], october().end);
+    let [line] = bill.lines.as_slice() else { panic!("one line: {bill:?}") };
+    assert_eq!((line.quantity, line.exact_quantity().as_str()), (37, "37.41935483871"));
+    assert_eq!(line.price.scaled(line.credits.expect("exact").0, 1_000_000_000_000), line.amount);
+}
+
+#[test]
 fn credits_of_two_versions_in_a_period_are_carried_as_each_granted_them() {
     let later = Some(time("2026-10-26T00:00:00Z"));
     let plans = plans(vec![

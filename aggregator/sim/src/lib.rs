@@ -62,6 +62,7 @@ seeds::each_planted_bug_is_found! {
     finds_dedupe_outside_the_transaction: DedupeApart,
     finds_a_position_saved_apart: PositionApart,
     finds_costs_in_a_transaction_of_their_own: CostApart,
+    finds_costs_that_pricing_again_counts_twice: RepricedTwice,
     finds_memory_that_outlives_a_rollback: MemoryOutlivesRollback,
     finds_a_window_that_is_fixed_twice: WindowFixedTwice,
     finds_a_late_event_folded_into_a_closed_window: LateEventFoldedIn,

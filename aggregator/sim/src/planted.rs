@@ -3,13 +3,14 @@ pub(crate) use weir_fault::Point as Bug;
 pub(super) use weir_fault::plant;
 
 /// The bugs of accepting and counting.
-pub(crate) const COUNTING_BUGS: [Bug; 16] = [
+pub(crate) const COUNTING_BUGS: [Bug; 17] = [
     Bug::AckBeforeSync,
     Bug::FullAcknowledged,
     Bug::FailedSyncAcknowledged,
     Bug::DedupeApart,
     Bug::PositionApart,
     Bug::CostApart,
+    Bug::RepricedTwice,
     Bug::MemoryOutlivesRollback,
     Bug::WindowFixedTwice,
     Bug::LateEventFoldedIn,

@@ -92,6 +92,9 @@ fn check(file: &BudgetFile) -> Result<(), Problem> {
         if amount.0 <= 0 {
             return problem("amount", "an amount is above 0");
         }
+        if !amount.is_writable() {
+            return problem("amount", "an amount has at most 15 digits before the point");
+        }
         if file.of != Measure::Cost && amount.0 % PICO != 0 {
             return problem("amount", "a number of tokens or requests is whole");
         }

@@ -71,7 +71,7 @@ pub enum RaiseError {
     #[error("why: give a reason of 1 to {WHY_MAX_CHARS} characters; it stands in the audit")]
     Why,
     /// Not an amount that can be used up.
-    #[error("amount: above 0; to let everything pass, pause the budget")]
+    #[error("amount: above 0, with at most 15 digits before the point; to let everything pass, pause the budget")]
     Amount,
     /// Too many of them.
     #[error("{RAISES_MAX} budgets are raised already; change amounts in weir.yaml instead")]
@@ -117,7 +117,7 @@ fn check(new: &NewRaise, now: Timestamp) -> Result<(), RaiseError> {
         return Err(RaiseError::Why);
     }
     match new.amount {
-        Some(amount) if amount.0 <= 0 => Err(RaiseError::Amount),
+        Some(amount) if amount.0 <= 0 || !amount.is_writable() => Err(RaiseError::Amount),
         _ => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 //! Server and commands ask the same functions. Nothing here scans events: every number comes from sums.
 pub mod bill;
 mod compare;
+mod cost;
 mod crossover;
 mod lifetime;
 mod margin;
@@ -25,10 +26,12 @@ use weir_ledger::cost_query::CostError;
 use weir_ledger::periods::Anchor;
 use weir_ledger::query::LedgerReader;
 use weir_ledger::tenant_plans::PlanHistories;
+use weir_ledger::validate::AHEAD_MAX_MS;
 use weir_ledger::view::cost::CostRow;
 use weir_money::crossover::CrossoverError;
 use weir_money::margin::Unpriced;
 use weir_money::other::OtherCost;
+use weir_money::plans::PricePlan;
 use weir_money::prices::Book;
 use weir_money::weeks::WeekError;
 use weir_money::whatif::WhatIfError;
@@ -97,15 +100,27 @@ impl From<CrossoverError> for FinanceError {
 }
 
 impl Finance {
-    /// A span: from the start of this calendar month to now, where the question does not say.
+    /// A span: from the start of this calendar month to now, where the question does not say. It ends now at the latest: nothing has been
+    /// used since, so fees of days to come would stand beside no cost.
     fn span(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Result<(Timestamp, Timestamp), FinanceError> {
-        let to = to.unwrap_or(self.now);
+        let asked = to.unwrap_or(self.now);
+        let to = asked.min(self.now);
         let month = || Anchor::default().period(to).start;
         let from = from.unwrap_or_else(month);
         if from < to {
             return Ok((from, to));
         }
-        Err(FinanceError::Conflict(format!("the span ends at {to}, before or where it begins: {from}")))
+        Err(FinanceError::Conflict(if from < asked {
+            format!("the span begins at {from}, which is in the future: it is {}", self.now)
+        } else {
+            format!("the span ends at {asked}, before or where it begins: {from}")
+        }))
+    }
+
+    /// Says that a span was cut because it reached into the future.
+    fn note_future(&self, to: Option<Timestamp>) -> Option<String> {
+        let now = self.now;
+        to.filter(|to| *to > now).map(|_| format!("the span ends now, at {now}: what follows has not been used yet"))
     }
 
     /// Usage of a span without a price: sums of cost lack its cost.
@@ -139,10 +154,20 @@ impl Finance {
         self.tenants.plans().get(tenant).map(String::as_str)
     }
 
+    /// The price plan that applies to a tenant now.
+    fn price_plan(&self, tenant: &str) -> Option<&PricePlan> {
+        self.finances.plans.of(tenant, self.plan_of(tenant), self.now)
+    }
+
     /// Refuses a tenant that nobody knows.
-    fn check_tenant(&mut self, tenant: &str) -> Result<(), FinanceError> {
+    pub(crate) fn check_tenant(&mut self, tenant: &str) -> Result<(), FinanceError> {
         let is_known = self.tenants.knows(tenant) || self.plan_histories(Some(tenant))?.contains_key(tenant);
         if is_known || self.reader.first_windows(Some(tenant))?.contains_key(tenant) {
+            return Ok(());
+        }
+        // Requests of which nothing is billable have a cost, or lack a price.
+        let ever = (Timestamp::default(), self.now.plus_millis(AHEAD_MAX_MS));
+        if !self.reader.tenant_costs(Some(tenant), ever.0, ever.1)?.is_empty() {
             return Ok(());
         }
         Err(FinanceError::Unknown(format!(

@@ -71,6 +71,8 @@ mod pricing;
 mod proving;
 #[path = "aggregator/readings.rs"]
 mod readings;
+#[path = "aggregator/refusing.rs"]
+mod refusing;
 #[path = "aggregator/replaying.rs"]
 mod replaying;
 #[path = "aggregator/reporting.rs"]

@@ -109,8 +109,12 @@ fn add(sums: &mut Vec<(Option<Currency>, Parts)>, currency: Option<Currency>, pa
         sums.push((currency, [0; SUMS]));
         sums.len() - 1
     });
-    for (sum, part) in sums[at].1.iter_mut().zip(parts) {
-        *sum += i128::from(sign) * part;
+    let sums = sums[at].1.iter_mut().zip(parts);
+    // A product of such wide numbers is a call of its own.
+    if sign < 0 {
+        sums.for_each(|(sum, part)| *sum -= part);
+    } else {
+        sums.for_each(|(sum, part)| *sum += part);
     }
 }
 

@@ -21,6 +21,8 @@ const CURRENCIES: [&str; 2] = ["amount_currency", "currency"];
 struct OpenAi<'a> {
     #[serde(borrow)]
     data: Vec<OpenAiBucket<'a>>,
+    #[serde(default)]
+    has_more: bool,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +53,8 @@ struct OpenAiAmount<'a> {
 struct Anthropic<'a> {
     #[serde(borrow)]
     data: Vec<AnthropicBucket<'a>>,
+    #[serde(default)]
+    has_more: bool,
 }
 
 #[derive(Deserialize)]
@@ -113,7 +117,7 @@ fn open_ai(text: &str) -> Result<Report, String> {
             });
         }
     }
-    Ok(Report { source: "OpenAI", charges })
+    Ok(Report { source: "OpenAI", charges, is_partial: page.has_more })
 }
 
 fn anthropic(text: &str) -> Result<Report, String> {
@@ -134,7 +138,7 @@ fn anthropic(text: &str) -> Result<Report, String> {
             });
         }
     }
-    Ok(Report { source: "Anthropic", charges })
+    Ok(Report { source: "Anthropic", charges, is_partial: page.has_more })
 }
 
 fn of_csv(text: &str) -> Result<Report, String> {
@@ -168,7 +172,7 @@ fn of_csv(text: &str) -> Result<Report, String> {
                 .ok_or_else(|| wrong(amount, "an amount such as 12.50"))?,
         });
     }
-    Ok(Report { source: "CSV", charges })
+    Ok(Report { source: "CSV", charges, is_partial: false })
 }
 
 /// A JSON text without its quotes; any other value as it is written.
@@ -258,6 +262,20 @@ mod tests {
         assert_eq!(shown[0], (day.clone(), "gpt-4o-2024-08-06".to_owned(), "0.057".to_owned()));
         assert_eq!(shown[1], (day.clone(), "claude-sonnet-4-5".to_owned(), "1.2345".to_owned()));
         assert_eq!(shown[2], (day, "claude-sonnet-4-5".to_owned(), "1.2345".to_owned()));
+    }
+
+    #[test]
+    fn a_page_of_a_longer_report_is_known_as_one() {
+        let page = |more: &str| {
+            let text = format!(
+                r#"{{"data":[{{"start_time":1795219200,"results":[{{"amount":{{"value":1,"currency":"usd"}}}}]}}]{more}}}"#
+            );
+            read(&text).expect("a report").is_partial
+        };
+        assert!(page(r#","has_more":true,"next_page":"p""#));
+        assert!(!page(r#","has_more":false,"next_page":null"#) && !page(""));
+        let anthropic = r#"{"data":[{"starting_at":"2026-11-21T00:00:00Z","results":[{"currency":"USD","amount":"1"}]}],"has_more":true}"#;
+        assert!(read(anthropic).expect("a report").is_partial);
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub enum PlanProblem {
     /// An amount is negative.
     #[error("{0} is negative; write 0 or more")]
     Negative(Pico),
+    /// An amount has too many digits.
+    #[error("{0} is too large; an amount has at most 15 digits before the point, so check the unit that it is for")]
+    TooLarge(Pico),
     /// No meter has this name.
     #[error("there is no meter {0:?}; there are {1}")]
     UnknownMeter(String, String),
@@ -237,6 +240,7 @@ impl Entry<'_> {
             negative if negative.is_negative() => {
                 wrong(format!("{}.{field}", self.at), PlanProblem::Negative(negative))
             }
+            large if !large.is_writable() => wrong(format!("{}.{field}", self.at), PlanProblem::TooLarge(large)),
             amount => Ok(amount),
         }
     }

@@ -240,7 +240,12 @@ impl JsonSchema for TierPrices {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let (factor, prices) = (generator.subschema_for::<Factor>(), generator.subschema_for::<Prices>());
-        json_schema!({ "anyOf": [factor, prices] })
+        json_schema!({
+            "description": "The prices of a service tier or of batches: a factor such as `0.5`, or prices of their own: `per_million`, \
+                            `per_request`, `per_image`, `per_search`, `per_page`, `per_second`, `per_character` and `above`, each as in the \
+                            entry. What they do not name costs as without the tier. A factor does not apply to searches.",
+            "anyOf": [factor, prices],
+        })
     }
 }
 

@@ -50,8 +50,11 @@ fn summary(view: &ReviewView) -> String {
         others => format!(" Revenue and cost in {} are not part of it.", others.join(", ")),
     };
     let unpriced = view.unpriced.words().map_or_else(String::new, |words| format!(" In the week {words}."));
+    let partial = view.until.map_or_else(String::new, |until| {
+        format!(" The week is not over: it is counted up to {until}, beside the whole of the week before.")
+    });
     format!(
-        "Revenue {} → {}, cost {} → {}, margin {} → {}.{likely}{unpriced}{others}",
+        "Revenue {} → {}, cost {} → {}, margin {} → {}.{partial}{likely}{unpriced}{others}",
         shown(total.revenue.0),
         shown(total.revenue.1),
         shown(total.cost.0),

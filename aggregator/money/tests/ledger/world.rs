@@ -1,4 +1,5 @@
 //! A ledger that follows a log in memory.
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -199,6 +200,17 @@ impl World {
 
     pub(crate) fn priced(&self, query: &PricedQuery) -> Vec<PricedRow> {
         self.reader().priced(query).expect("read").expect("within the bound")
+    }
+
+    /// Who answered for models within hours.
+    pub(crate) fn providers_of(
+        &self,
+        models: &[&str],
+        hours: std::ops::Range<u64>,
+    ) -> BTreeMap<String, BTreeSet<String>> {
+        let models = models.iter().map(|model| (*model).to_owned()).collect();
+        let at = |hour: u64| START.plus_millis(hour * HOUR);
+        self.reader().providers_of(&models, at(hours.start), at(hours.end)).expect("read")
     }
 
     pub(crate) fn repricings(&self) -> Vec<RepricingView> {

@@ -211,6 +211,13 @@ impl Condition {
         if percent.is_none() && file.against.is_some() {
             return Err("when.against: only rises_by and falls_by compare with an earlier span".to_owned());
         }
+        let (Compare::Above(number)
+        | Compare::Below(number)
+        | Compare::RisesBy(number, _)
+        | Compare::FallsBy(number, _)) = compare;
+        if !number.is_writable() {
+            return Err("when: a number has at most 15 digits before the point".to_owned());
+        }
         if percent.is_some_and(|percent| percent.0 <= 0) {
             return Err("when: rises_by and falls_by are above 0 percent".to_owned());
         }

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use weir_ledger::view::cost::{CostQuery, CostRow, PricedQuery, PricedRow, Step};
 
 use super::EXIT_DONE;
-use super::access::{self, Access};
 use super::args::money::CostArgs;
 use super::explain::as_csv::safe;
-use super::finance::{Shown, show};
+use super::finance::{Shown, ask, show};
 use super::render::{json, say, table};
-use super::show::caught_up;
 use crate::config::Config;
+use crate::finance::Finance;
 use crate::finance::sheet::Sheet;
-use crate::money::{OtherQuery, other_costs};
+use crate::money::OtherQuery;
 use weir_money::margin::Unpriced;
 use weir_money::other::{OtherCostRow, Purpose};
 
@@ -26,7 +25,7 @@ pub(super) fn run(config: &Config, args: CostArgs, as_json: bool) -> anyhow::Res
         return of_models(config, &PricedQuery { tenant, from, to, step: step.step(), by_tenant: false }, shown);
     }
     let query = CostQuery { tenant, from, to, step: step.step(), by };
-    let rows = rows(config, &query)?;
+    let rows = ask(config, "/v1/cost", &query, Finance::cost)?;
     if as_json {
         json(&rows)?;
     } else if csv {
@@ -35,15 +34,6 @@ pub(super) fn run(config: &Config, args: CostArgs, as_json: bool) -> anyhow::Res
         print(&query, &rows);
     }
     Ok(EXIT_DONE)
-}
-
-fn rows(config: &Config, query: &CostQuery) -> anyhow::Result<Vec<CostRow>> {
-    access::block_on(async {
-        Ok(match access::open(config)? {
-            Access::Server(server) => server.get("/v1/cost", query).await?,
-            Access::Here(store) => caught_up(&store).await?.cost(query)??,
-        })
-    })
 }
 
 /// The columns of a query's keys.
@@ -140,12 +130,7 @@ fn write_csv(query: &CostQuery, rows: &[CostRow]) -> anyhow::Result<()> {
 
 /// Units and costs by model, from the server or from the files.
 pub(super) fn models(config: &Config, query: &PricedQuery) -> anyhow::Result<Vec<PricedRow>> {
-    access::block_on(async {
-        Ok(match access::open(config)? {
-            Access::Server(server) => server.get("/v1/cost/models", query).await?,
-            Access::Here(store) => caught_up(&store).await?.priced(query)??,
-        })
-    })
+    ask(config, "/v1/cost/models", query, Finance::priced)
 }
 
 fn of_models(config: &Config, query: &PricedQuery, shown: Shown) -> anyhow::Result<u8> {
@@ -174,12 +159,7 @@ fn of_models(config: &Config, query: &PricedQuery, shown: Shown) -> anyhow::Resu
 }
 
 fn of_others(config: &Config, query: &OtherQuery, shown: Shown) -> anyhow::Result<u8> {
-    let rows: Vec<OtherCostRow> = access::block_on(async {
-        Ok(match access::open(config)? {
-            Access::Server(server) => server.get("/v1/cost/other", query).await?,
-            Access::Here(store) => other_costs(&mut caught_up(&store).await?, &config.other_costs, query)??,
-        })
-    })?;
+    let rows = ask(config, "/v1/cost/other", query, Finance::other_costs)?;
     let cells = |row: &OtherCostRow| {
         vec![
             row.start.map_or_else(String::new, |start| start.to_string()),

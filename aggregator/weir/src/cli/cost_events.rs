@@ -8,6 +8,7 @@ use super::EXIT_DONE;
 use super::access::{self, Access};
 use super::args::counting::ListArgs;
 use super::explain::as_csv::safe;
+use super::finance::here;
 use super::render::{complain, json, say, table};
 use crate::config::Config;
 use crate::cost_events::{self, EventCost, EventCostQuery, EventCosts, LIMIT_MAX};
@@ -19,6 +20,9 @@ pub(super) fn run(config: &Config, args: ListArgs, as_json: bool) -> anyhow::Res
         let access = access::open(config)?;
         if let Access::Here(store) = &access {
             store.catch_up().await?;
+            if let Some(tenant) = &query.tenant {
+                here(config, store)?.check_tenant(tenant)?;
+            }
         }
         if as_csv {
             return csv(&access, &mut query).await;

@@ -7,7 +7,7 @@ use weir_settings::yaml;
 
 use super::args::money::CostsCommand;
 use super::cost::models;
-use super::render::{json, say, table};
+use super::render::{complain, json, say, table};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
 
@@ -15,6 +15,13 @@ pub(super) fn run(config: &Config, command: CostsCommand, as_json: bool) -> anyh
     let CostsCommand::Compare { file, provider } = command;
     let report =
         charged::read(&yaml::read_text(&file)?).map_err(|problem| anyhow::anyhow!("{}: {problem}", file.display()))?;
+    if report.is_partial {
+        complain!(
+            "weir: {}: one page of a longer report (has_more); what its other pages charge is missing, so ask for all days at once, or \
+             compare each page",
+            file.display()
+        );
+    }
     let (from, to) = span(&report);
     let query = PricedQuery { tenant: None, from, to, step: Step::Day, by_tenant: false };
     let compared = charged::compare(&report, &models(config, &query)?, provider.as_deref());

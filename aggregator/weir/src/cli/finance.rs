@@ -23,6 +23,7 @@ use crate::finance::bill::BillView;
 use crate::finance::query::{BillQuery, CompareQuery, CrossoverQuery, MarginQuery, ReviewQuery, WhatIfQuery};
 use crate::finance::sheet::{self, Sheet};
 use crate::finance::{Finance, FinanceError};
+use crate::store::Store;
 
 /// How an answer is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub(super) fn run(config: &Config, command: FinanceCommand, json: bool) -> anyho
 }
 
 /// Asks the server, or the files if none runs.
-fn ask<Q: Serialize, T: DeserializeOwned>(
+pub(super) fn ask<Q: Serialize, T: DeserializeOwned>(
     config: &Config,
     path: &str,
     query: &Q,
@@ -69,14 +70,19 @@ fn ask<Q: Serialize, T: DeserializeOwned>(
             Access::Server(server) => server.get(path, query).await,
             Access::Here(store) => {
                 store.catch_up().await?;
-                let tenants = config.directory(access::clock().now())?.current();
-                let (reader, finances) = (store.reader()?, Arc::new(config.finances.clone()));
-                let other_costs = config.other_costs.clone();
-                let (prices, now) = (config.prices.book()?.map(Arc::new), access::clock().now());
-                Ok(answer(&mut Finance { reader, finances, other_costs, tenants, prices, now }, query)?)
+                Ok(answer(&mut here(config, &store)?, query)?)
             }
         }
     })
+}
+
+/// Everything that answers rest on, from the files.
+pub(super) fn here(config: &Config, store: &Store) -> anyhow::Result<Finance> {
+    let tenants = config.directory(access::clock().now())?.current();
+    let (reader, finances) = (store.reader()?, Arc::new(config.finances.clone()));
+    let other_costs = config.other_costs.clone();
+    let (prices, now) = (config.prices.book()?.map(Arc::new), access::clock().now());
+    Ok(Finance { reader, finances, other_costs, tenants, prices, now })
 }
 
 /// Shows a sheet in the form that is asked for; JSON shows the whole view.
@@ -139,6 +145,9 @@ fn bill(config: &Config, query: &BillQuery, shown: Shown) -> anyhow::Result<u8> 
         say!("single events: weir events list --tenant {} --from {} --to {}", view.tenant, view.from, view.to);
     }
     show(&view, &sheet::bill(&view), shown)?;
+    if shown == Shown::Table {
+        view.notes.iter().for_each(|note| say!("note: {note}"));
+    }
     say_unpriced(view.unpriced, shown);
     Ok(EXIT_DONE)
 }

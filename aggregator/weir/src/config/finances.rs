@@ -105,6 +105,9 @@ pub enum FinancesError {
     /// A planned number is negative.
     #[error("planned[{0}]: {1} is negative; write 0 or more")]
     Negative(usize, Pico),
+    /// A planned number has too many digits.
+    #[error("planned[{0}]: {1} is too large; an amount has at most 15 digits before the point")]
+    TooLarge(usize, Pico),
     /// A tenant has two entries for a month.
     #[error("planned[{0}]: {1} has an entry for this month and currency already; keep one of them")]
     Twice(usize, TenantId),
@@ -116,7 +119,9 @@ impl FinancesError {
         match self {
             FinancesError::Plans(error) => error.path.clone(),
             FinancesError::TooMany(_) => "planned".to_owned(),
-            FinancesError::Negative(number, _) | FinancesError::Twice(number, _) => format!("planned[{number}]"),
+            FinancesError::Negative(number, _)
+            | FinancesError::TooLarge(number, _)
+            | FinancesError::Twice(number, _) => format!("planned[{number}]"),
         }
     }
 }
@@ -147,9 +152,13 @@ fn check_planned(planned: &[Planned]) -> Result<(), FinancesError> {
     }
     let mut known = std::collections::HashSet::new();
     for (number, entry) in planned.iter().enumerate() {
-        let negative = [entry.cost, entry.revenue].into_iter().flatten().find(|amount| amount.is_negative());
-        if let Some(amount) = negative {
-            return Err(FinancesError::Negative(number, amount));
+        for amount in [entry.cost, entry.revenue].into_iter().flatten() {
+            if amount.is_negative() {
+                return Err(FinancesError::Negative(number, amount));
+            }
+            if !amount.is_writable() {
+                return Err(FinancesError::TooLarge(number, amount));
+            }
         }
         if !known.insert((&entry.tenant, String::from(entry.month), entry.currency)) {
             return Err(FinancesError::Twice(number, entry.tenant.clone()));

@@ -1,6 +1,7 @@
 //! `weir bill`: the replay of one billing period, line by line.
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
+use weir_ledger::periods::Period;
 use weir_money::amount::{Currency, Pico};
 use weir_money::exact::{Exact, minor_digits};
 use weir_money::margin::Unpriced;
@@ -25,6 +26,9 @@ pub struct BillView {
     /// Usage without a price, where a plan multiplies cost: the bill lacks its part.
     #[serde(default, skip_serializing_if = "Unpriced::is_none")]
     pub unpriced: Unpriced,
+    /// What the reader should know about the bill.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A bill in one currency.
@@ -63,7 +67,29 @@ impl Finance {
         let unpriced =
             if rests_on_cost { self.unpriced_usage(Some(tenant), period.start, until)? } else { Unpriced::default() };
         let closed = period.end <= self.now;
-        Ok(BillView { tenant: tenant.to_owned(), from: period.start, to: period.end, closed, bills, unpriced })
+        let notes = if bills.is_empty() { vec![self.why_no_bill(tenant, period)] } else { Vec::new() };
+        Ok(BillView { tenant: tenant.to_owned(), from: period.start, to: period.end, closed, bills, unpriced, notes })
+    }
+
+    /// The reason for an empty bill.
+    fn why_no_bill(&self, tenant: &str, period: Period) -> String {
+        if period.start > self.now {
+            return "the period has not begun".to_owned();
+        }
+        if self.finances.plans.is_empty() {
+            return "there are no `price_plans` in the configuration".to_owned();
+        }
+        match (self.price_plan(tenant), self.plan_of(tenant)) {
+            (Some(plan), _) => format!("the price plan {} did not apply to the tenant in this period", plan.name),
+            (None, Some(plan)) => format!(
+                "no price plan applies: add the tenant's plan {plan:?} to `plans` of a price plan, or the tenant to `tenants`"
+            ),
+            (None, None) => {
+                "no price plan applies: the tenants file gives the tenant no plan, so name the tenant under \
+                             `tenants` of a price plan"
+                    .to_owned()
+            }
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! `weir margin`.
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weir_contract::Timestamp;
 use weir_ledger::analysis::{DIMENSIONS, OTHER};
 use weir_ledger::values::{ValueCost, ValueQuery};
 use weir_ledger::view::cost::{CostRow, CostSums};
 use weir_money::amount::{Currency, Pico};
-use weir_money::margin::{Amounts, MarginView, Measured, spread};
+use weir_money::margin::{Amounts, MarginRow, MarginView, Measured, spread};
 use weir_money::other::Purpose;
 
 use super::query::MarginQuery;
@@ -18,6 +19,8 @@ use crate::money::{OtherQuery, other_costs};
 pub(super) type Keyed = BTreeMap<(String, Currency), Amounts>;
 /// Counts by model.
 type ByModel = BTreeMap<String, u64>;
+/// Tenants that a note names.
+const TENANTS_NAMED: usize = 5;
 /// The key of tenants without a plan.
 const NO_PLAN: &str = "(no plan)";
 /// The key of costs that no request causes: they belong to no value of a dimension.
@@ -34,7 +37,7 @@ impl Finance {
             self.check_tenant(tenant)?;
         }
         let by = query.by.as_deref().unwrap_or("tenant");
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = self.note_future(query.to).into_iter().collect();
         if !matches!(by, "tenant" | "plan") {
             let since = self.kept_since(by, to)?;
             if from < since {
@@ -49,9 +52,24 @@ impl Finance {
         }
         if self.finances.plans.is_empty() {
             view.notes.push("there are no `price_plans` in the configuration, so there is no revenue".to_owned());
+        } else if by == "tenant" {
+            notes.extend(self.note_without_plan(&view.rows));
         }
         view.notes.append(&mut notes);
         Ok(view)
+    }
+
+    /// Names tenants that no price plan applies to: their revenue is none, whatever they use.
+    fn note_without_plan(&self, rows: &[MarginRow]) -> Option<String> {
+        let has_none = |row: &&MarginRow| row.revenue == Pico::ZERO && self.price_plan(&row.key).is_none();
+        let tenants: BTreeSet<&str> = rows.iter().filter(has_none).map(|row| row.key.as_str()).collect();
+        let named: Vec<&str> = tenants.iter().copied().take(TENANTS_NAMED).collect();
+        let others = match tenants.len().saturating_sub(TENANTS_NAMED) {
+            0 => String::new(),
+            others => format!(" and {others} others"),
+        };
+        (!named.is_empty())
+            .then(|| format!("no price plan applies to {}{others}: they bring no revenue", named.join(", ")))
     }
 
     /// Revenue and costs by tenant, plan or another dimension.
@@ -94,7 +112,7 @@ impl Finance {
     ) -> Result<Keyed, FinanceError> {
         let revenue = self.revenue(tenant, from, to)?;
         let other = self.other(tenant, from, to, Purpose::Running)?;
-        let mut values = ByValue { revenue, keyed: Keyed::new() };
+        let mut values = ByValue { revenue, keyed: BTreeMap::new(), keys: 0 };
         let query = ValueQuery { tenant, by: &dimensions(by), from, to, by_tenant: true };
         self.reader.value_costs(&query, &mut |tenant, costs| values.add(tenant, &costs))?;
         Ok(values.finish(&other))
@@ -215,12 +233,14 @@ const VALUES_MAX: usize = 200_000;
 struct ByValue {
     /// The revenue of tenants that are still to come.
     revenue: Revenue,
-    keyed: Keyed,
+    keyed: BTreeMap<Currency, BTreeMap<String, Amounts>>,
+    /// Keys in all currencies.
+    keys: usize,
 }
 
 impl ByValue {
     fn add(&mut self, tenant: &str, costs: &[ValueCost]) {
-        let keys: Vec<String> = costs.iter().map(key).collect();
+        let keys: Vec<Cow<'_, str>> = costs.iter().map(key).collect();
         for (key, cost) in keys.iter().zip(costs) {
             let amounts = Amounts { measured: measured(&cost.sums), ..Amounts::default() };
             self.put(key, currency_of(cost.currency, tenant, &self.revenue), amounts);
@@ -248,13 +268,15 @@ impl ByValue {
     }
 
     fn put(&mut self, key: &str, currency: Currency, amounts: Amounts) {
-        let key = (key.to_owned(), currency);
-        if let Some(known) = self.keyed.get_mut(&key) {
+        let of_currency = self.keyed.entry(currency).or_default();
+        // Most keys are there already, and need no new text.
+        if let Some(known) = of_currency.get_mut(key) {
             *known += amounts;
-        } else if self.keyed.len() < VALUES_MAX {
-            self.keyed.insert(key, amounts);
+        } else if self.keys < VALUES_MAX {
+            of_currency.insert(key.to_owned(), amounts);
+            self.keys += 1;
         } else {
-            *self.keyed.entry((OTHER.to_owned(), currency)).or_default() += amounts;
+            *of_currency.entry(OTHER.to_owned()).or_default() += amounts;
         }
     }
 
@@ -268,14 +290,25 @@ impl ByValue {
         for ((_, currency), amount) in other {
             self.put(NO_REQUEST, *currency, Amounts { other_cost: *amount, ..Amounts::default() });
         }
-        self.keyed
+        let with = |(currency, keys): (Currency, BTreeMap<String, Amounts>)| {
+            keys.into_iter().map(move |(key, amounts)| ((key, currency), amounts))
+        };
+        self.keyed.into_iter().flat_map(with).collect()
     }
 }
 
 /// The values of a row as its key.
-fn key(cost: &ValueCost) -> String {
-    let named = cost.values().map(|value| if value.is_empty() { NO_VALUE } else { value });
-    named.collect::<Vec<_>>().join(", ")
+fn key(cost: &ValueCost) -> Cow<'_, str> {
+    let mut named = cost.values().map(|value| if value.is_empty() { NO_VALUE } else { value });
+    match (named.next(), named.next()) {
+        (Some(only), None) => only.into(),
+        _ => cost
+            .values()
+            .map(|value| if value.is_empty() { NO_VALUE } else { value })
+            .collect::<Vec<_>>()
+            .join(", ")
+            .into(),
+    }
 }
 
 /// Cost in the currency of the revenue; tokens where no request has a cost in it.

@@ -1,10 +1,10 @@
 //! What models did, with their cost split among input, cached input and output.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use weir_contract::Timestamp;
 use weir_ledger::cost::{Kind, Pricing, Quantities, Tariff};
 use weir_ledger::values::ValueQuery;
-use weir_ledger::view::cost::{CostSums, PricedQuery};
+use weir_ledger::view::cost::CostSums;
 use weir_money::amount::{Currency, Pico};
 use weir_money::drivers::{ModelUse, Models};
 use weir_money::margin::spread;
@@ -45,16 +45,25 @@ impl RateBook {
 }
 
 impl Finance {
-    /// The listed prices of the models that were used in a span, at its end.
-    pub(super) fn rate_book(&mut self, from: Timestamp, to: Timestamp) -> Result<RateBook, FinanceError> {
-        let rows = self.reader.priced(&PricedQuery { from: Some(from), to: Some(to), ..PricedQuery::default() })??;
+    /// The listed prices of models, at the end of the last span; spans say who answered for them. A model that nobody used of late has
+    /// the price that its name alone finds.
+    pub(super) fn rate_book(
+        &mut self,
+        models: &BTreeSet<String>,
+        spans: &[(Timestamp, Timestamp)],
+    ) -> Result<RateBook, FinanceError> {
         let mut book = RateBook::default();
-        for row in rows {
-            let Some(currency) = row.currency else { continue };
-            if let Some((listed, rates)) = self.listed(&row.provider, &row.model, to)
-                && listed == currency
-            {
-                book.0.entry((row.model, currency)).or_insert(rates);
+        let Some((_, at)) = spans.last().copied() else { return Ok(book) };
+        for (from, to) in spans.iter().rev() {
+            for (model, providers) in self.reader.providers_of(models, *from, *to)? {
+                for (currency, rates) in providers.iter().filter_map(|provider| self.listed(provider, &model, at)) {
+                    book.0.entry((model.clone(), currency)).or_insert(rates);
+                }
+            }
+        }
+        for model in models {
+            if let Some((currency, rates)) = self.listed("", model, at) {
+                book.0.entry((model.clone(), currency)).or_insert(rates);
             }
         }
         Ok(book)
@@ -83,16 +92,15 @@ impl Finance {
         (from, to): (Timestamp, Timestamp),
         keep: impl Fn(&str) -> bool,
     ) -> Result<Models, FinanceError> {
-        let book = self.rate_book(from, to)?;
-        let mut models = Models::new();
+        let mut used: BTreeMap<String, CostSums> = BTreeMap::new();
         let query = ValueQuery { tenant, by: &["model"], from, to, by_tenant: true };
         self.reader.value_costs(&query, &mut |_, costs| {
             for cost in costs.into_iter().filter(|cost| cost.currency == Some(currency) && keep(&cost.value)) {
-                let split = book.split(&cost.value, currency, &cost.sums);
-                models.entry(cost.value).or_default().add(&split);
+                used.entry(cost.value).or_default().add(&cost.sums);
             }
         })?;
-        Ok(models)
+        let book = self.rate_book(&used.keys().cloned().collect(), &[(from, to)])?;
+        Ok(used.into_iter().map(|(model, sums)| (model.clone(), book.split(&model, currency, &sums))).collect())
     }
 
     /// The currency that a question names, or the one with the greatest cost in the span.

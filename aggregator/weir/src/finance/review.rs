@@ -1,22 +1,20 @@
 //! `weir review`.
+mod used;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_contract::Timestamp;
 use weir_ledger::periods::Period;
-use weir_ledger::values::{SEPARATOR, ValueCost, ValueQuery};
 use weir_money::amount::{Currency, Pico};
 use weir_money::other::Purpose;
 use weir_money::ratio::Percent;
-use weir_money::review::{self, Input, Pair, PlannedRow, ReviewView, SUSTAINED_WEEKS, Side, Version};
+use weir_money::review::{self, Input, Pair, PlannedRow, ReviewView, SUSTAINED_WEEKS, Side};
 use weir_money::weeks::Week;
 
-use super::models::RateBook;
 use super::query::ReviewQuery;
 use super::revenue::Revenue;
 use super::{Finance, FinanceError};
 use crate::config::finances::Month;
-
-const DAY_MS: u64 = 24 * 3_600_000;
 
 impl Finance {
     /// The review of a week.
@@ -26,22 +24,34 @@ impl Finance {
             Some(week) => Week::parse(week, zone)?,
             None => Week::current(self.now, zone)?.earlier(1),
         };
-        let (now, before) = (week.period(), week.earlier(1).period());
+        let (whole, before) = (week.period(), week.earlier(1).period());
+        if whole.start >= self.now {
+            let (first, last) = week.days();
+            return Err(FinanceError::Conflict(format!(
+                "the week from {first} to {last} has not begun: it is {}",
+                self.now
+            )));
+        }
+        // Fees of days to come would stand beside no cost.
+        let until = (whole.end > self.now).then_some(self.now);
+        let now = Period { end: until.unwrap_or(whole.end), ..whole };
         let currency = self.currency(query.currency.as_deref(), None, before.start, now.end)?;
-        let book = self.rate_book(before.start, now.end)?;
+        let used = self.used(currency, [before, now])?;
+        let book = self.rate_book(&used.models(), &[(before.start, before.end), (now.start, now.end)])?;
         let mut input = Input {
-            tenants: self.pairs("", currency, &book, before, now)?,
-            features: self.pairs("feature", currency, &book, before, now)?,
-            workflows: self.pairs("route", currency, &book, before, now)?,
-            versions: self.versions(currency, before.start, now.end)?,
+            tenants: used.tenants(currency, &book),
+            features: used.features(currency, &book),
+            workflows: used.workflows(currency, &book),
+            versions: used.versions(),
             weeks: self.weeks(&week, currency)?,
             planned: self.planned(currency, now.end)?,
             unpriced: self.unpriced_usage(None, now.start, now.end)?,
             other_currencies: self.other_currencies(currency, now)?,
             days: week.days(),
+            until,
         };
         self.add_revenue(&mut input.tenants, currency, before, now)?;
-        Ok(review::review(&input, currency, now.start, now.end))
+        Ok(review::review(&input, currency, whole.start, whole.end))
     }
 
     /// Currencies beside the review's in which there was revenue or cost.
@@ -54,35 +64,6 @@ impl Finance {
         found.extend(there.map(|((_, currency), _)| currency));
         found.remove(&currency);
         Ok(found.into_iter().collect())
-    }
-
-    /// What models did in both weeks, by tenant or by a dimension.
-    fn pairs(
-        &mut self,
-        by: &str,
-        currency: Currency,
-        book: &RateBook,
-        before: Period,
-        now: Period,
-    ) -> Result<BTreeMap<String, Pair>, FinanceError> {
-        let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
-        let of_tenants: &[&str] = &["model"];
-        let of_dimension: &[&str] = &[by, "model"];
-        let by_tenant = by.is_empty();
-        for (later, span) in [(false, before), (true, now)] {
-            let by = if by_tenant { of_tenants } else { of_dimension };
-            let query = ValueQuery { tenant: None, by, from: span.start, to: span.end, by_tenant };
-            self.reader.value_costs(&query, &mut |tenant, costs| {
-                for cost in costs.iter().filter(|cost| cost.currency == Some(currency)) {
-                    let (value, model) = cost.value.rsplit_once(SEPARATOR).unwrap_or(("", &cost.value));
-                    let key = if by_tenant { tenant } else { value };
-                    let pair = pairs.entry(key.to_owned()).or_default();
-                    let side = if later { &mut pair.after } else { &mut pair.before };
-                    side.models.entry(model.to_owned()).or_default().add(&book.split(model, currency, &cost.sums));
-                }
-            })?;
-        }
-        Ok(pairs)
     }
 
     /// Adds what tenants pay, and costs that no request causes.
@@ -111,38 +92,12 @@ impl Finance {
         Ok(())
     }
 
-    /// Prompt versions by feature, with the first day on which each was seen.
-    fn versions(
-        &mut self,
-        currency: Currency,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<BTreeMap<String, Vec<Version>>, FinanceError> {
-        let mut found: BTreeMap<(String, String), Version> = BTreeMap::new();
-        let mut day = from;
-        while day < to {
-            let next = Timestamp::from_millis(day.as_millis() - day.as_millis() % DAY_MS + DAY_MS).min(to);
-            let by = &["feature", "prompt_version"];
-            let query = ValueQuery { tenant: None, by, from: day, to: next, by_tenant: false };
-            self.reader.value_costs(&query, &mut |_, costs| {
-                for cost in costs.iter().filter(|cost| cost.currency == Some(currency)) {
-                    note_version(&mut found, cost, Timestamp::from_millis(day.as_millis() - day.as_millis() % DAY_MS));
-                }
-            })?;
-            day = next;
-        }
-        let mut versions: BTreeMap<String, Vec<Version>> = BTreeMap::new();
-        for ((feature, _), version) in found {
-            versions.entry(feature).or_default().push(version);
-        }
-        Ok(versions)
-    }
-
     /// Each tenant's margin in the last weeks, the oldest first.
     fn weeks(&mut self, last: &Week, currency: Currency) -> Result<BTreeMap<String, Vec<Pico>>, FinanceError> {
         let mut margins: BTreeMap<String, Vec<Pico>> = BTreeMap::new();
         for number in 0..SUSTAINED_WEEKS {
             let week = last.earlier(i64::try_from(SUSTAINED_WEEKS - 1 - number).unwrap_or(0)).period();
+            let week = Period { end: week.end.min(self.now), ..week };
             let mut of_week: BTreeMap<String, Pico> = BTreeMap::new();
             for row in self
                 .reader
@@ -201,20 +156,4 @@ impl Finance {
 /// Amounts in a currency that are not nothing.
 fn of_currency(amounts: Revenue, currency: Currency) -> impl Iterator<Item = ((String, Currency), Pico)> {
     amounts.into_iter().filter(move |((_, of), amount)| *of == currency && *amount != Pico::ZERO)
-}
-
-/// Adds what a prompt version of a feature cost on a day.
-fn note_version(found: &mut BTreeMap<(String, String), Version>, cost: &ValueCost, day: Timestamp) {
-    let Some((feature, version)) = cost.value.rsplit_once(SEPARATOR) else { return };
-    if version.is_empty() {
-        return;
-    }
-    let known = found.entry((feature.to_owned(), version.to_owned())).or_insert_with(|| Version {
-        version: version.to_owned(),
-        first_seen: day,
-        ..Version::default()
-    });
-    known.first_seen = known.first_seen.min(day);
-    known.requests += cost.sums.requests;
-    known.cost += cost.sums.cost;
 }

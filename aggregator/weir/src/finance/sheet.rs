@@ -82,7 +82,7 @@ pub fn bill(view: &BillView) -> Sheet {
                 line.kind.as_str().to_owned(),
                 line.meter.clone().unwrap_or_default(),
                 line.plan.clone(),
-                line.quantity.to_string(),
+                line.exact_quantity(),
                 line.price.to_string(),
                 line.amount.to_string(),
                 currency.clone(),
@@ -145,7 +145,7 @@ pub fn whatif(view: &WhatIfView) -> Sheet {
             row.cost_after.to_string(),
         ]
     });
-    Sheet { columns: vec!["model", "#requests", "#then", "#cost", "#then"], rows: rows.collect() }
+    Sheet { columns: vec!["model", "#requests", "#requests then", "#cost", "#cost then"], rows: rows.collect() }
 }
 
 /// A row for each month that is compared.

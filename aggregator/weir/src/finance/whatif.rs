@@ -33,6 +33,7 @@ impl Finance {
         let time = MeasuredTime { models: &models, months: &months, currency, other_cost };
         let mut view = whatif::compute(&scenario, &time, &listed)?;
         view.unpriced = self.unpriced_usage(tenant, from, to)?;
+        view.assumptions.extend(self.note_future(query.to));
         Ok(view)
     }
 

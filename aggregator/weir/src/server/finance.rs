@@ -23,7 +23,7 @@ use weir_ledger::LedgerError;
 use weir_ledger::query::LedgerReader;
 
 /// A question's parameters.
-type Asked<Q> = Result<Query<Q>, QueryRejection>;
+pub(super) type Asked<Q> = Result<Query<Q>, QueryRejection>;
 
 pub(super) async fn get_margin(
     State(app): State<App>,
@@ -113,7 +113,7 @@ fn page(kind: &'static str, body: String) -> Response {
 }
 
 /// Answers a viewer's question on a thread that may block.
-async fn ask<Q: Send + 'static, T: Send + 'static>(
+pub(super) async fn ask<Q: Send + 'static, T: Send + 'static>(
     app: &App,
     headers: &HeaderMap,
     query: Asked<Q>,

@@ -8,9 +8,11 @@ use axum::http::HeaderMap;
 use super::App;
 use super::auth::require;
 use super::error::{ApiError, object};
+use super::finance::{Asked, ask, with_finance};
 use super::read::with_reader;
 use crate::config::tokens::Scope;
 use crate::cost_events::{self, EventCostQuery, EventCosts};
+use crate::finance::Finance;
 use crate::money::{self, OtherQuery, PriceQuery, PriceView, RepriceRequest};
 use weir_ledger::query::LedgerReader;
 use weir_ledger::view::cost::{CostQuery, CostRow, PricedQuery, PricedRow, RepriceView, RepricingView};
@@ -19,12 +21,9 @@ use weir_money::other::OtherCostRow;
 pub(super) async fn get_cost(
     State(app): State<App>,
     headers: HeaderMap,
-    query: Result<Query<CostQuery>, QueryRejection>,
+    query: Asked<CostQuery>,
 ) -> Result<Json<Vec<CostRow>>, ApiError> {
-    require(&app, &headers, Scope::Viewer)?;
-    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
-    app.0.store.catch_up().await?;
-    Ok(Json(with_reader(&app, move |reader| reader.cost(&query)).await??))
+    ask(&app, &headers, query, Finance::cost).await.map(Json)
 }
 
 /// The single events behind a sum, a page at a time.
@@ -36,6 +35,9 @@ pub(super) async fn get_events(
     require(&app, &headers, Scope::Viewer)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
     app.0.store.catch_up().await?;
+    if let Some(tenant) = query.tenant.clone() {
+        with_finance(&app, move |finance| finance.check_tenant(&tenant)).await?;
+    }
     let home = app.0.store.home.clone();
     let page = tokio::task::spawn_blocking(move || cost_events::page(&home, &query)).await;
     Ok(Json(page.map_err(|error| ApiError::internal(&error))??))
@@ -44,24 +46,17 @@ pub(super) async fn get_events(
 pub(super) async fn get_models(
     State(app): State<App>,
     headers: HeaderMap,
-    query: Result<Query<PricedQuery>, QueryRejection>,
+    query: Asked<PricedQuery>,
 ) -> Result<Json<Vec<PricedRow>>, ApiError> {
-    require(&app, &headers, Scope::Viewer)?;
-    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
-    app.0.store.catch_up().await?;
-    Ok(Json(with_reader(&app, move |reader| reader.priced(&query)).await??))
+    ask(&app, &headers, query, Finance::priced).await.map(Json)
 }
 
 pub(super) async fn get_other(
     State(app): State<App>,
     headers: HeaderMap,
-    query: Result<Query<OtherQuery>, QueryRejection>,
+    query: Asked<OtherQuery>,
 ) -> Result<Json<Vec<OtherCostRow>>, ApiError> {
-    require(&app, &headers, Scope::Viewer)?;
-    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
-    app.0.store.catch_up().await?;
-    let rules = app.0.other_costs.clone();
-    Ok(Json(with_reader(&app, move |reader| money::other_costs(reader, &rules, &query)).await??))
+    ask(&app, &headers, query, Finance::other_costs).await.map(Json)
 }
 
 pub(super) async fn get_prices(

@@ -231,8 +231,8 @@ async fn plans_scenarios_and_gpus_are_compared_over_real_usage() {
     let of = |name: &str| {
         view["plans"].as_array().expect("plans").iter().find(|plan| plan["plan"] == name).cloned().expect("the plan")
     };
-    assert_eq!((&of("starter")["revenue"], &of("flat")["revenue"]), (&json!("280"), &json!("270")), "{view}");
-    assert_eq!((&of("starter")["current"], &of("flat")["more_than_current"]), (&json!(true), &json!("-10")));
+    assert_eq!((&of("starter")["revenue"], &of("flat")["revenue"]), (&json!("220"), &json!("90")), "{view}");
+    assert_eq!((&of("starter")["current"], &of("flat")["more_than_current"]), (&json!(true), &json!("-130")));
     let view = server.json("/v1/whatif?price=m%3D50").await;
     assert_eq!(
         (&view["before"]["cost"], &view["after"]["cost"], &view["after"]["margin"]),
@@ -267,6 +267,82 @@ async fn the_review_has_all_forms_and_no_name_becomes_markup() {
     let page = server.get("/v1/review?week=2026-W47&form=html").await.text().await.expect("text");
     assert!(page.contains("&lt;script&gt;") && !page.contains("<script>"), "{page}");
     assert_eq!(server.get("/v1/review?week=yesterday").await.status().as_u16(), 400);
+}
+
+#[tokio::test]
+async fn no_fee_of_days_to_come_stands_beside_the_cost_of_today() {
+    let server = shop().await;
+    let month = "/v1/margin?from=2026-11-01T00:00:00Z&to=2026-12-01T00:00:00Z";
+    let view = server.json(month).await;
+    assert_eq!(row(&view, "acme")["revenue"], "211", "21 of 30 days, as in the bill: {view}");
+    assert_eq!(
+        (&view["to"], view["notes"].to_string().contains("the span ends now")),
+        (&json!(noon()), true),
+        "{view}"
+    );
+    let future = server.get("/v1/margin?from=2027-01-01T00:00:00Z&to=2027-02-01T00:00:00Z").await;
+    assert_eq!(future.status().as_u16(), 409);
+    assert!(future.text().await.expect("text").contains("in the future"));
+    let view = server.json("/v1/review?week=2026-W47").await;
+    // Five and a half of the seven days of a fee of 30: six of them have begun.
+    assert_eq!((&view["until"], &view["total"]["revenue"][1]), (&json!(noon()), &json!("196")), "{view}");
+    let text = server.get("/v1/review?week=2026-W47&form=text").await.text().await.expect("text");
+    assert!(text.contains("The week is not over"), "{text}");
+    assert_eq!(server.get("/v1/review?week=2030-W01").await.status().as_u16(), 409);
+    let view = server.json("/v1/whatif?to=2026-12-01T00:00:00Z").await;
+    assert_eq!(view["before"]["revenue"], "211", "{view}");
+}
+
+#[tokio::test]
+async fn a_tenant_that_nobody_knows_or_that_has_no_price_plan_is_named() {
+    let server = shop().await;
+    for path in ["cost", "cost/models", "cost/other", "cost/events"] {
+        let known = server.get(&format!("/v1/{path}?tenant=blind")).await;
+        assert_eq!(known.status().as_u16(), 200, "{path}");
+        let slip = server.get(&format!("/v1/{path}?tenant=aceme")).await;
+        assert_eq!(slip.status().as_u16(), 404, "{path}");
+        assert!(slip.text().await.expect("text").contains("aceme"), "{path}");
+    }
+    let view = server.json("/v1/bill?tenant=loss").await;
+    assert!(view["notes"].to_string().contains("no price plan applies: add the tenant's plan"), "{view}");
+    let view = server.json("/v1/bill?tenant=acme&at=2027-01-01T00:00:00Z").await;
+    assert!(view["notes"].to_string().contains("has not begun"), "{view}");
+    let view = server.json("/v1/margin").await;
+    assert!(
+        view["notes"].to_string().contains("no price plan applies to blind, loss: they bring no revenue"),
+        "{view}"
+    );
+    let shown = run(server.dir.path(), &["cost", "--tenant", "aceme"]).await;
+    assert_eq!(shown.status.code(), Some(1), "{shown:?}");
+    let dir = server.stop().await;
+    for args in [&["cost", "--models", "--tenant", "aceme"][..], &["events", "list", "--tenant", "aceme"]] {
+        let shown = run(dir.path(), args).await;
+        assert!(String::from_utf8_lossy(&shown.stderr).contains("aceme"), "{args:?}: {shown:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_absurd_price_makes_no_answer_unreadable() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(
+        dir.path().join("tenants.yaml"),
+        "tenants: [{id: acme, plan: huge, created_at: 2026-11-01T00:00:00Z}]\n",
+    )
+    .expect("written");
+    let settings = "tenants: tenants.yaml\nprice_plans: [{name: huge, currency: USD, plans: [huge], base_fee: 999999999999999, \
+                    charges: [{meter: input_tokens, per_unit: 999999999999999}]}]\n";
+    let server = Running::start_in(dir, noon(), settings).await;
+    assert!(server.post(batch(&[Worker::new(1, noon()).usage(1)])).await.status().is_success());
+    for args in [&["bill", "acme", "--json"][..], &["margin", "--json"], &["whatif", "--json"], &["margin"]] {
+        let shown = run(server.dir.path(), args).await;
+        assert!(!String::from_utf8_lossy(&shown.stderr).contains("decimal"), "{args:?}: {shown:?}");
+    }
+    let bill = printed(&run(server.dir.path(), &["bill", "acme", "--json"]).await);
+    // 21 of 30 days of the fee, and ten tokens.
+    assert_eq!(bill["bills"][0]["total"], "10699999999999989.3", "{bill}");
+    let text = settings.replace("base_fee: 999999999999999", "base_fee: 9999999999999999");
+    let error = Config::parse(std::path::Path::new("weir.yaml"), &text).expect_err("too large").to_string();
+    assert!(error.contains("weir.yaml:2:") && error.contains("15 digits before the point"), "{error}");
 }
 
 #[tokio::test]

@@ -139,7 +139,7 @@ async fn billing_periods_of_the_tenants_file_count_without_a_provider() {
 
 #[tokio::test]
 async fn shares_of_a_cost_do_not_depend_on_the_step_that_is_asked_for() {
-    let rules = "prices: {shipped: false}\nother_costs: [{reading: vectors, spread: {from: shared, by: requests}}]\n";
+    let rules = "prices: {shipped: false, entries: [{model: m, per_request: 1}]}\nother_costs: [{reading: vectors, spread: {from: shared, by: requests}}]\n";
     let server = Running::start(noon(), rules).await;
     send(&server, "a", 1, "2026-11-21T12:00:00Z", 1).await;
     send(&server, "b", 2, "2026-11-10T10:00:00Z", 2).await;

@@ -212,6 +212,17 @@ async fn costs_are_compared_with_what_a_provider_charged() {
     assert_eq!(reasons, ["equal", "not_through_gateway"], "{rows}");
 }
 
+#[tokio::test]
+async fn a_page_of_a_report_is_not_taken_for_the_whole() {
+    let server = Running::start(noon(), CHEAP).await;
+    send(&server, &[priced(1)]).await;
+    let dir = server.stop().await;
+    let page = r#"{"data": [{"start_time": 1795219200, "results": [{"amount": {"value": 0.00003, "currency": "usd"}, "line_item": "gpt-x, input"}]}], "has_more": true, "next_page": "p"}"#;
+    let file = write(dir.path(), "report.json", page);
+    let compared = run(dir.path(), &["costs", "compare", &file]).await;
+    assert!(String::from_utf8_lossy(&compared.stderr).contains("one page of a longer report"), "{compared:?}");
+}
+
 fn write(dir: &Path, name: &str, text: &str) -> String {
     let path = dir.join(name);
     std::fs::write(&path, text).expect("written");
@@ -233,6 +244,8 @@ async fn lists_of_others_are_imported_checked_and_compared() {
     let into = into.to_str().expect("a path");
     let imported = run(dir.path(), &["prices", "import", &list, "--into", into, "--date", "2026-11-28"]).await;
     assert_eq!(imported.status.code(), Some(0), "{imported:?}");
+    let no_day = run(dir.path(), &["prices", "import", &list, "--date", "2026-13-01"]).await;
+    assert_eq!(no_day.status.code(), Some(2), "{no_day:?}");
     let text = std::fs::read_to_string(into).expect("read");
     let entry = r#"{"provider":"openai","model":"gpt-x","per_million":{"input":"2.5","output":"10"},"above":[{"input_tokens_over":200000,"per_million":{"input":"5"}}],"service_tier":{"flex":{"per_million":{"input":"1.25"}}},"batch":{"per_million":{"output":"5"}}}"#;
     assert!(text.contains(entry), "{text}");

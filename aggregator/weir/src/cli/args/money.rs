@@ -5,7 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use weir_contract::Timestamp;
 use weir_ledger::view::cost::Step;
 
-use super::parse::parse_time;
+use super::parse::{parse_day, parse_time};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum PricesCommand {
@@ -63,7 +63,7 @@ pub(in crate::cli) struct ImportArgs {
     #[arg(long)]
     pub(in crate::cli) source: Option<String>,
     /// The day on which it was taken from there; it is written into the file. Without it: today.
-    #[arg(long)]
+    #[arg(long, value_parser = parse_day)]
     pub(in crate::cli) date: Option<String>,
 }
 

@@ -20,3 +20,9 @@ pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     let wrong = "expected a time in UTC such as 2026-11-21T03:00:00Z, or a month, day or hour: 2026-11, 2026-11-21, 2026-11-21T03";
     Timestamp::parse(text).or_else(first).ok_or_else(|| wrong.to_owned())
 }
+
+/// A day: `2026-11-28`. Returned as it is written.
+pub(super) fn parse_day(text: &str) -> Result<String, String> {
+    let is_day = text.len() == 10 && Timestamp::parse(&format!("{text}T00:00:00Z")).is_some();
+    if is_day { Ok(text.to_owned()) } else { Err("expected a day such as 2026-11-28".to_owned()) }
+}
