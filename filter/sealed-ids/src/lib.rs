@@ -58,4 +58,6 @@ pub enum Refused {
     Operation,
     /// The request cannot be read, so that nobody can tell which ids it names.
     Unreadable,
+    /// A member stands there twice, or in another spelling, so that nobody can tell whose mark it carries.
+    Ambiguous,
 }
