@@ -5,6 +5,7 @@ mod fixtures;
 use fixtures::{ACME, GLOBEX, guard, sealed};
 use weir_config::shared::Shared;
 use weir_sealed_ids::list::Shown;
+use weir_sealed_ids::operation::Operation;
 use weir_sealed_ids::{Dialect, Kinds, Refused, Sealer, path, upload};
 
 /// What is sent instead of a `GET`'s path, or why it is refused.
@@ -230,7 +231,8 @@ fn a_scope_of_anthropics_names_no_raw_id() {
 
 #[test]
 fn an_operation_is_named_without_its_ids() {
-    let named = |method: &[u8], path: &[u8]| path::operation(&guard(Dialect::OpenAi), method, path).map(|op| op.name());
+    let named =
+        |method: &[u8], path: &[u8]| path::operation(&guard(Dialect::OpenAi), method, path).map(Operation::name);
     let name = named(b"DELETE", b"/v1/vector_stores/vs_1/files/file-2");
     assert_eq!(name.as_deref(), Some("DELETE vector_stores/{id}/files/{id}"));
     assert_eq!(named(b"GET", b"/openai/files/file-1/content").as_deref(), Some("GET files/{id}/content"));

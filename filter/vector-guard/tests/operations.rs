@@ -186,6 +186,7 @@ fn chromas_collections_are_counted_and_changed_by_their_sealed_ids() {
         (format!("PUT {ROOT}/{sealed}"), "collections.change", format!("{below}/{UUID}")),
         (format!("POST {ROOT}/{sealed}/get"), "collections.get", format!("{below}/{UUID}/get")),
         (format!("GET {ROOT}/docs"), "collections.describe", format!("{below}/docs")),
+        (format!("GET {ROOT}/by-id/{sealed}"), "collections.by_id", format!("{below}/by-id/{UUID}")),
     ] {
         assert_eq!(asked(&own, &request), Ok((name, target)), "{request}");
     }

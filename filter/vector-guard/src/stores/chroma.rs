@@ -111,6 +111,7 @@ const fn records(last: &'static str) -> [Segment; 9] {
 const LIST: [Segment; 7] = [API, V2, TENANTS, T, DATABASES, D, COLLECTIONS];
 const NAMED: [Segment; 8] = [API, V2, TENANTS, T, DATABASES, D, COLLECTIONS, BY_NAME];
 const ONE: [Segment; 8] = [API, V2, TENANTS, T, DATABASES, D, COLLECTIONS, C];
+const BY_ID: [Segment; 9] = [API, V2, TENANTS, T, DATABASES, D, COLLECTIONS, Segment::Is("by-id"), C];
 const COUNT: [Segment; 7] = [API, V2, TENANTS, T, DATABASES, D, Segment::Is("collections_count")];
 
 /// Every operation that is offered.
@@ -123,6 +124,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     on_records("collections.delete", &records("delete"), Kind::Write, &DELETE, Answer::Plain),
     about("collections.count", "GET", &records("count"), Kind::Read, OWN, None),
     showing(about("collections.describe", "GET", &NAMED, Kind::Free, BOTH, None)),
+    showing(about("collections.by_id", "GET", &BY_ID, Kind::Free, BOTH, None)),
     showing(about("collections.list", "GET", &LIST, Kind::Free, OWN, None)),
     showing(about("collections.create", "POST", &LIST, Kind::Write, OWN, Some(&CREATE))),
     about("collections.change", "PUT", &ONE, Kind::Write, OWN, Some(&CHANGE)),

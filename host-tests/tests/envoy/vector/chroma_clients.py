@@ -78,6 +78,7 @@ def by_namespace():
     assert own.count() == 1 and acme.count_collections() == 1
     assert [(c.name, c.id) for c in acme.list_collections()] == [("own", own.id)]
     assert acme.get_collection("own").id == own.id
+    assert acme.get_collection_by_id(own.id).name == "own"
     assert globex.list_collections() == []
     # The store finds a collection by its id, whosever it is. Ids are sealed, so neither the raw one nor acme's leads there.
     raw = client(STORE, tenant="tenant_acme_").get_collection("own").id
