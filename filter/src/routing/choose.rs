@@ -147,7 +147,8 @@ impl Catalogue {
         }
         let key = key(at, asked.tenant);
         let kept = habits.model(key).filter(|model| sorted.is_near(*model, self.hysteresis_percent));
-        let choice = self.chain(sorted, kept, if kept.is_some() { Why::Kept } else { Why::Cheapest }, asked);
+        let why = if kept.is_some_and(|model| !sorted.is_near(model, 0)) { Why::Kept } else { Why::Cheapest };
+        let choice = self.chain(sorted, kept, why, asked);
         if let Choice::Chosen(Chosen { models, why: Why::Cheapest | Why::Kept, .. }) = &choice
             && let Some(first) = models.first()
             && let Some(model) = self.models.iter().position(|model| Rc::ptr_eq(&model.name, first))
