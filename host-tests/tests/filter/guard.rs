@@ -309,7 +309,7 @@ fn a_collection_of_chromas_is_named_by_the_id_that_its_tenant_was_shown() {
     let count = |id: &str| get(&format!("{ROOT}/{id}/count")).bearer(ACME);
     let reply = gateway.send(count(&own)).upstream(ok().body("7"));
     let sent = format!("/api/v2/tenants/tenant_acme_/databases/d/collections/{UUID}/count");
-    assert_eq!((reply.upstream_request().path(), reply.text()), (sent, "7".to_owned()));
+    assert_eq!((reply.upstream_request().path(), reply.text()), (&*sent, "7".to_owned()));
     let elsewhere = gateway.send(count(&theirs)).upstream(status(404).body("{}"));
     assert!(!elsewhere.upstream_request().path().contains(UUID));
     let unsealed = gateway.send(count("docs")).reply();

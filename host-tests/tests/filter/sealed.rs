@@ -360,7 +360,7 @@ fn refusals_have_the_shape_of_the_routes_api_whatever_the_path_looks_like() {
     let gateway = start();
     let shape = |path: &str| gateway.send(get(path).bearer(ACME)).reply().json();
     assert_eq!(shape("/v1/models/ft:gpt-4o:globex::abc")["error"]["code"], "not_found", "OpenAI's");
-    assert_eq!(shape("/v1/messages/x?file_id=file-AbC123dEf456")["error"]["code"], "not_found", "OpenAI's");
+    assert_eq!(shape("/v1/messages/batches")["error"]["code"], "operation_not_permitted", "OpenAI's");
     assert_eq!(shape("/anthropic/v1/files/file_x")["error"]["type"], "not_found_error", "Anthropic's");
     assert_eq!(shape("/v1beta/files/x")["error"]["status"], "NOT_FOUND", "Google's");
 }
