@@ -45,6 +45,8 @@ pub struct Asked<'a> {
     pub body: &'a [u8],
     /// Providers whose breaker is open, a bit each.
     pub open: u32,
+    /// Providers whose pool is saturated, a bit each.
+    pub saturated: u32,
 }
 
 /// Why the first model of a chain was chosen.
@@ -167,6 +169,7 @@ impl Catalogue {
             let Some(model) = self.models.get(*at) else { continue };
             let misfit = match barred.get(model.provider).copied().flatten() {
                 Some(misfit) => Some(misfit),
+                None if asked.saturated & 1 << model.provider != 0 => Some(Misfit::Pool),
                 None => model.misfit(quality_min, tokens, asked),
             };
             if let Some(misfit) = misfit {
@@ -293,8 +296,8 @@ impl Model {
     /// The expected cost, in units that only compare.
     fn cost(&self, asked: &Asked<'_>) -> u64 {
         let output = asked.output_tokens.min(self.output_max_tokens);
-        let input = asked.input_tokens.saturating_mul(self.input_price);
-        input.saturating_add(output.saturating_mul(self.output_price))
+        let input = asked.input_tokens.saturating_mul(self.price.input);
+        input.saturating_add(output.saturating_mul(self.price.output))
     }
 }
 
