@@ -182,7 +182,11 @@ fn chromas_collections_are_counted_and_changed_by_their_sealed_ids() {
     assert_eq!((own.check(), guard(Store::Chroma, By::Namespace).check()), (Ok(()), Err(Unfit::CollectionIds)));
     let below = "/api/v2/tenants/tenant_acme_/databases/d/collections";
     for (request, name, target) in [
-        (format!("GET {ROOT}/{sealed}/count"), "collections.count", format!("{below}/{UUID}/count")),
+        (
+            format!("GET {ROOT}/{sealed}/count?read_level=index_and_wal"),
+            "collections.count",
+            format!("{below}/{UUID}/count?read_level=index_and_wal"),
+        ),
         (format!("PUT {ROOT}/{sealed}"), "collections.change", format!("{below}/{UUID}")),
         (format!("POST {ROOT}/{sealed}/get"), "collections.get", format!("{below}/{UUID}/get")),
         (format!("GET {ROOT}/docs"), "collections.describe", format!("{below}/docs")),

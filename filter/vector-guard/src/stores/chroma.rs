@@ -22,6 +22,7 @@ const C: Segment = Segment::CollectionId;
 const BY_NAME: Segment = Segment::Collection;
 
 const PAGE: &[(&str, Parameter)] = &[("limit", Parameter::Any), ("offset", Parameter::Any)];
+const LEVEL: &[(&str, Parameter)] = &[("read_level", Parameter::Any)];
 const GOT: &[&str] = &["ids", "embeddings", "documents", "uris", "metadatas"];
 const FOUND: &[&str] = &["ids", "embeddings", "documents", "uris", "metadatas", "distances"];
 
@@ -122,7 +123,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     on_records("collections.upsert", &records("upsert"), Kind::Write, &WRITE, Answer::Plain),
     on_records("collections.update", &records("update"), Kind::Write, &WRITE, Answer::Plain),
     on_records("collections.delete", &records("delete"), Kind::Write, &DELETE, Answer::Plain),
-    about("collections.count", "GET", &records("count"), Kind::Read, OWN, None),
+    Operation { query: LEVEL, ..about("collections.count", "GET", &records("count"), Kind::Read, OWN, None) },
     showing(about("collections.describe", "GET", &NAMED, Kind::Free, BOTH, None)),
     showing(about("collections.by_id", "GET", &BY_ID, Kind::Free, BOTH, None)),
     showing(about("collections.list", "GET", &LIST, Kind::Free, OWN, None)),
