@@ -373,6 +373,7 @@ const fn unproven(refused: Refused) -> &'static str {
         }
         Refused::Mark => "The member that names a record's tenant cannot be removed, or hidden in another.",
         Refused::Header => "A header names another place than the path and body do.",
+        Refused::Collection => "There is no such collection.",
     }
 }
 

@@ -1,7 +1,10 @@
 //! What the fuzz target of guarded vector stores asserts of any input. `filter/vector-guard/tests/fuzz.rs` runs the same function on
 //! requests and answers put together from hostile pieces.
 #![allow(dead_code, reason = "each fuzz target is a program that uses one of these")]
-use weir_vector_guard::{By, Guard, RequestHead, Store, Verdict};
+use std::rc::Rc;
+
+use weir_sealed_ids::Keys;
+use weir_vector_guard::{By, CollectionIds, Guard, RequestHead, Store, Verdict};
 
 const WAYS: [(Store, By); 9] = [
     (Store::Qdrant, By::Filter),
@@ -25,8 +28,11 @@ pub(crate) fn vector_guard(input: &[u8]) {
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let mut parts = target.splitn(2, |byte| *byte == b'?');
     let (path, query) = (parts.next().unwrap_or_default(), parts.next());
+    let keys = Keys::new((1, b"a secret of more than thirty-two bytes"), None).expect("a key");
+    let ids = CollectionIds::new(Rc::new(keys));
     for (store, by) in WAYS {
-        let guard = Guard { store, by, field: "tenant_id".into(), root: "".into(), primary_field: None };
+        let (field, collection_ids) = ("tenant_id".into(), ids.clone());
+        let guard = Guard { store, by, field, root: "".into(), primary_field: None, collection_ids };
         let head = RequestHead { method, path, query, content_type: None };
         let Ok(mut call) = guard.call("acme", &head) else { continue };
         if let Ok(Some(edited)) = call.body(body) {
@@ -56,13 +62,15 @@ fn check_records(store: Store, by: By, answer: &[u8]) {
 }
 
 /// Inputs to begin with: a request and an answer of each store.
-pub(crate) const SEEDS: [&str; 8] = [
+pub(crate) const SEEDS: [&str; 10] = [
     "POST /collections/docs/points/query?timeout=1\n{\"query\":[1,2],\"filter\":{\"must\":[]},\"with_payload\":[\"a\"]}\n{\"result\":{\"points\":[{\"id\":1,\"payload\":{\"tenant_id\":\"acme\",\"a\":1}},{\"id\":2,\"payload\":{\"tenant_id\":\"globex\"}}]}}",
     "POST /collections/docs/points/delete\n{\"points\":[1,2,\"x\"]}\n{\"result\":{}}",
     "PUT /collections/docs/points\n{\"batch\":{\"ids\":[1,2],\"vectors\":[[1]],\"payloads\":[null,{}]}}\n",
     "GET /collections\n\n{\"result\":{\"collections\":[{\"name\":\"tenant_acme_a\"},{\"name\":\"b\"}]}}",
     "POST /query\n{\"topK\":1,\"vector\":[1],\"namespace\":\"n\"}\n{\"matches\":[],\"namespace\":\"tenant_acme_n\"}",
     "POST /api/v2/tenants/t/databases/d/collections/c/query\n{\"query_embeddings\":[[1]],\"ids\":[\"a\"],\"where\":{}}\n{\"ids\":[[\"tenant_acme_a\",\"b\"]],\"distances\":[[1, 2]],\"metadatas\":[[{\"tenant_id\":\"acme\"},null]],\"include\":[]}",
+    "GET /api/v2/tenants/t/databases/d/collections\n\n[{\"id\":\"870f7e48-32fb-4f96-9826-5e0685a1b170\",\"name\":\"docs\",\"tenant\":\"tenant_acme_\"}]",
+    "POST /api/v2/tenants/t/databases/d/collections/870f7e48-32fb-4f96-9826-5e0685a1b171/get\n{\"ids\":[\"a\"]}\n{\"ids\":[\"tenant_acme_a\"],\"metadatas\":[{\"tenant_id\":\"acme\"}]}",
     "POST /v2/vectordb/entities/search\n{\"collectionName\":\"c\",\"data\":[[1]],\"filter\":\"a == \\\"x\\\"\"}\n{\"code\":0,\"data\":[{\"id\":1,\"tenant_id\":\"acme\"},{\"tenant_id\":\"b\"}]}",
     "GET /v1/objects?class=Doc&limit=3\n\n{\"objects\":[{\"tenant\":\"acme\"},{\"tenant\":\"b\"}]}",
 ];

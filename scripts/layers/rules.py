@@ -16,7 +16,7 @@ LAYERS = {
     "weir-llm-translate": ["weir-llm-usage"],
     "weir-redaction": ["weir-llm-usage"],
     "weir-sealed-ids": ["weir-config", "weir-llm-usage"],
-    "weir-vector-guard": ["weir-llm-usage"],
+    "weir-vector-guard": ["weir-llm-usage", "weir-sealed-ids"],
     "weir-filter": ["weir-keys", "weir-key-delivery", "weir-llm-usage", "weir-llm-translate", "weir-redaction", "weir-sealed-ids", "weir-vector-guard"],
     "weir-memory": [],
     "weir-plugin": ["weir-filter", "weir-memory"],

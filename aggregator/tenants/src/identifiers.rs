@@ -120,7 +120,7 @@ pub(crate) fn check(tenant: &TenantEntry) -> Result<(), String> {
 
 /// Ids and identifiers that are ordinary words: where answers are redacted, each of them is taken out of the answers of
 /// everybody else.
-pub(crate) fn warnings(tenants: &[TenantEntry]) -> Vec<String> {
+pub fn warnings(tenants: &[TenantEntry]) -> Vec<String> {
     let is_common = |text: &str| COMMON_WORDS.contains(&&*text.trim().to_lowercase());
     let of = |tenant: &TenantEntry| {
         let id = tenant.id.as_str();

@@ -12,6 +12,7 @@ pub mod store;
 pub mod vault;
 
 pub use directory::{Difference, Directory, Overlay, Reloaded};
+pub use identifiers::warnings as common_words;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

@@ -32,7 +32,7 @@ pub enum Store {
     Qdrant,
     /// Pinecone's data plane; by `namespace`.
     Pinecone,
-    /// Chroma's API v2; by `filter` or `namespace`.
+    /// Chroma's API v2; by `filter` or `namespace`, which needs `sealed_ids.keys`.
     Chroma,
     /// Milvus's RESTful API v2; by `filter`, `namespace` or `collection`.
     Milvus,

@@ -12,6 +12,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::base32;
+use crate::uuid::UuidKey;
 
 /// The longest id that is sealed, in bytes. Providers' ids have 20 to 80.
 pub const ID_MAX_BYTES: usize = 200;
@@ -48,6 +49,7 @@ struct Key {
     version: u8,
     /// Its state is the same between calls; only within one it changes.
     cipher: RefCell<Box<Aes128Siv>>,
+    uuids: UuidKey,
 }
 
 impl std::fmt::Debug for Key {
@@ -96,6 +98,22 @@ impl Keys {
         let opened = key.cipher.try_borrow_mut().ok()?.decrypt([key.context(purpose, tenant, prefix)], &sealed).ok()?;
         Some(format!("{prefix}{}", String::from_utf8(opened).ok()?))
     }
+
+    /// Seals a random UUID; None for anything else.
+    pub fn seal_uuid(&self, tenant: &str, uuid: &str) -> Option<String> {
+        self.current.uuids.seal(tenant, uuid)
+    }
+
+    /// Opens a sealed UUID. One that was sealed for another tenant opens to a UUID that nobody can choose.
+    pub fn open_uuid(&self, tenant: &str, sealed: &str) -> Option<String> {
+        let keys = [Some(&self.current), self.previous.as_ref()].into_iter().flatten();
+        keys.filter_map(|key| key.uuids.open(tenant, sealed)).next()
+    }
+
+    /// Whether a sealed UUID tells which key sealed it: with two keys, one version must be odd and the other even.
+    pub fn tell_uuids_apart(&self) -> bool {
+        self.previous.as_ref().is_none_or(|previous| self.current.uuids.is_told_from(&previous.uuids))
+    }
 }
 
 impl Key {
@@ -104,7 +122,8 @@ impl Key {
         mac.update(secret);
         let key = mac.finalize().into_bytes();
         let cipher = RefCell::new(Box::new(Aes128Siv::new_from_slice(&key).ok()?));
-        (version < VERSIONS && secret.len() >= SECRET_MIN_BYTES).then_some(Key { version, cipher })
+        let uuids = UuidKey::new(version, secret)?;
+        (version < VERSIONS && secret.len() >= SECRET_MIN_BYTES).then_some(Key { version, cipher, uuids })
     }
 
     /// What is authenticated with an id. Two different contexts never have the same bytes: a prefix has fewer than 256.
@@ -181,6 +200,18 @@ mod tests {
         assert_eq!(Keys::new(NEW, None).unwrap().open(Use::Id, "acme", &old), None);
         let same_version = Keys::new((1, NEW.1), None).unwrap();
         assert_eq!(same_version.open(Use::Id, "acme", &old), None);
+    }
+
+    #[test]
+    fn an_old_uuid_opens_after_a_rotation_too() {
+        const UUID: &str = "870f7e48-32fb-4f96-9826-5e0685a1b170";
+        let old = Keys::new(OLD, None).unwrap().seal_uuid("acme", UUID).unwrap();
+        let both = Keys::new(NEW, Some(OLD)).unwrap();
+        let new = both.seal_uuid("acme", UUID).unwrap();
+        assert!(both.tell_uuids_apart() && new != old);
+        assert_eq!(both.open_uuid("acme", &old).as_deref(), Some(UUID));
+        assert_eq!(both.open_uuid("acme", &new).as_deref(), Some(UUID));
+        assert!(!Keys::new((3, NEW.1), Some(OLD)).unwrap().tell_uuids_apart());
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub const SEALABLE: [Shared; 6] = [
 ];
 
 /// OpenAI's prefixes. Where one begins with another, it stands first.
-const OPENAI: [(&str, Kinds); 46] = [
+const OPENAI: [(&str, Kinds); 47] = [
     ("file-", FILES),
     ("file_", FILES),
     // Azure's files for assistants.
@@ -81,6 +81,7 @@ const OPENAI: [(&str, Kinds); 46] = [
     ("step_", ASSISTANTS),
     ("conv_", ASSISTANTS),
     ("cthr_", ASSISTANTS),
+    ("wf_", ASSISTANTS),
     ("batch_req_", BATCHES),
     ("batch_", BATCHES),
     ("ftjob-", TUNING),

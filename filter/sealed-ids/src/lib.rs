@@ -16,6 +16,8 @@
 //! 4. [`owner`] marks what a tenant creates with the tenant, and [`list`] shows a tenant its own entries only.
 //! 5. [`upload`] does the same for uploaded files.
 //!
+//! Ids of a vector store's collections, which are UUIDs, are sealed as such ([`Keys::seal_uuid`]).
+//!
 //! Nothing in here panics on any input: the lints below deny what could.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -38,6 +40,7 @@ pub mod place;
 pub mod rewrite;
 pub mod sse;
 pub mod upload;
+mod uuid;
 
 pub use answer::Answer;
 pub use judge::{Guard, Opener, Sealer};
@@ -55,4 +58,6 @@ pub enum Refused {
     Operation,
     /// The request cannot be read, so that nobody can tell which ids it names.
     Unreadable,
+    /// A member stands there twice, or in another spelling, so that nobody can tell whose mark it carries.
+    Ambiguous,
 }

@@ -41,7 +41,7 @@ impl Page {
     pub(crate) fn new(listing: Listing, limit: Option<usize>, path: &str, query: &str) -> Self {
         let usual = match listing.paging {
             Paging::After { usual, .. } => usual,
-            Paging::None | Paging::Token => usize::MAX,
+            Paging::None | Paging::Token { .. } => usize::MAX,
         };
         Page { listing, limit: limit.unwrap_or(usual), target: format!("{path}?{query}") }
     }
@@ -59,7 +59,7 @@ impl Page {
         let entries = match envelope.get(self.listing.entries) {
             Some(entries) => serde_json::from_str::<Vec<&RawValue>>(entries.get()).ok()?,
             // Gemini leaves out an empty list.
-            None if self.listing.paging == Paging::Token => Vec::new(),
+            None if matches!(self.listing.paging, Paging::Token { .. }) => Vec::new(),
             None => return None,
         };
         let last = entries.last().and_then(|entry| id_of(entry));

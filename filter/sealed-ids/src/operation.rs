@@ -70,7 +70,12 @@ pub enum Paging {
         most: usize,
     },
     /// By a token of the provider's.
-    Token,
+    Token {
+        /// The parameter with the number of entries.
+        size: &'static str,
+        /// How many the provider gives at most, so many are asked for.
+        most: usize,
+    },
 }
 
 const SEALED: AnswerRule = AnswerRule::Sealed;
@@ -82,8 +87,9 @@ const fn list(owner: Owner, name: &'static str, usual: usize, most: usize) -> An
     AnswerRule::List(Listing { entries: "data", owner: Some(owner), paging: Paging::After { name, usual, most } })
 }
 
-const fn tokens(entries: &'static str) -> AnswerRule {
-    AnswerRule::List(Listing { entries, owner: Some(Owner::Name("displayName")), paging: Paging::Token })
+const fn tokens(entries: &'static str, most: usize) -> AnswerRule {
+    let paging = Paging::Token { size: "pageSize", most };
+    AnswerRule::List(Listing { entries, owner: Some(Owner::Name("displayName")), paging })
 }
 
 const fn op(
@@ -216,15 +222,30 @@ const NAMED: BodyRule = BodyRule::Json(Marking::Always(Owner::Name("displayName"
 
 static GEMINI: [Operation; 8] = [
     // Uploads hand out an address of the provider's own, which goes round the gateway.
-    op("GET", "files", Files, PLAIN, tokens("files")),
+    op("GET", "files", Files, PLAIN, tokens("files", 100)),
     op("GET", "files/{files/}", Files, PLAIN, SEALED),
     op("DELETE", "files/{files/}", Files, PLAIN, SEALED),
     op("POST", "cachedContents", VectorStores, NAMED, SEALED),
-    op("GET", "cachedContents", VectorStores, PLAIN, tokens("cachedContents")),
+    op("GET", "cachedContents", VectorStores, PLAIN, tokens("cachedContents", 1_000)),
     op("GET", "cachedContents/{cachedContents/}", VectorStores, PLAIN, SEALED),
     op("PATCH", "cachedContents/{cachedContents/}", VectorStores, RENAMED, SEALED),
     op("DELETE", "cachedContents/{cachedContents/}", VectorStores, PLAIN, SEALED),
 ];
+
+impl Operation {
+    /// Its name in findings: the method and the path, `{id}` for an id.
+    pub fn name(&self) -> String {
+        let mut name = format!("{} ", self.method);
+        let mut rest = self.pattern;
+        while let Some((before, slot)) = rest.split_once('{') {
+            name.push_str(before);
+            name.push_str("{id}");
+            rest = slot.split_once('}').map_or("", |(_, behind)| behind);
+        }
+        name.push_str(rest);
+        name
+    }
+}
 
 /// The prefix of tuned models.
 const TUNED: &str = "ft:";

@@ -74,13 +74,17 @@ impl<'b> Object<'b> {
         serde_json::from_str(self.get(name)?.get()).ok()
     }
 
-    /// Whether a member, in whatever spelling, is there under another one than `name`, or twice.
-    pub(crate) fn is_ambiguous(&self, name: &str) -> bool {
+    /// How the object spells a member: as `name`, or, as Google's APIs take it, with underscores. None: it is not there.
+    ///
+    /// # Errors
+    /// If it is there twice, or in a spelling that only careless servers take.
+    pub(crate) fn spelling(&self, name: &str) -> Result<Option<&str>, Refused> {
         let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
         let sought = plain(name);
-        let mut found = self.0.iter().filter(|(known, _)| plain(known) == sought);
+        let mut found = self.0.iter().map(|(known, _)| known.as_str()).filter(|known| plain(known) == sought);
         let first = found.next();
-        first.is_some_and(|(known, _)| known != name) || found.next().is_some()
+        let is_known = first.is_none_or(|known| known == name || known == with_underscores(name));
+        if is_known && found.next().is_none() { Ok(first) } else { Err(Refused::Ambiguous) }
     }
 }
 
@@ -130,27 +134,39 @@ pub fn put(body: &[u8], marking: Marking, tenant: &str) -> Result<Option<Vec<u8>
         Marking::IfMetadata | Marking::IfStored => Owner::Metadata,
     };
     let object = Object::read(if body.is_empty() { b"{}" } else { body }).ok_or(Refused::Unreadable)?;
+    let stores = |store: &str| object.get(store).is_some_and(|store| store.get() != "false" && store.get() != "null");
     let applies = match marking {
-        Marking::IfMetadata => object.get("metadata").is_some() || object.is_ambiguous("metadata"),
-        Marking::IfNamed(name) => object.get(name).is_some() || object.is_ambiguous(name),
-        Marking::IfStored => object.get("store").is_some_and(|store| store.get() != "false" && store.get() != "null"),
+        Marking::IfMetadata => object.spelling("metadata")?.is_some(),
+        Marking::IfNamed(name) => object.spelling(name)?.is_some(),
+        Marking::IfStored => object.spelling("store")?.is_some_and(stores),
         Marking::None | Marking::Always(_) => true,
     };
-    if object.is_ambiguous("store") && marking == Marking::IfStored {
-        return Err(Refused::Unreadable);
-    }
     if !applies {
         return Ok(None);
     }
-    let (name, value) = match owner {
-        Owner::Metadata => ("metadata", marked_metadata(object.get("metadata"), tenant)?),
-        Owner::Name(name) => (name, quoted(&(mark(tenant) + &object.text(name).unwrap_or_default()))),
+    let name = match owner {
+        Owner::Metadata => "metadata",
+        Owner::Name(name) => name,
     };
-    if object.is_ambiguous(name) {
-        return Err(Refused::Unreadable);
-    }
-    let rest = object.0.iter().filter(|(known, _)| known != name).map(|(name, value)| (name.as_str(), value.get()));
+    let spelling = object.spelling(name)?.unwrap_or(name);
+    let value = match owner {
+        Owner::Metadata => marked_metadata(object.get(spelling), tenant)?,
+        Owner::Name(_) => quoted(&(mark(tenant) + &object.text(spelling).unwrap_or_default())),
+    };
+    let rest = object.0.iter().filter(|(known, _)| known != spelling).map(|(name, value)| (name.as_str(), value.get()));
     Ok(Some(write(std::iter::once((name, value.as_str())).chain(rest)).into_bytes()))
+}
+
+/// `displayName` as `display_name`.
+fn with_underscores(name: &str) -> String {
+    let mut text = String::with_capacity(name.len().saturating_add(4));
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
 }
 
 fn marked_metadata(metadata: Option<&RawValue>, tenant: &str) -> Result<String, Refused> {
@@ -203,6 +219,8 @@ mod tests {
         assert_eq!(marked(r#"{"ttl":"1s"}"#, Marking::IfNamed("displayName")), Ok(None));
         let renamed = marked(r#"{"displayName":"weir[globex]x"}"#, Marking::IfNamed("displayName")).unwrap();
         assert_eq!(renamed.as_deref(), Some(r#"{"displayName":"weir[acme]weir[globex]x"}"#));
+        let snake = marked(r#"{"display_name":"x"}"#, Marking::Always(Owner::Name("displayName"))).unwrap();
+        assert_eq!(snake.as_deref(), Some(r#"{"displayName":"weir[acme]x"}"#), "Google takes both spellings");
         assert!(marked(r#"{"metadata":null}"#, Marking::IfMetadata).unwrap().unwrap().contains("acme"));
         assert_eq!(marked(r#"{"store":false}"#, Marking::IfStored), Ok(None));
         assert!(marked(r#"{"store":true}"#, Marking::IfStored).unwrap().unwrap().contains("acme"));
@@ -210,9 +228,14 @@ mod tests {
 
     #[test]
     fn what_can_be_read_in_two_ways_is_refused() {
-        for body in [r#"{"metadata":{},"metadata":{}}"#, r#"{"Metadata":{}}"#, r#"{"metadata":[]}"#, "[]", "{"] {
+        for body in [r#"{"metadata":[]}"#, "[]", "{"] {
             assert_eq!(marked(body, METADATA), Err(Refused::Unreadable), "{body}");
         }
+        for body in [r#"{"metadata":{},"metadata":{}}"#, r#"{"Metadata":{}}"#, r#"{"meta_data":{}}"#] {
+            assert_eq!(marked(body, METADATA), Err(Refused::Ambiguous), "{body}");
+        }
+        let both = r#"{"displayName":"x","display_name":"y"}"#;
+        assert_eq!(marked(both, Marking::IfNamed("displayName")), Err(Refused::Ambiguous));
     }
 
     #[test]

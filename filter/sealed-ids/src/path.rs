@@ -130,6 +130,18 @@ fn open_slot(
     }
 }
 
+/// Whether two names are one to a server that takes both of its spellings, `pageSize` and `page_size`.
+fn is_same(one: &str, other: &str) -> bool {
+    let letters = |name: &str| name.replace('_', "").to_ascii_lowercase();
+    letters(one) == letters(other)
+}
+
+/// The operation that a path names, where one does.
+pub fn operation(guard: &Guard, method: &[u8], path: &[u8]) -> Option<&'static Operation> {
+    let below = below_root(guard.dialect, std::str::from_utf8(path).ok()?)?;
+    operation::find(guard.dialect, guard.sealed, method, below).map(|(operation, _)| operation)
+}
+
 /// Reads a query.
 struct Asked<'g> {
     guard: &'g Guard,
@@ -162,6 +174,7 @@ impl Asked<'_> {
                     kept.push(pair.to_owned());
                     continue;
                 }
+                (Paging::Token { size, .. }, name) if is_same(name, size) => continue,
                 _ => {}
             }
             match self.value(&name, &value)? {
@@ -170,8 +183,10 @@ impl Asked<'_> {
             }
             kept.push(pair.to_owned());
         }
-        if let Paging::After { most, .. } = self.paging {
-            sent.push(format!("limit={most}"));
+        match self.paging {
+            Paging::After { most, .. } => sent.push(format!("limit={most}")),
+            Paging::Token { size, most } => sent.push(format!("{size}={most}")),
+            Paging::None => {}
         }
         Ok((sent.join("&"), kept.join("&")))
     }

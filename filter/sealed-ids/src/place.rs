@@ -63,6 +63,8 @@ fn of_plain(name: &[u8], dialect: Dialect) -> Place {
         b"id" | b"itemid" | b"firstid" | b"lastid" | b"approvalrequestid" => Place::OwnId,
         // Anthropic's own skills have plain names.
         b"skillid" if dialect == Dialect::Anthropic => Place::OwnId,
+        // A session's or a container's, which no table lists: the parameter takes no id.
+        b"scopeid" if dialect == Dialect::Anthropic => ids(Shared::Files),
         b"fileid" | b"fileids" | b"inputfileid" | b"outputfileid" | b"errorfileid" | b"trainingfile"
         | b"validationfile" | b"resultfiles" | b"container" | b"containerid" | b"skillid" | b"uploadid" => {
             ids(Shared::Files)

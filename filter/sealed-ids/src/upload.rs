@@ -137,9 +137,9 @@ fn requests(guard: &Guard, tenant: &str, file: &[u8], check: Check<'_>, out: &mu
 
 /// One request of a batch with its owner's mark, where it asks the provider to keep the answer.
 fn request(guard: &Guard, tenant: &str, line: &[u8], check: Check<'_>) -> Result<Option<String>, Refused> {
-    let object = Object::read(line).filter(|object| !object.is_ambiguous(BODY)).ok_or(Refused::Unreadable)?;
-    if object.is_ambiguous("url") || object.is_ambiguous("method") {
-        return Err(Refused::Unreadable);
+    let object = Object::read(line).ok_or(Refused::Unreadable)?;
+    for name in [BODY, "url", "method"] {
+        object.spelling(name)?;
     }
     let asks = object
         .text("url")

@@ -5,6 +5,7 @@ mod fixtures;
 use fixtures::{ACME, GLOBEX, guard, sealed};
 use weir_config::shared::Shared;
 use weir_sealed_ids::list::Shown;
+use weir_sealed_ids::operation::Operation;
 use weir_sealed_ids::{Dialect, Kinds, Refused, Sealer, path, upload};
 
 /// What is sent instead of a `GET`'s path, or why it is refused.
@@ -145,8 +146,8 @@ fn requests_in_an_uploaded_batch_carry_their_owner_and_are_judged() {
     let planted = sent(r#"{"store":true,"metadata":{"weir_tenant":"globex"}}"#).unwrap();
     assert!(planted.contains(&line(r#"{"metadata":{"weir_tenant":"acme"},"store":true}"#)), "{planted}");
     assert!(sent(r#"{"store":false}"#).unwrap().contains(&line(r#"{"store":false}"#)));
-    assert_eq!(sent(r#"{"store":true,"Store":false}"#), Err(Refused::Unreadable));
-    assert_eq!(uploaded(&FORM.replace("LINES", r#"{"body":{},"body":{}}"#)), Err(Refused::Unreadable));
+    assert_eq!(sent(r#"{"store":true,"Store":false}"#), Err(Refused::Ambiguous));
+    assert_eq!(uploaded(&FORM.replace("LINES", r#"{"body":{},"body":{}}"#)), Err(Refused::Ambiguous));
     for url in ["/v1/files/file-AbC123dEf456", "/v1/responses?x=file-1", "/v1/files", "/v1/%72esponses"] {
         let elsewhere = line("{}").replace("/v1/responses", url);
         assert_eq!(uploaded(&FORM.replace("LINES", &elsewhere)), Err(Refused::Operation), "{url}");
@@ -199,6 +200,43 @@ fn a_list_that_is_paged_by_tokens_is_never_cut() {
     assert_eq!(String::from_utf8(shown).unwrap().matches("file_").count(), 2);
     let Shown::GoOn(path) = page.show(&mut sealer, body(GLOBEX, "\"page_a/b\"").as_bytes()) else { panic!() };
     assert_eq!(path, "/v1/files?limit=1&page=page_a%2Fb");
+}
+
+#[test]
+fn a_list_of_googles_asks_for_the_largest_page_whatever_the_client_says() {
+    for (query, sent) in [
+        ("", "pageSize=100"),
+        ("pageSize=1", "pageSize=100"),
+        ("page_size=1&pageToken=a%2Fb", "pageToken=a%2Fb&pageSize=100"),
+        ("PAGESIZE=1&pageSize=2", "pageSize=100"),
+    ] {
+        let target = format!("/v1beta/files?{query}");
+        assert_eq!(
+            opened(Dialect::Gemini, &target, Some(Shared::Files)),
+            Ok(format!("/v1beta/files?{sent}")),
+            "{query}"
+        );
+    }
+    let cached = opened(Dialect::Gemini, "/v1beta/cachedContents?pageSize=1", Some(Shared::VectorStores));
+    assert_eq!(cached.unwrap(), "/v1beta/cachedContents?pageSize=1000");
+}
+
+#[test]
+fn a_scope_of_anthropics_names_no_raw_id() {
+    for scope in ["session_01AbC", "container_x"] {
+        let target = format!("/v1/files?scope_id={scope}");
+        assert_eq!(opened(Dialect::Anthropic, &target, Some(Shared::Files)), Err(Refused::NotOwn), "{scope}");
+    }
+}
+
+#[test]
+fn an_operation_is_named_without_its_ids() {
+    let named =
+        |method: &[u8], path: &[u8]| path::operation(&guard(Dialect::OpenAi), method, path).map(Operation::name);
+    let name = named(b"DELETE", b"/v1/vector_stores/vs_1/files/file-2");
+    assert_eq!(name.as_deref(), Some("DELETE vector_stores/{id}/files/{id}"));
+    assert_eq!(named(b"GET", b"/openai/files/file-1/content").as_deref(), Some("GET files/{id}/content"));
+    assert_eq!(named(b"POST", b"/v1/responses"), None);
 }
 
 #[test]

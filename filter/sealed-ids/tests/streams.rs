@@ -2,11 +2,11 @@
 #[path = "fixtures/guard.rs"]
 mod common;
 
-use common::{ACME, all_kinds, guard, sealed};
+use common::{ACME, GLOBEX, all_kinds, guard, sealed};
 use proptest::prelude::*;
 use weir_sealed_ids::rewrite::{HELD_MAX_BYTES, Rewriter};
 use weir_sealed_ids::sse::Events;
-use weir_sealed_ids::{Dialect, Opener, Sealer};
+use weir_sealed_ids::{Dialect, Opener, Refused, Sealer};
 
 fn seal_stream(chunks: &[&[u8]]) -> Vec<u8> {
     let mut sealer = Sealer::new(guard(Dialect::OpenAi), ACME, all_kinds());
@@ -49,6 +49,30 @@ fn ids_in_a_stream_are_sealed_and_nothing_else_changes() {
     }
     expected = expected.replace("RESP", &sealed(&guard, ACME, "resp_68af1c2d"));
     assert_eq!(out, expected);
+}
+
+/// What a tool asks leave for, the client answers by its id, with the item before it or without.
+#[test]
+fn an_approval_names_the_item_that_asked_for_it() {
+    let request = r#"{"output":[{"type":"mcp_approval_request","id":"mcpr_68af1c2d3e4f"}]}"#;
+    let answer = String::from_utf8(seal_whole(&[request.as_bytes()])).unwrap();
+    let guard = guard(Dialect::OpenAi);
+    let id = sealed(&guard, ACME, "mcpr_68af1c2d3e4f");
+    assert!(answer.contains(&id), "{answer}");
+    let input = |id: &str| {
+        format!(
+            r#"{{"input":[{{"type":"mcp_approval_response","approval_request_id":"{id}","approve":true}},{{"type":"mcp_call","id":null,"approval_request_id":"{id}"}}]}}"#
+        )
+    };
+    let open = |body: &str| {
+        let (mut rewriter, mut out) = (Rewriter::new(Dialect::OpenAi), Vec::new());
+        let opened = rewriter.feed(body.as_bytes(), &mut Opener { guard: &guard, tenant: ACME }, &mut out);
+        rewriter.finish(&mut out);
+        opened.map(|()| String::from_utf8(out).unwrap())
+    };
+    assert_eq!(open(&input(&id)), Ok(input("mcpr_68af1c2d3e4f")));
+    assert_eq!(open(&input("mcpr_68af1c2d3e4f")), Err(Refused::NotOwn), "a raw one");
+    assert_eq!(open(&input(&sealed(&guard, GLOBEX, "mcpr_68af1c2d3e4f"))), Err(Refused::NotOwn), "another tenant's");
 }
 
 #[test]

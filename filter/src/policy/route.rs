@@ -7,7 +7,7 @@ use weir_config::{ConfigError, guard, plans};
 use weir_contract::Class;
 use weir_llm_usage::Provider;
 use weir_sealed_ids::Keys;
-use weir_vector_guard::{By, Guard, Store, Unfit};
+use weir_vector_guard::{By, CollectionIds, Guard, Store, Unfit};
 
 use crate::glob::Glob;
 use crate::head::Head;
@@ -255,7 +255,7 @@ fn compile_route(
     };
     let seal = seal::guard(&route.permit, route.upgrade, provider, keys)
         .map_err(|problem| ConfigError::new(format!("routes[{at}].permit"), problem))?;
-    let guard = match route.guard.as_ref().map(compile_guard).transpose() {
+    let guard = match route.guard.as_ref().map(|guard| compile_guard(guard, keys)).transpose() {
         Ok(guard) => guard.map(Rc::new),
         Err(unfit) => return error("guard", &unfit.to_string()),
     };
@@ -297,7 +297,7 @@ fn compile_route(
     }))
 }
 
-fn compile_guard(guard: &weir_config::guard::Guard) -> Result<Guard, Unfit> {
+fn compile_guard(guard: &weir_config::guard::Guard, keys: Option<&Rc<Keys>>) -> Result<Guard, Unfit> {
     let store = match guard.store {
         guard::Store::Qdrant => Store::Qdrant,
         guard::Store::Pinecone => Store::Pinecone,
@@ -316,6 +316,7 @@ fn compile_guard(guard: &weir_config::guard::Guard) -> Result<Guard, Unfit> {
         field: guard.field.as_str().into(),
         root: guard.root.as_str().into(),
         primary_field: guard.primary_field.as_deref().map(Into::into),
+        collection_ids: keys.and_then(|keys| CollectionIds::new(Rc::clone(keys))),
     };
     compiled.check().map(|()| compiled)
 }

@@ -214,10 +214,17 @@ fn a_guard_that_could_not_hold_is_refused_with_its_place() {
     };
     let by = |store: &str, by: &str| guarded(json!({"store": store, "by": by}));
     for (store, way) in
-        [("qdrant", "filter"), ("chroma", "namespace"), ("milvus", "collection"), ("weaviate", "namespace")]
+        [("qdrant", "filter"), ("chroma", "filter"), ("milvus", "collection"), ("weaviate", "namespace")]
     {
         assert!(compile(&by(store, way)).is_ok(), "{store} {way}");
     }
+    let keyed = |versions: &[u8]| {
+        let keys = versions.iter().map(|version| json!({"version": version, "secret": "x".repeat(32)}));
+        let mut config = by("chroma", "namespace");
+        config["sealed_ids"] = json!({"keys": keys.collect::<Vec<_>>()});
+        config
+    };
+    assert!(compile(&keyed(&[1])).is_ok() && compile(&keyed(&[2, 1])).is_ok());
     let mut unheld = by("qdrant", "filter");
     unheld["hold"] = json!(false);
     let mut upgraded = by("qdrant", "filter");
@@ -226,6 +233,8 @@ fn a_guard_that_could_not_hold_is_refused_with_its_place() {
         (by("pinecone", "filter"), "by namespace"),
         (guarded(json!({"store": "qdrant", "by": "filter", "field": "a.b"})), "letters, digits"),
         (guarded(json!({"store": "qdrant", "by": "filter", "root": "/q/"})), "without a slash at its end"),
+        (by("chroma", "namespace"), "set `sealed_ids.keys`"),
+        (keyed(&[3, 1]), "one version is odd"),
         (unheld, "leave it out, or hold"),
         (upgraded, "neither bypass nor upgrade"),
     ] {

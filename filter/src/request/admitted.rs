@@ -1,4 +1,5 @@
 //! What is remembered of an identified request between its phases.
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use weir_config::Mode;
@@ -13,7 +14,7 @@ use super::beside::Beside;
 use super::budgets::Budgets;
 use super::chosen::Routed;
 use super::held::{AnswerAction, Held, Kept};
-use super::keeper::{Keeper, SealedIds};
+use super::keeper::{self, Keeper, SealedIds};
 use super::model_in_path::ModelInPath;
 use super::redaction::{self, Redaction};
 use super::reservation::Reservation;
@@ -159,7 +160,7 @@ impl Admitted {
             class_is_named: named_class.is_some(),
             classes,
             path_counts,
-            api: Api::of(head.path),
+            api: keeper::api(route.map(|route| &**route), head.path),
             path: head.path.into(),
             class_rules,
             model: named,
@@ -267,9 +268,21 @@ impl Admitted {
             emitter.refusal(self.policy.events.as_ref(), Some(&self.identity.tenant), refusal.code(), now);
         }
         if let Some(kind) = refusal.finding() {
-            self.find(worker, kind, self.guarded_operation().unwrap_or(refusal.code()), 1, &[], now);
+            self.find(worker, kind, &self.refused_operation(refusal), 1, &[], now);
         }
         if self.by_browser { reply.for_browsers() } else { reply }
+    }
+
+    /// The name of what was refused, for a finding: the operation of a store or on what a provider keeps, else the request's class.
+    fn refused_operation(&self, refusal: Refusal) -> Cow<'static, str> {
+        if let Some(operation) = self.guarded_operation() {
+            return operation.into();
+        }
+        match self.sealed.as_ref().map(|sealed| sealed.operation) {
+            Some(Some(operation)) => operation.name().into(),
+            Some(None) if self.class != Class::Other => self.class.as_str().into(),
+            _ => refusal.code().into(),
+        }
     }
 
     /// Tells a finding about the borders between tenants. `operation` is weir's own name of it.

@@ -18,7 +18,11 @@ use crate::refusal::{Refusal, Unread};
 use crate::worker::{FilterState, Worker};
 
 fn refusal(refused: Refused) -> Refusal {
-    if refused == Refused::Operation { Refusal::Operation } else { Refusal::Unproven(refused) }
+    match refused {
+        Refused::Operation => Refusal::Operation,
+        Refused::Collection => Refusal::NotFound,
+        _ => Refusal::Unproven(refused),
+    }
 }
 
 /// Judges a request by its head, if its route guards a store. `ends`: it has no body.

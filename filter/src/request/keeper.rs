@@ -6,8 +6,23 @@ use std::rc::Rc;
 use weir_config::shared::Shared;
 use weir_sealed_ids::list::{Page, Shown};
 use weir_sealed_ids::operation::Operation;
-use weir_sealed_ids::{Guard, Kinds, Sealer};
+use weir_sealed_ids::{Dialect, Guard, Kinds, Sealer};
 use weir_vector_guard::{Call, Verdict};
+
+use crate::api::Api;
+use crate::policy::Route;
+
+/// The API that a client speaks: its route's, where the route keeps something apart and so knows, and else its path's.
+pub(super) fn api(route: Option<&Route>, path: &[u8]) -> Api {
+    let Some(route) = route else { return Api::of(path) };
+    match route.seal.as_ref().map(|seal| seal.dialect) {
+        _ if route.guard.is_some() => Api::Other,
+        Some(Dialect::OpenAi) => Api::OpenAi,
+        Some(Dialect::Anthropic) => Api::Anthropic,
+        Some(Dialect::Gemini) => Api::Gemini,
+        None => Api::of(path),
+    }
+}
 
 /// What is kept apart of one request.
 #[derive(Debug)]

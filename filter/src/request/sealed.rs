@@ -30,7 +30,15 @@ impl Admitted {
         }
         let touched = shared_operations::touches(head.method, head.path, self.base_class, self.class_is_named);
         let tenant = self.identity.tenant.as_str();
-        let opened = path::open(&guard, tenant, head.method, (head.path, head.query), touched).map_err(refusal)?;
+        let opened = match path::open(&guard, tenant, head.method, (head.path, head.query), touched) {
+            Ok(opened) => opened,
+            Err(refused) => {
+                // The finding names it.
+                let operation = path::operation(&guard, head.method, head.path);
+                self.sealed = Some(Box::new(SealedIds { guard, operation }));
+                return Err(refusal(refused));
+            }
+        };
         if let Some(path) = opened.path {
             edits.set.push((":path", path.into()));
         }
@@ -119,5 +127,6 @@ fn refusal(refused: Refused) -> Refusal {
         Refused::UnknownPlace => Refusal::UnexpectedId,
         Refused::Operation => Refusal::Operation,
         Refused::Unreadable => Refusal::UnreadableBody(Unread::NotJson),
+        Refused::Ambiguous => Refusal::AmbiguousBody,
     }
 }

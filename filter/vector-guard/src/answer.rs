@@ -6,7 +6,7 @@ mod take_out;
 
 use crate::edit::{Edits, quoted};
 use crate::rule::{Answer, Operation, Step};
-use crate::{By, Call, Removed, Shown, Store, names};
+use crate::{By, Call, Guard, Removed, Shown, Store, names};
 use take_out::take_out;
 use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
@@ -43,8 +43,12 @@ pub enum Verdict {
 }
 
 /// Whether answers of an operation are held.
-pub(crate) fn holds(operation: &Operation) -> bool {
-    operation.answer != Answer::Plain
+pub(crate) fn holds(guard: &Guard, operation: &Operation) -> bool {
+    match operation.answer {
+        Answer::Plain => false,
+        Answer::Collections => guard.seals_collections(),
+        _ => true,
+    }
 }
 
 /// Checks an answer.
@@ -56,7 +60,7 @@ pub(crate) fn check(call: &Call, status: u16, bytes: &[u8]) -> Checked {
         return Checked { verdict, ..Checked::default() };
     }
     // An error of the store holds no record.
-    if status >= 400 || is_empty || !holds(call.operation) {
+    if status >= 400 || is_empty || !call.holds_answer() {
         return Checked { verdict: Verdict::Same, ..Checked::default() };
     }
     // A status that the gateway does not tell may be any, and with it a record may be missing.
@@ -79,6 +83,7 @@ pub(crate) fn check(call: &Call, status: u16, bytes: &[u8]) -> Checked {
         }
         Answer::Columns(names) => check.columns(names),
         Answer::Names(steps) => check.names(ROOT, steps),
+        Answer::Collections => check.collections(),
         Answer::OfNamespace => check.of_namespace(),
     };
     if done.is_none() {
@@ -342,6 +347,24 @@ impl Check<'_> {
         let at = self.tree.node(name)?.at.clone();
         self.edits.replace(at, own);
         Some(true)
+    }
+
+    /// Seals the ids of the tenant's collections.
+    fn collections(&mut self) -> Option<()> {
+        match self.kind(ROOT)? {
+            Kind::Array => self.elements(ROOT)?.into_iter().try_for_each(|element| self.collection(element)),
+            _ => self.collection(ROOT),
+        }
+    }
+
+    fn collection(&mut self, object: Id) -> Option<()> {
+        let id = self.tree.member(object, "id")?;
+        let text = self.tree.text(id)?;
+        let ids = self.call.guard.collection_ids.as_ref()?;
+        let sealed = ids.seal(&self.call.tenant, &text)?;
+        let at = self.tree.node(id)?.at.clone();
+        self.edits.replace(at, quoted(&sealed));
+        Some(())
     }
 
     /// The part of the collection that the answer says it is from is the tenant's.

@@ -20,6 +20,7 @@
 )]
 
 mod answer;
+mod collection_ids;
 mod edit;
 mod expression;
 mod filter;
@@ -34,6 +35,7 @@ mod walk;
 use std::collections::BTreeMap;
 
 pub use answer::{Checked, Verdict};
+pub use collection_ids::CollectionIds;
 pub use headers::HeaderFate;
 pub use listing::{Listed, listed};
 use rule::{Kind, Operation};
@@ -102,6 +104,8 @@ pub struct Guard {
     pub root: Box<str>,
     /// With Milvus by filter, the collection's primary key. None: nothing is inserted.
     pub primary_field: Option<Box<str>>,
+    /// With Chroma by namespace, what seals the ids of collections.
+    pub collection_ids: Option<CollectionIds>,
 }
 
 /// Why a guard cannot be configured.
@@ -121,6 +125,11 @@ pub enum Unfit {
         "`primary_field` names the primary key of a Milvus collection that is guarded by filter, and is not `field`"
     )]
     PrimaryField,
+    /// Chroma names a collection by its UUID, whosever it is, and nothing seals them.
+    #[error(
+        "by namespace, weir seals the ids of Chroma's collections: set `sealed_ids.keys`, and where there are two, one version is odd and the other even"
+    )]
+    CollectionIds,
 }
 
 /// Why a request is refused.
@@ -146,6 +155,8 @@ pub enum Refused {
     Mark,
     /// A header names another place of the store.
     Header,
+    /// The id of a collection is not one of the tenant's own.
+    Collection,
 }
 
 /// What a request asks of the store, for metering.
@@ -224,9 +235,17 @@ impl Guard {
                 return Err(Unfit::PrimaryField);
             }
         }
+        if self.seals_collections() && self.collection_ids.is_none() {
+            return Err(Unfit::CollectionIds);
+        }
         let is_path = self.root.is_empty() || (self.root.starts_with('/') && !self.root.ends_with('/'));
         let is_plain = self.root.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
         if is_path && is_plain { Ok(()) } else { Err(Unfit::Root) }
+    }
+
+    /// Whether collections have ids that the store gives, and each tenant has its own.
+    fn seals_collections(&self) -> bool {
+        self.store == Store::Chroma && self.by == By::Namespace
     }
 
     /// Judges a request by its head.
@@ -301,7 +320,7 @@ impl Call {
 
     /// Whether the answer must be held and checked, unless it is an error.
     pub fn holds_answer(&self) -> bool {
-        answer::holds(self.operation)
+        answer::holds(&self.guard, self.operation)
     }
 
     /// Whether an answer of this status must be held and checked; 0: the gateway does not tell it.

@@ -40,6 +40,7 @@ fn request(operation: &Operation) -> String {
         request.push_str(match *segment {
             Segment::Is(name) => name,
             Segment::Collection => "{collection}",
+            Segment::CollectionId => "{collection id}",
             Segment::Namespace => "{namespace}",
             Segment::Any => "{name}",
         });

@@ -44,7 +44,7 @@ fn fits(known: Segment, found: &str) -> bool {
     match known {
         Segment::Is(name) => name == found,
         Segment::Namespace => true,
-        Segment::Collection | Segment::Any => !found.is_empty(),
+        Segment::Collection | Segment::CollectionId | Segment::Any => !found.is_empty(),
     }
 }
 
@@ -65,7 +65,12 @@ pub(crate) fn rewrite(
                 path.push_str(&names::mapped(tenant, found).ok_or(Refused::Name)?);
                 collection.clone_from(found);
             }
-            Segment::Collection => {
+            Segment::CollectionId if guard.seals_collections() => {
+                let ids = guard.collection_ids.as_ref().ok_or(Refused::Collection)?;
+                path.push_str(&ids.open(tenant, found).ok_or(Refused::Collection)?);
+                collection.clone_from(found);
+            }
+            Segment::Collection | Segment::CollectionId => {
                 path.push_str(found);
                 collection.clone_from(found);
             }

@@ -42,6 +42,8 @@ pub(crate) enum Segment {
     Is(&'static str),
     /// A collection's name, mapped where each tenant has its own.
     Collection,
+    /// The id that the store has given a collection, sealed where each tenant has its own.
+    CollectionId,
     /// The name of a part of a collection, mapped.
     Namespace,
     /// A name or id that says nothing about tenants.
@@ -168,6 +170,8 @@ pub(crate) enum Answer {
     Columns(&'static [&'static str]),
     /// Names of collections or parts at this place; the tenant's own are shown, as it knows them.
     Names(&'static [Step]),
+    /// A collection, or a list of them, with the ids that the store gives them.
+    Collections,
     /// An object that says which part of the collection it is from.
     OfNamespace,
 }

@@ -3,7 +3,8 @@ use serde_json::{Value, json};
 use weir_vector_guard::{By, Call, Checked, Guard, RequestHead, Store, Verdict};
 
 fn call(store: Store, by: By, request: &str, body: &Value) -> Call {
-    let guard = Guard { store, by, field: "tenant_id".into(), root: "".into(), primary_field: None };
+    let guard =
+        Guard { store, by, field: "tenant_id".into(), root: "".into(), primary_field: None, collection_ids: None };
     let (method, target) = request.split_once(' ').expect("METHOD path");
     let head = RequestHead { method: method.as_bytes(), path: target.as_bytes(), query: None, content_type: None };
     let mut call = guard.call("acme", &head).expect("offered");

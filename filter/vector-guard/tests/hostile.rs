@@ -7,6 +7,8 @@
 mod bugs;
 #[path = "hostile/chroma.rs"]
 mod chroma;
+#[path = "hostile/collections.rs"]
+mod collections;
 #[path = "hostile/generate.rs"]
 mod generate;
 #[path = "hostile/milvus.rs"]
@@ -38,7 +40,7 @@ enum Fate {
 }
 
 fn guard(store: Store, by: By) -> Guard {
-    Guard { store, by, field: FIELD.into(), root: "".into(), primary_field: None }
+    Guard { store, by, field: FIELD.into(), root: "".into(), primary_field: None, collection_ids: None }
 }
 
 /// What the guard makes of a request: the call, and the body that goes on.
@@ -116,6 +118,11 @@ fn qdrant_shows_and_changes_ones_own_points_and_no_others() {
 #[test]
 fn chroma_shows_and_changes_ones_own_records_and_no_others() {
     run("chroma", chroma::one);
+}
+
+#[test]
+fn chroma_shows_and_changes_ones_own_collections_and_no_others() {
+    run("chroma's collections", collections::one);
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! Every operation of each store's published API, and whether tenants may use it.
-use weir_vector_guard::{By, Guard, HeaderFate, Refused, RequestHead, Store, Unfit, Verdict};
+use std::rc::Rc;
+
+use serde_json::json;
+use weir_sealed_ids::Keys;
+use weir_vector_guard::{By, CollectionIds, Guard, HeaderFate, Refused, RequestHead, Store, Unfit, Verdict};
 
 #[path = "fixtures/page.rs"]
 mod page;
 
 fn guard(store: Store, by: By) -> Guard {
-    Guard { store, by, field: "tenant_id".into(), root: "".into(), primary_field: None }
+    Guard { store, by, field: "tenant_id".into(), root: "".into(), primary_field: None, collection_ids: None }
 }
 
 /// What becomes of `METHOD path?query`: the operation's name and what goes on, or why it is refused.
@@ -165,6 +169,40 @@ fn pinecones_namespaces_are_ones_own_in_path_query_and_body() {
     let sent = call.body(br#"{"topK":1,"vector":[1],"namespace":"n"}"#).expect("taken").expect("changed");
     assert_eq!(sent, br#"{"topK":1,"vector":[1],"namespace":"tenant_acme_n"}"#);
     assert_eq!(call.body(br#"{"topK":1,"queries":[{"values":[1]}]}"#), Err(Refused::Member));
+}
+
+#[test]
+fn chromas_collections_are_counted_and_changed_by_their_sealed_ids() {
+    const UUID: &str = "870f7e48-32fb-4f96-9826-5e0685a1b170";
+    const ROOT: &str = "/api/v2/tenants/t/databases/d/collections";
+    let keys = Rc::new(Keys::new((1, b"a secret of more than thirty-two bytes"), None).expect("a key"));
+    let sealed = keys.seal_uuid("acme", UUID).expect("sealed");
+    let ids = CollectionIds::new(keys);
+    let own = Guard { collection_ids: ids, ..guard(Store::Chroma, By::Namespace) };
+    assert_eq!((own.check(), guard(Store::Chroma, By::Namespace).check()), (Ok(()), Err(Unfit::CollectionIds)));
+    let below = "/api/v2/tenants/tenant_acme_/databases/d/collections";
+    for (request, name, target) in [
+        (
+            format!("GET {ROOT}/{sealed}/count?read_level=index_and_wal"),
+            "collections.count",
+            format!("{below}/{UUID}/count?read_level=index_and_wal"),
+        ),
+        (format!("PUT {ROOT}/{sealed}"), "collections.change", format!("{below}/{UUID}")),
+        (format!("POST {ROOT}/{sealed}/get"), "collections.get", format!("{below}/{UUID}/get")),
+        (format!("GET {ROOT}/docs"), "collections.describe", format!("{below}/docs")),
+        (format!("GET {ROOT}/by-id/{sealed}"), "collections.by_id", format!("{below}/by-id/{UUID}")),
+    ] {
+        assert_eq!(asked(&own, &request), Ok((name, target)), "{request}");
+    }
+    assert_eq!(asked(&own, &format!("GET {ROOT}/docs/count")), Err(Refused::Collection));
+    let shared = guard(Store::Chroma, By::Filter);
+    refused(&shared, &[&format!("GET {ROOT}/{UUID}/count"), &format!("PUT {ROOT}/{UUID}")]);
+    assert_eq!(asked(&shared, &format!("POST {ROOT}/{UUID}/get")).map(|(name, _)| name), Ok("collections.get"));
+    let head = |path| RequestHead { method: b"GET", path, query: None, content_type: None };
+    let described = own.call("acme", &head(format!("{ROOT}/docs").as_bytes())).expect("offered");
+    let answer = |id: &str| described.answer(200, json!({"id": id, "name": "docs"}).to_string().as_bytes()).verdict;
+    assert_eq!(answer(UUID), Verdict::Changed(json!({"id": sealed, "name": "docs"}).to_string().into_bytes()));
+    assert_eq!(answer("docs"), Verdict::Unreadable, "an id that nobody can seal");
 }
 
 #[test]

@@ -3,7 +3,14 @@ use serde_json::{Value, json};
 use weir_vector_guard::{By, Guard, HeaderFate, Refused, RequestHead, Store, Unfit};
 
 fn guard(store: Store, by: By, primary_field: Option<&str>) -> Guard {
-    Guard { store, by, field: "tenant_id".into(), root: "".into(), primary_field: primary_field.map(Into::into) }
+    Guard {
+        store,
+        by,
+        field: "tenant_id".into(),
+        root: "".into(),
+        primary_field: primary_field.map(Into::into),
+        collection_ids: None,
+    }
 }
 
 fn sent(guard: &Guard, request: &str, body: &Value) -> Result<Value, Refused> {

@@ -80,6 +80,7 @@ pub fn standard() -> Result<Table, ModuleError> {
     credentials(&mut table, &whole);
     redaction(&mut table);
     guarded(&mut table);
+    collections(&mut table);
     staged(&mut table);
     let steps =
         [("identity", Step::Identity), ("limits", Step::Limits), ("plan", Step::Plan), ("hold: false", Step::Unheld)];
@@ -196,6 +197,22 @@ fn guarded(table: &mut Table) {
     let found = || ok().header("content-type", "application/json").body(cases::found());
     row(table, &gateway, "chat 4 KB", || post("/v1/chat/completions").bearer(KEY).json(&cases::chat_of(4_000)), answer);
     row(table, &gateway, "guarded search 4 KB", search, found);
+}
+
+/// Requests about a collection of Chroma's, whose UUID is sealed in answers and opened in requests.
+fn collections(table: &mut Table) {
+    const ROOT: &str = "/api/v2/tenants/t/databases/d/collections";
+    let mut config = cases::filter(Step::Whole, 2, &cases::golden_keys());
+    config["sealed_ids"] = json!({"keys": [{"version": 1, "secret": "a secret of more than thirty-two bytes"}]});
+    config["routes"] =
+        json!([{"name": "chroma", "match": {"path_prefix": "/api"}, "guard": {"store": "chroma", "by": "namespace"}}]);
+    let gateway = Gateway::envoy().config(config).start();
+    let of = |last: &str| get(&format!("{ROOT}/{last}")).bearer(KEY).header("user-agent", "bench");
+    let shown = || ok().json(&json!({"id": "870f7e48-32fb-4f96-9826-5e0685a1b170", "name": "docs"}));
+    let reply = gateway.send(of("docs")).upstream(shown()).json();
+    let id = reply["id"].as_str().unwrap_or_default().to_owned();
+    row(table, &gateway, "a collection of Chroma's: its id sealed", || of("docs"), shown);
+    row(table, &gateway, "a collection of Chroma's: its id opened", || of(&format!("{id}/count")), || ok().body("7"));
 }
 
 /// A chat whose model is chosen among this many of two providers that speak its dialect: beside `chat 2 KB`, what a choice costs.

@@ -62,6 +62,7 @@ fn bootstrap(store: SocketAddr, receiver: &Receiver, guard: &Value) -> Bootstrap
                                  {"api_key": {"header": "api-key", "prefix": "sk_weir_"}}]},
         "tenants": [tenant("acme"), tenant("globex")],
         "plans": {"p": {}},
+        "sealed_ids": {"keys": [{"version": 1, "secret": "a secret of more than thirty-two bytes"}]},
         "routes": [{"name": "vectors", "match": {"path_prefix": "/"}, "guard": guard}],
         "events": {"cluster": "weir", "token": "t", "flush": "200ms"},
     });

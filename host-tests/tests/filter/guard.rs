@@ -1,8 +1,12 @@
 //! A guarded vector store: the tenant is forced into requests, and answers are held, checked and replaced.
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
+use weir_contract::{Timestamp, UsageData};
 use weir_host_tests::host::Profile;
 use weir_host_tests::on_both_gateways;
 use weir_host_tests::scenario::{Gateway, GatewayBuilder, Request, Response, get, ok, post, put, secs, status};
+use weir_ledger::meters::Meters;
 
 use crate::common::{ACME, GLOBEX, config_with, unlimited};
 
@@ -82,6 +86,31 @@ on_both_gateways! {
         assert_eq!((&data["results"], &data["removed"]), (&json!(1), &json!({"globex": 1})));
         let usage = sent.iter().find(|event| event["type"] == "weir.usage.v1").expect("usage");
         assert_eq!(usage["data"]["usage"]["details"], json!({"vector_reads": 1}));
+    }
+
+    fn meters_count_what_tenants_read_and_write_in_a_store(gateway) {
+        let gateway = start(&gateway);
+        let points = json!({"points": [{"id": 1, "vector": [1]}, {"id": 2, "vector": [1]}, {"id": 3, "vector": [1]}]});
+        let write = put("/qdrant/collections/docs/points").bearer(ACME).json(&points);
+        gateway.send(write).upstream(ok().body("{}"));
+        gateway.send(search()).upstream(found(&[point(1, json!("acme"))]));
+        gateway.send(search()).upstream(found(&[]));
+        // What the store refuses was not used.
+        gateway.send(search()).upstream(status(400).body("{}"));
+        let meter = |name: &str| json!({"name": name, "sum": {"detail": name}, "where": {"route": ["vectors"]}});
+        let meters = ["vector_reads", "vector_writes", "vectors_written"].map(meter);
+        let meters = Meters::new(serde_json::from_value(json!(meters)).expect("meters"), Vec::new()).expect("meters");
+        let mut sums = BTreeMap::<String, u64>::new();
+        for event in events(&gateway, "weir.usage.v1") {
+            let data = event["data"].to_string();
+            let data: UsageData<'_> = serde_json::from_str(&data).expect("usage");
+            for (meter, measure) in meters.measure(Timestamp::from_secs(0), &data) {
+                assert_eq!(measure.excluded, None);
+                *sums.entry(meters.names()[meter].clone()).or_default() += measure.amount;
+            }
+        }
+        let expected = [("vector_reads", 2), ("vector_writes", 1), ("vectors_written", 3)];
+        assert_eq!(sums, expected.map(|(name, sum)| (name.to_owned(), sum)).into());
     }
 
     fn an_answer_that_cannot_be_checked_is_withheld(gateway) {
@@ -260,4 +289,31 @@ fn a_client_does_not_choose_the_gateways_route_by_a_header_of_weirs() {
     }
     let named = search().route_metadata("weir", "route", "vectors");
     gateway.send(named).upstream(found(&[])).assert_status(200);
+}
+
+#[test]
+fn a_collection_of_chromas_is_named_by_the_id_that_its_tenant_was_shown() {
+    const UUID: &str = "870f7e48-32fb-4f96-9826-5e0685a1b170";
+    const ROOT: &str = "/api/v2/tenants/t/databases/d/collections";
+    let mut config = unlimited();
+    config["sealed_ids"] = json!({"keys": [{"version": 1, "secret": "a secret of more than thirty-two bytes"}]});
+    config["routes"] =
+        json!([{"name": "chroma", "match": {"path_prefix": "/api"}, "guard": {"store": "chroma", "by": "namespace"}}]);
+    let gateway = Gateway::envoy().config(&config).start();
+    let shown = |key: &str| {
+        let list = ok().json(&json!([{"id": UUID, "name": "docs"}]));
+        gateway.send(get(ROOT).bearer(key)).upstream(list).json()[0]["id"].as_str().expect("an id").to_owned()
+    };
+    let (own, theirs) = (shown(ACME), shown(GLOBEX));
+    assert!(own != UUID && own != theirs);
+    let count = |id: &str| get(&format!("{ROOT}/{id}/count")).bearer(ACME);
+    let reply = gateway.send(count(&own)).upstream(ok().body("7"));
+    let sent = format!("/api/v2/tenants/tenant_acme_/databases/d/collections/{UUID}/count");
+    assert_eq!((reply.upstream_request().path(), reply.text()), (&*sent, "7".to_owned()));
+    let elsewhere = gateway.send(count(&theirs)).upstream(status(404).body("{}"));
+    assert!(!elsewhere.upstream_request().path().contains(UUID));
+    let unsealed = gateway.send(count("docs")).reply();
+    assert_eq!((unsealed.status(), &unsealed.json()["code"]), (404, &json!("not_found")), "{}", unsealed.text());
+    let told = events(&gateway, "weir.security.v1");
+    assert_eq!(told[0]["data"]["findings"][0]["kind"], "foreign_id");
 }

@@ -354,3 +354,33 @@ fn forms_of_images_and_sounds_name_ones_own_ids_alone() {
     let reply = gateway.send(form("prompt", "a boat")).upstream(ok());
     assert!(reply.upstream_request().text().contains("a boat"));
 }
+
+#[test]
+fn refusals_have_the_shape_of_the_routes_api_whatever_the_path_looks_like() {
+    let gateway = start();
+    let shape = |path: &str| gateway.send(get(path).bearer(ACME)).reply().json();
+    assert_eq!(shape("/v1/models/ft:gpt-4o:globex::abc")["error"]["code"], "not_found", "OpenAI's");
+    assert_eq!(shape("/v1/messages/batches")["error"]["code"], "operation_not_permitted", "OpenAI's");
+    assert_eq!(shape("/anthropic/v1/files/file_x")["error"]["type"], "not_found_error", "Anthropic's");
+    assert_eq!(shape("/v1beta/files/x")["error"]["status"], "NOT_FOUND", "Google's");
+}
+
+#[test]
+fn a_finding_names_the_operation_that_was_refused() {
+    let gateway = start();
+    gateway.send(delete("/v1/files/file-AbC123dEf456").bearer(ACME)).reply().assert_status(404);
+    let chat = json!({"model": "m", "input": "x", "previous_response_id": RESPONSE});
+    gateway.send(post("/v1/responses").bearer(ACME).json(&chat)).reply().assert_status(404);
+    gateway.send(get("/v1/videos").bearer(ACME)).reply().assert_status(403);
+    gateway.run_for(weir_host_tests::scenario::secs(120));
+    let mut operations = Vec::new();
+    while let Some(call) = gateway.calls().first().map(|_| gateway.next_call("weir")) {
+        for event in call.json().as_array().into_iter().flatten().filter(|event| event["type"] == "weir.security.v1") {
+            let findings = event["data"]["findings"].as_array().expect("findings");
+            operations.extend(findings.iter().map(|finding| finding["operation"].as_str().expect("text").to_owned()));
+        }
+        call.answer(202, r#"{"accepted":1,"rejected":[]}"#);
+    }
+    operations.sort();
+    assert_eq!(operations, ["DELETE files/{id}", "chat", "operation_not_permitted"]);
+}

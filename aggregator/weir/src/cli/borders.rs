@@ -28,12 +28,14 @@ pub(super) fn findings(config: &Config, query: &SecurityQuery, as_json: bool) ->
 
 fn print_findings(rows: Vec<FindingRow>) {
     let mut shown =
-        table(&["minute", "severity", "tenant", "finding", "operation", "route", "#count", "whose", "requests"]);
+        table(&["minute", "severity", "tenant", "finding", "operation", "route", "#count", "whose", "request"]);
     for row in rows {
         let tenant = if row.tenant.is_empty() { "(unknown)".to_owned() } else { row.tenant };
-        let requests: Vec<String> = row.samples.into_iter().map(|sample| sample.request_id).collect();
+        let others = row.samples.len().saturating_sub(1);
+        let request = row.samples.into_iter().next().map(|sample| sample.request_id).unwrap_or_default();
+        let request = if others > 0 { format!("{request} +{others}") } else { request };
         let texts = [row.minute.to_string(), row.severity, tenant, row.kind, row.operation, row.route];
-        shown.add_row(texts.into_iter().chain([row.count.to_string(), row.owners.join(" "), requests.join(" ")]));
+        shown.add_row(texts.into_iter().chain([row.count.to_string(), row.owners.join(" "), request]));
     }
     say!("{shown}");
 }

@@ -2,6 +2,7 @@
 //!
 //! An error means: it is refused, or it does not do what the file says. A warning means: it runs, and something in it costs
 //! more than it seems to. Both point into the file that the user edits, even if the filter's configuration is a text within it.
+mod apart;
 mod buffers;
 mod clusters;
 mod document;
@@ -9,6 +10,7 @@ mod embedded;
 mod envoy;
 mod host;
 mod kubernetes;
+mod named;
 mod per_route;
 mod point;
 mod rules;

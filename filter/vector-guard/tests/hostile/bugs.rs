@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use weir_seeded::SplitMix64;
 use weir_vector_guard::Verdict;
 
-use super::{FIELD, Fate, chroma, milvus, pinecone, qdrant, weaviate};
+use super::{FIELD, Fate, chroma, collections, milvus, pinecone, qdrant, weaviate};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -27,6 +27,8 @@ pub(crate) enum Bug {
     OverwritesAll,
     /// Ids go on without the tenant's prefix.
     IdsKept,
+    /// The sealed id of a collection, or a raw one, goes on as it is.
+    CollectionIdsKept,
     /// A client's namespace goes on as it is.
     NamespaceKept,
     /// Where there is no namespace, none is put in.
@@ -46,7 +48,7 @@ pub(crate) enum Bug {
 type Store = fn(&mut SplitMix64) -> Fate;
 
 /// Each bug, and the stores at which it must show.
-const PLANTED: [(Bug, &[Store]); 16] = [
+const PLANTED: [(Bug, &[Store]); 17] = [
     (Bug::FilterKept, &[qdrant::one, chroma::one, milvus::one]),
     (Bug::FilterNotPutIn, &[qdrant::one, chroma::one, milvus::one]),
     (Bug::FilterWidened, &[qdrant::one, chroma::one, milvus::one]),
@@ -56,12 +58,13 @@ const PLANTED: [(Bug, &[Store]); 16] = [
     (Bug::MarkNotPutIn, &[qdrant::one, chroma::one]),
     (Bug::OverwritesAll, &[qdrant::one]),
     (Bug::IdsKept, &[chroma::one]),
+    (Bug::CollectionIdsKept, &[collections::one]),
     (Bug::NamespaceKept, &[pinecone::one]),
     (Bug::NamespaceNotPutIn, &[pinecone::one]),
     (Bug::TenantKept, &[weaviate::one]),
     (Bug::ParametersKept, &[pinecone::one, weaviate::one]),
-    (Bug::RefusedPasses, &[qdrant::one, chroma::one, milvus::one, pinecone::one, weaviate::one]),
-    (Bug::AnswerUnchecked, &[qdrant::one, chroma::one, milvus::one, pinecone::one, weaviate::one]),
+    (Bug::RefusedPasses, &[qdrant::one, chroma::one, collections::one, milvus::one, pinecone::one, weaviate::one]),
+    (Bug::AnswerUnchecked, &[qdrant::one, chroma::one, collections::one, milvus::one, pinecone::one, weaviate::one]),
     (Bug::AnswerEmptied, &[qdrant::one, chroma::one, milvus::one, pinecone::one, weaviate::one]),
 ];
 

@@ -10,8 +10,8 @@ from chromadb.config import Settings
 FILTERED, NAMESPACED, STORE = (int(port) for port in sys.argv[1:4])
 
 
-def client(port, tenant=None, **more):
-    headers = {"authorization": f"Bearer sk_weir_{tenant}"} if tenant else {}
+def client(port, key=None, **more):
+    headers = {"authorization": f"Bearer sk_weir_{key}"} if key else {}
     settings = Settings(anonymized_telemetry=False)
     return chromadb.HttpClient(host="127.0.0.1", port=port, headers=headers, settings=settings, **more)
 
@@ -23,6 +23,15 @@ def refused(call):
         assert "not offered" in str(error) or "unprovable" in str(error) or "403" in str(error), error
         return
     raise AssertionError("not refused")
+
+
+def missing(call):
+    try:
+        call()
+    except Exception as error:  # The store's own error, or the gateway's.
+        assert "does not exist" in str(error) or "no such" in str(error), error
+        return
+    raise AssertionError("found")
 
 
 def by_filter():
@@ -66,15 +75,35 @@ def by_namespace():
     acme, globex = client(NAMESPACED, "acme"), client(NAMESPACED, "globex")
     own = acme.get_or_create_collection("own")
     own.add(ids=["1"], embeddings=[[0.0, 1.0]], documents=["a1"])
-    refused(own.count)
-    assert [c.name for c in acme.list_collections()] == ["own"]
+    assert own.count() == 1 and acme.count_collections() == 1
+    assert [(c.name, c.id) for c in acme.list_collections()] == [("own", own.id)]
+    assert acme.get_collection("own").id == own.id
+    assert acme.get_collection_by_id(own.id).name == "own"
     assert globex.list_collections() == []
-    # The store does not ask whose a collection is when it is named by its id; the marks in it do.
+    # The store finds a collection by its id, whosever it is. Ids are sealed, so neither the raw one nor acme's leads there.
+    raw = client(STORE, tenant="tenant_acme_").get_collection("own").id
+    assert raw != own.id
     theirs = globex.get_or_create_collection("theirs")
-    theirs._model.id = own.id
-    assert theirs.get()["ids"] == [] and theirs.query(query_embeddings=[[0.0, 1.0]], n_results=5)["ids"] == [[]]
-    theirs.delete(ids=["1"], where={"tenant_id": {"$ne": "globex"}})
+    empty = acme.get_or_create_collection("empty")
+    raw_of_empty = client(STORE, tenant="tenant_acme_").get_collection("empty").id
+    kept = theirs._model.id
+    for foreign in (raw, own.id, raw_of_empty, empty.id):
+        theirs._model.id = foreign
+        for attack in (
+            theirs.get, theirs.count, lambda: theirs.query(query_embeddings=[[0.0, 1.0]], n_results=5),
+            lambda: theirs.add(ids=["x"], embeddings=[[1.0, 2.0, 3.0, 4.0, 5.0]]),
+            lambda: theirs.upsert(ids=["1"], embeddings=[[9.0, 9.0]], documents=["stolen"]),
+            lambda: theirs.delete(where={"tenant_id": {"$ne": "globex"}}),
+            lambda: theirs.modify(name="mine"),
+        ):
+            missing(attack)
+    theirs._model.id = kept
     assert own.get()["documents"] == ["a1"]
+    empty.add(ids=["1"], embeddings=[[0.0, 1.0, 2.0]])
+    empty.modify(name="full")
+    assert sorted(c.name for c in acme.list_collections()) == ["full", "own"]
+    theirs.add(ids=["1"], embeddings=[[0.0, 1.0]])
+    assert theirs.count() == 1
     acme.delete_collection("own")
 
 

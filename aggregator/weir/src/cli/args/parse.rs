@@ -14,11 +14,36 @@ pub(super) fn parse_hold(text: &str) -> Result<Hold, String> {
     Hold::ALL.into_iter().find(|hold| hold.as_str() == text).ok_or_else(|| format!("expected one of {}", names()))
 }
 
-/// A moment: RFC 3339 in UTC, or the first one of a month, day or hour.
+/// The length of `2026-11-21T03:00`.
+const MINUTE_LEN: usize = 16;
+
+/// A moment: RFC 3339 in UTC, or the first one of a month, day, hour or minute.
 pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
+    let minute = || Timestamp::parse(&format!("{text}:00Z")).filter(|_| text.len() == MINUTE_LEN);
     let first = || Period::parse(text).ok().filter(|_| !text.contains('/')).map(|period| period.from);
-    let wrong = "expected a time in UTC such as 2026-11-21T03:00:00Z, or a month, day or hour: 2026-11, 2026-11-21, 2026-11-21T03";
-    Timestamp::parse(text).or_else(first).ok_or_else(|| wrong.to_owned())
+    let wrong = "expected a time in UTC such as 2026-11-21T03:00:00Z, or a month, day, hour or minute: 2026-11, 2026-11-21, \
+                 2026-11-21T03, 2026-11-21T03:15";
+    Timestamp::parse(text).or_else(minute).or_else(first).ok_or_else(|| wrong.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_as_short_as_it_is_meant() {
+        for (short, long) in [
+            ("2026-11", "2026-11-01T00:00:00.000Z"),
+            ("2026-11-28T17", "2026-11-28T17:00:00.000Z"),
+            ("2026-11-28T17:57", "2026-11-28T17:57:00.000Z"),
+            ("2026-11-28T17:57:30Z", "2026-11-28T17:57:30.000Z"),
+        ] {
+            assert_eq!(parse_time(short).expect(short), parse_time(long).expect(long));
+        }
+        for wrong in ["2026-11-28T17:5", "2026-11-28T25:57", "17:57", "2026-11/2026-12"] {
+            assert!(parse_time(wrong).is_err(), "{wrong}");
+        }
+    }
 }
 
 /// A day: `2026-11-28`. Returned as it is written.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::embedded::{self, Embedded};
 use super::point::{self, Problem};
-use super::{Finding, Severity, buffers, clusters, envoy, host, kubernetes, per_route, rules, yaml_1_1};
+use super::{Finding, Severity, apart, buffers, clusters, envoy, host, kubernetes, named, per_route, rules, yaml_1_1};
 use crate::cli::gateway::of_text;
 use crate::config::{Config, ConfigFile};
 use weir_settings::yaml::YamlError;
@@ -231,6 +231,7 @@ fn gateway(value: &Value, text: &str, node: &Node) -> Problems {
     findings.extend(host::findings(value, &found));
     findings.extend(per_route::findings(value, &found));
     findings.extend(clusters::findings(value, &found));
+    findings.extend(named::findings(value, &found));
     findings.extend(
         found.iter().flat_map(|filter| {
             filter.config.as_ref().ok().into_iter().flat_map(|config| config.findings(&filter.path))
@@ -249,7 +250,7 @@ fn place(node: &Node, Finding { severity, path, problem }: Finding) -> (Severity
 fn filter(value: &Value, text: &str, node: &Node) -> Problems {
     let config = Embedded::Structure(value);
     let wrong = config.check(text, node, "").err().map(|problem| (Severity::Error, problem));
-    let findings = rules::findings(value).into_iter().map(|finding| place(node, finding));
+    let findings = rules::findings(value).into_iter().chain(apart::findings(value)).map(|finding| place(node, finding));
     wrong.into_iter().chain(findings).collect()
 }
 
@@ -289,7 +290,8 @@ impl Embedded<'_> {
                 Finding { path: path.to_owned(), problem: format!("{}: {}", finding.path, finding.problem), ..finding }
             }
         };
-        rules::findings(&self.value()).into_iter().map(under).collect()
+        let value = self.value();
+        rules::findings(&value).into_iter().chain(apart::findings(&value)).map(under).collect()
     }
 }
 

@@ -212,3 +212,88 @@ fn sealed_ids_on_kong_are_an_error() {
         of(&text.replace(plain, &sealed).replacen(keys, &format!("{keys}{sealing}"), 1)).expect_err("sealed on Kong");
     assert!(errors.iter().any(|error| error.contains("routes[1].permit: Kong cannot seal ids")), "{errors:?}");
 }
+
+const BYPASS: &str = "- {match: {path: /healthz}, bypass: true}";
+
+/// These routes behind the one for health checks, each on a line of its own.
+fn routes(routes: &[&str]) -> String {
+    routes.iter().fold(BYPASS.to_owned(), |all, route| format!("{all}\n                              - {route}"))
+}
+
+#[test]
+fn a_route_of_the_gateway_that_names_none_of_weirs_is_an_error() {
+    let metadata = "metadata: {filter_metadata: {weir: {route: search}}}";
+    let misspelt = "metadata: {filter_metadata: {weir: {route: serach}}}";
+    with_error("envoy/per-route.yaml", metadata, misspelt, "filter_metadata.weir.route: weir has no route \"serach\"");
+}
+
+#[test]
+fn a_guard_that_nothing_leads_to_is_a_warning() {
+    let guard = "{name: vectors, guard: {store: qdrant, by: filter}}";
+    with_warning(SIDECAR, BYPASS, &routes(&[guard]), "no route of the gateway names it");
+    let sealed = "{name: files, provider: openai, permit: {files: sealed}}";
+    let keys =
+        "sealed_ids: {keys: [{version: 1, secret: {env: WEIR_SIGNING_KEY}}]}\n                            plans:";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(SIDECAR);
+    let text = std::fs::read_to_string(path).expect("a file").replacen("plans:", keys, 1);
+    let judged = judge_text(&text.replacen(BYPASS, &routes(&[sealed]), 1));
+    assert_eq!((judged.errors, judged.warnings), (0, 1), "{judged:?}");
+}
+
+#[test]
+fn a_route_that_takes_requests_from_one_that_keeps_apart_is_a_warning() {
+    let guarded = "{match: {path_prefix: /q}, guard: {store: qdrant, by: filter, root: /q}}";
+    let plain = "{match: {path_prefix: /q/collections}}";
+    with_warning(SIDECAR, BYPASS, &routes(&[plain, guarded]), "routes[1]: takes requests from routes[2], which guards");
+    let elsewhere = "{match: {path_prefix: /q/v1}, provider: openai}";
+    for good in [[guarded, plain.replace("/q/c", "/x").as_str()], [elsewhere, guarded]] {
+        let judged = with(SIDECAR, BYPASS, &routes(&good));
+        assert_eq!((judged.errors, judged.warnings), (0, 0), "{judged:?}");
+    }
+    let (shared, sealed) = (
+        "{match: {path_prefix: /v1/files}, provider: openai, permit: [files]}",
+        "{match: {path_prefix: /v1}, provider: openai, permit: {files: sealed}}",
+    );
+    let judged = with(SIDECAR, BYPASS, &routes(&[shared, sealed]));
+    let told: Vec<&str> = judged.problems.iter().map(|problem| problem.text.as_str()).collect();
+    assert!(told.iter().any(|text| text.contains("routes[1].permit: shares files among all tenants")), "{told:?}");
+}
+
+#[test]
+fn settings_of_a_guard_that_do_nothing_are_told() {
+    let guard = |guard: &str| routes(&[&format!("{{match: {{path_prefix: /p}}, guard: {{{guard}}}}}")]);
+    with_error(SIDECAR, BYPASS, &guard("store: qdrant, by: filter, root: /q"), "routes[1].guard.root: no request");
+    with_warning(SIDECAR, BYPASS, &guard("store: pinecone, by: namespace, field: owner"), "guard.field: does nothing");
+    for field in ["true", "not", "count"] {
+        let milvus = guard(&format!("store: milvus, by: filter, field: '{field}'"));
+        with_error(SIDECAR, BYPASS, &milvus, "a field is 1 to 64 letters");
+    }
+}
+
+#[test]
+fn keys_and_names_that_cannot_do_what_they_are_for_are_told() {
+    let config = |more: &str| {
+        format!(
+            "version: 1\n{IDENTITY}\nplans: {{p: {{}}}}\ntenants: [{{id: 'a|b', plan: p}}, {{id: apple, plan: p}}]\n{more}\n"
+        )
+    };
+    let same = "sealed_ids: {keys: [{version: 2, secret: {env: K}}, {version: 1, secret: {env: K}}]}";
+    assert!(of(&config(same)).expect_err("one key").iter().any(|error| error.contains("the secret of both keys")));
+    let other = "sealed_ids: {keys: [{version: 2, secret: {env: K}}, {version: 1, secret: {env: L}}]}";
+    assert!(of(&config(other)).is_ok());
+    let weaviate = "routes: [{match: {path_prefix: /}, guard: {store: weaviate, by: namespace}}]";
+    let judged = judge_text(&config(weaviate));
+    assert!(judged.problems[0].text.contains("Weaviate takes no tenant \"a|b\""), "{judged:?}");
+    let judged = judge_text(&config("redact: {identifiers: true}"));
+    assert!(judged.problems[0].text.contains("tenant apple: its id is a common word"), "{judged:?}");
+}
+
+#[test]
+fn a_secret_that_the_gateway_does_not_hand_over_is_an_error() {
+    let (handed, other) = ("token: {env: WEIR_GATEWAY_TOKEN}", "token: {env: WEIR_OTHER_TOKEN}");
+    let problem = "the gateway does not hand WEIR_OTHER_TOKEN over";
+    with_error(SIDECAR, handed, other, problem);
+    with_error("envoy/istio/envoyfilter.yaml", handed, other, problem);
+    with_error(EXTENSION, handed, other, "name it in env.hostKeys");
+    with_error(WASMPLUGIN, handed, other, "name it in vmConfig.env");
+}
