@@ -26,7 +26,7 @@ use crate::identity::Sources;
 use crate::limit::Center;
 use crate::plan::{Plan, Plans};
 use crate::routing::Catalogue;
-use pool::Pools;
+use pool::{Pool, Pools};
 use redaction::Redaction;
 pub use route::Route;
 use route::{ClassRules, Routes};
@@ -68,6 +68,8 @@ pub struct Policy {
     pub flags: Option<FlagPolicy>,
     /// The models that requests are sent to; None where none is chosen.
     pub routing: Option<Catalogue>,
+    /// The pool of each provider of the catalogue, in its order.
+    pub(crate) provider_pools: Vec<Option<Rc<Pool>>>,
     /// The plans.
     pub plans: Plans,
 }
@@ -118,7 +120,9 @@ impl Policy {
         own_keys::check(&config.routes, config.directory.as_ref())?;
         let keys = seal::keys(config.sealed_ids.as_ref())?;
         let routes = Routes::compile(config.routes, sources.has_subdomain(), keys.as_ref(), &pools)?;
-        pools.check_use(|pool| routes.draw_from(pool))?;
+        let provider_pools = pools.of_providers(&config.providers)?;
+        let is_a_providers = |pool: &Pool| provider_pools.iter().flatten().any(|used| used.name == pool.name);
+        pools.check_use(|pool| routes.draw_from(pool) || is_a_providers(pool))?;
         if let (Some(_), false) = (routes.sealing(), config.hold) {
             return Err(ConfigError::new("hold", "with `hold: false` no body is read, so no route can seal ids"));
         }
@@ -141,6 +145,7 @@ impl Policy {
             class_rules: ClassRules::compile(config.classification)?,
             flags,
             routing,
+            provider_pools,
             plans,
         })
     }

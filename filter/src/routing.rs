@@ -125,6 +125,8 @@ pub enum Misfit {
     Quality,
     /// Its provider fails.
     Breaker,
+    /// Its provider's pool is saturated.
+    Pool,
     /// The request says something that has no counterpart in its dialect.
     Dialect,
 }
@@ -142,6 +144,7 @@ impl Misfit {
             Misfit::Images => "images",
             Misfit::Quality => "quality",
             Misfit::Breaker => "breaker",
+            Misfit::Pool => "pool",
             Misfit::Dialect => "dialect",
         }
     }

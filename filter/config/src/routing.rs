@@ -29,6 +29,10 @@ pub struct Provider {
     /// The path of its requests. Absent: that of its dialect, `/v1/messages` or `/v1/chat/completions`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The name of the pool that requests draw from that go to it first, one of `pools`. Where it is saturated, the next candidate is
+    /// chosen. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }
 
 /// The API that a provider speaks, and which fields of it the provider refuses.

@@ -11,7 +11,10 @@ use weir_contract::{Outcome, Text, Timestamp};
 use weir_llm_translate::Dialect;
 
 use super::admitted::Admitted;
+use super::beside::Beside;
 use super::chosen::Routed;
+use super::judge::{grants, traits};
+use super::reservation::Draw;
 use super::{Edits, EndFacts, ResponseEdits};
 use crate::body::Document;
 use crate::enforce::{Body, OUTPUT_TOKENS_ASSUMED};
@@ -51,21 +54,54 @@ impl Admitted {
         let Some(name) = document.model_name().map(str::to_owned) else { return Ok(()) };
         let standing =
             limiter.shared().map_or_else(Standing::default, |mut store| breaker::standing(&mut *store, catalogue, now));
-        let mut choosing = Choosing { catalogue, habits: &mut worker.habits, limiter, standing, now };
-        let (choice, probe) = self.choose(&mut choosing, dialect, &name, document, bytes);
-        match choice {
-            Choice::Unasked => Ok(()),
-            Choice::NoneFits(_) => Err(Refusal::NoModelFits),
-            Choice::Chosen(chosen) => {
-                if let (Some(model), Some(first)) = (&mut document.model, chosen.models.first()) {
-                    model.name = Some((**first).into());
+        let (habits, full) = (&mut worker.habits, Saturated::default());
+        let mut choosing = Choosing { catalogue, habits, limiter, standing, full, now };
+        loop {
+            let (choice, probe) = self.choose(&mut choosing, dialect, &name, document, bytes);
+            let chosen = match choice {
+                Choice::Unasked => return Ok(()),
+                Choice::NoneFits(_) => return Err(choosing.full.refusal.unwrap_or(Refusal::NoModelFits)),
+                Choice::Chosen(chosen) => chosen,
+            };
+            let Some(first) = chosen.models.first().cloned() else { return Err(Refusal::NoModelFits) };
+            match self.draw_from_provider(&mut choosing, &first, document) {
+                Ok(pool) => self.beside.extend(pool),
+                Err(refusal) => {
+                    choosing.release(probe.as_deref());
+                    choosing.full.with(&first, refusal, catalogue)?;
+                    continue;
                 }
-                let troubled = standing.troubled;
-                let asked = name.into();
-                self.routed = Some(Box::new(Routed { asked, dialect, chosen, troubled, probe, served: None }));
-                Ok(())
             }
+            if let Some(model) = &mut document.model {
+                model.name = Some((*first).into());
+            }
+            let (troubled, asked) = (standing.troubled, name.into());
+            self.routed = Some(Box::new(Routed { asked, dialect, chosen, troubled, probe, served: None }));
+            return Ok(());
         }
+    }
+
+    /// Draws from the pool of the provider that is tried first. A provider that fails over to another draws nothing from that one's.
+    fn draw_from_provider(
+        &self,
+        choosing: &mut Choosing<'_, impl Limiter>,
+        model: &str,
+        document: &Document,
+    ) -> Result<Option<Beside>, Refusal> {
+        let at = choosing.catalogue.provider_of(model).map(|(bit, _)| bit.trailing_zeros() as usize);
+        let pool = at.and_then(|at| self.policy.provider_pools.get(at)).and_then(Option::as_ref);
+        // A tenant's own key has a quota of its own.
+        let set = pool.filter(|_| self.own_key.is_none()).and_then(|pool| pool.set_of(&self.identity.plan));
+        let Some(set) = set.filter(|set| !self.beside.iter().any(|beside| beside.is_of(set))) else { return Ok(None) };
+        let mut beside = Beside::of_provider(set, self.reservation.may_ask);
+        if self.policy.mode == Mode::Enforce {
+            let output = document.output_cap(|_| true).flatten().unwrap_or(OUTPUT_TOKENS_ASSUMED);
+            let tokens = document.input_estimate().saturating_add(output);
+            let traits = traits(&self.identity, self.route.as_deref(), (self.base_class, self.classes), Some(model));
+            let draw = Draw { grants: grants(&self.identity, &self.policy), traits, tokens };
+            beside.draw_now(choosing.limiter, &draw, choosing.now)?;
+        }
+        Ok(Some(beside))
     }
 
     /// Chooses under the plan that is in force for the model: a budget of one model may bring another plan with it.
@@ -129,6 +165,7 @@ impl Admitted {
             flags: self.flags.as_deref(),
             body,
             open: 0,
+            saturated: 0,
         }
     }
 
@@ -225,14 +262,40 @@ struct Choosing<'c, L> {
     habits: &'c mut Habits,
     limiter: &'c mut L,
     standing: Standing,
+    full: Saturated,
     now: Timestamp,
+}
+
+/// Providers whose pools were found saturated.
+#[derive(Debug, Default)]
+struct Saturated {
+    /// A bit each.
+    bits: u32,
+    /// The refusal with the shortest wait.
+    refusal: Option<Refusal>,
+}
+
+impl Saturated {
+    /// Adds the provider of a model. Any other refusal than that of a pool is none of these.
+    fn with(&mut self, model: &str, refusal: Refusal, catalogue: &Catalogue) -> Result<(), Refusal> {
+        let bit = catalogue.provider_of(model).map_or(0, |(bit, _)| bit & !self.bits);
+        let wait_ms =
+            |refusal: Refusal| if let Refusal::PoolSaturated(found) = refusal { Some(found.wait_ms) } else { None };
+        // One bit more each time, so that choosing ends.
+        let Some(wait) = wait_ms(refusal).filter(|_| bit != 0) else { return Err(refusal) };
+        self.bits |= bit;
+        if self.refusal.and_then(wait_ms).is_none_or(|shortest| wait < shortest) {
+            self.refusal = Some(refusal);
+        }
+        Ok(())
+    }
 }
 
 impl<L: Limiter> Choosing<'_, L> {
     /// Chooses; where the first provider is due for a probe it is claimed, and where another request has it, chooses without
     /// that provider.
     fn choose(&mut self, asked: &mut Asked<'_>) -> (Choice, Option<Rc<str>>) {
-        asked.open = self.standing.open;
+        (asked.open, asked.saturated) = (self.standing.open, self.full.bits);
         loop {
             let choice = self.catalogue.choose(asked, self.habits);
             let first = choice.first().and_then(|model| self.catalogue.provider_of(model));

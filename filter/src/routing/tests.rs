@@ -50,6 +50,7 @@ fn asked(plan: &Plan) -> Asked<'_> {
         images: false,
         flags: None,
         body: BODY,
+        saturated: 0,
         open: 0,
     }
 }
@@ -157,6 +158,7 @@ fn a_tenant_keeps_its_model_until_another_is_enough_cheaper() {
     };
     assert_eq!(first(100, 10), ("a".to_owned(), Why::Cheapest));
     assert_eq!(first(10, 100), ("a".to_owned(), Why::Kept), "b is 5 % cheaper");
+    assert_eq!(first(100, 10), ("a".to_owned(), Why::Cheapest), "and so it is anew");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
@@ -39,22 +39,31 @@ impl Store for &mut Shared {
     }
 }
 
-/// Admits what is drawn, or limits it.
+/// Admits what is drawn, or limits it: the tenant's own, or pools.
 #[derive(Default)]
 struct Limits {
     limits: bool,
+    /// Pools that are saturated, each with the wait for it.
+    saturated: Vec<(&'static str, u64)>,
+    /// Charges that are drawn and not given back, by record.
+    drawn: BTreeMap<String, i64>,
     shared: Shared,
 }
 
 impl Limiter for Limits {
-    fn take(&mut self, _tenant: &str, charges: &[Charge], _now: Timestamp) -> Verdict {
-        match self.limits {
-            true => Verdict::Limited(Standing::default()),
-            false => Verdict::Admitted(charges.iter().map(|_| Standing::default()).collect()),
+    fn take(&mut self, tenant: &str, charges: &[Charge], _now: Timestamp) -> Verdict {
+        if let Some((_, wait_ms)) = self.saturated.iter().find(|(pool, _)| tenant.contains(&format!("*{pool}*"))) {
+            return Verdict::Limited(Standing { wait_ms: *wait_ms, ..Standing::default() });
         }
+        if self.limits && !tenant.contains('*') {
+            return Verdict::Limited(Standing::default());
+        }
+        *self.drawn.entry(tenant.to_owned()).or_default() += charges.len() as i64;
+        Verdict::Admitted(charges.iter().map(|_| Standing::default()).collect())
     }
 
-    fn settle(&mut self, _tenant: &str, _settlements: &[Settlement], _now: Timestamp) -> Result<(), Fault> {
+    fn settle(&mut self, tenant: &str, settlements: &[Settlement], _now: Timestamp) -> Result<(), Fault> {
+        *self.drawn.entry(tenant.to_owned()).or_default() -= settlements.len() as i64;
         Ok(())
     }
 
@@ -78,8 +87,13 @@ fn model(name: &str, provider: &str, price: u64) -> Value {
 impl Gateway {
     /// Two models: `large` of `one` is cheaper, `mini` of `two` is in the EU.
     fn new(mode: &str, plan: &str, stages: &Value) -> Self {
+        Self::with(mode, plan, stages, &json!({}))
+    }
+
+    /// The same with further fields.
+    fn with(mode: &str, plan: &str, stages: &Value, more: &Value) -> Self {
         let degrade = json!({"degrade": {"models": {"allow": ["mini"], "otherwise": {"replace": "mini"}}}});
-        let config = json!({
+        let mut config = json!({
             "version": 1, "mode": mode, "gateway": "gw",
             "identity": {"sources": [{"api_key": {"prefix": "sk_"}}]},
             "tenants": [{"id": "acme", "plan": plan, "stages": stages, "keys": [{"id": "k1", "sha256": KeyHash::of(b"sk_acme")}]}],
@@ -89,6 +103,9 @@ impl Gateway {
             "routing": {"rules": [{"model": "auto", "candidates": ["large", "mini"]}]},
             "events": {"cluster": "weir", "token": "t"},
         });
+        for (field, value) in more.as_object().expect("fields") {
+            config[field] = value.clone();
+        }
         let mut worker = Worker::new([3; 32]);
         let state = worker.configure(config.to_string().as_bytes(), &Environment::Elsewhere, NOW).expect("good");
         Gateway { worker, state, limiter: Limits::default(), request: Request::default() }
@@ -221,4 +238,53 @@ fn a_probe_that_never_reached_its_provider_is_given_back_at_the_end_and_a_failed
             (Some("auto"), "large", Some("mini"))
         );
     }
+}
+
+/// The account of each provider has a pool.
+fn pooled(mode: &str) -> Gateway {
+    let pool = json!({"requests": {"rate": "100/s"}});
+    let more = json!({
+        "leases": {"cluster": "weir", "authority": "weir", "token": "t"},
+        "pools": {"account-one": pool, "account-two": pool},
+        "providers": [{"name": "one", "dialect": "anthropic", "pool": "account-one"},
+                      {"name": "two", "dialect": "openai", "region": "eu", "pool": "account-two"}],
+    });
+    Gateway::with(mode, "p", &json!([]), &more)
+}
+
+#[test]
+fn where_a_providers_pool_is_saturated_the_next_candidate_is_chosen() {
+    let mut gateway = pooled("enforce");
+    assert_eq!(lead(&gateway.chat("auto").expect("sent")).0, Some("one.two"));
+    assert_eq!(gateway.limiter.drawn.get("pool*account-one*"), Some(&1));
+    assert_eq!(gateway.limiter.drawn.get("pool*account-two*"), None);
+    gateway.limiter.saturated = vec![("account-one", 4_000)];
+    assert_eq!(lead(&gateway.chat("auto").expect("sent")).0, Some("two"));
+    assert_eq!(gateway.limiter.drawn.get("pool*account-two*"), Some(&1));
+    assert!(matches!(gateway.chat("large"), Err(Refusal::PoolSaturated(standing)) if standing.wait_ms == 4_000));
+}
+
+#[test]
+fn where_every_pool_is_saturated_the_shortest_wait_is_told() {
+    let mut gateway = pooled("enforce");
+    gateway.limiter.saturated = vec![("account-one", 4_000), ("account-two", 3_000)];
+    assert!(matches!(gateway.chat("auto"), Err(Refusal::PoolSaturated(standing)) if standing.wait_ms == 3_000));
+    gateway.fail_one();
+    assert!(gateway.chat("auto").is_err());
+    assert_eq!(gateway.breakers(), (0, 1), "a provider without room is not probed");
+}
+
+#[test]
+fn a_request_that_its_plan_refuses_draws_nothing_from_the_pool() {
+    let mut gateway = pooled("enforce");
+    gateway.limiter.limits = true;
+    assert!(matches!(gateway.chat("auto"), Err(Refusal::RateLimited(_))));
+    assert_eq!(gateway.limiter.drawn.get("pool*account-one*"), Some(&0), "{:?}", gateway.limiter.drawn);
+}
+
+#[test]
+fn a_gateway_that_observes_sends_where_it_would_without_pools() {
+    let mut gateway = pooled("observe");
+    gateway.limiter.saturated = vec![("account-one", 4_000)];
+    assert_eq!(lead(&gateway.chat("auto").expect("sent")).0, Some("one.two"));
 }
