@@ -97,6 +97,7 @@ pub(super) async fn get_directory(
 ) -> Result<Response, ApiError> {
     let token = require(&app, &headers, Scope::Directory)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    byok::check_recipient(&headers)?;
     if let Some(plans) = headers.get(PLANS_HEADER).and_then(|value| value.to_str().ok()) {
         app.0.seen.announced(plans, app.0.clock.now());
     }

@@ -119,7 +119,7 @@ fn read(token: &Token, body: &[u8]) -> Result<Result<Asked, Refused>, ApiError> 
     };
     let names = ["tenant", "targetingKey", "environment"].map(|name| text(&context, name));
     let [Ok(tenant), Ok(target), Ok(environment)] = names else {
-        return Ok(Err((INVALID_CONTEXT, "`targetingKey`, `tenant` and `environment` are texts")));
+        return Ok(Err((INVALID_CONTEXT, "`targetingKey`, `tenant` and `environment` are texts, and not empty")));
     };
     let (tenant, user) = match (own, tenant) {
         (Some(own), Some(tenant)) if own != tenant => return Err(ApiError::Forbidden(Scope::Viewer)),
@@ -141,8 +141,8 @@ fn parse(body: &[u8]) -> Result<Map<String, Value>, Refused> {
 
 fn text(context: &Map<String, Value>, name: &str) -> Result<Option<String>, ()> {
     match context.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        None => Ok(None),
+        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
         Some(_) => Err(()),
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use weir_contract::stage::KNOWS_HEADER;
 
 use super::commands::weir;
-use super::events::noon;
+use super::events::{Worker, batch, noon};
 use super::server::{Running, TOKEN, config};
 
 const FLAGS: &str = "tenants_database: true\nflags:\n  use-claude: {type: bool, default: false, description: Claude in the place of GPT}\n  \
@@ -258,4 +258,27 @@ async fn an_application_with_openfeatures_sdk_reads_them() {
         (&read["noContext"]["value"], &read["noContext"]["errorCode"]),
         (&json!(true), &json!("TARGETING_KEY_MISSING"))
     );
+}
+
+#[tokio::test]
+async fn the_requests_of_the_two_sides_of_a_flag_are_found_with_what_they_cost() {
+    let server = server().await;
+    let worker = Worker::new(1, noon());
+    let event = |number: u64, flags: &'static str| worker.usage_with(number, |data| data.flags = Some(flags.into()));
+    let events = [event(1, "tone=\"long\", use-claude"), event(2, "tone=\"long\", use-claude=?0"), worker.usage(3)];
+    assert_eq!(server.post(batch(&events)).await.status(), reqwest::StatusCode::ACCEPTED);
+    let counted = async {
+        while server.json("/v1/cost/events").await["events"].as_array().expect("events").len() < 3 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), counted).await.expect("counted");
+    for (flag, number, seen) in
+        [("use-claude", 1, "tone=\"long\", use-claude"), ("use-claude=%3F0", 2, "tone=\"long\", use-claude=?0")]
+    {
+        let found = server.json(&format!("/v1/cost/events?flag={flag}")).await;
+        let events = found["events"].as_array().expect("events");
+        let ids: Vec<_> = events.iter().map(|event| (event["id"].clone(), event["flags"].clone())).collect();
+        assert_eq!(ids, [(json!(worker.id(number).to_string()), json!(seen))], "{found}");
+    }
 }
