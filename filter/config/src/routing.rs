@@ -100,6 +100,12 @@ pub struct Price {
     pub input: u64,
     /// Of output.
     pub output: u64,
+    /// Of input that the provider reads from its cache. It counts in hard budgets of cost alone; absent: as `input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_read: Option<u64>,
+    /// Of input that the provider writes to its cache. It counts in hard budgets of cost alone; absent: as `input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<u64>,
 }
 
 /// How a model is told to think before it answers.
@@ -130,6 +136,9 @@ pub struct Routing {
     /// By how many percent another model must be cheaper before a tenant leaves the one that it has.
     #[serde(default = "default_hysteresis_percent")]
     pub hysteresis_percent: u8,
+    /// The currency of all prices, by ISO 4217. A hard budget of cost in another one cannot be kept.
+    #[serde(default = "default_currency")]
+    pub currency: String,
     /// Tells clients the choice and who served, in `x-weir-route` and `x-weir-served`.
     #[serde(default)]
     pub tell_client: bool,
@@ -241,6 +250,10 @@ fn is_zero(quality: &u8) -> bool {
 
 fn default_attempts_max() -> usize {
     3
+}
+
+fn default_currency() -> String {
+    "USD".to_owned()
 }
 
 fn default_hysteresis_percent() -> u8 {

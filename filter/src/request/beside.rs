@@ -5,14 +5,14 @@
 //! or from none. The pool of a provider is drawn when the provider is chosen, so that another one is chosen where it is saturated.
 use std::rc::Rc;
 
+use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
-use weir_contract::{Timestamp, Usage};
 
-use super::reservation::{Draw, Grants, Reservation};
+use super::reservation::{Draw, Grants, Reservation, Used};
 use crate::identity::Identity;
 use crate::limit::hard::is_current;
 use crate::limit::set::{LimitSet, budget_record};
-use crate::limit::{Center, Limit, Limiter, Standing};
+use crate::limit::{Center, Limit, Limiter, Standing, Unit};
 use crate::plan::staged::RefusalStatus;
 use crate::policy::Route;
 use crate::refusal::{OverBudget, Refusal};
@@ -133,7 +133,8 @@ impl Beside {
     pub(super) fn told(&self, now: Timestamp) -> impl Iterator<Item = (&Limit, Standing)> {
         let standings = self.reservation.standings.iter().filter(|_| self.refuses != Refuses::Pool);
         standings.filter_map(move |standing| {
-            let limit = self.set.limits.get(standing.limit)?;
+            // Millionths of money are no number that a client's library should take for requests or tokens.
+            let limit = self.set.limits.get(standing.limit).filter(|limit| limit.unit != Unit::Cost)?;
             let ends = limit.term().and_then(|term| term.ends);
             Some((limit, Standing { wait_ms: ends.map_or(0, |ends| ends.millis_since(now)), ..*standing }))
         })
@@ -144,15 +145,9 @@ impl Beside {
         self.reservation.give_back(limiter, &self.set.record, now);
     }
 
-    /// Settles what was drawn for tokens against what was used.
-    pub(super) fn settle(
-        &self,
-        limiter: &mut impl Limiter,
-        center: Option<&Rc<Center>>,
-        usage: &Usage,
-        now: Timestamp,
-    ) {
-        self.reservation.settle(limiter, &grants(&self.set, center), usage, now);
+    /// Settles what was drawn against what was used.
+    pub(super) fn settle(&self, limiter: &mut impl Limiter, center: Option<&Rc<Center>>, used: Used, now: Timestamp) {
+        self.reservation.settle(limiter, &grants(&self.set, center), used, now);
     }
 
     /// weir serve has too little of one charge: the refusal.

@@ -68,6 +68,7 @@ impl Admitted {
         now: Timestamp,
     ) -> Result<Option<&'a str>, Refusal> {
         self.check_bounds(view.body)?;
+        self.check_priced(view.body, now)?;
         self.check_stage(now)?;
         let model = enforce::judge(view)?;
         self.check_chosen(model)?;
@@ -149,7 +150,8 @@ impl Admitted {
     ) -> Result<(), Refusal> {
         let classes = (self.base_class, self.classes);
         let traits = traits(&self.identity, self.route.as_deref(), classes, model.or(self.model.as_deref()));
-        let draw = Draw { grants: grants(&self.identity, &self.policy), traits, tokens };
+        let cost = self.cost_max(tokens);
+        let draw = Draw { grants: grants(&self.identity, &self.policy), traits, tokens, cost };
         let drawn = self
             .reservation
             .draw(limiter, &draw, &of_stage, now)

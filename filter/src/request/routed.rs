@@ -19,7 +19,8 @@ use super::{Edits, EndFacts, ResponseEdits};
 use crate::body::Document;
 use crate::enforce::{Body, OUTPUT_TOKENS_ASSUMED};
 use crate::head::{Pair, is};
-use crate::limit::{Attempts, Limiter};
+use crate::limit::hard::is_current;
+use crate::limit::{Attempts, Limit, Limiter, Unit};
 use crate::metering::Metering;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
@@ -75,8 +76,8 @@ impl Admitted {
             if let Some(model) = &mut document.model {
                 model.name = Some((*first).into());
             }
-            let (troubled, asked) = (standing.troubled, name.into());
-            self.routed = Some(Box::new(Routed { asked, dialect, chosen, troubled, probe, served: None }));
+            let (troubled, asked, served) = (standing.troubled, name.into(), None);
+            self.routed = Some(Box::new(Routed { asked, dialect, chosen, troubled, probe, served }));
             return Ok(());
         }
     }
@@ -95,10 +96,9 @@ impl Admitted {
         let Some(set) = set.filter(|set| !self.beside.iter().any(|beside| beside.is_of(set))) else { return Ok(None) };
         let mut beside = Beside::of_provider(set, self.reservation.may_ask);
         if self.policy.mode == Mode::Enforce {
-            let output = document.output_cap(|_| true).flatten().unwrap_or(OUTPUT_TOKENS_ASSUMED);
-            let tokens = document.input_estimate().saturating_add(output);
+            let tokens = document.input_estimate().saturating_add(output_tokens(document));
             let traits = traits(&self.identity, self.route.as_deref(), (self.base_class, self.classes), Some(model));
-            let draw = Draw { grants: grants(&self.identity, &self.policy), traits, tokens };
+            let draw = Draw { grants: grants(&self.identity, &self.policy), traits, tokens, cost: 0 };
             beside.draw_now(choosing.limiter, &draw, choosing.now)?;
         }
         Ok(Some(beside))
@@ -169,14 +169,56 @@ impl Admitted {
         }
     }
 
+    /// Whether it draws from a budget of cost.
+    pub(super) fn counts_cost(&self) -> bool {
+        self.beside.iter().flat_map(Beside::limits).any(|limit| limit.unit == Unit::Cost)
+    }
+
+    /// The most that the request costs with so many tokens at any of its models; 0 where no budget asks.
+    pub(super) fn cost_max(&self, tokens: u64) -> u64 {
+        let (Some(routed), Some(catalogue)) = (&self.routed, &self.policy.routing) else { return 0 };
+        if !self.counts_cost() {
+            return 0;
+        }
+        let input = self.input_estimate.unwrap_or(tokens).min(tokens);
+        let models = routed.chosen.models.iter().map(|model| &**model);
+        catalogue.cost_max(models, input, tokens.saturating_sub(input))
+    }
+
+    /// Refuses a request that a hard budget of cost covers and whose price nobody knows here: none of the catalogue's models
+    /// serves it, or the budget is in another currency than their prices.
+    pub(super) fn check_priced(&self, body: &Body, now: Timestamp) -> Result<(), Refusal> {
+        if self.policy.mode == Mode::Observe || !self.counts_cost() || !self.is_inference(body) {
+            return Ok(());
+        }
+        let traits =
+            traits(&self.identity, self.route.as_deref(), (self.base_class, self.classes), self.model.as_deref());
+        let is_priced = |limit: &Limit| {
+            let currency = limit.term().and_then(|term| term.currency.as_deref()).unwrap_or_default();
+            self.routed.is_some() && self.policy.routing.as_ref().is_some_and(|catalogue| catalogue.is_in(currency))
+        };
+        let is_unknown = |beside: &Beside| {
+            let all = beside.limits();
+            let binds =
+                |limit: &&Limit| limit.unit == Unit::Cost && limit.covers(&traits) && is_current(limit, all, now);
+            all.iter().filter(binds).any(|limit| !is_priced(limit))
+        };
+        if self.beside.iter().any(is_unknown) { Err(Refusal::NoModelFits) } else { Ok(()) }
+    }
+
+    /// Whether it asks a model, or brings something to a provider that may.
+    fn is_inference(&self, body: &Body) -> bool {
+        let brings = || *body != Body::None && shared_operations::takes_references(&self.path);
+        self.metering == Metering::Inference || brings()
+    }
+
     /// Refuses a request that only some providers may serve, where none of them was chosen: it would go anywhere. What asks no
     /// model and brings nothing to a provider may.
     pub(super) fn check_bounds(&self, body: &Body) -> Result<(), Refusal> {
         if !self.identity.plan.is_bound() || self.routed.is_some() {
             return Ok(());
         }
-        let brings = || *body != Body::None && shared_operations::takes_references(&self.path);
-        if self.metering == Metering::Inference || brings() { Err(Refusal::NoModelFits) } else { Ok(()) }
+        if self.is_inference(body) { Err(Refusal::NoModelFits) } else { Ok(()) }
     }
 
     /// Refuses a request for whose chosen model the plan puts another: the upstream role would send the chosen one.
@@ -316,6 +358,11 @@ impl<L: Limiter> Choosing<'_, L> {
             breaker::release(&mut *store, provider, self.now);
         }
     }
+}
+
+/// The tokens of an answer: what the request asks for at most, else the usual.
+fn output_tokens(document: &Document) -> u64 {
+    document.output_cap(|_| true).flatten().unwrap_or(OUTPUT_TOKENS_ASSUMED)
 }
 
 /// A name as a header may have it.

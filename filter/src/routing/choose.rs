@@ -299,8 +299,8 @@ impl Model {
     /// The expected cost, in units that only compare.
     fn cost(&self, asked: &Asked<'_>) -> u64 {
         let output = asked.output_tokens.min(self.output_max_tokens);
-        let input = asked.input_tokens.saturating_mul(self.input_price);
-        input.saturating_add(output.saturating_mul(self.output_price))
+        let input = asked.input_tokens.saturating_mul(self.price.input);
+        input.saturating_add(output.saturating_mul(self.price.output))
     }
 }
 

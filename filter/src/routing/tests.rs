@@ -231,7 +231,7 @@ proptest! {
                 prop_assert!(catalogue.chains().expect("few chains").contains(&found.chain));
                 let of = |name: &str| catalogue.models.iter().find(|model| &*model.name == name).expect("known");
                 let mut providers: Vec<usize> = found.models.iter().map(|name| of(name).provider).collect();
-                let costs: Vec<u64> = found.models.iter().map(|name| of(name).input_price).collect();
+                let costs: Vec<u64> = found.models.iter().map(|name| of(name).price.input).collect();
                 prop_assert!(costs.is_sorted());
                 providers.dedup();
                 prop_assert_eq!(providers.len(), found.models.len());
