@@ -1,6 +1,7 @@
 //! Tenants as the gateway knows them: written in its configuration, or polled from `weir serve`.
 use serde::{Deserialize, Serialize};
 
+use crate::flags::Flags;
 use crate::hard::HardBudget;
 use crate::stage::BudgetStage;
 use crate::tenant::TenantId;
@@ -199,6 +200,9 @@ pub struct Page {
     /// All revocations, on the first page.
     #[serde(default, skip_serializing_if = "Revoked::is_empty")]
     pub revoked: Revoked,
+    /// All feature flags, on the first page, for a gateway that asks for them.
+    #[serde(default, skip_serializing_if = "Flags::is_empty")]
+    pub flags: Flags,
     /// How many tenants and keys the whole state has; a state with other sums is invalid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Totals>,

@@ -127,6 +127,10 @@ pub struct UsageData<'a> {
     /// The stage of that budget.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub budget_stage: Option<Stage>,
+    /// The feature flags that the request was decided by or its upstream was told, with their values: a structured dictionary
+    /// (RFC 8941).
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub flags: Option<Text<'a>>,
     /// Who pays the provider, where that is not the operator.
     #[serde(skip_serializing_if = "PaidBy::is_house", default)]
     pub paid_by: PaidBy,

@@ -10,6 +10,7 @@
 //! * [`lease`]: how gateways divide a fleet-wide limit among them;
 //! * [`directory`]: tenants, their state and the hashes of their keys, as the gateway learns them;
 //! * [`vault`]: providers' keys of tenants, as the directory hands them to a gateway;
+//! * [`flags`]: feature flags, their rules, and how a request is decided by them;
 //! * [`stage`]: how far the budgets of a tenant are used, as the directory tells it;
 //! * [`tenant`] and [`time`]: value types that everything shares.
 //!
@@ -21,6 +22,7 @@ pub mod batch;
 mod class;
 pub mod directory;
 pub mod event;
+pub mod flags;
 pub mod glob;
 pub mod hard;
 pub mod id;

@@ -20,6 +20,7 @@ use std::cell::RefCell;
 
 use hashbrown::HashTable;
 use weir_contract::directory::{ApiKey, KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, Tenant, TenantState, Totals};
+use weir_contract::flags::Flags;
 use weir_contract::stage::{BudgetStage, STAGES_MAX};
 use weir_contract::{TenantId, Timestamp};
 
@@ -42,6 +43,7 @@ pub struct Directory {
     by_id: HashTable<u32>,
     by_hash: HashTable<u32>,
     revoked: Rc<Revoked>,
+    flags: Rc<Flags>,
     /// State that few tenants have; a [`TenantRow`] names its place.
     extras: Rows<Extras>,
     /// Whether some key of a tenant's own was not handed over.
@@ -160,6 +162,7 @@ impl Directory {
             by_id: HashTable::new(),
             by_hash: HashTable::new(),
             revoked: Rc::default(),
+            flags: Rc::default(),
             extras: Rows::default(),
             lacks_keys: false,
             identifiers: redaction.map(|least| Rc::new(RefCell::new(Identifiers::new(least)))),
@@ -294,6 +297,16 @@ impl Directory {
     /// What is revoked.
     pub fn revoked(&self) -> &Rc<Revoked> {
         &self.revoked
+    }
+
+    /// Sets the feature flags, which the caller has checked.
+    pub(crate) fn set_flags(&mut self, flags: Flags) {
+        self.flags = Rc::new(flags);
+    }
+
+    /// The feature flags of the server.
+    pub(crate) fn flags(&self) -> &Rc<Flags> {
+        &self.flags
     }
 
     /// The tenant of that name.

@@ -42,6 +42,7 @@ pub mod directory;
 pub mod emit;
 pub mod enforce;
 pub mod fetch;
+pub mod flags;
 pub mod fleet;
 pub mod glob;
 pub mod hash;

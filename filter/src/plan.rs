@@ -3,10 +3,12 @@ pub mod staged;
 
 use std::rc::Rc;
 
+use weir_config::plans::flags::FlagRules;
 use weir_config::plans::{self, Otherwise};
 use weir_config::{ConfigError, Span};
 use weir_contract::Class;
 
+use crate::flags::{Condition, RequestFlags};
 use crate::glob::Glob;
 use crate::hash::{Keyed, Map};
 use crate::limit::record::FIXED_MAX;
@@ -18,7 +20,7 @@ use staged::Staged;
 pub(crate) const LIMITS_MAX: usize = FIXED_MAX;
 
 /// A plan, compiled.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// Its name.
     pub name: Box<str>,
@@ -46,6 +48,15 @@ pub struct Plan {
     pub tier: Option<Box<str>>,
     /// The plan in each stage of a budget, where it says that something changes.
     pub(crate) staged: Staged,
+    /// The plan while a feature flag holds: the first whose flag does.
+    flagged: Vec<Flagged>,
+}
+
+/// A plan while a feature flag holds.
+#[derive(Clone, Debug, PartialEq)]
+struct Flagged {
+    when: Condition,
+    plan: Rc<Plan>,
 }
 
 /// The models that a plan allows.
@@ -78,15 +89,8 @@ impl Plan {
         if limits.len() > LIMITS_MAX {
             return Err(ConfigError::new(path("limits"), format_args!("a plan has at most {LIMITS_MAX} limits")));
         }
-        for (field, value) in [("output_tokens_max", plan.output_tokens_max), ("n_max", plan.n_max)] {
-            if value == Some(0) {
-                return Err(ConfigError::new(
-                    path(field),
-                    "at least 1; to shut a plan out of a class, leave it out of `classes`",
-                ));
-            }
-        }
-        let stages = plan.stages;
+        check_caps(plan.output_tokens_max, plan.n_max, path)?;
+        let (stages, flags) = (plan.stages, plan.flags);
         let compiled = Plan {
             name: name.into(),
             limits,
@@ -101,9 +105,47 @@ impl Plan {
             stream_timeout_ms: plan.stream_timeout.map(Span::as_millis),
             tier: plan.tier.map(Into::into),
             staged: Staged::default(),
+            flagged: Vec::new(),
         };
-        let staged = stages.map(|stages| Staged::compile(&compiled, stages, &path("stages"))).transpose()?;
-        Ok(Plan { staged: staged.unwrap_or_default(), ..compiled })
+        let staged = |base: &Plan| {
+            stages
+                .clone()
+                .map_or_else(|| Ok(Staged::default()), |stages| Staged::compile(base, stages, &path("stages")))
+        };
+        let mut flagged = Vec::new();
+        for (at, rules) in flags.into_iter().enumerate() {
+            let when = Condition::new(rules.flag.clone());
+            let plan = compiled.with_rules(rules, &path(&format!("flags[{at}]")))?;
+            flagged.push(Flagged { when, plan: Rc::new(Plan { staged: staged(&plan)?, ..plan }) });
+        }
+        Ok(Plan { staged: staged(&compiled)?, flagged, ..compiled })
+    }
+
+    /// The plan with these rules in the place of its own.
+    fn with_rules(&self, rules: FlagRules, path: &str) -> Result<Self, ConfigError> {
+        let path = |field: &str| format!("{path}.{field}");
+        check_caps(rules.output_tokens_max, rules.n_max, path)?;
+        let models = rules.models.map(|models| Models::compile(models, &path("models"))).transpose()?;
+        let own = self.clone();
+        Ok(Plan {
+            classes: rules.classes.or(own.classes),
+            models: models.or(own.models),
+            output_tokens_max: rules.output_tokens_max.or(own.output_tokens_max),
+            n_max: rules.n_max.or(own.n_max),
+            ..own
+        })
+    }
+
+    /// The plan while these flags hold; None if it is this one.
+    pub(crate) fn flagged(&self, flags: &RequestFlags) -> Option<Rc<Plan>> {
+        let found = self.flagged.iter().find(|flagged| flagged.when.holds(Some(flags)))?;
+        Some(Rc::clone(&found.plan))
+    }
+
+    /// The plans that may be in force in its place: while a flag holds, and in the stages of a budget.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &Plan> {
+        let flagged = self.flagged.iter().map(|flagged| &*flagged.plan);
+        self.staged.plans().chain(flagged.flat_map(|plan| std::iter::once(plan).chain(plan.staged.plans())))
     }
 
     /// Whether a rule or a limit of this plan depends on the body.
@@ -127,8 +169,15 @@ impl Plan {
             .to_string();
             return Err(ConfigError::new(format!("plans.{}", self.name), problem));
         };
-        self.limits.iter_mut().for_each(|limit| limit.granted_by(center));
+        self.name_center(center);
         Ok(())
+    }
+
+    /// Names who grants leases, in the plans that may be in force in its place as well: they draw from the same buckets.
+    fn name_center(&mut self, center: &Center) {
+        self.limits.iter_mut().for_each(|limit| limit.granted_by(center));
+        self.staged.plans_mut().for_each(|plan| Rc::make_mut(plan).name_center(center));
+        self.flagged.iter_mut().for_each(|flagged| Rc::make_mut(&mut flagged.plan).name_center(center));
     }
 
     /// Whether it has a limit of the whole fleet.
@@ -141,6 +190,21 @@ impl Plan {
         let models = self.limits.iter().any(Limit::looks_at_models);
         models || self.models.is_some() || self.output_tokens_max.is_some() || self.n_max.is_some()
     }
+}
+
+/// Refuses caps of 0. `path`: that of a field.
+fn check_caps(
+    output_tokens_max: Option<u64>,
+    n_max: Option<u64>,
+    path: impl Fn(&str) -> String,
+) -> Result<(), ConfigError> {
+    for (field, value) in [("output_tokens_max", output_tokens_max), ("n_max", n_max)] {
+        if value == Some(0) {
+            let problem = "at least 1; to shut a plan out of a class, leave it out of `classes`";
+            return Err(ConfigError::new(path(field), problem));
+        }
+    }
+    Ok(())
 }
 
 impl Models {

@@ -20,6 +20,7 @@ use crate::directory::Directory;
 use crate::directory::poll::Origin;
 use crate::emit::Destination;
 use crate::emit::labels::LabelRules;
+use crate::flags::FlagPolicy;
 use crate::hash::Keyed;
 use crate::identity::Sources;
 use crate::limit::Center;
@@ -63,6 +64,8 @@ pub struct Policy {
     pub routes: Routes,
     /// Classes for some requests.
     pub class_rules: ClassRules,
+    /// What is done with feature flags; None where nothing is.
+    pub flags: Option<FlagPolicy>,
     /// The models that requests are sent to; None where none is chosen.
     pub routing: Option<Catalogue>,
     /// The pool of each provider of the catalogue, in its order.
@@ -95,6 +98,7 @@ impl Policy {
         check_one_directory(&config)?;
         let center = Center::compile(&config)?;
         let routing = Catalogue::compile(&config)?;
+        let flags = FlagPolicy::compile(&config)?;
         let mut plans = Plans::new(keyed);
         for (name, plan) in config.plans {
             let mut plan = Plan::compile(&name, plan)?;
@@ -113,7 +117,7 @@ impl Policy {
             let problem = "with `hold: false` no body is read, so nothing can be guarded; leave it out, or hold";
             return Err(ConfigError::new(format!("routes[{at}].guard"), problem));
         }
-        own_keys::check(&config.routes, config.directory.is_some())?;
+        own_keys::check(&config.routes, config.directory.as_ref())?;
         let keys = seal::keys(config.sealed_ids.as_ref())?;
         let routes = Routes::compile(config.routes, sources.has_subdomain(), keys.as_ref(), &pools)?;
         let provider_pools = pools.of_providers(&config.providers)?;
@@ -139,6 +143,7 @@ impl Policy {
             ask_for_usage: config.ask_for_usage,
             limit_headers: config.limit_headers,
             class_rules: ClassRules::compile(config.classification)?,
+            flags,
             routing,
             provider_pools,
             plans,
@@ -164,7 +169,7 @@ fn check_one_directory(config: &Config) -> Result<(), ConfigError> {
 
 /// Refuses a rule that could never be enforced.
 fn check_hold(hold: bool, plan: &Plan) -> Result<(), ConfigError> {
-    if hold || !(plan.has_body_rules() || plan.staged.plans().any(Plan::has_body_rules)) {
+    if hold || !(plan.has_body_rules() || plan.others().any(Plan::has_body_rules)) {
         return Ok(());
     }
     let problem = "with `hold: false` no body is read, so models, output_tokens_max, n_max and limits by model cannot hold, in \

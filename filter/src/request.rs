@@ -19,7 +19,8 @@
 //! What the phases share: `admitted` is what is remembered of a request, `judge` asks its plan, `reservation` draws from its
 //! limits, `beside` from the pool of its route, `edits` changes its head, `sealed` opens and seals the ids that its route keeps
 //! apart, `guarded` keeps it with its tenant in a vector store, `routed` chooses the model that serves it, `own_key` sends it up with
-//! the tenant's own key, `model_in_path` replaces the model that its path names, `staged` puts the plan of a budget's stage in force.
+//! the tenant's own key, `model_in_path` replaces the model that its path names, `staged` puts the plan of a budget's stage in force,
+//! `flagged` decides feature flags.
 mod admitted;
 mod asked;
 mod beside;
@@ -28,6 +29,7 @@ mod budgets;
 mod chosen;
 mod edits;
 mod end;
+mod flagged;
 mod guarded;
 mod head;
 mod held;

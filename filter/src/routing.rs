@@ -23,6 +23,8 @@ use weir_contract::stage::Stage;
 use weir_llm_translate::{Dialect, Server, Target, Thinking};
 use weir_llm_usage::Provider as Answerer;
 
+use crate::flags::Condition;
+
 pub use choose::{Asked, Choice, Chosen, Why};
 pub(crate) use compile::{check_provider, compile_model, server_of};
 pub use habits::Habits;
@@ -105,6 +107,7 @@ struct Rule {
     prompt_tokens_max: u64,
     tools: Option<bool>,
     images: Option<bool>,
+    flag: Option<Condition>,
     candidates: Vec<usize>,
     /// The parts of the candidates, if they share the requests: none where the cheapest is chosen.
     parts: Vec<u32>,

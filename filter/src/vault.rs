@@ -8,6 +8,7 @@ use std::rc::Rc;
 use weir_contract::Timestamp;
 use weir_contract::directory::Tenant;
 use weir_contract::vault::{PROVIDER_KEYS_MAX, is_secret};
+pub use weir_key_delivery::from_seed;
 use weir_key_delivery::{Label, Opener};
 use zeroize::Zeroizing;
 

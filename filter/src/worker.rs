@@ -7,12 +7,14 @@ mod readiness;
 use std::rc::Rc;
 
 use weir_config::{ConfigError, Environment, ForRole};
+use weir_contract::flags::Flags;
 use weir_contract::{SourceId, TenantId, Timestamp};
 
 use crate::directory::Directory;
 use crate::directory::poll::{Origin, Poll, Update};
 use crate::emit::{Emitter, Finding};
 use crate::fetch::{Fetch, Fetched, Target};
+use crate::flags::FlagPolicy;
 use crate::hash::Keyed;
 use crate::head::Head;
 use crate::identity::keyring::Renewal;
@@ -53,6 +55,8 @@ pub struct FilterState {
     /// Whether the gateway can hold a request until a call is answered. Kong cannot.
     pub holds_for_calls: bool,
     poll: Option<Poll>,
+    /// The feature flags in force; None where nothing asks for them.
+    flags: Option<Rc<Flags>>,
     troubles: fetching::Troubles,
 }
 
@@ -76,15 +80,31 @@ pub enum FetchOutcome {
 
 impl FilterState {
     fn new(policy: Policy, keyed: Keyed, now: Timestamp) -> Self {
-        FilterState {
+        let mut state = FilterState {
             identity: IdentityState::new(&policy.sources, keyed, now),
             sets_path: false,
             edits_every_copy: false,
             holds_for_calls: false,
             poll: policy.origin.as_ref().map(|origin| first_poll(origin, &policy, keyed, now)),
             troubles: fetching::Troubles::default(),
+            flags: None,
             policy: Rc::new(policy),
-        }
+        };
+        state.renew_flags();
+        state
+    }
+
+    /// Puts the flags of the directory in force, beside those of the configuration.
+    fn renew_flags(&mut self) {
+        let served = self.poll.as_ref().and_then(Poll::flags);
+        let with_served = |policy: &FlagPolicy| Rc::new(policy.with_served(served.map(|served| &**served)));
+        self.flags = self.policy.flags.as_ref().map(with_served);
+    }
+
+    /// The feature flags that are decided for requests of a route, where some are. `route`: what it says itself.
+    pub(crate) fn flags(&self, route: Option<bool>) -> Option<&Rc<Flags>> {
+        let flags = self.flags.as_ref()?;
+        self.policy.flags.as_ref()?.concerns(route).then_some(flags)
     }
 
     /// The tenants in force; None before the first state of a polled directory, and if it has grown too old.
@@ -108,6 +128,16 @@ impl FilterState {
     /// Whether a route uses tenants' own keys, so that this worker has to receive them.
     pub fn needs_keys(&self) -> bool {
         self.policy.routes.with_tenant_key().is_some()
+    }
+
+    /// The operator's secret from which key pairs are made, where there is one.
+    pub fn keys_seed(&self) -> Option<&[u8]> {
+        self.policy.origin.as_ref()?.keys_seed().map(str::as_bytes)
+    }
+
+    /// Whether the gateway is Kong.
+    pub(crate) fn is_kong(&self) -> bool {
+        !self.edits_every_copy
     }
 
     /// Has tenants' own keys sealed to a key pair of these random bytes, which nobody may be able to guess.
@@ -136,7 +166,7 @@ impl FilterState {
             "routes",
             format_args!(
                 "the route {name} uses tenants' own keys, which this gateway cannot receive: it has no randomness that nobody can \
-                 guess, so they could not be sealed to it. Use them in Envoy"
+                 guess, so they could not be sealed to it. Give `directory.receive_keys_seed`, or use them in Envoy"
             ),
         ))
     }
@@ -179,6 +209,9 @@ impl FilterState {
         if matches!(update, Update::Replaced | Update::Changed) && !same {
             self.identity.tokens.clear();
         }
+        if matches!(update, Update::Replaced | Update::Changed) && policy.flags.is_some() {
+            self.renew_flags();
+        }
         Some(FetchOutcome::Tenants(update))
     }
 
@@ -203,7 +236,10 @@ impl FilterState {
 }
 
 fn first_poll(origin: &Origin, policy: &Policy, keyed: Keyed, now: Timestamp) -> Poll {
-    let poll = Poll::new(keyed, policy.redaction.looks_for(), now);
+    let mut poll = Poll::new(keyed, policy.redaction.looks_for(), now);
+    if policy.flags.is_some() {
+        poll.ask_flags();
+    }
     if origin.starts_inline() { poll.starting_with(Rc::clone(&policy.directory)) } else { poll }
 }
 

@@ -14,6 +14,7 @@ use weir_filter::fetch::{Fetch, Fetched, Target};
 use weir_filter::fleet::Notice;
 use weir_filter::identity::keyring::Renewal;
 use weir_filter::upstream::Upstream;
+use weir_filter::vault::from_seed;
 use weir_filter::worker::fetching::FetchNotice;
 use weir_filter::worker::{Configured, FetchOutcome, FilterState};
 
@@ -73,12 +74,11 @@ impl RootContext for Root {
                     state.sets_path = true;
                     state.edits_every_copy = true;
                     state.holds_for_calls = true;
-                    // Kong's randomness can be guessed.
-                    if state.needs_keys()
-                        && let Some(random) = host::strong_random()
-                    {
-                        state.receive_keys(random);
-                    }
+                }
+                if state.needs_keys()
+                    && let Some(random) = random_for_keys(state.keys_seed())
+                {
+                    state.receive_keys(random);
                 }
                 if let Some(error) = state.unsupported() {
                     return refuse(&error);
@@ -124,6 +124,19 @@ impl RootContext for Root {
 
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
+    }
+}
+
+/// 32 bytes that nobody can guess, for a key pair; None where the gateway has no source of them. Kong's randomness can be guessed:
+/// there they come from the operator's seed, and the randomness only makes them differ by worker and start.
+fn random_for_keys(seed: Option<&[u8]>) -> Option<[u8; 32]> {
+    let strong = if host::is_envoy() { host::strong_random() } else { None };
+    match seed {
+        None => strong,
+        Some(seed) => {
+            let now = host::now().as_millis().to_be_bytes();
+            Some(from_seed(seed, &[&strong.unwrap_or_default(), &host::random(), &now]))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! expire as the configuration says.
 use rusqlite::{Transaction, params};
 use serde::de::DeserializeOwned;
-use weir_contract::event::security::Severity;
+use weir_contract::event::security::{SecurityKind, Severity};
 use weir_contract::{SearchData, SecurityData, TenantId, Timestamp};
 
 use super::query::LedgerReader;
@@ -131,6 +131,18 @@ impl LedgerReader {
         let sql = "SELECT coalesce(sum(count), 0) FROM security WHERE minute >= ?1 AND severity = ?2";
         let critical = Severity::Critical.as_str();
         Ok(self.connection().prepare_cached(sql)?.query_row(params![minute.as_millis(), critical], |row| row.get(0))?)
+    }
+
+    /// How many requests of each tenant failed for its own key at a provider in these hours and since.
+    pub fn own_key_failures_since(&self, hour: Timestamp) -> Result<Vec<(String, u64)>, LedgerError> {
+        let sql = "SELECT tenant, sum(count) FROM (
+                     SELECT tenant, count FROM refused WHERE window_start >= ?1 AND reason LIKE 'provider_key_%'
+                     UNION ALL SELECT tenant, count FROM security WHERE minute >= ?1 AND kind = ?2)
+                   WHERE tenant <> '' GROUP BY tenant";
+        let kind = SecurityKind::RefusedProviderKey.as_str();
+        let mut select = self.connection().prepare_cached(sql)?;
+        let rows = select.query_map(params![hour.as_millis(), kind], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Searches, the latest first.

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use weir_contract::TenantId;
 use weir_contract::directory::{Revoked, TENANTS_MAX, Tenant};
+use weir_contract::flags::Flags;
 use weir_settings::yaml;
 
 use crate::history::{CHANGES_MAX, History};
@@ -42,6 +43,8 @@ struct Served {
     history: History,
     /// At most [`TENANTS_MAX`].
     overlays: HashMap<TenantId, Laid>,
+    /// The feature flags, which no tenants file has.
+    flags: Flags,
     /// Differences to the version in force that were asked for, by the version that they start from: when a change
     /// wakes thousands of gateways, all of them ask for the same one.
     differences: RwLock<HashMap<String, Option<Bytes>>>,
@@ -144,6 +147,7 @@ impl Directory {
         let mut snapshot = Snapshot::parse(path, &text)?;
         let mut served = self.write();
         served.lay_all_over(&mut snapshot)?;
+        snapshot.state_mut().set_flags(served.flags.clone())?;
         let (old, new) = (served.current.state(), snapshot.state());
         let changed = old.changes(new, CHANGES_MAX);
         let from = std::mem::replace(&mut served.current, Arc::new(snapshot)).version().to_owned();
@@ -185,6 +189,21 @@ impl Directory {
         let mut served = self.write();
         let from = served.current.version().to_owned();
         Arc::make_mut(&mut served.current).state_mut().revoke(revoked)?;
+        served.follow(from, Some(Vec::new()));
+        drop(served);
+        self.changed.send_replace(());
+        Ok(())
+    }
+
+    /// Puts feature flags in force, which the caller has checked.
+    pub fn set_flags(&self, flags: Flags) -> Result<(), serde_json::Error> {
+        let mut served = self.write();
+        if served.flags == flags {
+            return Ok(());
+        }
+        let from = served.current.version().to_owned();
+        Arc::make_mut(&mut served.current).state_mut().set_flags(flags.clone())?;
+        served.flags = flags;
         served.follow(from, Some(Vec::new()));
         drop(served);
         self.changed.send_replace(());

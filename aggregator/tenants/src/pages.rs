@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use weir_contract::TenantId;
 use weir_contract::directory::{DIFFERENCE_MAX_ROWS, PAGE_MAX_BYTES, Revoked, Tenant, Totals};
+use weir_contract::flags::Flags;
 
 /// The most bytes of a page beside its tenants: versions, cursor, totals, punctuation.
 const FRAME_MAX_BYTES: usize = 640;
@@ -23,6 +24,7 @@ pub struct State {
     /// The sum of the digests of all rows, so that a changed tenant costs one digest and not all of them.
     digests: u128,
     revoked: Revoked,
+    flags: Flags,
     totals: Totals,
     /// The rows of each page; at least one page. Empty until a page is asked for.
     pages: OnceLock<Vec<Range<usize>>>,
@@ -77,6 +79,8 @@ struct Sent<'a> {
     totals: Totals,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked: Option<&'a Revoked>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<&'a Flags>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     removed: &'a [&'a TenantId],
     tenants: Vec<&'a RawValue>,
@@ -147,6 +151,9 @@ impl State {
         if !self.revoked.is_empty() {
             hash.update(serde_json::to_vec(&self.revoked)?);
         }
+        if !self.flags.is_empty() {
+            hash.update(serde_json::to_vec(&self.flags)?);
+        }
         // 64 bits distinguish versions well enough: a collision on purpose has no use.
         self.version = hex::encode(&hash.finalize()[..8]);
         self.pages = OnceLock::new();
@@ -154,12 +161,15 @@ impl State {
     }
 
     /// Splits the state into pages of at most [`PAGE_MAX_BYTES`]. A tenant is never split; the first page carries all
-    /// revocations.
+    /// revocations and feature flags.
     fn cut(&self) -> Vec<Range<usize>> {
-        // At most [`weir_contract::directory::REVOKED_MAX`] short names: texts always serialize.
+        // At most [`weir_contract::directory::REVOKED_MAX`] short names, and [`weir_contract::flags::FLAGS_MAX`] flags, which always
+        // serialize.
         let revoked =
             if self.revoked.is_empty() { 0 } else { serde_json::to_vec(&self.revoked).map_or(0, |text| text.len()) };
-        let (mut pages, mut start, mut bytes) = (Vec::new(), 0, FRAME_MAX_BYTES + revoked);
+        let flags =
+            if self.flags.is_empty() { 0 } else { serde_json::to_vec(&self.flags).map_or(0, |text| text.len()) };
+        let (mut pages, mut start, mut bytes) = (Vec::new(), 0, FRAME_MAX_BYTES + revoked + flags);
         for (at, row) in self.rows.iter().enumerate() {
             let size = row.bytes() + 1;
             let holds_something = bytes > FRAME_MAX_BYTES;
@@ -182,6 +192,17 @@ impl State {
     pub(crate) fn revoke(&mut self, revoked: Revoked) -> Result<(), serde_json::Error> {
         self.revoked = revoked;
         self.name()
+    }
+
+    /// Replaces the feature flags.
+    pub(crate) fn set_flags(&mut self, flags: Flags) -> Result<(), serde_json::Error> {
+        self.flags = flags;
+        self.name()
+    }
+
+    /// The feature flags.
+    pub fn flags(&self) -> &Flags {
+        &self.flags
     }
 
     /// The first tenant that fits on no page, keys included.
@@ -209,6 +230,7 @@ impl State {
             next: (number + 1 < pages.len()).then(|| format!("{}.{}", self.version, number + 1)),
             totals: self.totals,
             revoked: (number == 0 && !self.revoked.is_empty()).then_some(&self.revoked),
+            flags: (number == 0 && !self.flags.is_empty()).then_some(&self.flags),
             tenants: rows.iter().map(|row| &*row.json).collect(),
             ..Sent::default()
         })
@@ -251,6 +273,7 @@ impl State {
             since: Some(since),
             totals: self.totals,
             revoked,
+            flags: (!self.flags.is_empty()).then_some(&self.flags),
             removed: &removed,
             tenants,
             ..Sent::default()

@@ -11,6 +11,7 @@
 //! | `key` | each key ever made; only hashes |
 //! | `revoked` | tokens and signing keys that gateways refuse |
 //! | `history` | who changed what and when; it only grows |
+//! | `flag`, `flag_history` | rules of feature flags that were set at run time ([`flags`]) |
 //! | `token` | tokens of the API, only hashes |
 //! | `vault_tenant`, `vault_secret`, `vault_root` | tenants' keys at providers, sealed ([`crate::vault`]) |
 //! | `answered` | answers under an `Idempotency-Key`, without secrets, for [`ANSWERS_KEPT_MS`] |
@@ -18,6 +19,7 @@
 //! A damaged file is not opened: `weir restore` brings back one of a backup.
 pub mod change;
 mod edit;
+pub mod flags;
 mod import;
 mod keys;
 mod once;
@@ -45,8 +47,11 @@ pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// A released migration never changes; a new one follows it.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("store/migrations/1_tenants.sql"), include_str!("store/migrations/2_vault.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("store/migrations/1_tenants.sql"),
+    include_str!("store/migrations/2_vault.sql"),
+    include_str!("store/migrations/3_flags.sql"),
+];
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,7 @@ mod cost_events;
 mod costs;
 mod explain;
 mod finance;
+mod flags;
 mod gateway;
 mod keys;
 mod limits;
@@ -79,6 +80,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Keys(command) => run_keys(load, command, cli.json),
         Command::Byok(command) => byok::run(&load()?, command, cli.json),
+        Command::Flags(command) => flags::run(&load()?, command, cli.json),
         Command::Tokens(command) => tokens::run(&load()?, command, cli.json),
         Command::Tenants(command) => tenants::run(&load()?, command, cli.json),
         Command::Report(args) => show::report(&load()?, &args, cli.json),

@@ -5,6 +5,7 @@ pub mod alerts;
 mod budgets;
 pub mod export;
 pub mod finances;
+mod flags;
 pub mod home;
 pub mod leases;
 mod log;
@@ -33,6 +34,7 @@ use tokens::{TokenConfig, TokenError, Tokens};
 use vault::{VaultConfig, VaultFile};
 use weir_billing::outbox::policy::Late;
 use weir_billing::outbox::report::Pace;
+use weir_contract::flags::Flags;
 use weir_contract::signed::KeyTooShort;
 use weir_contract::user::UserKey;
 use weir_event_log::redis::RedisPlace;
@@ -160,6 +162,10 @@ pub(crate) struct ConfigFile {
     /// The vault of tenants' own keys at providers; needs `tenants_database`. Changes apply without a restart. Absent: there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<VaultFile>,
+    /// The feature flags, by name, at most 32: their types, defaults and first rules. `weir flags` sets other rules at run time.
+    /// Changes apply without a restart.
+    #[serde(default, skip_serializing_if = "Flags::is_empty")]
+    pub flags: Flags,
 }
 
 /// Reporting to Stripe.
@@ -251,6 +257,8 @@ pub struct Config {
     pub alerts: Alerts,
     /// The vault of tenants' own keys at providers.
     pub vault: Option<VaultConfig>,
+    /// The feature flags.
+    pub flags: Flags,
     /// The places of the keys under which gateways name users.
     pub user_keys: Vec<SecretSource>,
     /// Receivers of every accepted event.
@@ -384,6 +392,7 @@ impl Config {
             data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
             tenants,
             vault,
+            flags: flags::check(path, file.flags)?,
             tokens: file.tokens,
             meters,
             grace_ms: check_grace(path, file.grace)?,

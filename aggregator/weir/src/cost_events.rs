@@ -66,6 +66,9 @@ pub(crate) struct EventCostQuery {
     pub credential: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
+    /// Only requests that saw this feature flag as true, or with a value, as events write it: `use-claude`, `use-claude=?0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flag: Option<String>,
     /// Only requests that used something without a price.
     #[serde(default)]
     pub unpriced: bool,
@@ -212,6 +215,11 @@ pub(crate) fn page(home: &DataDir, query: &EventCostQuery) -> Result<EventCosts,
     Ok(search.page)
 }
 
+/// Whether a flag with its value is a member of the flags that a request saw.
+fn saw(flags: Option<&str>, member: &str) -> bool {
+    flags.is_some_and(|flags| flags.split(", ").any(|one| one == member))
+}
+
 /// The last record before those that may hold events of the span: an event may be a day ahead of its receipt, and the clock may
 /// have been set back.
 fn earliest(log: &mut dyn LogReader, query: &EventCostQuery) -> Result<Position, EventCostsError> {
@@ -283,6 +291,7 @@ impl Search<'_> {
         let values = dimensions(data);
         let fits = is_of(&self.query.tenant, tenant.as_str())
             && self.query.covers(event.time)
+            && self.query.flag.as_deref().is_none_or(|flag| saw(data.flags.as_deref(), flag))
             && self.query.values().iter().zip(values).all(|(asked, value)| is_of(asked, value));
         if !fits || !self.counted.has(event.id, log_ref, &self.ledger)? {
             return Ok(None);

@@ -27,6 +27,9 @@
 //! | `GET /v1/tenants/{id}/provider-keys` | viewer | `byok` |
 //! | `PATCH /v1/tenants/{id}/provider-keys`, `PUT`, `DELETE /v1/tenants/{id}/provider-keys/{provider}` | operator | `byok` |
 //! | `POST /v1/byok/rotate` | admin | `byok` |
+//! | `GET /v1/flags`, `/v1/flags/{name}`, `/v1/flags/{name}/history` | viewer | `flags` |
+//! | `PUT`, `DELETE /v1/flags/{name}` | operator | `flags` |
+//! | `POST /ofrep/v1/evaluate/flags`, `/ofrep/v1/evaluate/flags/{key}` | viewer, directory, or a tenant's own | `ofrep` |
 //!
 //! A token of the scope `tenant` opens its own tenant's entry, keys, keys at providers and usage. The scope `byok` beside `directory`
 //! has the directory hand over tenants' own keys at providers.
@@ -54,12 +57,14 @@ mod connections;
 pub(crate) mod directory;
 pub mod error;
 mod finance;
+mod flags;
 pub mod health;
 mod hooks;
 pub mod ingest;
 pub(crate) mod keys;
 mod leases;
 mod money;
+mod ofrep;
 mod periods;
 mod prices;
 pub mod provider;
@@ -91,6 +96,7 @@ use crate::store::Store;
 use crate::vault::VaultInForce;
 use weir_billing::outbox::report::Reporter;
 use weir_clock::Clock;
+use weir_contract::flags::Flags;
 use weir_contract::user::UserKey;
 use weir_money::other::OtherCost;
 use weir_money::prices::Book;
@@ -135,6 +141,8 @@ struct Inner {
     exports: Vec<Arc<export::Progress>>,
     /// The vault of tenants' own keys at providers.
     vault: VaultInForce,
+    /// The feature flags that the configuration declares.
+    flags: RwLock<Arc<Flags>>,
     /// What happened since the start.
     seen: status::Seen,
     /// Calls that wait for a change of the directory.
@@ -182,6 +190,8 @@ pub struct Parts {
     pub exports: Vec<Arc<export::Progress>>,
     /// The vault of tenants' own keys at providers.
     pub(crate) vault: VaultInForce,
+    /// The feature flags that the configuration declares.
+    pub flags: Flags,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -213,6 +223,7 @@ impl App {
             user_keys: parts.user_keys,
             exports: parts.exports,
             vault: parts.vault,
+            flags: RwLock::new(Arc::new(parts.flags)),
             seen: status::Seen::default(),
             waiters: directory::Waiters::default(),
             open_metrics: parts.loopback,
@@ -227,6 +238,16 @@ impl App {
     /// Replaces both.
     fn replace_finances(&self, finances: Finances) {
         *self.0.finances.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(finances);
+    }
+
+    /// The feature flags that the configuration declares.
+    fn flags(&self) -> Arc<Flags> {
+        Arc::clone(&self.0.flags.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces them.
+    fn replace_flags(&self, flags: Flags) {
+        *self.0.flags.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(flags);
     }
 
     /// Replaces the tokens in force.
@@ -262,6 +283,7 @@ impl App {
             .route("/v1/readings/{id}", get(readings::get_reading))
             .route("/v1/directory", get(directory::get_directory))
             .merge(tenant_routes())
+            .merge(flag_routes())
             .route("/v1/tokens", get(tokens::get_tokens).post(tokens::post_token))
             .route("/v1/tokens/{name}", delete(tokens::delete_token))
             .route("/v1/revoked", get(tenants::get_revoked).put(tenants::put_revoked))
@@ -342,4 +364,14 @@ fn tenant_routes() -> Router<App> {
         .route("/v1/tenants/{id}/provider-keys", get(byok::get_keys).patch(byok::patch_keys))
         .route("/v1/tenants/{id}/provider-keys/{name}", put(byok::put_key).delete(byok::delete_key))
         .route("/v1/byok/rotate", post(byok::post_rotate))
+}
+
+/// The routes of feature flags.
+fn flag_routes() -> Router<App> {
+    Router::new()
+        .route("/v1/flags", get(flags::get_flags))
+        .route("/v1/flags/{name}", get(flags::get_flag).put(flags::put_flag).delete(flags::delete_flag))
+        .route("/v1/flags/{name}/history", get(flags::get_history))
+        .route("/ofrep/v1/evaluate/flags", post(ofrep::post_flags))
+        .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::post_flag))
 }

@@ -37,6 +37,8 @@ mod explaining;
 mod exporting;
 #[path = "aggregator/failing.rs"]
 mod failing;
+#[path = "aggregator/flagging.rs"]
+mod flagging;
 #[path = "aggregator/following.rs"]
 mod following;
 #[path = "aggregator/forgetting.rs"]

@@ -128,6 +128,7 @@ fn write_usage_data(data: &UsageData<'_>, out: &mut Vec<u8>) -> Result<(), serde
             out.extend_from_slice(part.as_bytes());
         }
     }
+    text(",\"flags\":", data.flags.as_ref(), out)?;
     if !data.paid_by.is_house() {
         out.extend_from_slice(b",\"paid_by\":\"tenant\"");
     }

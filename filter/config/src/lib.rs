@@ -14,6 +14,7 @@
 
 pub mod algorithm;
 pub mod duration;
+pub mod flags;
 pub mod guard;
 pub mod jwk;
 pub mod plans;

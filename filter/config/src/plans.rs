@@ -1,4 +1,5 @@
 //! What people write about plans, routes and classes: a part of [`super::shape`].
+pub mod flags;
 pub mod pools;
 pub mod stages;
 
@@ -11,6 +12,7 @@ use super::rate::Rate;
 use crate::guard::Guard;
 use crate::shared::Permit;
 use crate::tenant_key::TenantKey;
+use flags::FlagRules;
 use stages::Stages;
 
 /// A plan: limits and rules of its tenants.
@@ -61,6 +63,9 @@ pub struct Plan {
     /// What changes while a budget of the tenant is in a stage (`budgets` of weir.yaml). Absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stages: Option<Stages>,
+    /// What changes while a feature flag holds, at most 8 times; the first whose flag holds applies. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<FlagRules>,
 }
 
 /// A token bucket.
@@ -261,6 +266,10 @@ pub struct Route {
     /// configuration says.
     #[serde(default)]
     pub redact: Option<bool>,
+    /// Whether the upstream there is told the feature flags of each request, in `x-weir-flags`. Absent: as `flags_header` of the whole
+    /// configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flags: Option<bool>,
     /// The name of the pool that requests draw from, one of `pools`. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,

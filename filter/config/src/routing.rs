@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use weir_contract::Class;
 use weir_contract::stage::Stage;
 
+use super::flags::FlagIs;
+
 /// Who serves models. Envoy has a cluster of the same name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -191,6 +193,9 @@ pub struct RuleMatch {
     /// It has images, or has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<bool>,
+    /// The feature flag: its name where it is true, or names with values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flag: Option<FlagIs>,
 }
 
 impl RuleMatch {

@@ -2,6 +2,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use weir_contract::directory::{Revoked, Tenant};
+use weir_contract::flags::Flags;
 
 pub mod identity;
 
@@ -50,6 +51,14 @@ pub struct Config {
     /// The quotas of provider accounts, by name: routes say which of them their requests draw from.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pools: BTreeMap<String, Pool>,
+    /// The feature flags that routing and plans refer to, by name. The rules that `weir serve` has for a flag of the same name and
+    /// type stand in the place of those here; without `directory` these decide.
+    #[serde(default, skip_serializing_if = "Flags::is_empty")]
+    pub flags: Flags,
+    /// Tells the upstream the flags of each request, in `x-weir-flags`: these, and those of `weir serve`. A route's own `flags` goes
+    /// before it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flags_header: bool,
     /// Rules for matching requests; the first matching route applies.
     #[serde(default)]
     pub routes: Vec<Route>,

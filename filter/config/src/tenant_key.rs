@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct TenantKey {
     /// The provider whose key it is, by weir's name of it: `openai`, `anthropic`, …
     pub provider: String,
-    /// The gateway's clusters that lead to this provider. A request that would go anywhere else is refused, so that no key reaches
-    /// another host.
+    /// The gateway's clusters that lead to this provider; on Kong the names of its services. A request that would go anywhere else
+    /// is refused, so that no key reaches another host.
     pub clusters: Vec<String>,
     /// The header that carries the key. Absent: the provider's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -32,6 +32,27 @@ const TAG_BYTES: usize = 16;
 /// Fills a key up. No key has it: keys are printable ASCII.
 const FILLER: u8 = 0;
 
+/// Separates key pairs that a seed gives from every other use of it.
+const SEED_USE: &[u8] = b"weir key delivery seed 1";
+
+/// 32 bytes for [`Recipient::new`] where a gateway has no randomness that nobody can guess: from an operator's secret, and from
+/// what differs by worker and start, which may be known. HKDF-SHA256: the seed is the secret, `differs` is the information, each
+/// part behind its length.
+///
+/// Should two workers get the same bytes all the same, each delivery is still sealed under a key of its own, because the server
+/// makes a key pair for each answer; one of them could then read an answer to the other.
+pub fn from_seed(seed: &[u8], differs: &[&[u8]]) -> [u8; 32] {
+    let mut info = Vec::new();
+    for part in differs {
+        info.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        info.extend_from_slice(part);
+    }
+    let mut bytes = [0; 32];
+    // 32 bytes are never too many for HKDF.
+    let _fits = Hkdf::<Sha256>::new(Some(SEED_USE), seed).expand(&info, &mut bytes);
+    bytes
+}
+
 /// Names the key that is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label<'a> {
@@ -192,6 +213,23 @@ mod tests {
         let (recipient, by, sealed) = delivery();
         assert_eq!(opened(&recipient, &by, LABEL, &sealed).as_deref(), Some(KEY));
         assert!(!sealed.contains("sk-"));
+    }
+
+    #[test]
+    fn a_seed_gives_each_worker_and_start_its_own_key_pair() {
+        let public = |seed: &[u8], differs: &[&[u8]]| Recipient::new(from_seed(seed, differs)).ask();
+        let seed = [5; 32];
+        let one = public(&seed, &[b"worker 1", b"start 1"]);
+        assert_eq!(one, public(&seed, &[b"worker 1", b"start 1"]), "nothing else goes in");
+        let others: [(&[u8], [&[u8]; 2]); 4] = [
+            (&seed, [b"worker 2", b"start 1"]),
+            (&seed, [b"worker 1", b"start 2"]),
+            (&seed, [b"worker 1s", b"tart 1"]),
+            (&[6; 32], [b"worker 1", b"start 1"]),
+        ];
+        for (seed, differs) in others {
+            assert_ne!(one, public(seed, &differs), "{differs:?}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use hashbrown::{HashMap, HashSet};
 use weir_contract::TenantId;
 use weir_contract::directory::{DIFFERENCE_MAX_ROWS, KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, Tenant, Totals};
+use weir_contract::flags::Flags;
 
 use super::{Directory, DirectoryError, spread, widen};
 use crate::vault::OwnKeys;
@@ -23,6 +24,8 @@ pub struct Delta {
     pub removed: Vec<TenantId>,
     /// All revocations.
     pub revoked: Revoked,
+    /// All feature flags.
+    pub flags: Flags,
     /// How much the directory holds after it.
     pub totals: Option<Totals>,
 }
@@ -48,6 +51,9 @@ impl Directory {
     pub fn apply(&mut self, delta: Delta) -> Result<(), DirectoryError> {
         self.check(&delta)?;
         self.revoke(delta.revoked)?;
+        if delta.flags != *self.flags {
+            self.set_flags(delta.flags);
+        }
         delta.removed.iter().for_each(|id| self.remove(id.as_str()));
         delta.tenants.iter().for_each(|tenant| self.remove(tenant.id.as_str()));
         let own_keys = delta.own_keys.into_iter().chain(std::iter::repeat(None));

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use weir_contract::TenantId;
 use weir_contract::directory::{PAGE_MAX_BYTES, Revoked, Tenant, Totals};
+use weir_contract::flags::{self, Flags};
 
 /// How much of a page is read in one step, in bytes. `host-tests/tests/filter/directory.rs` counts what a step costs.
 pub(crate) const BYTES_PER_STEP: usize = 48 * 1024;
@@ -36,6 +37,8 @@ pub struct Frame {
     pub removed: Vec<TenantId>,
     /// All revocations.
     pub revoked: Revoked,
+    /// All feature flags.
+    pub flags: Flags,
     /// How much the whole state holds.
     pub totals: Option<Totals>,
     /// The public key under which the tenants' own keys are sealed, in hex.
@@ -54,6 +57,8 @@ struct RawPage<'a> {
     removed: Vec<TenantId>,
     #[serde(default)]
     revoked: Revoked,
+    #[serde(default)]
+    flags: Flags,
     totals: Option<Totals>,
     sealed_by: Option<String>,
 }
@@ -67,7 +72,7 @@ impl PageReader {
         if body.len() > PAGE_MAX_BYTES {
             return Err(format!("a page of {} bytes; at most {PAGE_MAX_BYTES} are taken", body.len()));
         }
-        let page: RawPage<'_> = serde_json::from_slice(body).map_err(|error| format!("no page: {error}"))?;
+        let mut page: RawPage<'_> = serde_json::from_slice(body).map_err(|error| format!("no page: {error}"))?;
         let other = |name: &Option<String>| name.as_ref().is_some_and(|name| !is_plain(name));
         if !is_plain(&page.version) || other(&page.next) || other(&page.since) {
             return Err("a version or cursor of another form than letters, digits, '.', '-' and '_'".to_owned());
@@ -75,6 +80,7 @@ impl PageReader {
         if page.since.is_some() && page.next.is_some() {
             return Err("a difference on several pages".to_owned());
         }
+        flags::check(&mut page.flags).map_err(|error| error.to_string())?;
         let start = body.as_ptr() as usize;
         let span = |tenant: &&RawValue| {
             let from = (tenant.get().as_ptr() as usize).saturating_sub(start);
@@ -87,6 +93,7 @@ impl PageReader {
             next: page.next.map(Into::into),
             removed: page.removed,
             revoked: page.revoked,
+            flags: page.flags,
             totals: page.totals,
             sealed_by: page.sealed_by.map(Into::into),
         };

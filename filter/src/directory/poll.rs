@@ -11,8 +11,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use weir_config::{ConfigError, Span, shape};
+use weir_config::{ConfigError, Secret, Span, shape};
 use weir_contract::Timestamp;
+use weir_contract::flags::{Flags, KNOWS_FLAGS};
 use weir_contract::hard::KNOWS_HARD_BUDGETS;
 use weir_contract::plans::{self, PLANS_HEADER};
 use weir_contract::stage::{KNOWS_HEADER, KNOWS_STAGES};
@@ -47,9 +48,19 @@ pub struct Origin {
     staleness_max_ms: Option<u64>,
     /// Whether the tenants of the configuration count until the first answer.
     starts_inline: bool,
+    /// The operator's secret from which key pairs are made.
+    keys_seed: Option<Secret>,
 }
 
+/// The shortest seed, in bytes.
+const SEED_MIN_BYTES: usize = 32;
+
 impl Origin {
+    /// The operator's secret from which key pairs are made.
+    pub(crate) fn keys_seed(&self) -> Option<&str> {
+        self.keys_seed.as_ref().map(Secret::expose)
+    }
+
     /// Whether the tenants of the configuration count until the first answer.
     pub(crate) fn starts_inline(&self) -> bool {
         self.starts_inline
@@ -91,7 +102,14 @@ impl Origin {
                 "the token that weir serve knows under the scope directory",
             ));
         }
+        let seed = directory.receive_keys_seed;
+        if seed.as_ref().is_some_and(|seed| seed.expose().len() < SEED_MIN_BYTES) {
+            let problem =
+                format_args!("at least {SEED_MIN_BYTES} bytes: `openssl rand -hex 32` makes some").to_string();
+            return Err(ConfigError::new("directory.receive_keys_seed", problem));
+        }
         Ok(Origin {
+            keys_seed: seed,
             cluster: directory.cluster.into(),
             authority: directory.authority.into(),
             path: directory.path.into(),
@@ -137,6 +155,10 @@ pub struct Poll {
     opener: Option<PageOpener>,
     /// Since when some of them are lacking; a whole state may bring them.
     lacking_since: Option<Timestamp>,
+    /// Whether feature flags are asked for.
+    asks_flags: bool,
+    /// The state in force was fetched without them: the next fetch asks for the whole state, changed or not.
+    lacks_flags: bool,
 }
 
 /// A state of which some pages have arrived.
@@ -192,6 +214,8 @@ impl Poll {
             recipient: None,
             opener: None,
             lacking_since: None,
+            asks_flags: false,
+            lacks_flags: false,
         }
     }
 
@@ -203,6 +227,16 @@ impl Poll {
     /// Whether it receives tenants' own keys.
     pub(crate) fn receives_keys(&self) -> bool {
         self.recipient.is_some()
+    }
+
+    /// Asks for feature flags, too.
+    pub(crate) fn ask_flags(&mut self) {
+        self.asks_flags = true;
+    }
+
+    /// The feature flags of the last state.
+    pub(crate) fn flags(&self) -> Option<&Rc<Flags>> {
+        self.current.as_ref().map(|current| current.flags())
     }
 
     /// Starts with tenants that were not fetched; the first state replaces them.
@@ -224,6 +258,7 @@ impl Poll {
             self.version = from.version.clone();
             self.confirmed = from.confirmed;
             self.lacking_since = from.lacking_since;
+            self.lacks_flags = self.asks_flags && !from.asks_flags;
         }
     }
 
@@ -259,6 +294,7 @@ impl Poll {
             knows.push(KNOWS_VAULT);
             headers.push((RECIPIENT_HEADER, recipient.ask()));
         }
+        knows.extend(self.asks_flags.then_some(KNOWS_FLAGS));
         headers.push((KNOWS_HEADER, knows.join(",")));
         let asks_again = self.lacking_since.is_some_and(|since| now.millis_since(since) >= LACKING_RETRY_MS);
         if asks_again {
@@ -270,7 +306,7 @@ impl Poll {
         let next = self.staged.as_ref().and_then(|staged| staged.next.as_ref());
         let path = match (next, &self.version) {
             (Some(next), _) => format!("{}?from={next}", origin.path),
-            (None, Some(version)) if !asks_again => {
+            (None, Some(version)) if !asks_again && !self.lacks_flags => {
                 headers.push(("if-none-match", format!("\"{version}\"")));
                 let wait_ms = if self.patience.may_wait(now) { origin.wait_ms } else { 0 };
                 if wait_ms > 0 {
@@ -404,6 +440,7 @@ impl Poll {
     fn take_in(&mut self) -> Result<bool, String> {
         let (Some(page), Some(staged)) = (&mut self.page, &mut self.staged) else { return Ok(false) };
         let revoked = std::mem::take(&mut page.frame.revoked);
+        let flags = std::mem::take(&mut page.frame.flags);
         let was_done = page.is_done();
         let tenants = page.step()?;
         let own_keys: Vec<_> = match self.recipient {
@@ -419,11 +456,17 @@ impl Poll {
                     pairs.try_for_each(|(tenant, own_keys)| directory.add_with(tenant, own_keys))
                 });
                 taken.map_err(|error| error.to_string())?;
+                if !flags.is_empty() {
+                    directory.set_flags(flags);
+                }
                 Ok(page.is_done())
             }
             Contents::Difference(delta) => {
                 if !revoked.is_empty() {
                     delta.revoked = revoked;
+                }
+                if !flags.is_empty() {
+                    delta.flags = flags;
                 }
                 // One for each tenant before, so that they go on in the same order.
                 delta.own_keys.resize(delta.tenants.len(), None);
@@ -449,6 +492,7 @@ impl Poll {
             }
             Contents::Whole(directory) => {
                 self.current = Some(Rc::new(*directory));
+                self.lacks_flags = false;
                 Update::Replaced
             }
             Contents::Difference(delta) => {

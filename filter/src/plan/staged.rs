@@ -20,7 +20,7 @@ const REQUESTS: &str = "budget-requests";
 const TOKENS: &str = "budget-tokens";
 
 /// The stages of one plan.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Staged([Option<StagedPlan>; 4]);
 
 /// A plan while a budget is in one stage.
@@ -78,6 +78,11 @@ impl Staged {
     /// The plans of all stages.
     pub(crate) fn plans(&self) -> impl Iterator<Item = &Plan> {
         self.0.iter().flatten().map(|staged| &*staged.plan)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn plans_mut(&mut self) -> impl Iterator<Item = &mut Rc<Plan>> {
+        self.0.iter_mut().flatten().map(|staged| &mut staged.plan)
     }
 
     /// The plan of a stage; None where the stage changes nothing.
@@ -150,6 +155,7 @@ fn compile(base: &Plan, before: Option<&StagedPlan>, rules: StageRules, path: &s
         stream_timeout_ms: base.stream_timeout_ms,
         tier: base.tier.clone(),
         staged: Staged::default(),
+        flagged: Vec::new(),
     };
     Ok(StagedPlan {
         plan: Rc::new(plan),

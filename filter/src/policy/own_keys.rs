@@ -3,6 +3,7 @@ use std::rc::Rc;
 
 use weir_config::ConfigError;
 use weir_config::plans::Route;
+use weir_config::shape::Directory;
 use weir_config::tenant_key::{KeyHeader, TenantKey};
 use weir_llm_usage::Provider;
 
@@ -53,10 +54,14 @@ pub fn usual_header(provider: Provider) -> KeyHeader {
 }
 
 /// Checks what concerns several routes, or more than the routes.
-pub(super) fn check(routes: &[Route], has_directory: bool) -> Result<(), ConfigError> {
+pub(super) fn check(routes: &[Route], directory: Option<&Directory>) -> Result<(), ConfigError> {
     let rules = || routes.iter().enumerate().filter_map(|(at, route)| Some((at, route.tenant_key.as_ref()?)));
+    if rules().next().is_none() && directory.is_some_and(|directory| directory.receive_keys_seed.is_some()) {
+        let problem = "no route has a `tenant_key`, so nothing would use it";
+        return Err(ConfigError::new("directory.receive_keys_seed", problem));
+    }
     for (at, rule) in rules() {
-        if !has_directory {
+        if directory.is_none() {
             let problem = "tenants' own keys come from weir serve: it needs `directory`";
             return Err(ConfigError::new(format!("routes[{at}].tenant_key"), problem));
         }

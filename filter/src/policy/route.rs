@@ -53,6 +53,8 @@ pub struct Route {
     pub guard: Option<Rc<Guard>>,
     /// Whether identifiers of other tenants are taken out of answers there.
     pub redact: Option<bool>,
+    /// Whether the upstream there is told the feature flags.
+    pub flags: Option<bool>,
     /// The pool that its requests draw from.
     pub pool: Option<Rc<Pool>>,
     /// What is done with tenants' own keys there; None where the operator's own is used.
@@ -287,6 +289,7 @@ fn compile_route(
         upgrade: route.upgrade,
         permit: route.permit.shared.into_iter().chain(route.permit.sealed).collect(),
         redact: route.redact,
+        flags: route.flags,
         name: route.name.map(Into::into),
         bypass: route.bypass || route.readiness,
         readiness: route.readiness,

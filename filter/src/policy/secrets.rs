@@ -31,6 +31,7 @@ fn each(
     }
     if let Some(directory) = &mut config.directory {
         visit("directory.token", &mut directory.token)?;
+        directory.receive_keys_seed.iter_mut().try_for_each(|seed| visit("directory.receive_keys_seed", seed))?;
     }
     if let Some(leases) = &mut config.leases {
         visit("leases.token", &mut leases.token)?;

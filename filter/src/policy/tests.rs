@@ -423,3 +423,19 @@ fn a_route_that_cannot_seal_says_why() {
         assert!(error.path == path && error.problem.contains(part), "{error}");
     }
 }
+
+#[test]
+fn a_limit_of_the_fleet_is_the_same_bucket_in_every_stage_and_while_a_flag_holds() {
+    let plan = json!({
+        "requests": {"rate": "10/s", "scope": "fleet"}, "stages": {"warn": {}, "contain": {"n_max": 1}},
+        "flags": [{"flag": "beta", "n_max": 2}],
+    });
+    let config = json!({
+        "version": 1, "identity": {"sources": [{"api_key": {}}]}, "plans": {"p": plan},
+        "flags": {"beta": {"type": "bool", "default": false}}, "leases": {"cluster": "weir", "token": "t"},
+    });
+    let policy =
+        Policy::read(config.to_string().as_bytes(), &Environment::Elsewhere, Keyed::new([0; 16])).expect("good");
+    let plan = policy.plans.get("p").expect("a plan");
+    assert!(plan.others().count() > 6 && plan.others().all(|other| other.limits[0] == plan.limits[0]));
+}

@@ -27,6 +27,7 @@ use crate::classify::{self, ClassSet};
 use crate::emit::Finding;
 use crate::emit::labels::RequestLabels;
 use crate::enforce::{Body, Changes};
+use crate::flags::RequestFlags;
 use crate::head::{Head, Pair};
 use crate::identity::Identity;
 use crate::limit::headers::{self, Header};
@@ -49,6 +50,8 @@ const REQUEST_ID_MAX_BYTES: usize = 128;
 pub(super) struct Admitted {
     pub(super) policy: Rc<Policy>,
     pub(super) identity: Identity,
+    /// Its feature flags; None where nothing asks for them.
+    pub(super) flags: Option<Box<RequestFlags>>,
     /// The budgets of its tenant that are past their first threshold; None where all have room.
     pub(super) budgets: Option<Box<Budgets>>,
     pub(super) route: Option<Rc<Route>>,
@@ -120,6 +123,8 @@ pub(super) struct Admitted {
     pub(super) own_key: Option<Rc<OwnKeyRule>>,
     /// The provider has refused that key.
     pub(super) own_key_refused: bool,
+    /// The gateway sends an answer's head on before its body is known, so that its status stays (Kong).
+    pub(super) head_goes_first: bool,
     /// The model that was chosen for it; None where its own goes on.
     pub(super) routed: Option<Box<Routed>>,
     /// The model of the catalogue that served.
@@ -151,6 +156,7 @@ impl Admitted {
         let named = model_in_path.as_ref().filter(|_| counts).map(|path| path.model.name.clone());
         Admitted {
             policy: Rc::clone(policy),
+            flags: None,
             budgets: Budgets::of(identity.stages.as_ref(), &identity.plan),
             beside: Beside::of(route.map(|route| &**route), &identity, policy.center.as_ref()),
             identity,
@@ -192,6 +198,7 @@ impl Admitted {
             held: None,
             own_key: None,
             own_key_refused: false,
+            head_goes_first: false,
             routed: None,
             served: None,
         }
@@ -326,7 +333,7 @@ impl Admitted {
             }
             set.extend(self.budget_header(now));
         }
-        if is_hidden && ends {
+        if is_hidden && ends && !self.head_goes_first {
             set.push((":status", self.response.status.to_string()));
         }
         let holds = !ends && self.keeper.as_ref().is_some_and(|keeper| keeper.holds(self.response.status));

@@ -191,6 +191,7 @@ impl Admitted {
             decision: if self.observed.is_some() { Decision::Observed } else { Decision::Admitted },
             budget: budget.map(|budget| Text::from(&*budget.budget)),
             budget_stage: budget.map(|budget| budget.stage),
+            flags: self.flags.as_ref().and_then(|flags| flags.dictionary()).map(Text::from),
             paid_by: if self.own_key.is_some() { PaidBy::Tenant } else { PaidBy::House },
             config_version: Text::from(&*self.policy.version),
             kept: usage.status != UsageStatus::None && reading.is_some_and(|reading| reading.is_kept),

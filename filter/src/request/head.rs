@@ -7,7 +7,7 @@ use super::admitted::{Admitted, request_id};
 use super::body::{self, Intake};
 use super::model_in_path::ModelInPath;
 use super::redaction::Wanted;
-use super::{Arrival, Decided, Edits, HeadAction, Stage, edits, guarded, own_key};
+use super::{Arrival, Decided, Edits, HeadAction, Stage, edits, flagged, guarded, own_key};
 use crate::api::Api;
 use crate::emit::Finding;
 use crate::head::Head;
@@ -54,15 +54,17 @@ pub(super) fn decide(
             Err(refusal) => refuse(worker, &policy, &head, refusal.into(), now),
         };
     }
-    let identity = match state.identify(&head, route.is_some_and(|route| route.anonymous), now) {
+    let mut identity = match state.identify(&head, route.is_some_and(|route| route.anonymous), now) {
         Ok(identity) => {
             worker.unplanned.served(&identity.tenant);
             identity
         }
         Err(denied) => return refuse(worker, &policy, &head, denied, now),
     };
+    let flags = flagged::decide(state, route, &mut identity);
     let model_in_path = ModelInPath::read(&head, state.sets_path);
     let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, model_in_path, worker, now));
+    admitted.flags = flags;
     admitted.enter_stage(now);
     admitted.reservation.may_ask = state.holds_for_calls;
     admitted.beside.iter_mut().for_each(|beside| beside.reservation.may_ask = state.holds_for_calls);
@@ -71,6 +73,7 @@ pub(super) fn decide(
         admitted.redacts = known.map(|identifiers| Wanted { identifiers, fills: !state.edits_every_copy });
     }
     let mut edits = edits::introduce(&head, &admitted);
+    admitted.tell_flags(&mut edits);
     if head.injected.contains(&true) {
         admitted.find(worker, SecurityKind::SpoofedHeader, "removed_header", 1, &[], now);
     }

@@ -14,8 +14,12 @@ use crate::refusal::Refusal;
 use crate::vault::KeyFault;
 use crate::worker::{FilterState, Worker};
 
-/// Where the gateway's own route leads.
+/// Where Envoy's own route leads.
 const CLUSTER: [&str; 2] = ["xds", "cluster_name"];
+/// The service of Kong's own route.
+const SERVICE: [&str; 2] = ["kong", "service_name"];
+/// The host that a plugin of Kong, or `preserve_host`, has put in the place of the service's; empty where none has.
+const OTHER_HOST: [&str; 2] = ["ngx", "upstream_host"];
 
 /// Puts the tenant's own key into the head, if the route uses it.
 pub(super) fn begin(
@@ -27,8 +31,7 @@ pub(super) fn begin(
 ) -> Result<(), Refusal> {
     let Some(rule) = admitted.route.as_ref().and_then(|route| route.own_key.clone()) else { return Ok(()) };
     take_out_others(head, edits);
-    let cluster = (state.identity.ports.property)(&CLUSTER).unwrap_or_default();
-    if !rule.leads_to(&cluster) {
+    if !leads_to(&rule, state) {
         return Err(Refusal::ProviderKey(KeyFault::Misrouted));
     }
     match put(&rule, admitted.identity.tenant.as_str(), edits, state, now)? {
@@ -36,10 +39,21 @@ pub(super) fn begin(
             // A pool is the quota of the operator's account.
             admitted.beside.retain(|beside| !beside.is_of_pool());
             admitted.own_key = Some(rule);
+            admitted.head_goes_first = state.is_kong();
         }
         Payer::House => {}
     }
     Ok(())
+}
+
+/// Whether the request is on its way to the rule's provider, as far as the gateway proves it.
+fn leads_to(rule: &OwnKeyRule, state: &FilterState) -> bool {
+    let property = state.identity.ports.property;
+    if !state.is_kong() {
+        return property(&CLUSTER).is_some_and(|cluster| rule.leads_to(&cluster));
+    }
+    property(&SERVICE).is_some_and(|service| rule.leads_to(&service))
+        && property(&OTHER_HOST).is_some_and(|host| host.is_empty())
 }
 
 /// Whose key a request goes up with.
@@ -88,7 +102,9 @@ impl Admitted {
         }
         let refusal = Refusal::ProviderKey(KeyFault::Refused);
         let body = refusal.reply(self.api, &self.request_id).body.into_bytes();
-        self.response.status = refusal.status();
+        if !self.head_goes_first {
+            self.response.status = refusal.status();
+        }
         self.keeper = Some(Box::new(Keeper::Replace(refusal.status(), body)));
         self.own_key_refused = true;
         true

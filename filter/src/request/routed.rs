@@ -162,6 +162,7 @@ impl Admitted {
             output_cap: output_cap.map(bound),
             tools: document.tools,
             images: document.images > 0,
+            flags: self.flags.as_deref(),
             body,
             open: 0,
             saturated: 0,

@@ -12,6 +12,7 @@ use weir_contract::stage::Stage;
 use weir_llm_translate::{Dialect, Server, translate};
 
 use super::{Catalogue, Habits, Misfit, Model, Rule, class_bit, stage_bit, told};
+use crate::flags::RequestFlags;
 use crate::plan::Plan;
 
 /// What a choice depends on.
@@ -41,6 +42,8 @@ pub struct Asked<'a> {
     pub tools: bool,
     /// It has images.
     pub images: bool,
+    /// Its feature flags, where they are decided.
+    pub flags: Option<&'a RequestFlags>,
     /// Its body.
     pub body: &'a [u8],
     /// Providers whose breaker is open, a bit each.
@@ -309,6 +312,7 @@ impl Rule {
             && asked.input_tokens <= self.prompt_tokens_max
             && self.tools.is_none_or(|tools| tools == asked.tools)
             && self.images.is_none_or(|images| images == asked.images)
+            && self.flag.as_ref().is_none_or(|flag| flag.holds(asked.flags))
             && (self.plans.is_empty() || self.plans.contains(&asked.plan.name))
     }
 

@@ -4,6 +4,8 @@ use weir_config::{ConfigError, routing};
 use weir_contract::Class;
 use weir_llm_translate::{Server, Thinking};
 
+use crate::flags::Condition;
+
 use super::{
     ATTEMPTS_MAX, Catalogue, MODELS_MAX, Model, PROVIDERS_MAX, Price, Provider, RULES_MAX, Rule, class_bit, stage_bit,
 };
@@ -84,6 +86,7 @@ impl Catalogue {
             prompt_tokens_max: matches.prompt_tokens_max.unwrap_or(u64::MAX),
             tools: matches.tools,
             images: matches.images,
+            flag: matches.flag.clone().map(Condition::new),
             candidates: named.map(model).collect::<Result<_, _>>()?,
             parts: rule.split.values().copied().collect(),
             split_by: rule.split_by,

@@ -48,6 +48,7 @@ fn asked(plan: &Plan) -> Asked<'_> {
         output_cap: None,
         tools: false,
         images: false,
+        flags: None,
         body: BODY,
         saturated: 0,
         open: 0,

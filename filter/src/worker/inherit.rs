@@ -11,6 +11,7 @@ impl FilterState {
         {
             poll.inherit(from);
         }
+        self.renew_flags();
         for (at, issuer) in self.policy.sources.issuers().iter().enumerate() {
             let is_same = |old: &crate::identity::jwt::Issuer| {
                 let places = issuer.remote().zip(old.remote());

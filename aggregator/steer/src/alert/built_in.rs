@@ -71,7 +71,7 @@ fn of_money() -> Vec<RuleFile> {
 }
 
 fn of_system() -> Vec<RuleFile> {
-    use Quantity::{CriticalFindings, Differences, HeldRows, MissingNumbers, SecondsWithoutEvents};
+    use Quantity::{CriticalFindings, Differences, HeldRows, MissingNumbers, OwnKeyFailures, SecondsWithoutEvents};
     vec![
         RuleFile {
             severity: Severity::Critical,
@@ -93,6 +93,13 @@ fn of_system() -> Vec<RuleFile> {
             severity: Severity::Critical,
             action: action("weir audit security says whose answers held what is others'"),
             ..rule("foreign-records", None, vec![above(CriticalFindings, 0)])
+        },
+        RuleFile {
+            window: Some(Millis(HOUR_MS)),
+            action: action(
+                "the tenant's own key at a provider is missing, over or refused: weir byok list, weir audit security",
+            ),
+            ..rule("own-key-failing", None, vec![above(OwnKeyFailures, 0)])
         },
     ]
 }

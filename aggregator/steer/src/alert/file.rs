@@ -115,6 +115,9 @@ pub enum Quantity {
     Differences,
     /// Records and names of other tenants that were taken out of answers, within the window.
     CriticalFindings,
+    /// Requests of a tenant that failed for its own key at a provider, within the window: it was missing, had expired, could not be
+    /// used, or the provider refused it.
+    OwnKeyFailures,
 }
 
 /// What a quantity is about.
@@ -137,7 +140,8 @@ impl Quantity {
             | Quantity::SecondsWithoutEvents
             | Quantity::HeldRows
             | Quantity::Differences
-            | Quantity::CriticalFindings => Kind::System,
+            | Quantity::CriticalFindings
+            | Quantity::OwnKeyFailures => Kind::System,
             _ => Kind::Sums,
         }
     }
@@ -161,6 +165,7 @@ impl Quantity {
             Quantity::HeldRows => "the number of held rows",
             Quantity::Differences => "the number of differences from Stripe",
             Quantity::CriticalFindings => "the number of records and names of other tenants in answers",
+            Quantity::OwnKeyFailures => "the number of requests that failed for a key of the tenant's own",
         }
     }
 

@@ -45,6 +45,15 @@ pub enum ChangeError {
         /// Its version.
         now: u64,
     },
+    /// No flag of this name is declared.
+    #[error("there is no flag {0}")]
+    NoFlag(String),
+    /// The caller knows another version of a flag.
+    #[error("the flag is at version {now}; read it again")]
+    StaleFlag {
+        /// Its version.
+        now: u64,
+    },
     /// The value is not valid.
     #[error("{0}")]
     Invalid(String),

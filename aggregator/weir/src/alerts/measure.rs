@@ -93,6 +93,13 @@ impl<'a> Measurer<'a> {
         let missing = workers.iter().map(|worker| worker.missing).sum();
         let findings = self.finance.reader.critical_findings_since(earlier_by(now, rule.window_ms))?;
         let mut readings = vec![one(Quantity::MissingNumbers, missing), one(Quantity::CriticalFindings, findings)];
+        let failing = self.finance.reader.own_key_failures_since(earlier_by(now, rule.window_ms).hour())?;
+        readings.extend(failing.into_iter().map(|(tenant, count)| Reading {
+            quantity: Quantity::OwnKeyFailures,
+            subject: tenant.clone(),
+            tenant: Some(tenant),
+            value: Pico(i128::from(count) * PICO),
+        }));
         // A gateway that has said that it ends is not silent. Where none was ever heard, nothing is missed.
         if let Some(last) =
             self.finance.reader.workers_since(Timestamp::default())?.iter().map(|worker| worker.last_at).max()

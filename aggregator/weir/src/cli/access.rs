@@ -142,6 +142,18 @@ impl Client {
         self.answer(self.http.put(self.url(path)).json(body)).await
     }
 
+    /// `PUT path` with JSON, of this version only if there is one.
+    pub(super) async fn put_if<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        version: Option<u64>,
+    ) -> anyhow::Result<T> {
+        let request = self.http.put(self.url(path)).json(body);
+        let version = version.map(|version| format!("\"{version}\""));
+        self.answer(version.into_iter().fold(request, |request, version| request.header("if-match", version))).await
+    }
+
     /// `DELETE path`.
     pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.answer(self.http.delete(self.url(path))).await

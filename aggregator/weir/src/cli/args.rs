@@ -5,6 +5,7 @@ pub(super) mod borders;
 pub(super) mod budgets;
 pub(super) mod byok;
 pub(super) mod counting;
+pub(super) mod flags;
 pub(super) mod margin;
 pub(super) mod money;
 mod parse;
@@ -26,6 +27,7 @@ use byok::ByokCommand;
 use counting::{
     EventsCommand, ExportArgs, LedgerArgs, LimitsArgs, QuarantineCommand, ReadingsCommand, TailArgs, UsageArgs,
 };
+use flags::FlagsCommand;
 use margin::FinanceCommand;
 use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
 use tenants::{KeyCreateArgs, RotateArgs, TenantsCommand, WhichKey};
@@ -108,6 +110,9 @@ pub(super) enum Command {
     /// Store, list, remove and rotate tenants' own keys at providers.
     #[command(subcommand)]
     Byok(ByokCommand),
+    /// List feature flags, set their rules, and take them back.
+    #[command(subcommand)]
+    Flags(FlagsCommand),
     /// Make, list and revoke tokens of the API.
     #[command(subcommand)]
     Tokens(TokensCommand),

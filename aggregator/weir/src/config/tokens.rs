@@ -181,6 +181,11 @@ impl Token {
         self.scopes.iter().any(|scope| matches!(scope, Scope::Tenant(id) if id.as_str() == tenant))
     }
 
+    /// The tenant whose own token it is.
+    pub fn tenant(&self) -> Option<&TenantId> {
+        self.scopes.iter().find_map(|scope| if let Scope::Tenant(id) = scope { Some(id) } else { None })
+    }
+
     /// Who acts, for the audit: the person and the token.
     pub fn who(&self) -> String {
         match &self.person {

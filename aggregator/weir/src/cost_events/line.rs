@@ -28,6 +28,9 @@ pub(crate) struct EventCost {
     pub provider: Option<String>,
     /// The model, class, route and so on, as sums name them; what is unknown is absent.
     pub dimensions: BTreeMap<String, String>,
+    /// The feature flags that it saw, with their values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flags: Option<String>,
     /// The outcome: `ok`, `upstream_error` and so on.
     pub outcome: String,
     /// Whether the upstream answered with an error, broke off or took too long.
@@ -80,6 +83,7 @@ impl EventCost {
             response_id: text(&data.response_id),
             provider: text(&data.provider),
             dimensions: known.map(|(name, value)| ((*name).to_owned(), value.to_owned())).collect(),
+            flags: text(&data.flags),
             outcome: word(&data.outcome),
             failed: weir_ledger::analysis::failed(data),
             usage: word(&data.usage.status),

@@ -33,7 +33,7 @@ pub(super) fn require_for(app: &App, headers: &HeaderMap, scope: Scope, tenant: 
 }
 
 /// The token of a request, whatever it opens.
-fn presented(app: &App, headers: &HeaderMap) -> Result<Token, ApiError> {
+pub(super) fn presented(app: &App, headers: &HeaderMap) -> Result<Token, ApiError> {
     let presented = bearer(headers).ok_or(ApiError::Unauthorized)?;
     let found = app.tokens().find(presented).cloned();
     let kept = || app.kept_tokens().find(presented, app.0.clock.now()).cloned();

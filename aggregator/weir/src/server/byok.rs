@@ -162,6 +162,19 @@ pub(super) async fn reload(app: &App, config: Option<VaultConfig>, base: PathBuf
     }
 }
 
+/// Refuses a worker's key that is none, also where nothing on the page is sealed.
+pub(super) fn check_recipient(headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(asked) = headers.get(RECIPIENT_HEADER) else { return Ok(()) };
+    let parts = asked.to_str().ok().and_then(|asked| asked.split_once('.'));
+    let is_hex = |key: &str| key.len() == 64 && key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_number = |call: &str| (1..=20).contains(&call.len()) && call.bytes().all(|byte| byte.is_ascii_digit());
+    if parts.is_some_and(|(key, call)| is_hex(key) && is_number(call)) { Ok(()) } else { Err(wrong_recipient()) }
+}
+
+fn wrong_recipient() -> ApiError {
+    ApiError::Request(format!("{RECIPIENT_HEADER} is a public key in hex, a dot and a number"))
+}
+
 /// The worker to which the keys on a page are sealed. None where it may not have them.
 pub(super) fn recipient(
     app: &App,
@@ -171,9 +184,8 @@ pub(super) fn recipient(
     let Some(asked) = headers.get(RECIPIENT_HEADER) else { return Ok(None) };
     let random = random_bytes().map_err(|error| ApiError::internal(&error))?;
     let sender = asked.to_str().ok().and_then(|asked| Sender::new(random, asked));
-    let wrong = || ApiError::Request(format!("{RECIPIENT_HEADER} is a public key in hex, a dot and a number"));
     // A key that is none is refused whoever asks; a good one is answered to where the token may.
-    let sender = sender.ok_or_else(wrong)?;
+    let sender = sender.ok_or_else(wrong_recipient)?;
     let vault = app.0.vault.current().filter(|_| token.opens(&Scope::Byok));
     Ok(vault.map(|vault| (sender, vault)))
 }

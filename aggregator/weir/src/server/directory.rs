@@ -16,6 +16,7 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
 use weir_contract::directory::Page;
+use weir_contract::flags::KNOWS_FLAGS;
 use weir_contract::hard::KNOWS_HARD_BUDGETS;
 use weir_contract::stage::{self, KNOWS_STAGES};
 use weir_contract::vault::KNOWS_VAULT;
@@ -96,6 +97,7 @@ pub(super) async fn get_directory(
 ) -> Result<Response, ApiError> {
     let token = require(&app, &headers, Scope::Directory)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    byok::check_recipient(&headers)?;
     if let Some(plans) = headers.get(PLANS_HEADER).and_then(|value| value.to_str().ok()) {
         app.0.seen.announced(plans, app.0.clock.now());
     }
@@ -226,15 +228,20 @@ fn has_any(page: &[u8], fields: &[&str]) -> bool {
 
 /// The page without what the gateway does not read.
 fn for_gateway(page: Bytes, headers: &HeaderMap) -> Result<Bytes, serde_json::Error> {
-    let [stages, hard, vault] = [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_VAULT].map(|word| knows(headers, word));
+    let words = [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_VAULT, KNOWS_FLAGS];
+    let [stages, hard, vault, flags] = words.map(|word| knows(headers, word));
     let mut unread = Vec::new();
     unread.extend((!stages).then_some("\"stages\":"));
     unread.extend((!hard).then_some("\"hard_budgets\":"));
+    unread.extend((!flags).then_some("\"flags\":"));
     unread.extend([PROVIDER_KEYS, "\"house_key\":"].into_iter().filter(|_| !vault));
     if !has_any(&page, &unread) {
         return Ok(page);
     }
     let mut shown: Page = serde_json::from_slice(&page)?;
+    if !flags {
+        shown.flags.clear();
+    }
     for tenant in &mut shown.tenants {
         if !stages {
             tenant.stages.clear();
@@ -259,19 +266,21 @@ mod tests {
         let hard = r#"[{"budget":"h","of":"tokens","amount":5,"starts":"2026-11-28T00:00:00.000Z"}]"#;
         let own = r#""provider_keys":[{"provider":"openai","version":1,"sealed_bytes":64}],"house_key":true"#;
         let tenant = format!(r#"{{"id":"acme","plan":"p","stages":{stage},"hard_budgets":{hard},{own}}}"#);
-        let page = Bytes::from(format!(r#"{{"version":"v","tenants":[{tenant}]}}"#));
+        let flags = r#"{"beta":{"type":"bool","default":true}}"#;
+        let page = Bytes::from(format!(r#"{{"version":"v","flags":{flags},"tenants":[{tenant}]}}"#));
         let told = |knows: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(stage::KNOWS_HEADER, HeaderValue::from_static(knows));
             let told = for_gateway(page.clone(), &headers).expect("a page");
             let told = String::from_utf8_lossy(&told).into_owned();
-            ["stages", "hard_budgets", "provider_keys", "house_key"].map(|field| told.contains(field))
+            ["stages", "hard_budgets", "provider_keys", "house_key", "beta"].map(|field| told.contains(field))
         };
-        assert_eq!(told("flags"), [false; 4]);
-        assert_eq!(told("flags, stages"), [true, false, false, false]);
-        assert_eq!(told("stages,hard_budgets"), [true, true, false, false]);
-        assert_eq!(told("vault"), [false, false, true, true]);
-        assert_eq!(told("stages,hard_budgets,vault"), [true; 4]);
+        assert_eq!(told("other"), [false; 5]);
+        assert_eq!(told("other, stages"), [true, false, false, false, false]);
+        assert_eq!(told("stages,hard_budgets"), [true, true, false, false, false]);
+        assert_eq!(told("vault"), [false, false, true, true, false]);
+        assert_eq!(told("flags"), [false, false, false, false, true]);
+        assert_eq!(told("stages,hard_budgets,vault,flags"), [true; 5]);
     }
 
     #[test]

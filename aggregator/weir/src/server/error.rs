@@ -299,11 +299,13 @@ impl From<RetryError> for ApiError {
 impl From<ChangeError> for ApiError {
     fn from(error: ChangeError) -> Self {
         match &error {
-            ChangeError::NoTenant(_) | ChangeError::NoKey { .. } => ApiError::Unknown(error.to_string()),
+            ChangeError::NoTenant(_) | ChangeError::NoKey { .. } | ChangeError::NoFlag(_) => {
+                ApiError::Unknown(error.to_string())
+            }
             ChangeError::Taken(_) | ChangeError::Full | ChangeError::Over(_) | ChangeError::Contradiction(_) => {
                 ApiError::Report(error.to_string())
             }
-            ChangeError::Stale { .. } => ApiError::Stale(error.to_string()),
+            ChangeError::Stale { .. } | ChangeError::StaleFlag { .. } => ApiError::Stale(error.to_string()),
             ChangeError::Invalid(_) => ApiError::Request(error.to_string()),
             ChangeError::Unreadable | ChangeError::Rotated => ApiError::Report(error.to_string()),
             ChangeError::OtherRequest => ApiError::OtherRequest(error.to_string()),

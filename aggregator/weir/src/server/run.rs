@@ -13,7 +13,7 @@ use super::alerts::AlertsInForce;
 use super::budgets::BudgetsInForce;
 use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
-use super::{App, Parts, admin, alerts, budgets, byok, conditions, connections, periods, prices, read};
+use super::{App, Parts, admin, alerts, budgets, byok, conditions, connections, flags, periods, prices, read};
 use crate::config::export::Export;
 use crate::config::home::TenantsHome;
 use crate::config::leases::LeaseSettings;
@@ -204,6 +204,7 @@ impl Server {
             Ok((kept, directory, in_force))
         };
         let (store, (kept, directory, in_force)) = Store::open_with(home.clone(), rules, Arc::clone(&clock), prepare)?;
+        kept.lay_flags(&config.flags, &directory).map_err(ServeError::Tokens)?;
         let vault = config.vault.as_ref().map(|vault| Vault::open(&kept, vault, &config.base)).transpose()?;
         let leases = center(&config.leases, &home, is_new, &clock).await?;
         let kept_tokens = KeptTokens::new(kept.tokens().map_err(ServeError::Tokens)?);
@@ -240,6 +241,7 @@ impl Server {
             user_keys,
             exports: exports.iter().map(|(_, progress)| Arc::clone(progress)).collect(),
             vault: VaultInForce::new(vault),
+            flags: config.flags.clone(),
             loopback,
         });
         home.write_note(&note)?;
@@ -358,6 +360,7 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
             budgets::reload(&app, config.budgets).await;
             app.0.alerts.replace(config.alerts);
             byok::reload(&app, config.vault, config.base).await;
+            flags::reload(&app, config.flags).await;
         } else {
             app.0.metrics.prices_read(false);
         }
@@ -389,7 +392,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             } else if changed != known.told {
                 tracing::warn!(
                     changed = changed.join(", "),
-                    "the configuration changed; what is neither tokens, prices, price plans, budgets, alerts nor the vault is in force after a restart"
+                    "the configuration changed; what is neither tokens, prices, price plans, budgets, alerts, flags nor the vault is in force after a restart"
                 );
                 known.told = changed;
             }

@@ -128,13 +128,13 @@ pub(super) fn by(app: &App, headers: &HeaderMap, who: String) -> Result<By, ApiE
 }
 
 /// The version that `If-Match` names; None for no such header and `*`.
-fn expected_version(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+pub(super) fn expected_version(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     if text == "*" {
         return Ok(None);
     }
-    let wrong = || ApiError::Request("If-Match is the ETag of the tenant, such as \"3\"".to_owned());
+    let wrong = || ApiError::Request("If-Match is the ETag of what is changed, such as \"3\"".to_owned());
     text.trim_matches('"').parse().map(Some).map_err(|_| wrong())
 }
 

@@ -26,7 +26,7 @@ prices:
   entries: [{model: m, per_million: {input: 500000, output: 1000000}}]
 ";
 const TENANTS: &str = "tenants: [{id: acme, plan: free}, {id: globex, plan: free}]";
-const NO_BUILT_IN: &str = "[margin-low, margin-negative, cost-drift-feature, cost-drift-prompt, tenant-concentration, failing-burst, budget-forecast, unpriced-usage, usage-not-arriving, numbers-missing, rows-held, stripe-differs, foreign-records]";
+const NO_BUILT_IN: &str = "[margin-low, margin-negative, cost-drift-feature, cost-drift-prompt, tenant-concentration, failing-burst, budget-forecast, unpriced-usage, usage-not-arriving, numbers-missing, rows-held, stripe-differs, foreign-records, own-key-failing]";
 
 /// A Python program that speaks lines of JSON.
 struct Script {
@@ -271,4 +271,34 @@ async fn the_built_in_rules_find_what_has_no_price() {
     let found = alerts(&server, |alerts| alerts.iter().any(|alert| alert["rule"] == "unpriced-usage")).await;
     let alert = found.iter().find(|alert| alert["rule"] == "unpriced-usage").expect("it");
     assert_eq!((&alert["subject"], &alert["state"]), (&json!("unknown"), &json!("firing")), "{alert}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_is_told_that_its_own_key_at_a_provider_fails() {
+    let (receiver, clock) = (Receiver::default(), ManualClock::at(noon()));
+    let url = receiver.listen().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("tenants.yaml"), TENANTS).expect("written");
+    std::fs::write(dir.path().join("secret"), SECRET).expect("written");
+    let others = NO_BUILT_IN.replace(", own-key-failing", "");
+    let hook = format!("{{name: acmes, tenants: [acme], webhook: {{url: {url}, secret: {{file: secret}}}}}}");
+    let more = format!("{SETTINGS}alerts:\n  every: 1s\n  without: {others}\n  receivers: [{hook}]\n");
+    let server = Running::start_by(dir, clock.clone(), &more).await;
+    let worker = |tenant: &'static str| Worker { tenant, ..Worker::new(tenant.as_bytes()[0], noon()) };
+    let events = [
+        worker("acme").refused(1, "provider_key_expired", 2),
+        worker("globex").refused(1, "provider_key_missing", 1),
+        worker("globex").refused(2, "rate_limited", 9),
+    ];
+    assert_eq!(server.post(batch(&events)).await.status(), reqwest::StatusCode::ACCEPTED);
+    let firing = alerts(&server, |alerts| alerts.iter().filter(|alert| alert["state"] == "firing").count() == 2).await;
+    let told: Vec<_> = firing
+        .iter()
+        .map(|alert| (alert["rule"].as_str(), alert["subject"].as_str(), alert["value"].as_str()))
+        .collect();
+    let rule = Some("own-key-failing");
+    assert_eq!(told, [(rule, Some("acme"), Some("2")), (rule, Some("globex"), Some("1"))]);
+    let got = receiver.calls(1, || ()).await;
+    let body: Value = serde_json::from_str(&got[0].body).expect("JSON");
+    assert_eq!((&body["type"], &body["data"]["tenant"]), (&json!("alert.firing"), &json!("acme")), "{body}");
 }

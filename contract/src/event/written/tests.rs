@@ -58,7 +58,7 @@ fn written(payload: PayloadRef<'_>, sequence: Option<Sequence>, subject: Option<
 proptest! {
     #[test]
     fn an_event_is_written_as_serde_writes_its_parts(
-        texts in proptest::collection::vec(".{0,40}", 16), known: [bool; 24], numbers: [u64; 9], status: u16,
+        texts in proptest::collection::vec(".{0,40}", 17), known: [bool; 24], numbers: [u64; 9], status: u16,
         details in proptest::collection::btree_map(".{0,20}", any::<u64>(), 0..4),
         class in 0..Class::ALL.len(), outcome in 0..6_usize, of_usage in 0..3_usize,
         of_method in 0..5_usize,
@@ -72,7 +72,7 @@ proptest! {
             user: some(7), provider: some(8), request_model: some(9), response_model: some(10),
             service_tier: known[17].then(|| text(14)), stream: known[18], status, outcome: OUTCOMES[outcome],
             decision: DECISIONS[usize::from(known[19])],
-            budget: known[22].then(|| text(15)), budget_stage: known[23].then_some(Stage::ALL[of_method]),
+            budget: known[22].then(|| text(15)), flags: known[22].then(|| text(16)), budget_stage: known[23].then_some(Stage::ALL[of_method]),
             paid_by: if known[23] { PaidBy::Tenant } else { PaidBy::House }, config_version: text(13),
             usage: Usage {
                 status: STATUSES[of_usage], input_tokens: number(0), output_tokens: number(1), cache_read_tokens: number(2),

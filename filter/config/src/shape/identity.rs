@@ -270,6 +270,10 @@ pub struct Directory {
     /// gateway that cannot reach its directory keeps the last state.
     #[serde(default)]
     pub staleness_max: Option<Span>,
+    /// A secret of at least 32 random bytes from which each worker makes the key pair to which tenants' own keys are sealed. Kong
+    /// needs it for `tenant_key`, since it has no randomness that nobody can guess; in Envoy it is mixed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receive_keys_seed: Option<Secret>,
 }
 
 /// Which tenants a gateway knows until its directory has answered for the first time.

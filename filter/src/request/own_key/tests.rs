@@ -371,3 +371,65 @@ fn what_cannot_be_kept_is_refused_with_its_field() {
     };
     assert!(problem(&inline).contains("no place for them"));
 }
+
+/// A gateway like Kong, with a seed, once the server has answered.
+fn kong() -> Gateway {
+    let mut config = config("enforce", &rule());
+    config["directory"]["receive_keys_seed"] = json!("0123456789abcdef0123456789abcdef");
+    let mut worker = Worker::new([3; 32]);
+    let read = worker.configure(config.to_string().as_bytes(), &Environment::Elsewhere, NOW);
+    let mut state = read.expect("a configuration");
+    state.identity.ports.property = |path| match path {
+        ["kong", "service_name"] => Some(b"openai".to_vec()),
+        ["ngx", "upstream_host"] => Some(Vec::new()),
+        _ => None,
+    };
+    let seed = state.keys_seed().expect("a seed").to_vec();
+    state.receive_keys(crate::vault::from_seed(&seed, &[b"start 1"]));
+    assert_eq!(state.unsupported(), None);
+    let mut gateway = Gateway { worker, state, request: Request::default() };
+    gateway.take(&Delivery::of_openai());
+    gateway
+}
+
+#[test]
+fn on_kong_the_key_goes_up_to_the_service_of_its_provider() {
+    let mut gateway = kong();
+    assert_eq!(gateway.sent("authorization"), Some(format!("Bearer {SECRET}")));
+    let more: [Pair<'_>; 1] = [(b"x-api-key", b"sk-of-the-client")];
+    let HeadAction::Forward(edits) = gateway.ask(&more, NOW).1 else { panic!("refused") };
+    assert!(edits.remove.iter().any(|name| **name == *"x-api-key"));
+}
+
+#[test]
+fn on_kong_a_key_goes_to_no_other_service_and_to_no_other_host() {
+    type Property = fn(&[&str]) -> Option<Vec<u8>>;
+    let elsewhere: [Property; 4] = [
+        |path| (*path == ["ngx", "upstream_host"]).then(Vec::new),
+        |path| Some(if *path == ["kong", "service_name"] { b"groq".to_vec() } else { Vec::new() }),
+        |path| (*path == ["kong", "service_name"]).then(|| b"openai".to_vec()),
+        |path| Some(if *path == ["kong", "service_name"] { b"openai".to_vec() } else { b"evil.example".to_vec() }),
+    ];
+    for property in elsewhere {
+        let mut gateway = kong();
+        gateway.state.identity.ports.property = property;
+        assert_eq!(gateway.fault(NOW), Some(KeyFault::Misrouted));
+    }
+}
+
+#[test]
+fn a_seed_that_is_short_or_that_nothing_uses_is_refused() {
+    let problem = |seed: &str, routes: bool| {
+        let mut config = config("enforce", &rule());
+        config["directory"]["receive_keys_seed"] = json!(seed);
+        if !routes {
+            config["routes"] = json!([]);
+        }
+        let read = Worker::new([3; 32]).configure(config.to_string().as_bytes(), &Environment::Elsewhere, NOW);
+        let error = read.expect_err("refused");
+        assert_eq!(error.path, "directory.receive_keys_seed");
+        error.problem
+    };
+    assert!(problem("short", true).contains("at least 32 bytes"));
+    assert!(problem("0123456789abcdef0123456789abcdef", false).contains("nothing would use it"));
+}

@@ -169,6 +169,9 @@ pub(in crate::cli) struct ListArgs {
     /// Only tenants that had this plan then.
     #[arg(long)]
     plan: Option<String>,
+    /// Only requests that saw this feature flag as true, or with a value: use-claude, or use-claude=?0 for false.
+    #[arg(long)]
+    flag: Option<String>,
     /// Only requests that used something without a price.
     #[arg(long)]
     unpriced: bool,
@@ -200,6 +203,7 @@ impl ListArgs {
             environment: self.environment,
             credential: self.credential,
             plan: self.plan,
+            flag: self.flag,
             unpriced: self.unpriced,
             failed: self.failed,
             after: self.after,
