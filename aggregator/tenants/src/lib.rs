@@ -13,7 +13,7 @@ pub mod vault;
 
 pub use directory::{Difference, Directory, Overlay, Reloaded};
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -23,10 +23,12 @@ use weir_contract::directory::{
     ApiKey, KEYS_MAX, KeyHash, PAGE_MAX_BYTES, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant,
     TenantState,
 };
+use weir_contract::placement::Placement;
 use weir_contract::vault::ProviderKey;
 use weir_contract::{TenantId, Timestamp, placeholder};
 
 use pages::State;
+use weir_ledger::amount::Pico;
 use weir_ledger::periods::{Anchor, Interval};
 use weir_ledger::tenant_plans::{PlanEntry, PlansNow};
 use weir_settings::yaml::{self, YamlError};
@@ -65,6 +67,16 @@ pub struct TenantEntry {
     /// where the gateway's configuration says `redact`. At most 64, each of at most 128 bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub identifiers: Vec<String>,
+    /// Where it is kept apart from others: isolation, region, endpoint. The upstream learns of it in headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Box<Placement>>,
+    /// The person or team that looks after it; messages about the tenant name it. Absent: as `alerts.owners` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Its own amounts of budgets, by the budget's name, instead of those that the configuration gives.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "amounts")]
+    pub budgets: BTreeMap<String, Pico>,
     /// The Stripe customer that pays, `cus_…`. Absent: its sums are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stripe_customer: Option<String>,
@@ -84,6 +96,12 @@ pub struct TenantEntry {
     /// Whether the operator's key serves it where its own does not.
     #[serde(skip)]
     pub house_key: bool,
+}
+
+/// Amounts by name: numbers or decimals in quotes.
+fn amounts(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let amount = schemars::json_schema!({"type": ["number", "string"], "examples": [500, "12.50"]});
+    schemars::json_schema!({"type": "object", "additionalProperties": amount})
 }
 
 /// Reads a text, and refuses what YAML takes for a number or a truth value: a gateway that is given the same lines as JSON or
@@ -133,6 +151,8 @@ pub struct Snapshot {
     anchors: HashMap<String, Anchor>,
     plans: HashMap<String, String>,
     created: HashMap<String, Timestamp>,
+    owners: HashMap<String, String>,
+    budgets: HashMap<String, BTreeMap<String, Pico>>,
     left: HashSet<String>,
 }
 
@@ -183,10 +203,12 @@ impl Snapshot {
         let anchor = |at| Anchor { at, interval: entry.billing_interval.unwrap_or_default() };
         set(&mut self.anchors, id(), entry.billing_anchor.map(anchor));
         set(&mut self.created, id(), entry.created_at);
+        set(&mut self.owners, id(), entry.owner);
+        set(&mut self.budgets, id(), Some(entry.budgets).filter(|amounts| !amounts.is_empty()));
         set(&mut self.customers, id(), entry.stripe_customer);
-        let TenantEntry { id, plan, state, keys, identifiers, provider_keys, house_key, .. } = entry;
+        let TenantEntry { id, plan, state, keys, identifiers, placement, provider_keys, house_key, .. } = entry;
         let (stages, hard_budgets) = (Vec::new(), Vec::new());
-        Tenant { id, plan, state, keys, identifiers, stages, hard_budgets, provider_keys, house_key }
+        Tenant { id, plan, state, keys, identifiers, placement, stages, hard_budgets, provider_keys, house_key }
     }
 
     /// What is valid and may not be meant, a sentence each.
@@ -253,6 +275,16 @@ impl Snapshot {
         now
     }
 
+    /// Who looks after each tenant whose entry says so.
+    pub fn owners(&self) -> &HashMap<String, String> {
+        &self.owners
+    }
+
+    /// Own amounts of budgets, by tenant and budget.
+    pub fn budgets(&self) -> &HashMap<String, BTreeMap<String, Pico>> {
+        &self.budgets
+    }
+
     /// Customers, by tenant, for tenants that have one.
     pub fn customers(&self) -> &HashMap<String, String> {
         &self.customers
@@ -303,6 +335,9 @@ pub(crate) fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
             "key {} of tenant {id}: its sha256 is that of a key in documentation or tutorials, which everybody knows; `weir keys new` makes one",
             key.id
         ));
+    }
+    if let Some(Err(error)) = tenant.placement.as_ref().map(|placement| placement.check()) {
+        return Err(format!("tenant {id}: placement: {error}"));
     }
     if tenant.plan.is_empty() {
         return Err(format!("tenant {id}: its plan has no name"));

@@ -13,6 +13,7 @@
 //! | `history` | who changed what and when; it only grows |
 //! | `token` | tokens of the API, only hashes |
 //! | `vault_tenant`, `vault_secret`, `vault_root` | tenants' keys at providers, sealed ([`crate::vault`]) |
+//! | `provisioning`, `provisioning_journal` | tenants on their way in or out |
 //! | `answered` | answers under an `Idempotency-Key`, without secrets, for [`ANSWERS_KEPT_MS`] |
 //!
 //! A damaged file is not opened: `weir restore` brings back one of a backup.
@@ -45,8 +46,11 @@ pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// A released migration never changes; a new one follows it.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("store/migrations/1_tenants.sql"), include_str!("store/migrations/2_vault.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("store/migrations/1_tenants.sql"),
+    include_str!("store/migrations/2_vault.sql"),
+    include_str!("store/migrations/3_provisioning.sql"),
+];
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -29,6 +29,9 @@ impl TenantStore {
                 state: TenantState::Active,
                 keys: Vec::new(),
                 identifiers: new.identifiers,
+                placement: new.placement.map(Box::new),
+                owner: new.owner,
+                budgets: new.budgets,
                 stripe_customer: new.stripe_customer,
                 billing_anchor: new.billing_anchor,
                 billing_interval: new.billing_interval,
@@ -108,11 +111,17 @@ pub(super) fn next_version(
 }
 
 fn apply(stored: &mut StoredTenant, patch: &TenantPatch) {
-    let TenantPatch { state, plan, identifiers, stripe_customer, billing_anchor, billing_interval } = patch.clone();
+    let TenantPatch { state, plan, identifiers, placement, owner, budgets, stripe_customer, billing_anchor, billing_interval } =
+        patch.clone();
     let entry = &mut stored.entry;
     stored.standing = state.unwrap_or(stored.standing);
     entry.plan = plan.unwrap_or_else(|| std::mem::take(&mut entry.plan));
     entry.identifiers = identifiers.unwrap_or_else(|| std::mem::take(&mut entry.identifiers));
+    if let Some(placement) = placement {
+        entry.placement = placement.filter(|placement| !placement.is_empty()).map(Box::new);
+    }
+    entry.owner = owner.unwrap_or_else(|| entry.owner.take());
+    entry.budgets = budgets.unwrap_or_else(|| std::mem::take(&mut entry.budgets));
     entry.stripe_customer = stripe_customer.unwrap_or_else(|| entry.stripe_customer.take());
     entry.billing_anchor = billing_anchor.unwrap_or(entry.billing_anchor);
     entry.billing_interval = billing_interval.unwrap_or(entry.billing_interval);

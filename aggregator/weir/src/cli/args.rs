@@ -8,6 +8,7 @@ pub(super) mod counting;
 pub(super) mod margin;
 pub(super) mod money;
 mod parse;
+mod placement;
 pub(super) mod tenants;
 pub(super) mod tokens;
 

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use weir_contract::directory::Page;
 use weir_contract::hard::KNOWS_HARD_BUDGETS;
+use weir_contract::placement::KNOWS_PLACEMENT;
 use weir_contract::stage::{self, KNOWS_STAGES};
 use weir_contract::vault::KNOWS_VAULT;
 
@@ -226,11 +227,13 @@ fn has_any(page: &[u8], fields: &[&str]) -> bool {
 
 /// The page without what the gateway does not read.
 fn for_gateway(page: Bytes, headers: &HeaderMap) -> Result<Bytes, serde_json::Error> {
-    let [stages, hard, vault] = [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_VAULT].map(|word| knows(headers, word));
+    let [stages, hard, vault, placement] =
+        [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_VAULT, KNOWS_PLACEMENT].map(|word| knows(headers, word));
     let mut unread = Vec::new();
     unread.extend((!stages).then_some("\"stages\":"));
     unread.extend((!hard).then_some("\"hard_budgets\":"));
     unread.extend([PROVIDER_KEYS, "\"house_key\":"].into_iter().filter(|_| !vault));
+    unread.extend((!placement).then_some("\"placement\":"));
     if !has_any(&page, &unread) {
         return Ok(page);
     }
@@ -245,6 +248,9 @@ fn for_gateway(page: Bytes, headers: &HeaderMap) -> Result<Bytes, serde_json::Er
         if !vault {
             (tenant.provider_keys, tenant.house_key) = (Vec::new(), false);
         }
+        if !placement {
+            tenant.placement = None;
+        }
     }
     serde_json::to_vec(&shown).map(Bytes::from)
 }
@@ -258,20 +264,21 @@ mod tests {
         let stage = r#"[{"budget":"b","stage":"warn","used_permille":800}]"#;
         let hard = r#"[{"budget":"h","of":"tokens","amount":5,"starts":"2026-11-28T00:00:00.000Z"}]"#;
         let own = r#""provider_keys":[{"provider":"openai","version":1,"sealed_bytes":64}],"house_key":true"#;
-        let tenant = format!(r#"{{"id":"acme","plan":"p","stages":{stage},"hard_budgets":{hard},{own}}}"#);
+        let tenant = format!(r#"{{"id":"acme","plan":"p","stages":{stage},"hard_budgets":{hard},{own},"placement":{{"region":"eu"}}}}"#);
         let page = Bytes::from(format!(r#"{{"version":"v","tenants":[{tenant}]}}"#));
         let told = |knows: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(stage::KNOWS_HEADER, HeaderValue::from_static(knows));
             let told = for_gateway(page.clone(), &headers).expect("a page");
             let told = String::from_utf8_lossy(&told).into_owned();
-            ["stages", "hard_budgets", "provider_keys", "house_key"].map(|field| told.contains(field))
+            ["stages", "hard_budgets", "provider_keys", "house_key", "placement"].map(|field| told.contains(field))
         };
-        assert_eq!(told("flags"), [false; 4]);
-        assert_eq!(told("flags, stages"), [true, false, false, false]);
-        assert_eq!(told("stages,hard_budgets"), [true, true, false, false]);
-        assert_eq!(told("vault"), [false, false, true, true]);
-        assert_eq!(told("stages,hard_budgets,vault"), [true; 4]);
+        assert_eq!(told("flags"), [false; 5]);
+        assert_eq!(told("flags, stages"), [true, false, false, false, false]);
+        assert_eq!(told("stages,hard_budgets"), [true, true, false, false, false]);
+        assert_eq!(told("vault"), [false, false, true, true, false]);
+        assert_eq!(told("placement"), [false, false, false, false, true]);
+        assert_eq!(told("stages,hard_budgets,vault,placement"), [true; 5]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use weir_tenants::store::change::{NewKey, NewTenant, Rotation, TenantPatch};
 use weir_tenants::store::view::{HistoryQuery, ROWS_MAX, Standing, TenantsQuery};
 
 use super::parse::parse_time;
+use super::placement::{BudgetAmount, PlacementArgs};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum TenantsCommand {
@@ -77,6 +78,14 @@ pub(in crate::cli) struct CreateArgs {
     /// What it is known by beside its id; may be given several times.
     #[arg(long = "identifier", value_name = "TEXT")]
     identifiers: Vec<String>,
+    #[command(flatten)]
+    placement: PlacementArgs,
+    /// The person or team that looks after it.
+    #[arg(long)]
+    owner: Option<String>,
+    /// Its own amount of a budget; may be given several times.
+    #[arg(long = "budget", value_name = "NAME=AMOUNT")]
+    budgets: Vec<BudgetAmount>,
     /// The Stripe customer that pays.
     #[arg(long, value_name = "cus_…")]
     stripe_customer: Option<String>,
@@ -148,6 +157,9 @@ impl CreateArgs {
             id: self.id,
             plan: self.plan,
             identifiers: self.identifiers,
+            placement: self.placement.placement(),
+            owner: self.owner,
+            budgets: BudgetAmount::all(self.budgets),
             stripe_customer: self.stripe_customer,
             billing_anchor: self.billing_anchor,
             billing_interval: self.billing_interval.map(Into::into),
@@ -165,6 +177,14 @@ pub(in crate::cli) struct SetArgs {
     /// All that it is known by beside its id; may be given several times. An empty text: nothing.
     #[arg(long = "identifier", value_name = "TEXT")]
     identifiers: Option<Vec<String>>,
+    #[command(flatten)]
+    placement: PlacementArgs,
+    /// The person or team that looks after it. An empty text: nobody.
+    #[arg(long)]
+    owner: Option<String>,
+    /// All its own amounts of budgets; may be given several times. An empty text: none.
+    #[arg(long = "budget", value_name = "NAME=AMOUNT")]
+    budgets: Option<Vec<BudgetAmount>>,
     /// The Stripe customer that pays. An empty text: nobody.
     #[arg(long, value_name = "cus_…")]
     stripe_customer: Option<String>,
@@ -186,6 +206,9 @@ impl SetArgs {
             state: None,
             plan: self.plan,
             identifiers: self.identifiers.map(|all| all.into_iter().filter(given).collect()),
+            placement: self.placement.is_given().then(|| self.placement.placement()),
+            owner: self.owner.map(|owner| Some(owner).filter(given)),
+            budgets: self.budgets.map(BudgetAmount::all),
             stripe_customer: self.stripe_customer.map(|customer| Some(customer).filter(given)),
             billing_anchor: self.billing_anchor.map(Some),
             billing_interval: self.billing_interval.map(|interval| Some(interval.into())),
