@@ -22,6 +22,7 @@ mod edit;
 mod import;
 mod keys;
 mod once;
+pub mod provisioning;
 mod read;
 mod rows;
 mod secrets;

@@ -2,12 +2,12 @@
 use rusqlite::Transaction;
 use serde_json::{Map, Value};
 
-use super::TenantStore;
 use super::change::{By, ChangeError, NewTenant, TenantPatch};
 use super::once::{Outcome, note};
 use super::read::view;
 use super::rows::{self, StoredTenant};
 use super::view::{Standing, TenantView};
+use super::{TenantStore, provisioning};
 use crate::TenantEntry;
 use weir_contract::directory::{REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TenantState};
 
@@ -19,32 +19,10 @@ impl TenantStore {
     pub fn create(&self, new: &NewTenant, by: &By) -> Result<Outcome<TenantView>, ChangeError> {
         check_name("plan", &new.plan)?;
         self.once(by, new.id.as_str(), &("create", new), |tx| {
-            if rows::tenant(tx, new.id.as_str())?.is_some() {
-                return Err(ChangeError::Taken(format!("tenant {}", new.id)));
+            if provisioning::is_coming(tx, new.id.as_str())? {
+                return Err(ChangeError::Taken(format!("tenant {}, which is on its way,", new.id)));
             }
-            let new = new.clone();
-            let entry = TenantEntry {
-                id: new.id,
-                plan: new.plan,
-                state: TenantState::Active,
-                keys: Vec::new(),
-                identifiers: new.identifiers,
-                placement: new.placement.map(Box::new),
-                owner: new.owner,
-                budgets: new.budgets,
-                stripe_customer: new.stripe_customer,
-                billing_anchor: new.billing_anchor,
-                billing_interval: new.billing_interval,
-                created_at: Some(by.at),
-                provider_keys: Vec::new(),
-                house_key: false,
-            };
-            check_billing(&entry)?;
-            let stored = StoredTenant { version: 1, standing: Standing::Active, changed_at: by.at, entry };
-            rows::write_tenant(tx, &stored)?;
-            let answer = stored.view(0);
-            note(tx, by, (&answer.id, 1), "create", None, Some(&serde_json::to_value(&answer)?))?;
-            Ok(answer)
+            insert(tx, new, by)
         })
     }
 
@@ -94,6 +72,36 @@ impl TenantStore {
     }
 }
 
+/// Writes a new tenant, active and without keys.
+pub(super) fn insert(tx: &Transaction<'_>, new: &NewTenant, by: &By) -> Result<TenantView, ChangeError> {
+    if rows::tenant(tx, new.id.as_str())?.is_some() {
+        return Err(ChangeError::Taken(format!("tenant {}", new.id)));
+    }
+    let new = new.clone();
+    let entry = TenantEntry {
+        id: new.id,
+        plan: new.plan,
+        state: TenantState::Active,
+        keys: Vec::new(),
+        identifiers: new.identifiers,
+        placement: new.placement.map(Box::new),
+        owner: new.owner,
+        budgets: new.budgets,
+        stripe_customer: new.stripe_customer,
+        billing_anchor: new.billing_anchor,
+        billing_interval: new.billing_interval,
+        created_at: Some(by.at),
+        provider_keys: Vec::new(),
+        house_key: false,
+    };
+    check_billing(&entry)?;
+    let stored = StoredTenant { version: 1, standing: Standing::Active, changed_at: by.at, entry };
+    rows::write_tenant(tx, &stored)?;
+    let answer = stored.view(0);
+    note(tx, by, (&answer.id, 1), "create", None, Some(&serde_json::to_value(&answer)?))?;
+    Ok(answer)
+}
+
 /// The tenant as it is to be written after one more change.
 pub(super) fn next_version(
     tx: &Transaction<'_>,
@@ -111,8 +119,17 @@ pub(super) fn next_version(
 }
 
 fn apply(stored: &mut StoredTenant, patch: &TenantPatch) {
-    let TenantPatch { state, plan, identifiers, placement, owner, budgets, stripe_customer, billing_anchor, billing_interval } =
-        patch.clone();
+    let TenantPatch {
+        state,
+        plan,
+        identifiers,
+        placement,
+        owner,
+        budgets,
+        stripe_customer,
+        billing_anchor,
+        billing_interval,
+    } = patch.clone();
     let entry = &mut stored.entry;
     stored.standing = state.unwrap_or(stored.standing);
     entry.plan = plan.unwrap_or_else(|| std::mem::take(&mut entry.plan));

@@ -75,17 +75,27 @@ impl TenantStore {
     /// Revokes a key: gateways refuse it from now on. Its name and hash are never used again.
     pub fn revoke_key(&self, tenant: &str, key: &str, by: &By) -> Result<Outcome<KeyView>, ChangeError> {
         self.once(by, tenant, &("key revoke", tenant, key), |tx| {
-            let mut old = find(tx, tenant, key)?;
-            if old.revoked_at.is_some() {
-                return Ok(old.view());
+            let (before, after) = revoke(tx, tenant, key, by)?;
+            if before != after {
+                changed(tx, tenant, "key revoke", Some(&before), Some(&after), by)?;
             }
-            let before = old.view();
-            old.revoked_at = Some(by.at);
-            rows::write_key(tx, &old)?;
-            changed(tx, tenant, "key revoke", Some(&before), Some(&old.view()), by)?;
-            Ok(old.view())
+            Ok(after)
         })
     }
+}
+
+/// Revokes a key that may be revoked already; returns it as it was and as it is.
+pub(super) fn revoke(
+    tx: &Transaction<'_>,
+    tenant: &str,
+    key: &str,
+    by: &By,
+) -> Result<(KeyView, KeyView), ChangeError> {
+    let mut key = find(tx, tenant, key)?;
+    let before = key.view();
+    key.revoked_at.get_or_insert(by.at);
+    rows::write_key(tx, &key)?;
+    Ok((before, key.view()))
 }
 
 /// The first answer has the key; the database does not keep it.
@@ -95,7 +105,13 @@ fn told(outcome: Outcome<KeyView>, made: &Made) -> Outcome<KeyView> {
     Outcome { answer, repeated }
 }
 
-fn add(tx: &Transaction<'_>, tenant: &str, new: &NewKey, made: &Made, by: &By) -> Result<KeyView, ChangeError> {
+pub(super) fn add(
+    tx: &Transaction<'_>,
+    tenant: &str,
+    new: &NewKey,
+    made: &Made,
+    by: &By,
+) -> Result<KeyView, ChangeError> {
     let owner = rows::tenant(tx, tenant)?.ok_or_else(|| ChangeError::NoTenant(tenant.to_owned()))?;
     let known = rows::keys(tx, tenant)?;
     let taken = |id: &str| known.iter().any(|key| key.key.id == id);

@@ -199,7 +199,7 @@ pub(super) fn write_key(db: &Connection, stored: &StoredKey) -> rusqlite::Result
 }
 
 /// Values of weir's own types always serialize.
-fn text(value: &impl Serialize) -> String {
+pub(super) fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
@@ -245,7 +245,7 @@ fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<u64>>(column)?.map(Timestamp::from_millis))
 }
 
-fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     serde_json::from_str(&row.get::<_, String>(column)?).map_err(|error| wrong(column, error))
 }
 
