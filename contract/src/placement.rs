@@ -10,7 +10,7 @@ use crate::tenant::is_id_byte;
 /// The word in [`crate::stage::KNOWS_HEADER`] that asks for placements.
 pub const KNOWS_PLACEMENT: &str = "placement";
 /// The longest region or endpoint, in bytes.
-pub const PLACE_MAX_BYTES: usize = 255;
+pub(crate) const PLACE_MAX_BYTES: usize = 255;
 
 /// How far a tenant is kept apart from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

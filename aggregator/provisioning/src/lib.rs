@@ -12,7 +12,7 @@
 //!
 //! - Nothing is made twice. What a step makes is looked for first ([`Act::Find`]). A call without a clear answer is repeated under the
 //!   same idempotency key ([`Answer::Unsure`]). A failure that uses the key up ([`Answer::Broken`]) is followed by a list of what there
-//!   is ([`Act::List`]), and only if that has nothing by another key. A key older than [`KEY_PROTECTS_MS`] counts as used up.
+//!   is ([`Act::List`]), and only if that has nothing by another key. A key that is 23 hours old counts as used up: Stripe keeps them for 24.
 //! - A provisioning that fails is taken back from its last step to its first. A call without a clear answer is cleared up before its
 //!   step counts as taken back. What was found and not made stays.
 //! - A provisioning publishes the tenant last, and that step is settled in the transaction that does it.
@@ -24,7 +24,7 @@ mod saga;
 mod step;
 
 pub use call::{Act, Answer, Call};
-pub use saga::{KEY_PROTECTS_MS, Mark, Next, Phase, Progress, Saga};
+pub use saga::{Mark, Next, Phase, Progress, Saga};
 pub use step::{Kind, Planned, Step};
 
 #[cfg(test)]

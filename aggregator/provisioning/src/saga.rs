@@ -6,7 +6,7 @@ use crate::call::{Act, Answer, Call};
 use crate::step::{Kind, Planned, Step};
 
 /// How long an idempotency key protects, in milliseconds: Stripe keeps them for 24 hours at least.
-pub const KEY_PROTECTS_MS: u64 = 23 * 3_600_000;
+pub(crate) const KEY_PROTECTS_MS: u64 = 23 * 3_600_000;
 /// The calls without a clear answer after which a provisioning gives up: some four minutes of pauses.
 const ATTEMPTS_MAX: u32 = 12;
 /// The first pause after a call without a clear answer, in milliseconds. Each one doubles it.
@@ -154,6 +154,12 @@ impl Saga {
     /// The name of what a step made or found.
     pub fn made(&self, step: Step) -> Option<&str> {
         self.steps.iter().find(|progress| progress.step == step)?.made.as_deref()
+    }
+
+    /// The name of what a step made, and did not find, if every step of the saga is done.
+    pub fn came_with(&self, step: Step) -> Option<&str> {
+        let is_meant = |progress: &&Progress| progress.step == step && progress.mark == Mark::Done;
+        self.steps.iter().find(is_meant).filter(|_| self.phase == Phase::Done)?.made.as_deref()
     }
 
     /// Whether nothing more will happen.

@@ -238,8 +238,10 @@ fn failed(status: u16, head: &wire::Head, body: &[u8]) -> Outcome {
         (_, "lock_timeout" | "rate_limit" | "idempotency_key_in_use") => Outcome::Unsure(detail),
         (404, _) => Outcome::Missing,
         // A wrong key says nothing about an earlier call.
+        (401 | 403 | 429, _) => Outcome::Unsure(detail),
         (400 | 402, _) if head.should_retry != Some(true) => Outcome::Refused(detail),
-        _ => Outcome::Unsure(detail),
+        // Among them 408, 409 and 424: the work may have been done before it failed.
+        _ => Outcome::Broken(detail),
     }
 }
 
@@ -254,7 +256,9 @@ mod tests {
     #[test]
     fn only_stripes_own_failure_uses_a_key_up_and_only_its_own_refusal_is_final() {
         let of = |status, body: &[u8]| failed(status, &wire::Head::default(), body);
-        assert!(matches!(of(500, &error("api_error", "")), Outcome::Broken(_)));
+        for status in [408, 409, 424, 500, 503] {
+            assert!(matches!(of(status, &error("api_error", "")), Outcome::Broken(_)), "{status}");
+        }
         assert!(matches!(of(400, &error("invalid_request_error", "resource_missing")), Outcome::Refused(_)));
         assert_eq!(of(404, &error("invalid_request_error", "resource_missing")), Outcome::Missing);
         for (status, body) in [

@@ -24,6 +24,7 @@ use weir_contract::directory::{
     TenantState,
 };
 use weir_contract::placement::Placement;
+use weir_contract::stage::is_budget_name;
 use weir_contract::vault::ProviderKey;
 use weir_contract::{TenantId, Timestamp, placeholder};
 
@@ -35,6 +36,10 @@ use weir_settings::yaml::{self, YamlError};
 
 /// The longest customer name, in bytes; Stripe's own have 18.
 const CUSTOMER_MAX_BYTES: usize = 255;
+/// The longest name of an owner, in characters.
+const OWNER_MAX_CHARS: usize = 200;
+/// The most budgets of which a tenant has amounts of its own: as many as a configuration has.
+const AMOUNTS_MAX: usize = 100;
 
 /// The tenants file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -339,6 +344,7 @@ pub(crate) fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
     if let Some(Err(error)) = tenant.placement.as_ref().map(|placement| placement.check()) {
         return Err(format!("tenant {id}: placement: {error}"));
     }
+    check_care(tenant)?;
     if tenant.plan.is_empty() {
         return Err(format!("tenant {id}: its plan has no name"));
     }
@@ -357,6 +363,22 @@ pub(crate) fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
             Err(format!("tenant {id}: stripe_customer {customer:?} does not start with cus_"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Checks who looks after a tenant, and its own amounts.
+fn check_care(tenant: &TenantEntry) -> Result<(), String> {
+    let id = &tenant.id;
+    let is_long = |owner: &String| owner.chars().count() > OWNER_MAX_CHARS || owner.chars().any(char::is_control);
+    if tenant.owner.as_ref().is_some_and(is_long) {
+        return Err(format!("tenant {id}: owner has at most {OWNER_MAX_CHARS} printable characters"));
+    }
+    if tenant.budgets.len() > AMOUNTS_MAX {
+        return Err(format!("tenant {id}: {} amounts of budgets, at most {AMOUNTS_MAX}", tenant.budgets.len()));
+    }
+    match tenant.budgets.iter().find(|(name, amount)| !is_budget_name(name) || **amount < Pico::ZERO) {
+        Some((name, _)) => Err(format!("tenant {id}: budgets: {name:?} is no budget's name, or its amount is below 0")),
+        None => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod home;
 pub mod leases;
 mod log;
 pub mod prices;
+pub mod provisioning;
 mod redis;
 pub mod tls;
 pub mod tokens;
@@ -28,6 +29,7 @@ use home::TenantsHome;
 use leases::{LeaseSettings, LeasesFile};
 use log::LogFile;
 use prices::PriceSources;
+use provisioning::{Provisioning, ProvisioningFile};
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
 use vault::{VaultConfig, VaultFile};
@@ -160,6 +162,10 @@ pub(crate) struct ConfigFile {
     /// The vault of tenants' own keys at providers; needs `tenants_database`. Changes apply without a restart. Absent: there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<VaultFile>,
+    /// What happens beside the tenant's record when a tenant comes or goes by `weir tenants provision` and `deprovision`; needs
+    /// `tenants_database`. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioning: Option<ProvisioningFile>,
 }
 
 /// Reporting to Stripe.
@@ -251,6 +257,8 @@ pub struct Config {
     pub alerts: Alerts,
     /// The vault of tenants' own keys at providers.
     pub vault: Option<VaultConfig>,
+    /// What happens when a tenant comes or goes.
+    pub provisioning: Provisioning,
     /// The places of the keys under which gateways name users.
     pub user_keys: Vec<SecretSource>,
     /// Receivers of every accepted event.
@@ -375,6 +383,7 @@ impl Config {
         let finances = finances::check(path, text, file.price_plans, file.planned, meters.names())?;
         let tenants = check_tenants(path, &base, file.tenants, file.tenants_database)?;
         let vault = file.vault.map(|file| vault::check(path, &tenants, file)).transpose()?;
+        let provisioning = provisioning::check(path, &tenants, stripe.is_some(), file.provisioning)?;
         let log_max_bytes = check_log_max(path, file.log_max_mb, file.log.is_some())?;
         Ok(Config {
             listen,
@@ -384,6 +393,7 @@ impl Config {
             data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
             tenants,
             vault,
+            provisioning,
             tokens: file.tokens,
             meters,
             grace_ms: check_grace(path, file.grace)?,
@@ -426,6 +436,7 @@ impl Config {
                 ("stripe", format!("{:?}", config.stripe)),
                 ("other_costs", format!("{:?}", config.other_costs)),
                 ("export", format!("{:?}", config.export)),
+                ("provisioning", format!("{:?}", config.provisioning)),
             ]
         };
         let pairs = listed(self).into_iter().zip(listed(other));

@@ -27,6 +27,8 @@
 //! | `GET /v1/tenants/{id}/provider-keys` | viewer | `byok` |
 //! | `PATCH /v1/tenants/{id}/provider-keys`, `PUT`, `DELETE /v1/tenants/{id}/provider-keys/{provider}` | operator | `byok` |
 //! | `POST /v1/byok/rotate` | admin | `byok` |
+//! | `POST /v1/provisionings`, `/v1/deprovisionings` | operator | `provisioning` |
+//! | `GET /v1/tenants/{id}/provisioning` | viewer | `provisioning` |
 //!
 //! A token of the scope `tenant` opens its own tenant's entry, keys, keys at providers and usage. The scope `byok` beside `directory`
 //! has the directory hand over tenants' own keys at providers.
@@ -63,6 +65,7 @@ mod money;
 mod periods;
 mod prices;
 pub mod provider;
+mod provisioning;
 pub(crate) mod quarantine;
 pub mod read;
 pub mod readings;
@@ -83,6 +86,7 @@ use tokio::sync::Semaphore;
 use crate::config::finances::Finances;
 use crate::config::home::TenantsHome;
 use crate::config::prices::PriceSources;
+use crate::config::provisioning::Provisioning;
 use crate::config::tokens::{KeptTokens, Tokens};
 use crate::export;
 use crate::leases::Leases;
@@ -135,6 +139,12 @@ struct Inner {
     exports: Vec<Arc<export::Progress>>,
     /// The vault of tenants' own keys at providers.
     vault: VaultInForce,
+    /// What happens when a tenant comes or goes.
+    provisioning: Provisioning,
+    /// Tenants on their way.
+    in_progress: provisioning::InProgress,
+    /// How long a window stays open after its end, in milliseconds.
+    grace_ms: u64,
     /// What happened since the start.
     seen: status::Seen,
     /// Calls that wait for a change of the directory.
@@ -182,6 +192,10 @@ pub struct Parts {
     pub exports: Vec<Arc<export::Progress>>,
     /// The vault of tenants' own keys at providers.
     pub(crate) vault: VaultInForce,
+    /// What happens when a tenant comes or goes.
+    pub provisioning: Provisioning,
+    /// How long a window stays open after its end, in milliseconds.
+    pub grace_ms: u64,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -213,6 +227,9 @@ impl App {
             user_keys: parts.user_keys,
             exports: parts.exports,
             vault: parts.vault,
+            provisioning: parts.provisioning,
+            in_progress: provisioning::InProgress::default(),
+            grace_ms: parts.grace_ms,
             seen: status::Seen::default(),
             waiters: directory::Waiters::default(),
             open_metrics: parts.loopback,
@@ -342,4 +359,7 @@ fn tenant_routes() -> Router<App> {
         .route("/v1/tenants/{id}/provider-keys", get(byok::get_keys).patch(byok::patch_keys))
         .route("/v1/tenants/{id}/provider-keys/{name}", put(byok::put_key).delete(byok::delete_key))
         .route("/v1/byok/rotate", post(byok::post_rotate))
+        .route("/v1/tenants/{id}/provisioning", get(provisioning::get_provisioning))
+        .route("/v1/provisionings", post(provisioning::post_provisioning))
+        .route("/v1/deprovisionings", post(provisioning::post_deprovisioning))
 }

@@ -3,6 +3,7 @@
 use crate::accounts::{self, Clients, Weir};
 use crate::credentials::Issuer;
 use crate::ledger::Ledger;
+use crate::provisioning;
 use crate::stack::Stack;
 use crate::traffic::{self, Request};
 use anyhow::{Context as _, ensure};
@@ -48,6 +49,7 @@ pub(crate) fn check(kill_aggregator: bool) -> anyhow::Result<ExitCode> {
     problems.extend(accounts::answers(&stack, "cus_acme", "ai_input_tokens")?);
     accounts::show_cost(&stack)?;
     accounts::show_budgets(&stack)?;
+    problems.extend(provisioning::show(&stack)?);
     problems.iter().for_each(|problem| println!("  {problem}"));
     let good = ledger.differences.is_empty() && problems.is_empty();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

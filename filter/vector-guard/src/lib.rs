@@ -36,6 +36,7 @@ use std::collections::BTreeMap;
 pub use answer::{Checked, Verdict};
 pub use headers::HeaderFate;
 pub use listing::{Listed, listed};
+pub use names::mapped as collection_of;
 use rule::{Kind, Operation};
 use walk::Walk;
 

@@ -2,13 +2,14 @@
 use rusqlite::Transaction;
 use serde_json::{Map, Value};
 
+use super::TenantStore;
 use super::change::{By, ChangeError, NewTenant, TenantPatch};
 use super::once::{Outcome, note};
 use super::read::view;
 use super::rows::{self, StoredTenant};
 use super::view::{Standing, TenantView};
-use super::{TenantStore, provisioning};
 use crate::TenantEntry;
+use weir_contract::Timestamp;
 use weir_contract::directory::{REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TenantState};
 
 /// The longest name of a plan, an environment, a feature or a key, in characters.
@@ -19,7 +20,7 @@ impl TenantStore {
     pub fn create(&self, new: &NewTenant, by: &By) -> Result<Outcome<TenantView>, ChangeError> {
         check_name("plan", &new.plan)?;
         self.once(by, new.id.as_str(), &("create", new), |tx| {
-            if provisioning::is_coming(tx, new.id.as_str())? {
+            if rows::is_coming(tx, new.id.as_str())? {
                 return Err(ChangeError::Taken(format!("tenant {}, which is on its way,", new.id)));
             }
             insert(tx, new, by)
@@ -77,8 +78,25 @@ pub(super) fn insert(tx: &Transaction<'_>, new: &NewTenant, by: &By) -> Result<T
     if rows::tenant(tx, new.id.as_str())?.is_some() {
         return Err(ChangeError::Taken(format!("tenant {}", new.id)));
     }
+    let entry = entry_of(new, by.at);
+    check_billing(&entry)?;
+    let stored = StoredTenant { version: 1, standing: Standing::Active, changed_at: by.at, entry };
+    rows::write_tenant(tx, &stored)?;
+    let answer = stored.view(0);
+    note(tx, by, (&answer.id, 1), "create", None, Some(&serde_json::to_value(&answer)?))?;
+    Ok(answer)
+}
+
+/// Refuses a new tenant that could not be written.
+pub(super) fn check_entry(new: &NewTenant) -> Result<(), ChangeError> {
+    let entry = entry_of(new, Timestamp::default());
+    check_billing(&entry)?;
+    crate::check_tenant(&entry).map_err(ChangeError::Invalid)
+}
+
+fn entry_of(new: &NewTenant, now: Timestamp) -> TenantEntry {
     let new = new.clone();
-    let entry = TenantEntry {
+    TenantEntry {
         id: new.id,
         plan: new.plan,
         state: TenantState::Active,
@@ -90,16 +108,10 @@ pub(super) fn insert(tx: &Transaction<'_>, new: &NewTenant, by: &By) -> Result<T
         stripe_customer: new.stripe_customer,
         billing_anchor: new.billing_anchor,
         billing_interval: new.billing_interval,
-        created_at: Some(by.at),
+        created_at: Some(now),
         provider_keys: Vec::new(),
         house_key: false,
-    };
-    check_billing(&entry)?;
-    let stored = StoredTenant { version: 1, standing: Standing::Active, changed_at: by.at, entry };
-    rows::write_tenant(tx, &stored)?;
-    let answer = stored.view(0);
-    note(tx, by, (&answer.id, 1), "create", None, Some(&serde_json::to_value(&answer)?))?;
-    Ok(answer)
+    }
 }
 
 /// The tenant as it is to be written after one more change.

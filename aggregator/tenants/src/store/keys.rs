@@ -114,13 +114,9 @@ pub(super) fn add(
 ) -> Result<KeyView, ChangeError> {
     let owner = rows::tenant(tx, tenant)?.ok_or_else(|| ChangeError::NoTenant(tenant.to_owned()))?;
     let known = rows::keys(tx, tenant)?;
+    new.id.as_deref().map_or(Ok(()), check_id)?;
     let taken = |id: &str| known.iter().any(|key| key.key.id == id);
     let id = match &new.id {
-        Some(id) if id.is_empty() || id.len() > NAME_MAX_CHARS || !id.bytes().all(is_id_byte) => {
-            let problem =
-                format!("a key's `id` is 1 to {NAME_MAX_CHARS} characters of A-Z a-z 0-9 . _ ~ : @ | / + = -");
-            return Err(ChangeError::Invalid(problem));
-        }
         Some(id) if taken(id) => return Err(ChangeError::Taken(format!("key {id} of tenant {tenant}"))),
         Some(id) => id.clone(),
         None => (known.len() + 1..).map(|number| format!("key-{number}")).find(|id| !taken(id)).unwrap_or_default(),
@@ -136,6 +132,15 @@ pub(super) fn add(
     let stored = StoredKey { tenant: owner.entry.id, key, created_at: Some(by.at), revoked_at: None };
     rows::write_key(tx, &stored)?;
     Ok(stored.view())
+}
+
+/// Checks a key's name, which appears in events.
+pub(super) fn check_id(id: &str) -> Result<(), ChangeError> {
+    if (1..=NAME_MAX_CHARS).contains(&id.len()) && id.bytes().all(is_id_byte) {
+        return Ok(());
+    }
+    let problem = format!("a key's `id` is 1 to {NAME_MAX_CHARS} characters of A-Z a-z 0-9 . _ ~ : @ | / + = -");
+    Err(ChangeError::Invalid(problem))
 }
 
 fn find(tx: &Transaction<'_>, tenant: &str, key: &str) -> Result<StoredKey, ChangeError> {

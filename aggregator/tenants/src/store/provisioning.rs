@@ -7,7 +7,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -15,17 +15,17 @@ use weir_contract::directory::{ApiKey, KeyHash};
 use weir_contract::{TenantId, Timestamp};
 
 use super::change::{By, ChangeError, Made, NewKey, NewTenant};
-use super::edit::{self, next_version};
+use super::edit::{self, check_name, next_version};
 use super::once::note;
 use super::rows as tenant_rows;
 use super::view::{KeyView, Standing};
 use super::{IDEMPOTENCY_KEY_MAX_BYTES, TenantStore, keys};
 pub use rows::{JournalEntry, Saved};
 
-/// The most tenants on their way at once.
-pub const UNDER_WAY_MAX: usize = 1_000;
+/// The most tenants on their way at once; those that have left count until they are archived.
+pub(crate) const UNDER_WAY_MAX: usize = 10_000;
 /// The most keys that a tenant comes with.
-pub const FIRST_KEYS_MAX: usize = 16;
+pub(crate) const FIRST_KEYS_MAX: usize = 16;
 /// The acts of a journal that an answer shows, the latest ones.
 const JOURNAL_SHOWN: u32 = 200;
 
@@ -143,8 +143,8 @@ impl TenantStore {
         Ok(tx.commit()?)
     }
 
-    /// Every saga that goes on, the oldest first.
-    pub fn provisionings_under_way(&self) -> Result<Vec<Saved>, ChangeError> {
+    /// The numbers of the sagas that go on, the oldest first.
+    pub fn provisionings_under_way(&self) -> Result<Vec<i64>, ChangeError> {
         Ok(rows::open(&self.db())?)
     }
 
@@ -289,10 +289,23 @@ impl TenantStore {
     }
 }
 
-/// Whether a tenant of this name is on its way in.
-pub(super) fn is_coming(db: &Connection, tenant: &str) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM provisioning WHERE tenant = ?1 AND open = 1 AND kind = 'provision'";
-    Ok(db.prepare_cached(sql)?.query_row([tenant], |_| Ok(())).optional()?.is_some())
+/// Refuses a tenant and keys that could not be published, before anything is made for them.
+pub fn check(new: &NewTenant, keys: &[FirstKeyKind]) -> Result<(), ChangeError> {
+    check_name("plan", &new.plan)?;
+    edit::check_entry(new)?;
+    if keys.len() > FIRST_KEYS_MAX {
+        return Err(ChangeError::Invalid(format!("at most {FIRST_KEYS_MAX} keys")));
+    }
+    for (at, key) in keys.iter().enumerate() {
+        keys::check_id(&key.id)?;
+        if keys.iter().take(at).any(|other| other.id == key.id) {
+            return Err(ChangeError::Invalid(format!("key {} is there twice", key.id)));
+        }
+        for (what, name) in [("plan", &key.plan), ("environment", &key.environment), ("feature", &key.feature)] {
+            name.as_deref().map_or(Ok(()), |name| check_name(what, name))?;
+        }
+    }
+    Ok(())
 }
 
 fn saved(tx: &Transaction<'_>, number: i64) -> Result<Saved, ChangeError> {
@@ -309,9 +322,6 @@ fn check_begin(tx: &Transaction<'_>, new: &NewProvisioning<'_>) -> Result<(), Ch
             return Err(ChangeError::Contradiction("the tenant has left already"));
         }
         _ => {}
-    }
-    if new.keys.len() > FIRST_KEYS_MAX {
-        return Err(ChangeError::Invalid(format!("at most {FIRST_KEYS_MAX} keys")));
     }
     let under_way =
         |sql: &str, values: &[&dyn rusqlite::ToSql]| tx.query_row(sql, values, |row| row.get::<_, usize>(0));

@@ -90,6 +90,7 @@ impl StoredKey {
             expires: key.expires,
             created_at: self.created_at,
             revoked_at: self.revoked_at,
+            last_used: None,
         }
     }
 
@@ -137,6 +138,12 @@ pub(super) fn keys(db: &Connection, tenant: &str) -> rusqlite::Result<Vec<Stored
 pub(super) fn all_keys(db: &Connection) -> rusqlite::Result<Vec<StoredKey>> {
     let mut select = db.prepare(&format!("SELECT {KEY} FROM key WHERE revoked_at IS NULL ORDER BY tenant, id"))?;
     select.query_map([], read_key)?.collect()
+}
+
+/// Whether a tenant of this name is on its way in.
+pub(super) fn is_coming(db: &Connection, tenant: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM provisioning WHERE tenant = ?1 AND open = 1 AND kind = 'provision'";
+    Ok(db.prepare_cached(sql)?.query_row([tenant], |_| Ok(())).optional()?.is_some())
 }
 
 /// Reads what is revoked of tokens and signing keys.

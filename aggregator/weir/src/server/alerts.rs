@@ -6,7 +6,7 @@ mod send;
 pub(super) mod watch;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -53,6 +53,16 @@ impl AlertsInForce {
     pub(super) fn new(alerts: Alerts, base: PathBuf) -> Self {
         let http = Client::builder().timeout(ATTEMPT_MAX).redirect(redirect::Policy::none()).build().ok();
         AlertsInForce { alerts: RwLock::new(alerts.into()), base, http }
+    }
+
+    /// Where the files of secrets are.
+    pub(super) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// The client that sends; None where the machine has no certificates to trust.
+    pub(super) fn http(&self) -> Option<&Client> {
+        self.http.as_ref()
     }
 
     /// Receivers and rules in force.

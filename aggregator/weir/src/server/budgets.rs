@@ -27,7 +27,9 @@ use super::App;
 use super::auth::require;
 use super::error::{ApiError, object};
 use super::read::with_reader;
-use crate::budgets::{self, BudgetQuery, BudgetsView, OwnAmounts, HistoryQuery, RaiseRequest, ResumeRequest, Resumed, subject};
+use crate::budgets::{
+    self, BudgetQuery, BudgetsView, HistoryQuery, OwnAmounts, RaiseRequest, ResumeRequest, Resumed, subject,
+};
 use crate::config::tokens::Scope;
 
 /// The longest time between two looks at what ends by itself: periods, raises.

@@ -264,7 +264,9 @@ mod tests {
         let stage = r#"[{"budget":"b","stage":"warn","used_permille":800}]"#;
         let hard = r#"[{"budget":"h","of":"tokens","amount":5,"starts":"2026-11-28T00:00:00.000Z"}]"#;
         let own = r#""provider_keys":[{"provider":"openai","version":1,"sealed_bytes":64}],"house_key":true"#;
-        let tenant = format!(r#"{{"id":"acme","plan":"p","stages":{stage},"hard_budgets":{hard},{own},"placement":{{"region":"eu"}}}}"#);
+        let tenant = format!(
+            r#"{{"id":"acme","plan":"p","stages":{stage},"hard_budgets":{hard},{own},"placement":{{"region":"eu"}}}}"#
+        );
         let page = Bytes::from(format!(r#"{{"version":"v","tenants":[{tenant}]}}"#));
         let told = |knows: &'static str| {
             let mut headers = HeaderMap::new();

@@ -209,3 +209,21 @@ fn a_file_moves_into_the_database_and_back() {
     let both = weir(dir.path(), &["serve", "--check"]);
     assert!(String::from_utf8_lossy(&both.stderr).contains("not both"), "{both:?}");
 }
+
+#[tokio::test]
+async fn the_day_of_a_keys_last_use_is_known() {
+    let server = start().await;
+    expect(&server, Method::POST, "/v1/tenants", &json!({"id": "acme", "plan": "starter"}), 201).await;
+    for name in ["used", "idle"] {
+        expect(&server, Method::POST, "/v1/tenants/acme/keys", &json!({"id": name}), 201).await;
+    }
+    let worker = super::events::Worker::new(1, noon());
+    let mut event: Value = serde_json::from_slice(&worker.usage(1)).expect("JSON");
+    event["data"]["credential_id"] = json!("used");
+    let event = serde_json::to_vec(&event).expect("JSON");
+    assert_eq!(server.post(super::events::batch(&[event])).await.status(), StatusCode::ACCEPTED);
+    server.json("/v1/usage").await;
+    let keys = server.json("/v1/tenants/acme/keys").await;
+    let day = keys[1]["last_used"].as_str().expect("a day");
+    assert_eq!((day, keys[0].get("last_used")), (&*format!("{}T00:00:00.000Z", &noon().to_string()[..10]), None));
+}

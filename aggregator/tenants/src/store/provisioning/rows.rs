@@ -90,9 +90,9 @@ pub(super) fn latest(db: &Connection, tenant: &str, kind: Option<&str>) -> rusql
     db.prepare_cached(&sql)?.query_row(params![tenant, kind], read).optional()
 }
 
-pub(super) fn open(db: &Connection) -> rusqlite::Result<Vec<Saved>> {
-    let sql = format!("SELECT {SAGA} FROM provisioning WHERE open = 1 ORDER BY number");
-    db.prepare_cached(&sql)?.query_map([], read)?.collect()
+pub(super) fn open(db: &Connection) -> rusqlite::Result<Vec<i64>> {
+    let mut select = db.prepare_cached("SELECT number FROM provisioning WHERE open = 1 ORDER BY number")?;
+    select.query_map([], |row| row.get(0))?.collect()
 }
 
 pub(super) fn keep(db: &Connection, kept: Kept<'_>) -> rusqlite::Result<()> {
