@@ -32,6 +32,8 @@ pub enum HardMeasure {
     Tokens,
     /// Requests.
     Requests,
+    /// Cost, in millionths of the budget's currency.
+    Cost,
 }
 
 /// One period of a hard budget of a tenant.
@@ -45,6 +47,9 @@ pub struct HardBudget {
     pub of: HardMeasure,
     /// How many units the period has.
     pub amount: u64,
+    /// Of a cost, its currency by ISO 4217.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Box<str>>,
     /// The requests that it covers.
     #[serde(default, skip_serializing_if = "Scope::is_whole")]
     pub scope: Scope,

@@ -44,6 +44,8 @@ pub enum Unit {
     Requests,
     /// LLM tokens, input and output.
     Tokens,
+    /// Cost, in millionths of a currency.
+    Cost,
 }
 
 impl Unit {
@@ -52,6 +54,7 @@ impl Unit {
         match self {
             Unit::Requests => "requests",
             Unit::Tokens => "tokens",
+            Unit::Cost => "cost",
         }
     }
 }

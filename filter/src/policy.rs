@@ -25,7 +25,7 @@ use crate::identity::Sources;
 use crate::limit::Center;
 use crate::plan::{Plan, Plans};
 use crate::routing::Catalogue;
-use pool::Pools;
+use pool::{Pool, Pools};
 use redaction::Redaction;
 pub use route::Route;
 use route::{ClassRules, Routes};
@@ -65,6 +65,8 @@ pub struct Policy {
     pub class_rules: ClassRules,
     /// The models that requests are sent to; None where none is chosen.
     pub routing: Option<Catalogue>,
+    /// The pool of each provider of the catalogue, in its order.
+    pub(crate) provider_pools: Vec<Option<Rc<Pool>>>,
     /// The plans.
     pub plans: Plans,
 }
@@ -114,7 +116,9 @@ impl Policy {
         own_keys::check(&config.routes, config.directory.is_some())?;
         let keys = seal::keys(config.sealed_ids.as_ref())?;
         let routes = Routes::compile(config.routes, sources.has_subdomain(), keys.as_ref(), &pools)?;
-        pools.check_use(|pool| routes.draw_from(pool))?;
+        let provider_pools = pools.of_providers(&config.providers)?;
+        let is_a_providers = |pool: &Pool| provider_pools.iter().flatten().any(|used| used.name == pool.name);
+        pools.check_use(|pool| routes.draw_from(pool) || is_a_providers(pool))?;
         if let (Some(_), false) = (routes.sealing(), config.hold) {
             return Err(ConfigError::new("hold", "with `hold: false` no body is read, so no route can seal ids"));
         }
@@ -136,6 +140,7 @@ impl Policy {
             limit_headers: config.limit_headers,
             class_rules: ClassRules::compile(config.classification)?,
             routing,
+            provider_pools,
             plans,
         })
     }

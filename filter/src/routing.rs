@@ -11,6 +11,7 @@ pub mod breaker;
 mod choose;
 mod compile;
 mod habits;
+mod price;
 pub mod told;
 
 use std::collections::BTreeSet;
@@ -52,6 +53,8 @@ pub struct Catalogue {
     rules: Vec<Rule>,
     attempts_max: usize,
     hysteresis_percent: u64,
+    /// Of all prices.
+    currency: Box<str>,
     /// Whether clients are told.
     pub tells_client: bool,
 }
@@ -74,12 +77,20 @@ pub(crate) struct Model {
     context_max_tokens: u64,
     output_max_tokens: u64,
     quality: [u8; Class::ALL.len()],
-    input_price: u64,
-    output_price: u64,
+    price: Price,
     thinking: Thinking,
     samples: bool,
     tools: bool,
     images: bool,
+}
+
+/// What a million tokens of a model cost, in millionths of the currency.
+#[derive(Clone, Copy, Debug)]
+struct Price {
+    input: u64,
+    output: u64,
+    cache_read: u64,
+    cache_write: u64,
 }
 
 /// A rule, compiled.
@@ -122,6 +133,8 @@ pub enum Misfit {
     Quality,
     /// Its provider fails.
     Breaker,
+    /// Its provider's pool is saturated.
+    Pool,
     /// The request says something that has no counterpart in its dialect.
     Dialect,
 }
@@ -139,6 +152,7 @@ impl Misfit {
             Misfit::Images => "images",
             Misfit::Quality => "quality",
             Misfit::Breaker => "breaker",
+            Misfit::Pool => "pool",
             Misfit::Dialect => "dialect",
         }
     }

@@ -152,7 +152,7 @@ fn work(turns: &mut Turns<'_>, steps: &[Step], mut config: (u64, u64)) {
                 let drawn = open.swap_remove(which % open.len());
                 let settle = |drawn: &Charge| match drawn.unit {
                     Unit::Requests => Settlement { reserved: *drawn, used: u64::from(*used > 0) },
-                    Unit::Tokens => Settlement { reserved: *drawn, used: *used },
+                    Unit::Tokens | Unit::Cost => Settlement { reserved: *drawn, used: *used },
                 };
                 let settlements: Vec<_> = drawn.iter().map(settle).collect();
                 if settlements.iter().all(|settled| settled.used == settled.reserved.cost) {

@@ -1,11 +1,15 @@
 //! The connection: one for all calls, made anew when it is lost, with bounded waits.
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::cluster::{ClusterClient, ClusterConfig};
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd};
+use weir_settings::redis::ClusterWaits;
 
-use crate::RedisLeasesError;
+use crate::{LeasesPlace, RedisLeasesError};
 
 /// The longest waits.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +36,26 @@ impl Waits {
         Waits { connect: Duration::from_secs(60), answer: Duration::from_secs(60), call: Duration::from_secs(60) };
 }
 
-/// A connection to the server.
-pub(crate) struct Connection {
-    client: Client,
-    waits: Waits,
-    manager: Mutex<ConnectionManager>,
+/// A connection to the server, or to the nodes of a cluster.
+pub(crate) struct Connection(Link);
+
+enum Link {
+    One { client: Client, waits: Waits, manager: Mutex<ConnectionManager> },
+    Cluster { client: ClusterClient, connection: Mutex<ClusterConnection> },
+}
+
+/// One of the servers that hold keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// There is one.
+    Only,
+    /// A master of a cluster.
+    Of {
+        /// Its host.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
 }
 
 impl std::fmt::Debug for Connection {
@@ -47,27 +66,83 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     /// Connects with the first command.
-    pub(crate) fn lazy(client: Client, waits: Waits) -> Result<Self, RedisLeasesError> {
-        let manager = Mutex::new(manager(&client, waits)?);
-        Ok(Connection { client, waits, manager })
+    pub(crate) fn lazy(place: &LeasesPlace, waits: Waits) -> Result<Self, RedisLeasesError> {
+        let link = if place.server.is_cluster() {
+            let of_node = ClusterWaits { connect: waits.connect, answer: waits.answer };
+            let client = place.server.cluster_client(&place.base, of_node)?;
+            let connection = Mutex::new(client.get_pending_async_connection_with_config(ClusterConfig::new()));
+            Link::Cluster { client, connection }
+        } else {
+            let client = place.server.client(&place.base)?;
+            let manager = Mutex::new(manager(&client, waits)?);
+            Link::One { client, waits, manager }
+        };
+        Ok(Connection(link))
     }
 
-    /// Sends one command.
+    /// Whether it is to a cluster.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.0, Link::Cluster { .. })
+    }
+
+    /// Sends one command, in a cluster to the node that has its keys.
     pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let mut manager = self.manager.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let sent = manager.req_packed_command(command).await.and_then(Value::extract_error);
-        if sent.as_ref().is_err_and(is_no_master) {
-            self.renew();
+        let sent = match &self.0 {
+            Link::One { manager, .. } => copy(manager).req_packed_command(command).await,
+            Link::Cluster { connection, .. } => copy(connection).req_packed_command(command).await,
+        };
+        self.seen(sent.and_then(Value::extract_error))
+    }
+
+    /// Sends one command to a node.
+    pub(crate) async fn send_to(&self, node: &Node, command: &Cmd) -> Result<Value, RedisError> {
+        let (Link::Cluster { connection, .. }, Node::Of { host, port }) = (&self.0, node) else {
+            return self.send(command).await;
+        };
+        let to = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
+        let sent = copy(connection).route_command(command.clone(), RoutingInfo::SingleNode(to)).await;
+        self.seen(sent.and_then(Value::extract_error))
+    }
+
+    /// Every node that has keys.
+    pub(crate) async fn nodes(&self) -> Result<Vec<Node>, RedisError> {
+        let Link::Cluster { connection, .. } = &self.0 else { return Ok(vec![Node::Only]) };
+        let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+        let asked = copy(connection).route_command(cmd("PING"), masters).await;
+        let Value::Map(answers) = self.seen(asked)? else { return Ok(Vec::new()) };
+        let mut nodes = Vec::with_capacity(answers.len());
+        for (name, _) in answers {
+            let name = String::from_redis_value(name)?;
+            let parts = name.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+            nodes.extend(parts.map(|(host, port)| Node::Of { host, port }));
+        }
+        Ok(nodes)
+    }
+
+    /// Connects anew with the next command where this answer says that another server may be at the address.
+    fn seen(&self, sent: Result<Value, RedisError>) -> Result<Value, RedisError> {
+        match (&self.0, &sent) {
+            (Link::One { client, waits, manager: old }, Err(error)) if is_no_master(error) => {
+                if let Ok(new) = manager(client, *waits) {
+                    *lock(old) = new;
+                }
+            }
+            (Link::Cluster { client, connection }, Err(error)) if is_lost(error) => {
+                *lock(connection) = client.get_pending_async_connection_with_config(ClusterConfig::new());
+            }
+            _ => {}
         }
         sent
     }
+}
 
-    /// Connects anew with the next command: after a fail-over another server may answer at the address.
-    fn renew(&self) {
-        if let Ok(new) = manager(&self.client, self.waits) {
-            *self.manager.lock().unwrap_or_else(PoisonError::into_inner) = new;
-        }
-    }
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A handle of the shared connection.
+fn copy<T: Clone>(shared: &Mutex<T>) -> T {
+    lock(shared).clone()
 }
 
 fn manager(client: &Client, waits: Waits) -> Result<ConnectionManager, RedisLeasesError> {
@@ -76,6 +151,11 @@ fn manager(client: &Client, waits: Waits) -> Result<ConnectionManager, RedisLeas
         .set_response_timeout(Some(waits.answer))
         .set_number_of_retries(0);
     ConnectionManager::new_lazy_with_config(client.clone(), config).map_err(|error| failed(&error))
+}
+
+/// Whether a cluster has none of the nodes that are known.
+fn is_lost(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Io | ErrorKind::ClusterConnectionNotFound)
 }
 
 fn is_no_master(error: &RedisError) -> bool {

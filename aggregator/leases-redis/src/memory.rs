@@ -83,6 +83,14 @@ fn partition(owner: &Owner) -> u64 {
     hasher.finish() % PARTITIONS
 }
 
+/// The command that reads the time of the one node whose time a cluster's calls have, so that limits do not go back and forth
+/// between the clocks of nodes.
+pub(crate) fn time_of_one_node(keys: &Keys) -> Cmd {
+    let mut time = cmd("EVAL");
+    time.arg("return redis.call('TIME')").arg(1).arg(keys.memory(0));
+    time
+}
+
 /// The server's time, in milliseconds, as `clock` asks for it.
 pub(crate) async fn time(connection: &Connection, clock: &Cmd) -> Result<u64, RedisLeasesError> {
     let (seconds, micros): (u64, u64) = ask(connection, clock).await?;
@@ -132,7 +140,15 @@ fn next(found: &[Option<Memory>], newest: Option<Memory>, now: u64, earlier: Ear
 
 /// Refuses a server that drops limits when its memory is short.
 pub(crate) async fn check(connection: &Connection) -> Result<(), RedisLeasesError> {
-    let info: String = ask(connection, cmd("INFO").arg("memory")).await?;
+    for node in connection.nodes().await.map_err(|error| failed(&error))? {
+        let info = connection.send_to(&node, cmd("INFO").arg("memory")).await.map_err(|error| failed(&error))?;
+        let info = String::from_redis_value(info).map_err(|error| RedisLeasesError::Refused(error.to_string()))?;
+        check_policy(&info)?;
+    }
+    Ok(())
+}
+
+fn check_policy(info: &str) -> Result<(), RedisLeasesError> {
     let value = |name: &str| {
         let find = |line: &str| line.split_once(':').filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
         info.lines().find_map(find).unwrap_or_default()

@@ -20,6 +20,8 @@ use crate::{LeasesPlace, RedisLeasesError};
 const CALLS_MAX: usize = 64;
 /// How often steps are sent again to a server that lacks the script.
 const SENDS_MAX: usize = 3;
+/// The same to a cluster: at worst each partition is on a node of its own that lacks it.
+const SENDS_TO_CLUSTER_MAX: usize = SENDS_MAX + memory::PARTITIONS as usize;
 
 /// The center of a fleet's limits, for every handler of one process.
 #[derive(Debug)]
@@ -79,11 +81,12 @@ impl RedisLeases {
         clock: Clock,
         waits: Waits,
     ) -> Result<Self, RedisLeasesError> {
-        let client = place.server.client(&place.base)?;
+        let (connection, keys) = (Connection::lazy(place, waits)?, Keys::of(&place.name));
+        let time = if connection.is_cluster() { memory::time_of_one_node(&keys) } else { clock.time };
         Ok(RedisLeases {
-            connection: Connection::lazy(client, waits)?,
-            keys: Keys::of(&place.name),
-            clock,
+            connection,
+            keys,
+            clock: Clock { time, ..clock },
             waits,
             timing,
             joined: Mutex::new(Joined {
@@ -214,10 +217,11 @@ impl RedisLeases {
         Ok(all)
     }
 
-    /// Takes all steps, and answers in their order. A server that lacks the script gets it with the first step.
+    /// Takes all steps, and answers in their order. A server that lacks the script gets it with the first step that it has.
     async fn run(&self, steps: &[Step]) -> Result<Vec<Vec<i64>>, Failed> {
         let mut answers: Vec<Option<Vec<i64>>> = vec![None; steps.len()];
-        for _ in 0..SENDS_MAX {
+        let sends_max = if self.connection.is_cluster() { SENDS_TO_CLUSTER_MAX } else { SENDS_MAX };
+        for _ in 0..sends_max {
             let open: Vec<usize> = (0..steps.len()).filter(|index| answers[*index].is_none()).collect();
             let Some(first) = open.first().copied() else { break };
             let sent = open.iter().map(|index| self.send(&steps[*index], "EVALSHA", &self.clock.program.hash));

@@ -1,12 +1,12 @@
 //! All limits of a server, for people and metrics.
 use std::time::Duration;
 
-use redis::cmd;
+use redis::{FromRedisValue, cmd};
 use weir_contract::lease::Key;
 use weir_leases::Limit;
 
 use crate::RedisLeasesError;
-use crate::connection::Connection;
+use crate::connection::{Connection, failed};
 use crate::memory::{Keys, ask};
 
 /// How many keys one command looks at.
@@ -48,24 +48,45 @@ async fn scan(
     max: usize,
     wanted: impl Fn(&Key) -> bool,
 ) -> Result<Vec<(Key, Limit)>, RedisLeasesError> {
-    let (mut cursor, mut limits) = (0_u64, Vec::new());
-    loop {
-        let mut command = cmd("SCAN");
-        command.arg(cursor).arg("MATCH").arg(keys.limits()).arg("COUNT").arg(KEYS_PER_SCAN);
-        let (next, names): (u64, Vec<String>) = ask(connection, &command).await?;
-        let known = names.iter().filter_map(|name| Some((name, limit_key(name)?))).filter(|(_, key)| wanted(key));
-        let (names, found): (Vec<&String>, Vec<Key>) = known.unzip();
-        if !names.is_empty() {
-            let texts: Vec<Option<String>> = ask(connection, cmd("MGET").arg(&names)).await?;
-            for (key, text) in found.into_iter().zip(texts) {
-                limits.extend(text.and_then(|text| Some((key, serde_json::from_str(&text).ok()?))));
+    let mut limits = Vec::new();
+    for node in connection.nodes().await.map_err(|error| failed(&error))? {
+        let mut cursor = 0_u64;
+        loop {
+            let mut command = cmd("SCAN");
+            command.arg(cursor).arg("MATCH").arg(keys.limits()).arg("COUNT").arg(KEYS_PER_SCAN);
+            let answer = connection.send_to(&node, &command).await.map_err(|error| failed(&error))?;
+            let (next, names) = <(u64, Vec<String>)>::from_redis_value(answer).map_err(unreadable)?;
+            limits.extend(read(connection, &names, &wanted).await?);
+            cursor = next;
+            if limits.len() >= max {
+                return Ok(limits);
+            }
+            if cursor == 0 {
+                break;
             }
         }
-        cursor = next;
-        if cursor == 0 || limits.len() >= max {
-            return Ok(limits);
-        }
     }
+    Ok(limits)
+}
+
+fn unreadable(error: impl std::fmt::Display) -> RedisLeasesError {
+    RedisLeasesError::Refused(error.to_string())
+}
+
+/// Reads those limits that are wanted.
+async fn read(
+    connection: &Connection,
+    names: &[String],
+    wanted: &impl Fn(&Key) -> bool,
+) -> Result<Vec<(Key, Limit)>, RedisLeasesError> {
+    let known = names.iter().filter_map(|name| Some((name, limit_key(name)?))).filter(|(_, key)| wanted(key));
+    let (names, found): (Vec<&String>, Vec<Key>) = known.unzip();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let texts: Vec<Option<String>> = ask(connection, cmd("MGET").arg(&names)).await?;
+    let limit = |(key, text): (Key, Option<String>)| Some((key, serde_json::from_str(&text?).ok()?));
+    Ok(found.into_iter().zip(texts).filter_map(limit).collect())
 }
 
 /// The key of the limit that a name of the server says.

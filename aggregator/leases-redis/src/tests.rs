@@ -1,4 +1,5 @@
 //! The center over a real Redis: the conformance suite, a comparison with the center in memory, and faults by name.
+mod cluster;
 mod conformance;
 mod differential;
 mod faults;
@@ -41,6 +42,11 @@ impl World {
     fn place(&self, name: &str) -> LeasesPlace {
         let server = self.redis.url().as_str().into();
         LeasesPlace { server, base: std::path::PathBuf::new(), name: name.to_owned() }
+    }
+
+    /// Drops all that the server has.
+    fn empty(&self) {
+        self.redis.command("FLUSHALL").expect("emptied");
     }
 
     /// A center as a release has it.

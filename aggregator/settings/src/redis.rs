@@ -4,9 +4,11 @@
 //! serve all of them.
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use ::redis::cluster::ClusterClient;
 use ::redis::io::tcp::TcpSettings;
-use ::redis::{Client, IntoConnectionInfo, TlsCertificates, parse_redis_url};
+use ::redis::{Client, ConnectionInfo, IntoConnectionInfo, TlsCertificates, parse_redis_url};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
@@ -31,7 +33,24 @@ struct Written {
     /// Roots that the server's certificate must lead to: a file in PEM, relative to the configuration. Absent: the roots of the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ca: Option<PathBuf>,
+    /// The address is that of a node of a Redis Cluster. For `leases` only: a log is in one server.
+    #[serde(default)]
+    cluster: bool,
 }
+
+/// How long a node of a cluster may take.
+#[derive(Clone, Copy, Debug)]
+pub struct ClusterWaits {
+    /// To accept a connection.
+    pub connect: Duration,
+    /// To answer a command.
+    pub answer: Duration,
+}
+
+/// How often a command follows a slot that has moved, or a node that has gone.
+const CLUSTER_RETRIES: u32 = 3;
+/// The longest pause before that, in milliseconds.
+const CLUSTER_RETRY_WAIT_MS: u64 = 100;
 
 /// Why a Redis cannot be used as it is written.
 #[derive(Debug, thiserror::Error)]
@@ -73,12 +92,49 @@ impl RedisServer {
         if self.0.ca.is_some() && url.scheme() == "redis" {
             return wrong("`ca` is for TLS: begin the address with rediss://");
         }
-        self.0.url.as_str().into_connection_info().map_err(|error| RedisSettingsError::Address(error.to_string()))?;
+        let info = self.0.url.as_str().into_connection_info();
+        let info = info.map_err(|error| RedisSettingsError::Address(error.to_string()))?;
+        if self.0.cluster && info.redis_settings().db() != 0 {
+            return wrong("a Redis Cluster has database 0 alone: remove the one behind the address");
+        }
         Ok(())
     }
 
-    /// Makes a client, without connecting. Reads password and roots; relative paths start at `base`.
+    /// Whether the address is that of a node of a Redis Cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.0.cluster
+    }
+
+    /// Makes a client of one server, without connecting. Reads password and roots; relative paths start at `base`.
     pub fn client(&self, base: &Path) -> Result<Client, RedisSettingsError> {
+        if self.0.cluster {
+            return Err(RedisSettingsError::Address(NO_CLUSTER.to_owned()));
+        }
+        let (info, certificates) = self.connection(base)?;
+        let client = match certificates {
+            Some(certificates) => Client::build_with_tls(info, certificates),
+            None => Client::open(info),
+        };
+        client.map_err(|error| RedisSettingsError::Address(error.to_string()))
+    }
+
+    /// Makes a client of a cluster, as [`RedisServer::client`] does of one server.
+    pub fn cluster_client(&self, base: &Path, waits: ClusterWaits) -> Result<ClusterClient, RedisSettingsError> {
+        let (info, certificates) = self.connection(base)?;
+        let builder = ClusterClient::builder([info])
+            .connection_timeout(waits.connect)
+            .response_timeout(waits.answer)
+            .tcp_settings(TcpSettings::default().set_nodelay(true))
+            .retries(CLUSTER_RETRIES)
+            .max_retry_wait(CLUSTER_RETRY_WAIT_MS);
+        let builder = match certificates {
+            Some(certificates) => builder.certs(certificates),
+            None => builder,
+        };
+        builder.build().map_err(|error| RedisSettingsError::Address(error.to_string()))
+    }
+
+    fn connection(&self, base: &Path) -> Result<(ConnectionInfo, Option<TlsCertificates>), RedisSettingsError> {
         self.check()?;
         let address = |error: ::redis::RedisError| RedisSettingsError::Address(error.to_string());
         let info = self.0.url.as_str().into_connection_info().map_err(address)?;
@@ -91,12 +147,12 @@ impl RedisServer {
         };
         let info = info.set_redis_settings(settings);
         if !self.0.url.starts_with("rediss://") {
-            return Client::open(info).map_err(address);
+            return Ok((info, None));
         }
         // One cryptography in the whole program. Fails if it is installed already.
         let _installed = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let root_cert = self.0.ca.as_ref().map(|ca| read_roots(&base.join(ca))).transpose()?;
-        Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert }).map_err(address)
+        Ok((info, Some(TlsCertificates { client_tls: None, root_cert })))
     }
 }
 
@@ -106,6 +162,10 @@ fn read_roots(path: &Path) -> Result<Vec<u8>, RedisSettingsError> {
     let found = text.windows(BEGIN.len()).any(|part| part == BEGIN);
     if found { Ok(text) } else { Err(roots("it holds no certificate in PEM".to_owned())) }
 }
+
+/// What is said where only one server will do.
+pub const NO_CLUSTER: &str =
+    "this has to be in one server: remove `cluster: true`, and name a Redis that is no cluster";
 
 /// How a certificate begins.
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
@@ -118,7 +178,7 @@ impl fmt::Display for RedisServer {
 
 impl From<&str> for RedisServer {
     fn from(url: &str) -> Self {
-        RedisServer(Written { url: url.to_owned(), password: None, ca: None })
+        RedisServer(Written { url: url.to_owned(), password: None, ca: None, cluster: false })
     }
 }
 
@@ -188,6 +248,7 @@ mod tests {
             ("rediss://localhost/#insecure", "ends after its database"),
             ("{url: 'redis://localhost', ca: ca.pem}", "begin the address with rediss://"),
             ("{url: 'redis://localhost', pasword: x}", "pasword"),
+            ("{url: 'redis://localhost/2', cluster: true}", "database 0 alone"),
         ] {
             let error = read(yaml).expect_err(yaml);
             assert!(error.contains(words) && !error.contains("hunter2"), "{yaml}: {error}");
@@ -206,6 +267,13 @@ mod tests {
             (Some("weir"), Some("a-long-password"), 3)
         );
         assert!(!format!("{server:?}").contains("a-long"));
+    }
+
+    #[test]
+    fn a_cluster_is_no_server() {
+        let server = read("{url: 'redis://localhost:7000', cluster: true}").expect("good");
+        let refused = server.client(Path::new("")).expect_err("one server").to_string();
+        assert!(server.is_cluster() && refused.contains("remove `cluster: true`"), "{refused}");
     }
 
     #[test]

@@ -116,9 +116,6 @@ fn check(file: &BudgetFile) -> Result<(), Problem> {
 fn check_hard(file: &BudgetFile) -> Result<(), Problem> {
     let problem = match file {
         BudgetFile { hard: false, .. } => return Ok(()),
-        BudgetFile { of: Measure::Cost, .. } => {
-            "gateways have no prices, so they cannot reserve money: use `of: tokens`, or a budget without `hard`"
-        }
         BudgetFile { of: Measure::InputTokens | Measure::OutputTokens, .. } => {
             "use `of: tokens`, input and output together"
         }

@@ -44,7 +44,8 @@ pub fn in_force(db: &Connection, rules: &Rules, now: Timestamp) -> Result<HardIn
             let told = periods.into_iter().map(|Period { start, end }| HardBudget {
                 budget: budget.name.clone(),
                 of,
-                amount: units(amount),
+                amount: units(of, amount),
+                currency: (of == HardMeasure::Cost).then(|| budget.currency.as_str().into()),
                 scope: budget.scope.clone(),
                 starts: start,
                 ends: end,
@@ -60,7 +61,8 @@ pub(crate) fn measure(of: Measure) -> Option<HardMeasure> {
     match of {
         Measure::Tokens => Some(HardMeasure::Tokens),
         Measure::Requests => Some(HardMeasure::Requests),
-        Measure::Cost | Measure::InputTokens | Measure::OutputTokens => None,
+        Measure::Cost => Some(HardMeasure::Cost),
+        Measure::InputTokens | Measure::OutputTokens => None,
     }
 }
 
@@ -86,7 +88,11 @@ fn amount(budget: &Budget, tenant: &str, raises: &[Raise]) -> Option<Pico> {
     raise.map_or_else(|| Some(budget.amount(tenant)), |raise| raise.amount)
 }
 
-/// Whole units: the configuration has checked that an amount is one, and a raise is rounded down.
-fn units(amount: Pico) -> u64 {
-    u64::try_from(amount.0 / PICO).unwrap_or(0)
+/// Units of a measure, rounded down.
+fn units(of: HardMeasure, amount: Pico) -> u64 {
+    let of_one = match of {
+        HardMeasure::Tokens | HardMeasure::Requests => PICO,
+        HardMeasure::Cost => PICO / 1_000_000,
+    };
+    u64::try_from(amount.0 / of_one).unwrap_or(0)
 }

@@ -180,6 +180,30 @@ pub(crate) fn show_budgets(stack: &Stack) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Shows what the price plans earn beside what the traffic cost.
+pub(crate) fn show_margin(stack: &Stack) -> anyhow::Result<()> {
+    let view = ask(stack, &["margin", "--json"])?;
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    for total in view["totals"].as_array().context("weir margin: no sums")? {
+        let [revenue, cost, margin, percent, currency] =
+            ["revenue", "llm_cost", "margin", "margin_percent", "currency"].map(|field| text(total, field));
+        println!("  weir margin: {revenue} {currency} revenue, {cost} LLM cost, margin {margin} ({percent} %)");
+    }
+    Ok(())
+}
+
+/// Shows the alerts that fire.
+pub(crate) fn show_alerts(stack: &Stack) -> anyhow::Result<()> {
+    let view = ask(stack, &["alerts", "list", "--json"])?;
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    let all = view["alerts"].as_array().context("weir alerts: no rows")?;
+    let firing = all.iter().filter(|alert| alert["state"] == "firing");
+    let named: Vec<String> =
+        firing.map(|alert| format!("{} {}", text(alert, "rule"), text(alert, "subject")).trim().to_owned()).collect();
+    println!("  weir alerts: {} firing: {}", named.len(), named.join(", "));
+    Ok(())
+}
+
 /// Runs a command of `weir` and reads the JSON it prints.
 pub(crate) fn ask(stack: &Stack, args: &[&str]) -> anyhow::Result<Value> {
     let output = stack.aggregator.command(args)?;

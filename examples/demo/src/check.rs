@@ -48,7 +48,9 @@ pub(crate) fn check(kill_aggregator: bool) -> anyhow::Result<ExitCode> {
     problems.extend(accounts::books(&stack)?);
     problems.extend(accounts::answers(&stack, "cus_acme", "ai_input_tokens")?);
     accounts::show_cost(&stack)?;
+    accounts::show_margin(&stack)?;
     accounts::show_budgets(&stack)?;
+    accounts::show_alerts(&stack)?;
     problems.extend(provisioning::show(&stack)?);
     problems.iter().for_each(|problem| println!("  {problem}"));
     let good = ledger.differences.is_empty() && problems.is_empty();

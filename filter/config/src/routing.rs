@@ -27,6 +27,10 @@ pub struct Provider {
     /// The path of its requests. Absent: that of its dialect, `/v1/messages` or `/v1/chat/completions`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The name of the pool that requests draw from that go to it first, one of `pools`. Where it is saturated, the next candidate is
+    /// chosen. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }
 
 /// The API that a provider speaks, and which fields of it the provider refuses.
@@ -94,6 +98,12 @@ pub struct Price {
     pub input: u64,
     /// Of output.
     pub output: u64,
+    /// Of input that the provider reads from its cache. It counts in hard budgets of cost alone; absent: as `input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_read: Option<u64>,
+    /// Of input that the provider writes to its cache. It counts in hard budgets of cost alone; absent: as `input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<u64>,
 }
 
 /// How a model is told to think before it answers.
@@ -124,6 +134,9 @@ pub struct Routing {
     /// By how many percent another model must be cheaper before a tenant leaves the one that it has.
     #[serde(default = "default_hysteresis_percent")]
     pub hysteresis_percent: u8,
+    /// The currency of all prices, by ISO 4217. A hard budget of cost in another one cannot be kept.
+    #[serde(default = "default_currency")]
+    pub currency: String,
     /// Tells clients the choice and who served, in `x-weir-route` and `x-weir-served`.
     #[serde(default)]
     pub tell_client: bool,
@@ -232,6 +245,10 @@ fn is_zero(quality: &u8) -> bool {
 
 fn default_attempts_max() -> usize {
     3
+}
+
+fn default_currency() -> String {
+    "USD".to_owned()
 }
 
 fn default_hysteresis_percent() -> u8 {

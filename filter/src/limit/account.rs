@@ -23,6 +23,8 @@ pub(crate) struct Account {
 pub(crate) struct Term {
     /// The budget's name.
     pub(crate) budget: Box<str>,
+    /// Of a cost.
+    pub(crate) currency: Option<Box<str>>,
     /// The requests that it covers.
     pub(crate) scope: Scope,
     pub(crate) starts: Timestamp,

@@ -18,14 +18,21 @@ fn limit(tenant: &TenantId, budget: &HardBudget) -> Option<Limit> {
     let unit = match budget.of {
         HardMeasure::Requests => Unit::Requests,
         HardMeasure::Tokens => Unit::Tokens,
+        HardMeasure::Cost => Unit::Cost,
     };
-    let HardBudget { budget: name, scope, starts, ends, .. } = budget;
+    let HardBudget { budget: name, currency, scope, starts, ends, .. } = budget;
     let account = Account {
         owner: Owner::Tenant(tenant.clone()),
         tier: None,
         percent: 100,
         tiers: Vec::new(),
-        term: Some(Term { budget: name.clone(), scope: scope.clone(), starts: *starts, ends: *ends }),
+        term: Some(Term {
+            budget: name.clone(),
+            currency: currency.clone(),
+            scope: scope.clone(),
+            starts: *starts,
+            ends: *ends,
+        }),
     };
     let length_ms = ends.map_or(PERIOD_MAX_MS, |ends| ends.millis_since(*starts)).clamp(1, PERIOD_MAX_MS);
     let bucket = Bucket::fixed(budget.amount, length_ms);
@@ -63,6 +70,7 @@ mod tests {
             budget: "daily".into(),
             of: HardMeasure::Tokens,
             amount: 5_000_000_000_000,
+            currency: None,
             scope: Scope::Tenant,
             starts: at(starts),
             ends: ends.map(at),

@@ -85,7 +85,7 @@ fn vendor(api: Api, standing: &Standing, now: Timestamp) -> Option<[Header; 3]> 
             ("anthropic-ratelimit-tokens-remaining", remaining),
             ("anthropic-ratelimit-tokens-reset", reset.to_string()),
         ],
-        (Api::Gemini | Api::Other, _) => return None,
+        (Api::Gemini | Api::Other, _) | (_, Unit::Cost) => return None,
     })
 }
 

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! version u8 = 4 · checksum u64 · key length u16 · key · buckets u8 · buckets, as above
-//! leases, each: id · granted · spent · reported · until · seen · low · largest · level, each u64 · terms, 12 × u64
+//! leases, each: id · granted · spent · reported · until · seen · low · largest · level, each u64 · terms, 11 × u64
 //! ```
 //!
 //! Who reads version 3 only takes version 4 for damaged: buckets are full again, and leases are gone until others are granted.
@@ -205,35 +205,38 @@ const fn leases_max(id: u64) -> usize {
 fn encode_lease(lease: &Lease, bytes: &mut Vec<u8>) {
     let Lease { id, granted, spent, reported, until, seen, low, largest, level, terms } = lease;
     let numbers = [*id, *granted, *spent, *reported, until.as_millis(), seen.as_millis(), *low, *largest, *level];
-    let mut encoded = [0; 72];
-    let (chunks, _) = encoded.as_chunks_mut::<8>();
-    chunks.iter_mut().zip(numbers).for_each(|(chunk, number)| *chunk = number.to_le_bytes());
+    let mut encoded = [0; LEASE_BYTES];
+    if let Some((head, tail)) = encoded.split_first_chunk_mut::<{ LEASE_BYTES - TERMS_BYTES }>() {
+        let (chunks, _) = head.as_chunks_mut::<8>();
+        chunks.iter_mut().zip(numbers).for_each(|(chunk, number)| *chunk = number.to_le_bytes());
+        tail.copy_from_slice(terms);
+    }
     bytes.extend_from_slice(&encoded);
-    bytes.extend_from_slice(terms);
 }
 
 fn read_leases(bytes: &[u8]) -> Option<Vec<Lease>> {
     let (leases, rest) = bytes.as_chunks::<LEASE_BYTES>();
     let is_whole = rest.is_empty() && leases.len() <= NAMED_LEASES_MAX + FIXED_MAX;
-    is_whole.then(|| leases.iter().map(read_lease).collect())
+    if is_whole { leases.iter().map(read_lease).collect() } else { None }
 }
 
-fn read_lease(bytes: &[u8; LEASE_BYTES]) -> Lease {
-    let (numbers, _) = bytes.as_chunks::<8>();
-    let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
-    let mut number = || numbers.next().unwrap_or(0);
-    Lease {
-        id: number(),
-        granted: number(),
-        spent: number(),
-        reported: number(),
-        until: Timestamp::from_millis(number()),
-        seen: Timestamp::from_millis(number()),
-        low: number(),
-        largest: number(),
-        level: number(),
-        terms: bytes.last_chunk().copied().unwrap_or([0; TERMS_BYTES]),
-    }
+fn read_lease(bytes: &[u8; LEASE_BYTES]) -> Option<Lease> {
+    let (head, terms) = bytes.split_last_chunk::<TERMS_BYTES>()?;
+    // Matched whole, without an iterator: every request under limits of the fleet reads one.
+    let [id, granted, spent, reported, until, seen, low, largest, level] = head.as_chunks::<8>().0 else { return None };
+    let number = |word: &[u8; 8]| u64::from_le_bytes(*word);
+    Some(Lease {
+        id: number(id),
+        granted: number(granted),
+        spent: number(spent),
+        reported: number(reported),
+        until: Timestamp::from_millis(number(until)),
+        seen: Timestamp::from_millis(number(seen)),
+        low: number(low),
+        largest: number(largest),
+        level: number(level),
+        terms: *terms,
+    })
 }
 
 #[cfg(test)]

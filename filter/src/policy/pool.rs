@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use weir_config::ConfigError;
 use weir_config::plans::pools;
+use weir_config::routing::Provider;
 use weir_contract::lease::{Key, Owner, Tier};
 
 use crate::limit::account::Account;
@@ -19,7 +20,7 @@ pub(crate) const POOLS_MAX: usize = 64;
 /// The quota of a provider account.
 #[derive(Debug, PartialEq)]
 pub struct Pool {
-    name: Box<str>,
+    pub(crate) name: Box<str>,
     /// The limits of each tier; those of no tier under an empty name.
     tiers: Vec<(Box<str>, LimitSet)>,
 }
@@ -57,6 +58,15 @@ impl Pools {
         self.0.get(name).cloned().ok_or_else(unknown)
     }
 
+    /// The pool of each provider.
+    pub(crate) fn of_providers(&self, providers: &[Provider]) -> Result<Vec<Option<Rc<Pool>>>, ConfigError> {
+        let named = |(at, provider): (usize, &Provider)| {
+            let pool = provider.pool.as_deref();
+            pool.map(|pool| self.named(pool, &format!("providers[{at}].pool"))).transpose()
+        };
+        providers.iter().enumerate().map(named).collect()
+    }
+
     /// Refuses a plan whose requests could not draw from a pool, and a tier that no pool has.
     pub(crate) fn check_plans(&self, plans: &Plans) -> Result<(), ConfigError> {
         for plan in plans.all() {
@@ -80,12 +90,12 @@ impl Pools {
         Ok(())
     }
 
-    /// Refuses a pool that no route names.
+    /// Refuses a pool that no route and no provider names.
     pub(crate) fn check_use(&self, is_used: impl Fn(&Pool) -> bool) -> Result<(), ConfigError> {
         match self.0.values().find(|pool| !is_used(pool)) {
             None => Ok(()),
             Some(pool) => {
-                let problem = "no route draws from it: name it as `pool` of a route, or leave it out";
+                let problem = "no route draws from it: name it as `pool` of a route or of a provider, or leave it out";
                 Err(ConfigError::new(format!("pools.{}", pool.name), problem))
             }
         }

@@ -233,7 +233,7 @@ impl Admitted {
 
     /// Whether tokens are drawn beside the plan's limits, so that the body matters.
     pub(super) fn draws_tokens_beside(&self) -> bool {
-        self.beside.iter().flat_map(Beside::limits).any(|limit| limit.unit == Unit::Tokens)
+        self.beside.iter().flat_map(Beside::limits).any(|limit| limit.unit != Unit::Requests)
     }
 
     /// Whether its route permits what touches this of what tenants share at the provider.

@@ -1,18 +1,18 @@
-//! What a request draws beside its plan's limits: the tenant's hard budgets, and the pool of its route.
+//! What a request draws beside its plan's limits: the tenant's hard budgets, and the pools of its route and of the provider that was
+//! chosen for it.
 //!
 //! They are drawn after the plan's limits, and what was drawn before is given back where one refuses: a request draws from all
-//! or from none. A saturated pool refuses before anything of the request goes on, so another candidate of the route, with a pool of
-//! its own, could be tried in its place.
+//! or from none. The pool of a provider is drawn when the provider is chosen, so that another one is chosen where it is saturated.
 use std::rc::Rc;
 
+use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
-use weir_contract::{Timestamp, Usage};
 
-use super::reservation::{Draw, Grants, Reservation};
+use super::reservation::{Draw, Grants, Reservation, Used};
 use crate::identity::Identity;
 use crate::limit::hard::is_current;
 use crate::limit::set::{LimitSet, budget_record};
-use crate::limit::{Center, Limit, Limiter, Standing};
+use crate::limit::{Center, Limit, Limiter, Standing, Unit};
 use crate::plan::staged::RefusalStatus;
 use crate::policy::Route;
 use crate::refusal::{OverBudget, Refusal};
@@ -22,6 +22,8 @@ use crate::refusal::{OverBudget, Refusal};
 pub(super) struct Beside {
     set: LimitSet,
     refuses: Refuses,
+    /// It was drawn when the provider was chosen.
+    is_drawn: bool,
     pub(super) reservation: Reservation,
 }
 
@@ -50,7 +52,34 @@ impl Beside {
 
     fn new(set: LimitSet, refuses: Refuses) -> Self {
         let reservation = Reservation::that_refills(refuses == Refuses::Pool);
-        Beside { set, refuses, reservation }
+        Beside { set, refuses, is_drawn: false, reservation }
+    }
+
+    /// What a request of a provider draws from its pool. `may_ask`: it can be held while weir serve is asked.
+    pub(super) fn of_provider(set: &LimitSet, may_ask: bool) -> Self {
+        let mut beside = Self::new(set.clone(), Refuses::Pool);
+        beside.reservation.may_ask = may_ask;
+        beside
+    }
+
+    /// Whether these are the limits of that set.
+    pub(super) fn is_of(&self, set: &LimitSet) -> bool {
+        self.set.record == set.record
+    }
+
+    /// Draws from all its limits at once.
+    pub(super) fn draw_now(
+        &mut self,
+        limiter: &mut impl Limiter,
+        draw: &Draw<'_>,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let drawn = self.draw(limiter, draw, |_| true, now);
+        match drawn {
+            Ok(()) => self.is_drawn = true,
+            Err(_) => self.give_back(limiter, now),
+        }
+        drawn
     }
 
     /// Whether they are those of the route's pool.
@@ -71,6 +100,9 @@ impl Beside {
         of_stage: impl Fn(&Limit) -> bool,
         now: Timestamp,
     ) -> Result<(), Refusal> {
+        if self.is_drawn {
+            return Ok(());
+        }
         let draw = Draw { grants: grants(&self.set, draw.grants.center), ..*draw };
         let all = &self.set.limits;
         let drawn_on = |limit: &Limit| of_stage(limit) && is_current(limit, all, now);
@@ -101,7 +133,8 @@ impl Beside {
     pub(super) fn told(&self, now: Timestamp) -> impl Iterator<Item = (&Limit, Standing)> {
         let standings = self.reservation.standings.iter().filter(|_| self.refuses != Refuses::Pool);
         standings.filter_map(move |standing| {
-            let limit = self.set.limits.get(standing.limit)?;
+            // Millionths of money are no number that a client's library should take for requests or tokens.
+            let limit = self.set.limits.get(standing.limit).filter(|limit| limit.unit != Unit::Cost)?;
             let ends = limit.term().and_then(|term| term.ends);
             Some((limit, Standing { wait_ms: ends.map_or(0, |ends| ends.millis_since(now)), ..*standing }))
         })
@@ -112,15 +145,9 @@ impl Beside {
         self.reservation.give_back(limiter, &self.set.record, now);
     }
 
-    /// Settles what was drawn for tokens against what was used.
-    pub(super) fn settle(
-        &self,
-        limiter: &mut impl Limiter,
-        center: Option<&Rc<Center>>,
-        usage: &Usage,
-        now: Timestamp,
-    ) {
-        self.reservation.settle(limiter, &grants(&self.set, center), usage, now);
+    /// Settles what was drawn against what was used.
+    pub(super) fn settle(&self, limiter: &mut impl Limiter, center: Option<&Rc<Center>>, used: Used, now: Timestamp) {
+        self.reservation.settle(limiter, &grants(&self.set, center), used, now);
     }
 
     /// weir serve has too little of one charge: the refusal.

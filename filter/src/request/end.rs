@@ -9,6 +9,7 @@ use weir_llm_usage::{Ending, InputEstimate, Provider, Reading, estimate};
 use super::EndFacts;
 use super::admitted::Admitted;
 use super::judge::grants;
+use super::reservation::Used;
 use crate::emit::EmittedEvent;
 use crate::limit::Limiter;
 use crate::metering::Metering;
@@ -116,12 +117,21 @@ impl Admitted {
         if reading.is_some_and(|reading| reading.is_underway) && self.metering == Metering::Inference {
             return;
         }
-        let nothing = Usage::default();
-        let usage = if self.metering == Metering::Kept { &nothing } else { usage };
-        self.reservation.settle(limiter, &grants(&self.identity, &self.policy), usage, now);
+        let used = if self.metering == Metering::Kept { Used::default() } else { self.used(usage) };
+        self.reservation.settle(limiter, &grants(&self.identity, &self.policy), used, now);
         for beside in &self.beside {
-            beside.settle(limiter, self.policy.center.as_ref(), usage, now);
+            beside.settle(limiter, self.policy.center.as_ref(), used, now);
         }
+    }
+
+    /// What limits and budgets count of a usage.
+    fn used(&self, usage: &Usage) -> Used {
+        let tokens = usage.input_tokens.unwrap_or(0).saturating_add(usage.output_tokens.unwrap_or(0));
+        let cost = self.routed.as_deref().filter(|_| self.counts_cost()).and_then(|routed| {
+            let model = routed.served.as_deref().or_else(|| routed.chosen.models.first().map(|model| &**model))?;
+            self.policy.routing.as_ref()?.cost_of(model, usage.into())
+        });
+        Used { tokens, cost: cost.unwrap_or(0) }
     }
 
     /// The class of an answer that is read again is that of the work behind it.

@@ -13,7 +13,7 @@ use crate::enforce::{self, Body, Changes, RequestView};
 use crate::identity::Identity;
 use crate::limit::{Limit, Limiter, RequestTraits};
 use crate::metering::Metering;
-use crate::policy::Policy;
+use crate::policy::{Policy, Route};
 use crate::refusal::Refusal;
 
 impl Admitted {
@@ -68,6 +68,7 @@ impl Admitted {
         now: Timestamp,
     ) -> Result<Option<&'a str>, Refusal> {
         self.check_bounds(view.body)?;
+        self.check_priced(view.body, now)?;
         self.check_stage(now)?;
         let model = enforce::judge(view)?;
         self.check_chosen(model)?;
@@ -147,16 +148,10 @@ impl Admitted {
         tokens: u64,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let identity = &self.identity;
-        let traits = RequestTraits {
-            class: self.base_class,
-            classes: self.classes,
-            route: self.route.as_ref().and_then(|route| route.name.as_deref()),
-            key: &identity.credential_id,
-            user: identity.user.as_deref(),
-            model: model.or(self.model.as_deref()),
-        };
-        let draw = Draw { grants: grants(identity, &self.policy), traits, tokens };
+        let classes = (self.base_class, self.classes);
+        let traits = traits(&self.identity, self.route.as_deref(), classes, model.or(self.model.as_deref()));
+        let cost = self.cost_max(tokens);
+        let draw = Draw { grants: grants(&self.identity, &self.policy), traits, tokens, cost };
         let drawn = self
             .reservation
             .draw(limiter, &draw, &of_stage, now)
@@ -201,6 +196,23 @@ impl Admitted {
         if let Some(path) = self.model_in_path.as_ref().filter(|_| counts) {
             self.model = Some(path.model.name.clone());
         }
+    }
+}
+
+/// What decides which limits cover a request. `classes`: that of the method, and all it may be; `model`: the one that is used.
+pub(super) fn traits<'a>(
+    identity: &'a Identity,
+    route: Option<&'a Route>,
+    classes: (Class, ClassSet),
+    model: Option<&'a str>,
+) -> RequestTraits<'a> {
+    RequestTraits {
+        class: classes.0,
+        classes: classes.1,
+        route: route.and_then(|route| route.name.as_deref()),
+        key: &identity.credential_id,
+        user: identity.user.as_deref(),
+        model,
     }
 }
 

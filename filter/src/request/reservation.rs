@@ -1,7 +1,7 @@
 //! What a request has drawn from its plan's limits: drawn in up to two stages, settled at its end.
 use std::rc::Rc;
 
-use weir_contract::{Timestamp, Usage};
+use weir_contract::Timestamp;
 
 use crate::limit::bucket::Level;
 use crate::limit::{
@@ -32,6 +32,16 @@ pub(super) struct Draw<'a> {
     pub(super) traits: RequestTraits<'a>,
     /// The tokens that the request is likely to use, at most.
     pub(super) tokens: u64,
+    /// What it is likely to cost, at most, in millionths of the catalogue's currency.
+    pub(super) cost: u64,
+}
+
+/// What a request has used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Used {
+    pub(super) tokens: u64,
+    /// In millionths of the catalogue's currency.
+    pub(super) cost: u64,
 }
 
 /// What a tenant is granted, and by whom.
@@ -169,11 +179,14 @@ impl Reservation {
         self.asked.clear();
     }
 
-    /// Settles what was drawn for tokens against what was used.
-    pub(super) fn settle(&self, limiter: &mut impl Limiter, grants: &Grants<'_>, usage: &Usage, now: Timestamp) {
-        let used = usage.input_tokens.unwrap_or(0).saturating_add(usage.output_tokens.unwrap_or(0));
-        let of_tokens = self.charges.iter().filter(|charge| charge.unit == Unit::Tokens);
-        let settlements: Vec<_> = of_tokens.map(|reserved| Settlement { reserved: *reserved, used }).collect();
+    /// Settles what was drawn for tokens and cost against what was used.
+    pub(super) fn settle(&self, limiter: &mut impl Limiter, grants: &Grants<'_>, used: Used, now: Timestamp) {
+        let settled = |reserved: &Charge| match reserved.unit {
+            Unit::Requests => None,
+            Unit::Tokens => Some(Settlement { reserved: *reserved, used: used.tokens }),
+            Unit::Cost => Some(Settlement { reserved: *reserved, used: used.cost }),
+        };
+        let settlements: Vec<_> = self.charges.iter().filter_map(settled).collect();
         if !settlements.is_empty() {
             // What cannot be settled stays as it was reserved; the fault is counted.
             let _counted = limiter.settle(grants.tenant, &settlements, now);
@@ -243,6 +256,7 @@ fn charge(at: usize, limit: &Limit, draw: &Draw<'_>) -> Charge {
     let cost = match limit.unit {
         Unit::Requests => 1,
         Unit::Tokens => draw.tokens.min(limit.reserves_max()),
+        Unit::Cost => draw.cost.min(limit.reserves_max()),
     };
     let (bucket_id, shared_bucket_id) = (limit.bucket_id(&draw.traits), limit.shared_bucket_id());
     Charge {

@@ -11,12 +11,16 @@ use weir_contract::{Outcome, Text, Timestamp};
 use weir_llm_translate::Dialect;
 
 use super::admitted::Admitted;
+use super::beside::Beside;
 use super::chosen::Routed;
+use super::judge::{grants, traits};
+use super::reservation::Draw;
 use super::{Edits, EndFacts, ResponseEdits};
 use crate::body::Document;
 use crate::enforce::{Body, OUTPUT_TOKENS_ASSUMED};
 use crate::head::{Pair, is};
-use crate::limit::{Attempts, Limiter};
+use crate::limit::hard::is_current;
+use crate::limit::{Attempts, Limit, Limiter, Unit};
 use crate::metering::Metering;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
@@ -51,21 +55,53 @@ impl Admitted {
         let Some(name) = document.model_name().map(str::to_owned) else { return Ok(()) };
         let standing =
             limiter.shared().map_or_else(Standing::default, |mut store| breaker::standing(&mut *store, catalogue, now));
-        let mut choosing = Choosing { catalogue, habits: &mut worker.habits, limiter, standing, now };
-        let (choice, probe) = self.choose(&mut choosing, dialect, &name, document, bytes);
-        match choice {
-            Choice::Unasked => Ok(()),
-            Choice::NoneFits(_) => Err(Refusal::NoModelFits),
-            Choice::Chosen(chosen) => {
-                if let (Some(model), Some(first)) = (&mut document.model, chosen.models.first()) {
-                    model.name = Some((**first).into());
+        let (habits, full) = (&mut worker.habits, Saturated::default());
+        let mut choosing = Choosing { catalogue, habits, limiter, standing, full, now };
+        loop {
+            let (choice, probe) = self.choose(&mut choosing, dialect, &name, document, bytes);
+            let chosen = match choice {
+                Choice::Unasked => return Ok(()),
+                Choice::NoneFits(_) => return Err(choosing.full.refusal.unwrap_or(Refusal::NoModelFits)),
+                Choice::Chosen(chosen) => chosen,
+            };
+            let Some(first) = chosen.models.first().cloned() else { return Err(Refusal::NoModelFits) };
+            match self.draw_from_provider(&mut choosing, &first, document) {
+                Ok(pool) => self.beside.extend(pool),
+                Err(refusal) => {
+                    choosing.release(probe.as_deref());
+                    choosing.full.with(&first, refusal, catalogue)?;
+                    continue;
                 }
-                let troubled = standing.troubled;
-                let asked = name.into();
-                self.routed = Some(Box::new(Routed { asked, dialect, chosen, troubled, probe, served: None }));
-                Ok(())
             }
+            if let Some(model) = &mut document.model {
+                model.name = Some((*first).into());
+            }
+            let (troubled, asked, served) = (standing.troubled, name.into(), None);
+            self.routed = Some(Box::new(Routed { asked, dialect, chosen, troubled, probe, served }));
+            return Ok(());
         }
+    }
+
+    /// Draws from the pool of the provider that is tried first. A provider that fails over to another draws nothing from that one's.
+    fn draw_from_provider(
+        &self,
+        choosing: &mut Choosing<'_, impl Limiter>,
+        model: &str,
+        document: &Document,
+    ) -> Result<Option<Beside>, Refusal> {
+        let at = choosing.catalogue.provider_of(model).map(|(bit, _)| bit.trailing_zeros() as usize);
+        let pool = at.and_then(|at| self.policy.provider_pools.get(at)).and_then(Option::as_ref);
+        // A tenant's own key has a quota of its own.
+        let set = pool.filter(|_| self.own_key.is_none()).and_then(|pool| pool.set_of(&self.identity.plan));
+        let Some(set) = set.filter(|set| !self.beside.iter().any(|beside| beside.is_of(set))) else { return Ok(None) };
+        let mut beside = Beside::of_provider(set, self.reservation.may_ask);
+        if self.policy.mode == Mode::Enforce {
+            let tokens = document.input_estimate().saturating_add(output_tokens(document));
+            let traits = traits(&self.identity, self.route.as_deref(), (self.base_class, self.classes), Some(model));
+            let draw = Draw { grants: grants(&self.identity, &self.policy), traits, tokens, cost: 0 };
+            beside.draw_now(choosing.limiter, &draw, choosing.now)?;
+        }
+        Ok(Some(beside))
     }
 
     /// Chooses under the plan that is in force for the model: a budget of one model may bring another plan with it.
@@ -128,7 +164,51 @@ impl Admitted {
             images: document.images > 0,
             body,
             open: 0,
+            saturated: 0,
         }
+    }
+
+    /// Whether it draws from a budget of cost.
+    pub(super) fn counts_cost(&self) -> bool {
+        self.beside.iter().flat_map(Beside::limits).any(|limit| limit.unit == Unit::Cost)
+    }
+
+    /// The most that the request costs with so many tokens at any of its models; 0 where no budget asks.
+    pub(super) fn cost_max(&self, tokens: u64) -> u64 {
+        let (Some(routed), Some(catalogue)) = (&self.routed, &self.policy.routing) else { return 0 };
+        if !self.counts_cost() {
+            return 0;
+        }
+        let input = self.input_estimate.unwrap_or(tokens).min(tokens);
+        let models = routed.chosen.models.iter().map(|model| &**model);
+        catalogue.cost_max(models, input, tokens.saturating_sub(input))
+    }
+
+    /// Refuses a request that a hard budget of cost covers and whose price nobody knows here: none of the catalogue's models
+    /// serves it, or the budget is in another currency than their prices.
+    pub(super) fn check_priced(&self, body: &Body, now: Timestamp) -> Result<(), Refusal> {
+        if self.policy.mode == Mode::Observe || !self.counts_cost() || !self.is_inference(body) {
+            return Ok(());
+        }
+        let traits =
+            traits(&self.identity, self.route.as_deref(), (self.base_class, self.classes), self.model.as_deref());
+        let is_priced = |limit: &Limit| {
+            let currency = limit.term().and_then(|term| term.currency.as_deref()).unwrap_or_default();
+            self.routed.is_some() && self.policy.routing.as_ref().is_some_and(|catalogue| catalogue.is_in(currency))
+        };
+        let is_unknown = |beside: &Beside| {
+            let all = beside.limits();
+            let binds =
+                |limit: &&Limit| limit.unit == Unit::Cost && limit.covers(&traits) && is_current(limit, all, now);
+            all.iter().filter(binds).any(|limit| !is_priced(limit))
+        };
+        if self.beside.iter().any(is_unknown) { Err(Refusal::NoModelFits) } else { Ok(()) }
+    }
+
+    /// Whether it asks a model, or brings something to a provider that may.
+    fn is_inference(&self, body: &Body) -> bool {
+        let brings = || *body != Body::None && shared_operations::takes_references(&self.path);
+        self.metering == Metering::Inference || brings()
     }
 
     /// Refuses a request that only some providers may serve, where none of them was chosen: it would go anywhere. What asks no
@@ -137,8 +217,7 @@ impl Admitted {
         if !self.identity.plan.is_bound() || self.routed.is_some() {
             return Ok(());
         }
-        let brings = || *body != Body::None && shared_operations::takes_references(&self.path);
-        if self.metering == Metering::Inference || brings() { Err(Refusal::NoModelFits) } else { Ok(()) }
+        if self.is_inference(body) { Err(Refusal::NoModelFits) } else { Ok(()) }
     }
 
     /// Refuses a request for whose chosen model the plan puts another: the upstream role would send the chosen one.
@@ -224,14 +303,40 @@ struct Choosing<'c, L> {
     habits: &'c mut Habits,
     limiter: &'c mut L,
     standing: Standing,
+    full: Saturated,
     now: Timestamp,
+}
+
+/// Providers whose pools were found saturated.
+#[derive(Debug, Default)]
+struct Saturated {
+    /// A bit each.
+    bits: u32,
+    /// The refusal with the shortest wait.
+    refusal: Option<Refusal>,
+}
+
+impl Saturated {
+    /// Adds the provider of a model. Any other refusal than that of a pool is none of these.
+    fn with(&mut self, model: &str, refusal: Refusal, catalogue: &Catalogue) -> Result<(), Refusal> {
+        let bit = catalogue.provider_of(model).map_or(0, |(bit, _)| bit & !self.bits);
+        let wait_ms =
+            |refusal: Refusal| if let Refusal::PoolSaturated(found) = refusal { Some(found.wait_ms) } else { None };
+        // One bit more each time, so that choosing ends.
+        let Some(wait) = wait_ms(refusal).filter(|_| bit != 0) else { return Err(refusal) };
+        self.bits |= bit;
+        if self.refusal.and_then(wait_ms).is_none_or(|shortest| wait < shortest) {
+            self.refusal = Some(refusal);
+        }
+        Ok(())
+    }
 }
 
 impl<L: Limiter> Choosing<'_, L> {
     /// Chooses; where the first provider is due for a probe it is claimed, and where another request has it, chooses without
     /// that provider.
     fn choose(&mut self, asked: &mut Asked<'_>) -> (Choice, Option<Rc<str>>) {
-        asked.open = self.standing.open;
+        (asked.open, asked.saturated) = (self.standing.open, self.full.bits);
         loop {
             let choice = self.catalogue.choose(asked, self.habits);
             let first = choice.first().and_then(|model| self.catalogue.provider_of(model));
@@ -252,6 +357,11 @@ impl<L: Limiter> Choosing<'_, L> {
             breaker::release(&mut *store, provider, self.now);
         }
     }
+}
+
+/// The tokens of an answer: what the request asks for at most, else the usual.
+fn output_tokens(document: &Document) -> u64 {
+    document.output_cap(|_| true).flatten().unwrap_or(OUTPUT_TOKENS_ASSUMED)
 }
 
 /// A name as a header may have it.

@@ -45,6 +45,8 @@ pub struct Asked<'a> {
     pub body: &'a [u8],
     /// Providers whose breaker is open, a bit each.
     pub open: u32,
+    /// Providers whose pool is saturated, a bit each.
+    pub saturated: u32,
 }
 
 /// Why the first model of a chain was chosen.
@@ -147,7 +149,8 @@ impl Catalogue {
         }
         let key = key(at, asked.tenant);
         let kept = habits.model(key).filter(|model| sorted.is_near(*model, self.hysteresis_percent));
-        let choice = self.chain(sorted, kept, if kept.is_some() { Why::Kept } else { Why::Cheapest }, asked);
+        let why = if kept.is_some_and(|model| !sorted.is_near(model, 0)) { Why::Kept } else { Why::Cheapest };
+        let choice = self.chain(sorted, kept, why, asked);
         if let Choice::Chosen(Chosen { models, why: Why::Cheapest | Why::Kept, .. }) = &choice
             && let Some(first) = models.first()
             && let Some(model) = self.models.iter().position(|model| Rc::ptr_eq(&model.name, first))
@@ -166,6 +169,7 @@ impl Catalogue {
             let Some(model) = self.models.get(*at) else { continue };
             let misfit = match barred.get(model.provider).copied().flatten() {
                 Some(misfit) => Some(misfit),
+                None if asked.saturated & 1 << model.provider != 0 => Some(Misfit::Pool),
                 None => model.misfit(quality_min, tokens, asked),
             };
             if let Some(misfit) = misfit {
@@ -292,8 +296,8 @@ impl Model {
     /// The expected cost, in units that only compare.
     fn cost(&self, asked: &Asked<'_>) -> u64 {
         let output = asked.output_tokens.min(self.output_max_tokens);
-        let input = asked.input_tokens.saturating_mul(self.input_price);
-        input.saturating_add(output.saturating_mul(self.output_price))
+        let input = asked.input_tokens.saturating_mul(self.price.input);
+        input.saturating_add(output.saturating_mul(self.price.output))
     }
 }
 

@@ -5,7 +5,7 @@ use weir_contract::Class;
 use weir_llm_translate::{Server, Thinking};
 
 use super::{
-    ATTEMPTS_MAX, Catalogue, MODELS_MAX, Model, PROVIDERS_MAX, Provider, RULES_MAX, Rule, class_bit, stage_bit,
+    ATTEMPTS_MAX, Catalogue, MODELS_MAX, Model, PROVIDERS_MAX, Price, Provider, RULES_MAX, Rule, class_bit, stage_bit,
 };
 
 /// The longest name of a provider, in bytes.
@@ -35,8 +35,12 @@ impl Catalogue {
             rules: Vec::new(),
             attempts_max: rules.attempts_max,
             hysteresis_percent: rules.hysteresis_percent.into(),
+            currency: rules.currency.as_str().into(),
             tells_client: rules.tell_client,
         };
+        if rules.currency.len() != 3 || !rules.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err(ConfigError::new("routing.currency", "expected a currency by ISO 4217, such as USD"));
+        }
         bounded("routing.rules", rules.rules.len(), RULES_MAX)?;
         for (at, rule) in rules.rules.iter().enumerate() {
             let rule = catalogue.compile_rule(rule, config, &format!("routing.rules[{at}]"))?;
@@ -205,8 +209,12 @@ pub(crate) fn compile_model(model: &routing::Model, provider: usize, path: &str)
         context_max_tokens: model.context_max_tokens,
         output_max_tokens: model.output_max_tokens,
         quality,
-        input_price: model.price.input,
-        output_price: model.price.output,
+        price: Price {
+            input: model.price.input,
+            output: model.price.output,
+            cache_read: model.price.cache_read.unwrap_or(model.price.input),
+            cache_write: model.price.cache_write.unwrap_or(model.price.input),
+        },
         thinking: match model.thinking {
             routing::Thinking::Never => Thinking::Never,
             routing::Thinking::Budget => Thinking::Budget,

@@ -49,6 +49,7 @@ fn asked(plan: &Plan) -> Asked<'_> {
         tools: false,
         images: false,
         body: BODY,
+        saturated: 0,
         open: 0,
     }
 }
@@ -156,6 +157,7 @@ fn a_tenant_keeps_its_model_until_another_is_enough_cheaper() {
     };
     assert_eq!(first(100, 10), ("a".to_owned(), Why::Cheapest));
     assert_eq!(first(10, 100), ("a".to_owned(), Why::Kept), "b is 5 % cheaper");
+    assert_eq!(first(100, 10), ("a".to_owned(), Why::Cheapest), "and so it is anew");
 }
 
 #[test]
@@ -228,7 +230,7 @@ proptest! {
                 prop_assert!(catalogue.chains().expect("few chains").contains(&found.chain));
                 let of = |name: &str| catalogue.models.iter().find(|model| &*model.name == name).expect("known");
                 let mut providers: Vec<usize> = found.models.iter().map(|name| of(name).provider).collect();
-                let costs: Vec<u64> = found.models.iter().map(|name| of(name).input_price).collect();
+                let costs: Vec<u64> = found.models.iter().map(|name| of(name).price.input).collect();
                 prop_assert!(costs.is_sorted());
                 providers.dedup();
                 prop_assert_eq!(providers.len(), found.models.len());

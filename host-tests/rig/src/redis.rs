@@ -142,6 +142,76 @@ impl Redis {
     }
 }
 
+/// A Redis Cluster of three masters without replicas. Dropping it kills them.
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<Redis>,
+    /// Reserved for what the nodes say to each other.
+    _buses: Vec<Port>,
+}
+
+impl RedisCluster {
+    /// The slots of a cluster.
+    const SLOTS: usize = 16_384;
+    const NODES: usize = 3;
+
+    /// Starts the nodes, divides the slots among them, and waits until all agree.
+    ///
+    /// # Errors
+    /// As [`Redis::start`]; and when they do not find each other.
+    pub fn start() -> io::Result<Self> {
+        let (mut nodes, mut buses) = (Vec::new(), Vec::new());
+        for _ in 0..Self::NODES {
+            let bus = Port::reserve()?;
+            let port = bus.address().port().to_string();
+            nodes.push(Redis::start_with(&["--cluster-enabled", "yes", "--cluster-port", &port])?);
+            buses.push(bus);
+        }
+        for (at, node) in nodes.iter().enumerate() {
+            let (from, to) = (at * Self::SLOTS / Self::NODES, (at + 1) * Self::SLOTS / Self::NODES - 1);
+            obeyed(&node.command(&format!("CLUSTER ADDSLOTSRANGE {from} {to}"))?)?;
+            let (own, bus) = (node.address().port(), buses[at].address().port());
+            for other in &nodes[..at] {
+                obeyed(&other.command(&format!("CLUSTER MEET 127.0.0.1 {own} {bus}"))?)?;
+            }
+        }
+        let mut cluster = Self { nodes, _buses: buses };
+        cluster.wait()?;
+        Ok(cluster)
+    }
+
+    /// Its nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[Redis] {
+        &self.nodes
+    }
+
+    /// Kills a node and starts it again on the same port and files; waits until all agree.
+    ///
+    /// # Errors
+    /// As [`RedisCluster::start`].
+    pub fn restart(&mut self, node: usize) -> io::Result<()> {
+        self.nodes[node].restart()?;
+        self.wait()
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        for at in 0..self.nodes.len() {
+            let address = self.nodes[at].address();
+            self.nodes[at].process.wait_until(START_MAX, || {
+                let told = ask(address, "CLUSTER INFO").ok()?;
+                let agrees = told.contains("cluster_state:ok") && told.contains("cluster_known_nodes:3");
+                agrees.then_some(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn obeyed(answer: &str) -> io::Result<()> {
+    if answer.starts_with("+OK") { Ok(()) } else { Err(io::Error::other(answer.to_owned())) }
+}
+
 fn ask(address: SocketAddr, command: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;

@@ -85,7 +85,7 @@ async fn a_changed_setting_that_waits_for_a_restart_is_told_once_and_the_gateway
     std::fs::write(weir.config_file(), config.to_string()).expect("written");
     logged(
         || weir.log(),
-        "what is neither tokens, prices, price plans, budgets nor alerts is in force after a restart",
+        "what is neither tokens, prices, price plans, budgets, alerts nor the vault is in force after a restart",
     )
     .await;
     tokio::time::sleep(Duration::from_secs(3)).await;

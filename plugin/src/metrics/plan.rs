@@ -11,7 +11,7 @@ pub(crate) struct PlanMetrics {
     /// What would have been refused, by why.
     observed: Vec<(&'static str, Metric)>,
     /// 429s for requests, and for tokens.
-    limited: [Metric; 2],
+    limited: [Metric; 3],
     /// Model, output, answers, usage.
     changes: [Metric; 4],
     /// Tokens used beyond their reservation.
@@ -39,7 +39,7 @@ impl PlanMetrics {
         let counter = |name: &str| host::define(MetricKind::Counter, name);
         PlanMetrics {
             observed: OF_PLANS.map(|why| (why.code(), counter(&format!("weir_observed.would.{}", why.code())))).into(),
-            limited: [Unit::Requests, Unit::Tokens]
+            limited: [Unit::Requests, Unit::Tokens, Unit::Cost]
                 .map(|unit| counter(&format!("weir_limited.unit.{}", unit.as_str()))),
             changes: ["model", "output", "answers", "usage"].map(|what| counter(&format!("weir_changes.what.{what}"))),
             overshot: counter("weir_tokens_overshot"),
@@ -54,10 +54,11 @@ impl PlanMetrics {
 
     /// A request was refused for a limit.
     pub(super) fn limited(&self, standing: Standing) {
-        let [requests, tokens] = self.limited;
+        let [requests, tokens, cost] = self.limited;
         match standing.unit {
             Unit::Requests => requests.add(1),
             Unit::Tokens => tokens.add(1),
+            Unit::Cost => cost.add(1),
         }
     }
 

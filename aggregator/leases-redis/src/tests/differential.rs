@@ -236,6 +236,10 @@ impl<'a> Pair<'a> {
             let back = self.random.below(report.granted.saturating_sub(report.spent) + 1);
             (report.spent, report.returned) = (report.spent + back, report.returned + back);
         }
+        if self.random.percent(5) {
+            // A call that others have overtaken.
+            report.spent = self.random.below(report.spent.saturating_add(1));
+        }
         let capacity = report.definition.capacity;
         report.want = if self.random.percent(20) { 0 } else { self.random.below(2 * capacity) };
         report.largest = 1 + self.random.below((capacity / 8).max(1));
@@ -309,5 +313,53 @@ fn the_script_and_the_center_in_memory_are_the_same_arithmetic() {
     let world = World::start();
     for seed in 1..=seeds() {
         Pair::new(&world, seed, Program::with(CLOCK)).run().expect("alike");
+    }
+}
+
+/// Mistakes in the script, each by a text that stands there once and what a careless hand would have written.
+const MISTAKES: [(&str, &str, &str); 14] = [
+    (
+        "a late report lowers what was spent",
+        "lease.spent = math.max(lease.spent, report.spent)",
+        "lease.spent = report.spent",
+    ),
+    (
+        "a lease ends without the error of clocks",
+        "math.max(lease.expires_ms, limit.at_ms + outlived_ms(limit))",
+        "math.max(lease.expires_ms, limit.at_ms + limit.timing.ttl_ms)",
+    ),
+    ("units given back before count again", "lease.returned or report.returned", "lease.returned or 0"),
+    (
+        "what a silent lease held comes back",
+        "lost.leases, lost.units = lost.leases + 1, add(lost.units, belief(lease))",
+        "put_back(limit, lease.tier + 1, belief(lease))",
+    ),
+    ("a repeated call is granted again", "sub(add(lease.spent, units), lease.granted)", "units"),
+    ("a center that went back pays nothing", "take(limit.tiers, tier, more, limit.size)", ""),
+    ("leases of any epoch are adopted", "report.epoch < caller.epoch and held", "held"),
+    ("a tier lends what it keeps", "kept = divide(full(tier, size), 2)", "kept = 0"),
+    ("shares pause no refill", "used = used + divide_up(", "used = 0 * divide_up("),
+    ("a draw makes debts", "if is_less(level, draw.cost) then", "if is_less(level, 0) then"),
+    (
+        "a share is promised without its units",
+        "take(limit.tiers, tier, missing, limit.size)\n    return sharers",
+        "return sharers",
+    ),
+    ("a raised budget forgets what was used", "shift(limit.tiers, size.definition.capacity - capacity, size)", ""),
+    ("a share counts before it is confirmed", "if share.confirmed_ms < given_ms then", "if false then"),
+    ("great products lose a carry", "product[i + #b] = product[i + #b] + carry", ""),
+];
+
+#[test]
+fn every_mistake_in_the_script_is_found() {
+    let world = World::start();
+    for (what, right, wrong) in MISTAKES {
+        let released = Program::with(CLOCK).text;
+        assert_eq!(released.matches(right).count(), 1, "{what}: the script has {right:?}");
+        let text = released.replace(right, wrong);
+        let mistaken = || Program { hash: redis::Script::new(&text).get_hash().to_owned(), text: text.clone() };
+        let is_found = (1..=seeds()).any(|seed| Pair::new(&world, seed, mistaken()).run().is_err());
+        assert!(is_found, "{what}: not within {} seeds", seeds());
+        world.empty();
     }
 }

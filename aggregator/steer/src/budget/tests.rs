@@ -50,7 +50,11 @@ fn what_cannot_be_a_budget_is_refused_with_its_place_and_a_remedy() {
     let with = |more: &str| format!("[{{name: b, of: tokens, amount: 10, period: day, {more}}}]");
     let cases = [
         ("[{name: B, of: cost, amount: 1, period: day}]".to_owned(), "budgets[0].name", "a-z"),
-        ("[{name: b, of: cost, amount: 1, period: day, hard: true}]".to_owned(), "budgets[0].hard", "of: tokens"),
+        (
+            "[{name: b, of: input_tokens, amount: 1, period: day, hard: true}]".to_owned(),
+            "budgets[0].hard",
+            "of: tokens",
+        ),
         ("[{name: b, of: tokens, amount: 1, period: total, hard: true}]".to_owned(), "budgets[0].hard", "a month"),
         (with("hard: true, mode: observe"), "budgets[0].hard", "observes"),
         (with("hard: true, shared: true, tenants: [a, b]"), "budgets[0].hard", "of its own"),

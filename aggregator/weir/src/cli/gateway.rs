@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use weir_filter::config::{Config as FilterConfig, Environment, Policy};
 use weir_filter::hash::Keyed;
 use weir_filter::routing::CHAINS_MAX;
 use weir_filter::upstream::KEY_HEADERS;
-use weir_settings::yaml;
+use weir_settings::yaml::{self, YamlError};
 
 use super::render::{complain, say};
 use super::{EXIT_DONE, EXIT_FAILED};
@@ -149,20 +149,27 @@ pub(super) fn run(command: GatewayCommand) -> anyhow::Result<u8> {
 }
 
 fn generate(file: &Path) -> anyhow::Result<Value> {
-    let gateway: Gateway = yaml::parse(file, &yaml::read_text(file)?)?;
+    of_text(file, &yaml::read_text(file)?).map_err(|error| {
+        // What is wrong in YAML says its place by itself.
+        if error.is::<YamlError>() { error } else { error.context(file.display().to_string()) }
+    })
+}
+
+/// Makes Envoy's configuration of a gateway's text. An error that no place of the file is known for begins with the field.
+pub(super) fn of_text(file: &Path, text: &str) -> anyhow::Result<Value> {
+    let gateway: Gateway = yaml::parse(file, text)?;
     let config: FilterConfig = weir_filter::config::parse(gateway.filter.to_string().as_bytes())
-        .map_err(|error| anyhow::anyhow!("{}: filter.{error}", file.display()))?;
+        .map_err(|error| anyhow::anyhow!("filter.{error}"))?;
     let policy = Policy::compile(config.clone(), &Environment::Elsewhere, Keyed::new([0; 16]))
-        .map_err(|error| anyhow::anyhow!("{}: filter.{error}", file.display()))?;
+        .map_err(|error| anyhow::anyhow!("filter.{error}"))?;
     let Some(catalogue) = &policy.routing else {
-        bail!("{}: filter.routing: there is none, so there is nothing to generate for", file.display());
+        bail!("filter.routing: there is none, so there is nothing to generate for");
     };
-    check_reached(&gateway, &config.providers).with_context(|| file.display().to_string())?;
+    check_reached(&gateway, &config.providers)?;
     let Some(chains) = catalogue.chains() else {
         bail!(
-            "{}: filter.routing: its rules try providers in more than {CHAINS_MAX} orders, each a route of Envoy; lower `attempts_max`, \
-             or name candidates of fewer providers",
-            file.display()
+            "filter.routing: its rules try providers in more than {CHAINS_MAX} orders, each a route of Envoy; lower `attempts_max`, \
+             or name candidates of fewer providers"
         );
     };
     Ok(bootstrap::of(&gateway, &chains, &config))

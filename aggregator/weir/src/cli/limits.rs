@@ -35,9 +35,20 @@ fn print(found: &[LimitRow]) {
         );
         return;
     }
-    let mut rows = table(&["of", "limit", "tier", "#capacity", "#refill", "#left", "#held", "#set aside", "holder"]);
+    let mut rows = table(&[
+        "of",
+        "limit",
+        "tier",
+        "#capacity",
+        "#refill",
+        "#in any minute",
+        "#left",
+        "#held",
+        "#set aside",
+        "holder",
+    ]);
     for row in found {
-        let LimitRow { tenant, pool, limit, part, state } = row;
+        let LimitRow { tenant, pool, limit, part, minute_max, state } = row;
         let of = tenant.clone().or_else(|| pool.as_ref().map(|pool| format!("pool {pool}"))).unwrap_or_default();
         let name = part.as_ref().map_or_else(|| limit.clone(), |part| format!("{limit}/{part}"));
         let definition = &state.definition;
@@ -45,16 +56,20 @@ fn print(found: &[LimitRow]) {
         let set_aside = state.set_aside + state.unknown;
         for tier in &state.tiers {
             let (capacity, left) = (definition.capacity.to_string(), tier.available.to_string());
-            let first = [of.clone(), name.clone(), tier.name.clone(), capacity, refill.clone(), left];
+            let bound = format!("≤ {minute_max}");
+            let first = [of.clone(), name.clone(), tier.name.clone(), capacity, refill.clone(), bound, left];
             let held: u64 = state.holders.iter().filter(|one| one.tier == tier.name).map(|one| one.holds).sum();
             rows.add_row(first.into_iter().chain([held.to_string(), set_aside.to_string(), String::new()]));
             for holder in state.holders.iter().filter(|holder| holder.tier == tier.name) {
                 let says = if holder.draws { "asks for each request" } else { "holds a lease" };
                 let gateway = format!("{} {says}, {} ms", holder.gateway, holder.ends_in_ms);
-                let blank = std::iter::repeat_n(String::new(), 6);
+                let blank = std::iter::repeat_n(String::new(), 7);
                 rows.add_row(blank.chain([holder.holds.to_string(), String::new(), gateway]));
             }
         }
     }
     say!("{rows}");
+    say!(
+        "No fleet admits more than `in any minute` says, whatever fails; what a fail-over of the leases' Redis adds is in docs/limits.md."
+    );
 }

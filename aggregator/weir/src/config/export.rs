@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_ledger::exports::Beginning;
-use weir_settings::redis::RedisServer;
+use weir_settings::redis::{NO_CLUSTER, RedisServer};
 use weir_settings::secret::SecretSource;
 
 use super::ConfigError;
@@ -136,6 +136,7 @@ fn export(file: ExportFile, base: &Path) -> Result<Export, String> {
             }
             Target::Http { url, token, base }
         }
+        (None, Some(server)) if server.is_cluster() => return Err(format!("redis: {NO_CLUSTER}")),
         (None, Some(server)) => {
             let max_entries = max_entries.unwrap_or(DEFAULT_MAX_ENTRIES);
             let stream = stream.unwrap_or_else(|| DEFAULT_STREAM.to_owned());

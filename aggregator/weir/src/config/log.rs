@@ -4,7 +4,7 @@ use std::path::Path;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
 use weir_event_log::redis::{DEFAULT_NAME, RedisPlace};
-use weir_settings::redis::RedisServer;
+use weir_settings::redis::{NO_CLUSTER, RedisServer};
 
 use super::redis::NAME_MAX_BYTES;
 use super::{ConfigError, redis};
@@ -37,6 +37,9 @@ impl LogFile {
     pub(super) fn check(self, path: &Path, base: &Path) -> Result<RedisPlace, ConfigError> {
         let wrong = |field, problem| Err(ConfigError::Field { path: path.to_owned(), field, problem });
         let Written { redis: server, name, replicas } = self.0;
+        if server.is_cluster() {
+            return wrong("log.redis", NO_CLUSTER.to_owned());
+        }
         let name = name.unwrap_or_else(|| DEFAULT_NAME.to_owned());
         if !redis::is_name(&name) {
             let problem = format!("{name:?} is no name: 1 to {NAME_MAX_BYTES} of a-z, 0-9, `.`, `_` and `-`");

@@ -168,12 +168,14 @@ pub(super) fn recipient(
     headers: &HeaderMap,
     token: &Token,
 ) -> Result<Option<(Sender, Arc<Vault>)>, ApiError> {
-    let asked = headers.get(RECIPIENT_HEADER).filter(|_| token.opens(&Scope::Byok));
-    let (Some(asked), Some(vault)) = (asked, app.0.vault.current()) else { return Ok(None) };
+    let Some(asked) = headers.get(RECIPIENT_HEADER) else { return Ok(None) };
     let random = random_bytes().map_err(|error| ApiError::internal(&error))?;
     let sender = asked.to_str().ok().and_then(|asked| Sender::new(random, asked));
     let wrong = || ApiError::Request(format!("{RECIPIENT_HEADER} is a public key in hex, a dot and a number"));
-    sender.map(|sender| Some((sender, vault))).ok_or_else(wrong)
+    // A key that is none is refused whoever asks; a good one is answered to where the token may.
+    let sender = sender.ok_or_else(wrong)?;
+    let vault = app.0.vault.current().filter(|_| token.opens(&Scope::Byok));
+    Ok(vault.map(|vault| (sender, vault)))
 }
 
 /// Seals the keys of a page's tenants. One that does not open is left out: the gateway refuses requests that need it.

@@ -203,10 +203,11 @@ fn knows(headers: &HeaderMap, addition: &str) -> bool {
 
 /// The page with the tenants' own keys sealed to the worker that asks, if it may have them.
 async fn with_keys(app: &App, headers: &HeaderMap, token: &Token, page: Bytes) -> Result<Bytes, ApiError> {
+    // First: a malformed key is refused whatever stands on the page.
+    let Some((mut sender, vault)) = byok::recipient(app, headers, token)? else { return Ok(page) };
     if !knows(headers, KNOWS_VAULT) || !has_any(&page, &[PROVIDER_KEYS]) {
         return Ok(page);
     }
-    let Some((mut sender, vault)) = byok::recipient(app, headers, token)? else { return Ok(page) };
     let internal = |error: serde_json::Error| ApiError::internal(&error);
     let mut shown: Page = serde_json::from_slice(&page).map_err(internal)?;
     let store = Arc::clone(&app.0.kept);

@@ -33,6 +33,9 @@ use crate::provisioning::{DeprovisionRequest, ProvisionRequest, ProvisioningStat
 
 /// How long a caller waits for the end of a saga before it is answered how far it is.
 const ANSWER_AFTER: Duration = Duration::from_secs(25);
+/// The longest name and e-mail address of a customer, in characters: Stripe's bounds.
+const NAME_MAX_CHARS: usize = 256;
+const EMAIL_MAX_CHARS: usize = 512;
 /// The characters of a saga's name: 128 random bits in hex.
 const NAME_CHARS: usize = 32;
 
@@ -69,6 +72,7 @@ pub(super) async fn post_provisioning(
     let by = by(&app, &headers, require(&app, &headers, Scope::Operator)?.name)?;
     let request: ProvisionRequest = object(&body)?;
     check(&request.tenant, &first_keys(&request))?;
+    check_texts(&request)?;
     let (spec, saga) = provision(&app, &request)?;
     let saved = begin(&app, "provision", &request.tenant.id, (spec, saga), first_keys(&request), &by).await?;
     let view = view_after(&app, saved.number).await?;
@@ -130,6 +134,16 @@ async fn begin(
     let begun = begun.await?;
     app.0.in_progress.begun.notify_one();
     Ok(begun.saved)
+}
+
+/// Refuses texts that Stripe would refuse.
+fn check_texts(request: &ProvisionRequest) -> Result<(), ApiError> {
+    for (what, text, max) in [("name", &request.name, NAME_MAX_CHARS), ("email", &request.email, EMAIL_MAX_CHARS)] {
+        if text.as_ref().is_some_and(|text| text.chars().count() > max) {
+            return Err(ApiError::Request(format!("`{what}` has at most {max} characters")));
+        }
+    }
+    Ok(())
 }
 
 /// The steps by which a tenant comes, as the configuration says now.

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use weir_clock::ManualClock;
 use weir_contract::directory::Page;
-use weir_contract::hard::HardBudget;
+use weir_contract::hard::{HardBudget, HardMeasure};
 use weir_contract::stage::{BudgetStage, KNOWS_HEADER, KNOWS_STAGES, Stage};
 
 use super::answering::run;
@@ -154,6 +154,18 @@ async fn hard_budgets(server: &Running, wanted: impl Fn(&[HardBudget]) -> bool) 
         }
     };
     tokio::time::timeout(PATIENCE, waiting).await.expect("hard budgets")
+}
+
+#[tokio::test]
+async fn a_hard_budget_of_cost_is_told_in_millionths_of_its_currency() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("tenants.yaml"), TENANTS).expect("written");
+    let hard = BUDGETS.replace("of: requests, amount: 10", "of: cost, currency: EUR, amount: 25.5000019, hard: true");
+    assert_ne!(hard, BUDGETS);
+    let server = Running::start_by(dir, ManualClock::at(noon()), &hard).await;
+    let told = hard_budgets(&server, |told| told.len() == 2).await;
+    assert!(told.iter().all(|budget| budget.of == HardMeasure::Cost && budget.amount == 25_500_001), "{told:?}");
+    assert_eq!(told[0].currency.as_deref(), Some("EUR"));
 }
 
 #[tokio::test]

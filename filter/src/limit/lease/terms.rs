@@ -3,9 +3,9 @@ use weir_contract::Timestamp;
 
 use crate::limit::bucket::Level;
 
-const WORDS: usize = 12;
+const WORDS: usize = 11;
 
-/// The encoded size: 12 numbers of 64 bits.
+/// The encoded size: 11 numbers of 64 bits.
 pub(in crate::limit) const TERMS_BYTES: usize = WORDS * 8;
 
 /// What the process knows of the center, for one lease.
@@ -52,6 +52,10 @@ pub(in crate::limit) struct Terms {
 /// Bits of the last word, beside the state in the lowest two.
 const ASKED: u64 = 1 << 2;
 const OWING: u64 = 1 << 3;
+/// Above them stands the number of sharers. Every request sums the words of its lease, so one fewer counts.
+const SHARERS_SHIFT: u32 = 8;
+/// The most sharers that are told apart. No limit has a unit for each of so many.
+const SHARERS_MAX: u64 = u64::MAX >> SHARERS_SHIFT;
 
 impl Terms {
     /// Milliseconds until the center has enough for a draw, as far as is known; 0: it may have enough now.
@@ -74,11 +78,13 @@ impl Terms {
             self.called.as_millis(),
             self.dry_until.as_millis(),
             self.dry_cost,
-            self.sharers,
             self.share_from.as_millis(),
             self.share.nano.cast_unsigned(),
             self.share.at.as_millis(),
-            state | flag(self.is_asked, ASKED) | flag(self.is_owing, OWING),
+            state
+                | flag(self.is_asked, ASKED)
+                | flag(self.is_owing, OWING)
+                | self.sharers.min(SHARERS_MAX) << SHARERS_SHIFT,
         ];
         let mut bytes = [0; TERMS_BYTES];
         let (chunks, _) = bytes.as_chunks_mut::<8>();
@@ -98,12 +104,12 @@ impl Terms {
             called: Timestamp::from_millis(word()),
             dry_until: Timestamp::from_millis(word()),
             dry_cost: word(),
-            sharers: word(),
             share_from: Timestamp::from_millis(word()),
             share: Level { nano: word().cast_signed(), at: Timestamp::from_millis(word()) },
             ..Terms::default()
         };
         let flags = word();
+        terms.sharers = flags >> SHARERS_SHIFT;
         terms.state = match flags & 3 {
             0 => State::Held,
             1 => State::Draw,

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
@@ -7,8 +7,9 @@ use weir_config::Environment;
 use weir_contract::directory::KeyHash;
 use weir_contract::{Payload, Timestamp};
 
+use crate::fetch::{Fetched, Target};
 use crate::head::Pair;
-use crate::limit::{Charge, Fault, Limiter, Settlement, Standing, Verdict};
+use crate::limit::{Charge, Fault, Limiter, Settlement, Standing, Unit, Verdict};
 use crate::refusal::Refusal;
 use crate::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request};
 use crate::routing::breaker;
@@ -39,22 +40,38 @@ impl Store for &mut Shared {
     }
 }
 
-/// Admits what is drawn, or limits it.
+/// Admits what is drawn, or limits it: the tenant's own, or pools.
 #[derive(Default)]
 struct Limits {
     limits: bool,
+    /// Pools that are saturated, each with the wait for it.
+    saturated: Vec<(&'static str, u64)>,
+    /// What was drawn of budgets of cost, and what was used of them in the end, each with its record.
+    reserved: Vec<(String, u64)>,
+    used: Vec<(String, u64)>,
+    /// Charges that are drawn and not given back, by record.
+    drawn: BTreeMap<String, i64>,
     shared: Shared,
 }
 
 impl Limiter for Limits {
-    fn take(&mut self, _tenant: &str, charges: &[Charge], _now: Timestamp) -> Verdict {
-        match self.limits {
-            true => Verdict::Limited(Standing::default()),
-            false => Verdict::Admitted(charges.iter().map(|_| Standing::default()).collect()),
+    fn take(&mut self, tenant: &str, charges: &[Charge], _now: Timestamp) -> Verdict {
+        if let Some((_, wait_ms)) = self.saturated.iter().find(|(pool, _)| tenant.contains(&format!("*{pool}*"))) {
+            return Verdict::Limited(Standing { wait_ms: *wait_ms, ..Standing::default() });
         }
+        if self.limits && !tenant.contains('*') {
+            return Verdict::Limited(Standing::default());
+        }
+        let of_cost = charges.iter().filter(|charge| charge.unit == Unit::Cost);
+        self.reserved.extend(of_cost.map(|charge| (tenant.to_owned(), charge.cost)));
+        *self.drawn.entry(tenant.to_owned()).or_default() += charges.len() as i64;
+        Verdict::Admitted(charges.iter().map(|_| Standing::default()).collect())
     }
 
-    fn settle(&mut self, _tenant: &str, _settlements: &[Settlement], _now: Timestamp) -> Result<(), Fault> {
+    fn settle(&mut self, tenant: &str, settlements: &[Settlement], _now: Timestamp) -> Result<(), Fault> {
+        let of_cost = settlements.iter().filter(|settled| settled.reserved.unit == Unit::Cost);
+        self.used.extend(of_cost.map(|settled| (tenant.to_owned(), settled.used)));
+        *self.drawn.entry(tenant.to_owned()).or_default() -= settlements.len() as i64;
         Ok(())
     }
 
@@ -78,8 +95,13 @@ fn model(name: &str, provider: &str, price: u64) -> Value {
 impl Gateway {
     /// Two models: `large` of `one` is cheaper, `mini` of `two` is in the EU.
     fn new(mode: &str, plan: &str, stages: &Value) -> Self {
+        Self::with(mode, plan, stages, &json!({}))
+    }
+
+    /// The same with further fields.
+    fn with(mode: &str, plan: &str, stages: &Value, more: &Value) -> Self {
         let degrade = json!({"degrade": {"models": {"allow": ["mini"], "otherwise": {"replace": "mini"}}}});
-        let config = json!({
+        let mut config = json!({
             "version": 1, "mode": mode, "gateway": "gw",
             "identity": {"sources": [{"api_key": {"prefix": "sk_"}}]},
             "tenants": [{"id": "acme", "plan": plan, "stages": stages, "keys": [{"id": "k1", "sha256": KeyHash::of(b"sk_acme")}]}],
@@ -89,6 +111,9 @@ impl Gateway {
             "routing": {"rules": [{"model": "auto", "candidates": ["large", "mini"]}]},
             "events": {"cluster": "weir", "token": "t"},
         });
+        for (field, value) in more.as_object().expect("fields") {
+            config[field] = value.clone();
+        }
         let mut worker = Worker::new([3; 32]);
         let state = worker.configure(config.to_string().as_bytes(), &Environment::Elsewhere, NOW).expect("good");
         Gateway { worker, state, limiter: Limits::default(), request: Request::default() }
@@ -221,4 +246,103 @@ fn a_probe_that_never_reached_its_provider_is_given_back_at_the_end_and_a_failed
             (Some("auto"), "large", Some("mini"))
         );
     }
+}
+
+/// The account of each provider has a pool.
+fn pooled(mode: &str) -> Gateway {
+    let pool = json!({"requests": {"rate": "100/s"}});
+    let more = json!({
+        "leases": {"cluster": "weir", "authority": "weir", "token": "t"},
+        "pools": {"account-one": pool, "account-two": pool},
+        "providers": [{"name": "one", "dialect": "anthropic", "pool": "account-one"},
+                      {"name": "two", "dialect": "openai", "region": "eu", "pool": "account-two"}],
+    });
+    Gateway::with(mode, "p", &json!([]), &more)
+}
+
+#[test]
+fn where_a_providers_pool_is_saturated_the_next_candidate_is_chosen() {
+    let mut gateway = pooled("enforce");
+    assert_eq!(lead(&gateway.chat("auto").expect("sent")).0, Some("one.two"));
+    assert_eq!(gateway.limiter.drawn.get("pool*account-one*"), Some(&1));
+    assert_eq!(gateway.limiter.drawn.get("pool*account-two*"), None);
+    gateway.limiter.saturated = vec![("account-one", 4_000)];
+    assert_eq!(lead(&gateway.chat("auto").expect("sent")).0, Some("two"));
+    assert_eq!(gateway.limiter.drawn.get("pool*account-two*"), Some(&1));
+    assert!(matches!(gateway.chat("large"), Err(Refusal::PoolSaturated(standing)) if standing.wait_ms == 4_000));
+}
+
+#[test]
+fn where_every_pool_is_saturated_the_shortest_wait_is_told() {
+    let mut gateway = pooled("enforce");
+    gateway.limiter.saturated = vec![("account-one", 4_000), ("account-two", 3_000)];
+    assert!(matches!(gateway.chat("auto"), Err(Refusal::PoolSaturated(standing)) if standing.wait_ms == 3_000));
+    gateway.fail_one();
+    assert!(gateway.chat("auto").is_err());
+    assert_eq!(gateway.breakers(), (0, 1), "a provider without room is not probed");
+}
+
+#[test]
+fn a_request_that_its_plan_refuses_draws_nothing_from_the_pool() {
+    let mut gateway = pooled("enforce");
+    gateway.limiter.limits = true;
+    assert!(matches!(gateway.chat("auto"), Err(Refusal::RateLimited(_))));
+    assert_eq!(gateway.limiter.drawn.get("pool*account-one*"), Some(&0), "{:?}", gateway.limiter.drawn);
+}
+
+#[test]
+fn a_gateway_that_observes_sends_where_it_would_without_pools() {
+    let mut gateway = pooled("observe");
+    gateway.limiter.saturated = vec![("account-one", 4_000)];
+    assert_eq!(lead(&gateway.chat("auto").expect("sent")).0, Some("one.two"));
+}
+
+/// Weir serve tells of a hard budget of cost in that currency.
+fn budgeted(mode: &str, currency: &str) -> Gateway {
+    let more = json!({
+        "directory": {"cluster": "weir", "token": "t"}, "tenants": [],
+        "models": [model("large", "one", 3_000_000), model("mini", "two", 15_000_000)],
+    });
+    let mut gateway = Gateway::with(mode, "p", &json!([]), &more);
+    let budget = json!({"budget": "money", "of": "cost", "amount": 25_500_000, "currency": currency, "starts": NOW.to_string(),
+                        "ends": NOW.plus_millis(86_400_000).to_string()});
+    let keys = json!([{"id": "k1", "sha256": KeyHash::of(b"sk_acme")}]);
+    let page =
+        json!({"version": "v", "tenants": [{"id": "acme", "plan": "p", "keys": keys, "hard_budgets": [budget]}]});
+    gateway.state.next_fetch(NOW).expect("it asks for the directory");
+    let body = page.to_string();
+    let answer = Fetched::Answer { status: 200, etag: None, cache_control: None, body: body.as_bytes() };
+    gateway.state.answered(Target::Directory, &answer, NOW).expect("taken");
+    (0..10).find_map(|_| gateway.state.step(NOW)).expect("a state");
+    gateway
+}
+
+#[test]
+fn a_hard_budget_of_cost_reserves_the_dearest_of_the_chain_and_counts_what_served() {
+    let mut gateway = budgeted("enforce", "USD");
+    assert_eq!(lead(&gateway.chat("auto").expect("sent")).0, Some("one.two"));
+    let (record, reserved) = gateway.limiter.reserved.pop().expect("drawn from the budget");
+    assert!(record.starts_with("budget*acme*"), "{record}");
+    // 1,024 tokens of output and some of input, at 15 for a million.
+    assert!((15 * 1_024..15 * 1_100).contains(&reserved), "{reserved}");
+    let head: [Pair<'_>; 3] =
+        [(b":status", b"200"), (b"content-type", b"application/json"), (b"x-weir-served", b"one;large;1")];
+    gateway.request.response_head(&head, false, || NOW);
+    let answer = json!({"object": "chat.completion", "model": "large", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100}});
+    gateway.request.response_body(answer.to_string().as_bytes(), true, || NOW);
+    gateway.request.end(&mut gateway.worker, &mut gateway.limiter, &EndFacts::default(), NOW).expect("an event");
+    assert_eq!(gateway.limiter.used, [(record, 3_300)], "at 3 for a million");
+}
+
+#[test]
+fn what_no_model_of_the_catalogue_serves_has_no_price_under_a_hard_budget_of_cost() {
+    let mut gateway = budgeted("enforce", "USD");
+    assert_eq!(gateway.chat("unheard-of"), Err(Refusal::NoModelFits));
+    assert!(gateway.limiter.drawn.values().all(|drawn| *drawn == 0), "{:?}", gateway.limiter.drawn);
+    assert!(!matches!(gateway.head("/orders").0, Decided::Refused(_)));
+    let order = gateway.request.body(&mut gateway.worker, &mut gateway.limiter, Ok(br#"{"item": 7}"#), NOW);
+    assert!(matches!(order, Some((_, BodyAction::Forward(..)))), "no model's: {order:?}");
+    assert_eq!(budgeted("enforce", "EUR").chat("auto"), Err(Refusal::NoModelFits), "prices are in USD");
+    assert!(budgeted("observe", "EUR").chat("auto").is_ok());
 }

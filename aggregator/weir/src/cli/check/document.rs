@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::embedded::{self, Embedded};
 use super::point::{self, Problem};
 use super::{Finding, Severity, buffers, clusters, envoy, host, kubernetes, per_route, rules, yaml_1_1};
+use crate::cli::gateway::of_text;
 use crate::config::{Config, ConfigFile};
+use weir_settings::yaml::YamlError;
 use weir_settings::yaml::located::Node;
 use weir_tenants::{DirectoryError, Snapshot};
 
@@ -29,6 +31,8 @@ enum Kind {
     Server,
     /// A tenants file.
     Tenants,
+    /// What `weir gateway generate` reads.
+    Generator,
     /// A `ConfigMap` or `Secret` with weir's files in it.
     Files { name: String, kinds: Vec<Kind> },
     /// A Kubernetes object that weir does not read.
@@ -44,6 +48,7 @@ impl Kind {
             Kind::Filter => "the filter's configuration".to_owned(),
             Kind::Server => "the server's configuration".to_owned(),
             Kind::Tenants => "a tenants file".to_owned(),
+            Kind::Generator => "what weir gateway generate reads".to_owned(),
             Kind::Files { name, kinds } => format!("{} in a {name}", list(kinds.iter().map(Kind::describe))),
             Kind::Object => "a Kubernetes object that weir does not read".to_owned(),
         }
@@ -134,6 +139,7 @@ fn check_one(path: &Path, text: &str) -> (Option<Kind>, Problems) {
             (Some(Kind::Server), problems.into_iter().collect())
         }
         Some(Kind::Tenants) => (Some(Kind::Tenants), tenants(path, text, &node)),
+        Some(Kind::Generator) => (Some(Kind::Generator), generator(path, text, &node)),
         Some(Kind::Object) => (Some(Kind::Object), Vec::new()),
         None => error(unknown(&node, &value)),
     }
@@ -180,6 +186,9 @@ fn recognise(value: &Value) -> Option<Kind> {
     if value.get("tenants").is_some_and(Value::is_array) && !["identity", "plans", "routes"].into_iter().any(has) {
         return Some(Kind::Tenants);
     }
+    if ["listen", "providers", "filter"].into_iter().all(has) {
+        return Some(Kind::Generator);
+    }
     // Compose files have a version, too.
     if has("identity") || has("plans") || has("version") && !has("services") {
         return Some(Kind::Filter);
@@ -196,7 +205,7 @@ fn unknown(node: &Node, value: &Value) -> Problem {
     };
     let message = format!(
         "weir does not know what this is: it has {said}. Known are: the server's configuration (weir.yaml), a tenants file, the \
-         filter's configuration, and files of Envoy, Kong, Istio, Envoy Gateway and Kubernetes with any of these in them"
+         filter's configuration, what `weir gateway generate` reads, and files of Envoy, Kong, Istio, Envoy Gateway and Kubernetes with any of these in them"
     );
     Problem { location: node.location, message }
 }
@@ -253,6 +262,19 @@ fn tenants(path: &Path, text: &str, node: &Node) -> Problems {
         Err(DirectoryError::Yaml(failed)) => Problem::of_yaml(&failed),
         Err(DirectoryError::Content { problem, .. }) => Problem::at(node, "tenants", format!("tenants: {problem}")),
         Err(error @ DirectoryError::Json(_)) => Problem::at(node, "tenants", error.to_string()),
+    };
+    vec![(Severity::Error, problem)]
+}
+
+fn generator(path: &Path, text: &str, node: &Node) -> Problems {
+    let Err(failed) = of_text(path, text) else { return Vec::new() };
+    let problem = match failed.downcast_ref::<YamlError>() {
+        Some(failed) => Problem::of_yaml(failed),
+        None => {
+            let message = failed.to_string();
+            let field = message.split(": ").next().unwrap_or_default();
+            Problem::at(node, field, message.clone())
+        }
     };
     vec![(Severity::Error, problem)]
 }
