@@ -159,6 +159,9 @@ pub struct ProvisioningView {
     /// The keys that the tenant comes with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<FirstKeyView>,
+    /// What is valid and may not be meant, such as a plan that no gateway has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The acts, the earliest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub journal: Vec<JournalEntry>,
@@ -197,6 +200,7 @@ impl ProvisioningView {
                 .into_iter()
                 .map(|key| FirstKeyView { id: key.new.id, key: None, told: key.told })
                 .collect(),
+            warnings: Vec::new(),
             journal,
         }
     }

@@ -76,7 +76,8 @@ pub(super) async fn post_provisioning(
     let (spec, saga) = provision(&app, &request)?;
     let saved = begin(&app, "provision", &request.tenant.id, (spec, saga), first_keys(&request), &by).await?;
     let view = view_after(&app, saved.number).await?;
-    let view = with_keys(&app, view, &saved, &by).await?;
+    let mut view = with_keys(&app, view, &saved, &by).await?;
+    view.warnings.extend(app.0.seen.plan_warning(&request.tenant.plan, app.0.clock.now()));
     Ok(answer(view))
 }
 

@@ -121,6 +121,9 @@ async fn a_plan_that_no_gateway_has_is_told_at_once() {
     let url = format!("{}/v1/directory", server.url);
     server.http.get(url).bearer_auth(TOKEN).header("weir-plans", "pro,start%20er").send().await.expect("an answer");
     assert_eq!((create("one", "start er").await, create("two", "stater").await), (0, 1));
+    let new = json!({"tenant": {"id": "three", "plan": "stater"}});
+    let came = send(&server, Method::POST, "/v1/provisionings", &[("idempotency-key", "k")], &new).await;
+    assert_eq!(came.json::<Value>().await.expect("JSON")["warnings"].as_array().map_or(0, Vec::len), 1);
 }
 
 #[tokio::test]

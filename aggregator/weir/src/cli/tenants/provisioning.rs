@@ -57,6 +57,7 @@ fn show(view: &ProvisioningView, as_json: bool) -> anyhow::Result<u8> {
         ProvisioningState::Done => EXIT_DONE,
         _ => EXIT_ATTENTION,
     };
+    view.warnings.iter().for_each(|warning| complain!("weir: {warning}"));
     if as_json {
         json(view)?;
         return Ok(code);
