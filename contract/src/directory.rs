@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::flags::Flags;
 use crate::hard::HardBudget;
+use crate::placement::Placement;
 use crate::stage::BudgetStage;
 use crate::tenant::TenantId;
 use crate::time::Timestamp;
@@ -41,6 +42,9 @@ pub struct Tenant {
     /// where the gateway's configuration says `redact`. At most 64, each of at most 128 bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub identifiers: Vec<String>,
+    /// Where it is kept apart from others; the upstream learns of it in headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Box<Placement>>,
     /// Its budgets that are not within their first stage, the most severe first; the server computes them. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<BudgetStage>,

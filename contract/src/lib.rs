@@ -9,6 +9,7 @@
 //! * [`user`]: how events name an end user;
 //! * [`lease`]: how gateways divide a fleet-wide limit among them;
 //! * [`directory`]: tenants, their state and the hashes of their keys, as the gateway learns them;
+//! * [`placement`]: where a tenant is kept apart from others;
 //! * [`vault`]: providers' keys of tenants, as the directory hands them to a gateway;
 //! * [`flags`]: feature flags, their rules, and how a request is decided by them;
 //! * [`stage`]: how far the budgets of a tenant are used, as the directory tells it;
@@ -28,6 +29,7 @@ pub mod hard;
 pub mod id;
 pub mod lease;
 pub mod placeholder;
+pub mod placement;
 pub mod plans;
 #[cfg(feature = "schema")]
 mod schema;

@@ -21,6 +21,7 @@ use std::cell::RefCell;
 use hashbrown::HashTable;
 use weir_contract::directory::{ApiKey, KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, Tenant, TenantState, Totals};
 use weir_contract::flags::Flags;
+use weir_contract::placement::Placement;
 use weir_contract::stage::{BudgetStage, STAGES_MAX};
 use weir_contract::{TenantId, Timestamp};
 
@@ -72,6 +73,7 @@ struct Extras {
     stages: Option<Rc<[BudgetStage]>>,
     hard_budgets: Option<Rc<[Limit]>>,
     own_keys: Option<Rc<OwnKeys>>,
+    placement: Option<Rc<Placement>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +97,8 @@ pub struct TenantEntry<'d> {
     pub hard_budgets: Option<&'d Rc<[Limit]>>,
     /// Its own keys at providers, if it has some.
     pub own_keys: Option<&'d Rc<OwnKeys>>,
+    /// Where it is kept apart from others, if it is.
+    pub placement: Option<&'d Rc<Placement>>,
     /// Its id.
     pub id: &'d str,
     /// Its plan's name.
@@ -219,12 +223,14 @@ impl Directory {
     fn put_extras(&mut self, tenant: &Tenant, own_keys: Option<Rc<OwnKeys>>) -> Result<u32, DirectoryError> {
         self.lacks_keys |= own_keys.as_ref().is_some_and(|keys| keys.lacks_some());
         let Tenant { stages, hard_budgets, .. } = tenant;
-        if stages.is_empty() && hard_budgets.is_empty() && own_keys.is_none() {
+        let placement = tenant.placement.as_ref().filter(|placement| !placement.is_empty());
+        if stages.is_empty() && hard_budgets.is_empty() && own_keys.is_none() && placement.is_none() {
             return Ok(0);
         }
         let stages = (!stages.is_empty()).then(|| stages.iter().take(STAGES_MAX).cloned().collect());
         let hard_budgets = (!hard_budgets.is_empty()).then(|| hard::compile(&tenant.id, hard_budgets));
-        self.extras.push(Extras { stages, hard_budgets, own_keys });
+        let placement = placement.map(|placement| Rc::new((**placement).clone()));
+        self.extras.push(Extras { stages, hard_budgets, own_keys, placement });
         u32::try_from(self.extras.len()).map_err(|_| DirectoryError::TooLarge)
     }
 
@@ -344,7 +350,8 @@ impl Directory {
         let stages = extras.and_then(|extras| extras.stages.as_ref());
         let hard_budgets = extras.and_then(|extras| extras.hard_budgets.as_ref());
         let own_keys = extras.and_then(|extras| extras.own_keys.as_ref());
-        Some(TenantEntry { stages, hard_budgets, own_keys, id, plan, state: row.state })
+        let placement = extras.and_then(|extras| extras.placement.as_ref());
+        Some(TenantEntry { stages, hard_budgets, own_keys, placement, id, plan, state: row.state })
     }
 
     fn find(&self, id: &str) -> Option<u32> {

@@ -6,8 +6,18 @@
 use weir_llm_usage::bytes::is_name;
 
 /// Headers that weir sets. A client's own copies are removed before anything else is read.
-pub const INJECTED: [&str; 7] =
-    ["x-tenant-id", "x-tenant-plan", "x-request-class", "x-model", "x-tenant-user", "x-weir-chain", "x-weir-flags"];
+pub const INJECTED: [&str; 10] = [
+    "x-tenant-id",
+    "x-tenant-plan",
+    "x-request-class",
+    "x-model",
+    "x-tenant-user",
+    "x-weir-chain",
+    "x-weir-flags",
+    "x-weir-isolation",
+    "x-weir-region",
+    "x-weir-endpoint",
+];
 
 /// Headers by which a client chooses whose account at a provider pays, beside the operator's own key. They end here.
 pub(crate) const ACCOUNT: [&str; 7] = [
@@ -214,7 +224,7 @@ mod tests {
         let head = Head::read(&pairs);
         assert_eq!((head.method, head.path, head.query), (&b"POST"[..], &b"/v1/messages"[..], Some(&b"beta=true"[..])));
         assert_eq!((head.host, head.request_id), (&b"api.example.com"[..], Some(&b"r-1"[..])));
-        assert!(head.accepts_encoding && !head.misspelt && head.injected == [false; 7]);
+        assert!(head.accepts_encoding && !head.misspelt && head.injected == [false; INJECTED.len()]);
     }
 
     #[test]
@@ -253,9 +263,9 @@ mod tests {
 
     #[test]
     fn injected_names_are_found_in_every_case() {
-        let pairs: [Pair<'_>; 2] = [(b"X-Tenant-ID", b"globex"), (b"x-model", b"gpt")];
+        let pairs: [Pair<'_>; 3] = [(b"X-Tenant-ID", b"globex"), (b"x-model", b"gpt"), (b"X-Weir-Endpoint", b"b")];
         let head = Head::read(&pairs);
-        assert_eq!(head.injected, [true, false, false, true, false, false, false]);
+        assert_eq!(head.injected, [true, false, false, true, false, false, false, false, false, true]);
         assert!(!head.misspelt);
     }
 

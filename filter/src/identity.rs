@@ -26,6 +26,7 @@ use weir_config::ConfigError;
 pub use weir_config::algorithm;
 use weir_config::shape::{self, Source, UnknownTenant};
 use weir_contract::directory::TenantState;
+use weir_contract::placement::Placement;
 use weir_contract::stage::BudgetStage;
 use weir_contract::{TenantId, Timestamp};
 pub use weir_keys as key;
@@ -84,6 +85,8 @@ pub struct Identity {
     pub stages: Option<Rc<[BudgetStage]>>,
     /// The tenant's hard budgets, if it has some.
     pub hard_budgets: Option<Rc<[Limit]>>,
+    /// Where the tenant is kept apart from others, if it is.
+    pub placement: Option<Rc<Placement>>,
 }
 
 /// A refusal, and the tenant it is counted for: a valid credential proves its tenant even if the request is refused.
@@ -369,8 +372,17 @@ impl CredentialLookup<'_> {
         let Some(plan) = self.plans.get(name).cloned() else {
             return Err(Denied { refusal: Refusal::UnknownPlan, tenant: Some(tenant), plan: Some(name.into()) });
         };
-        let (stages, hard_budgets) = (member.stages.cloned(), member.hard_budgets.cloned());
-        Ok(Identity { tenant, plan, credential_id, user, environment: None, feature: None, stages, hard_budgets })
+        Ok(Identity {
+            tenant,
+            plan,
+            credential_id,
+            user,
+            environment: None,
+            feature: None,
+            stages: member.stages.cloned(),
+            hard_budgets: member.hard_budgets.cloned(),
+            placement: member.placement.cloned(),
+        })
     }
 }
 

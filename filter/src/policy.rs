@@ -183,6 +183,9 @@ fn check_tenants(tenants: &[Tenant], plans: &Plans) -> Result<(), ConfigError> {
             let problem = "tenants' own keys come from weir serve, sealed: a configuration is no place for them";
             return Err(ConfigError::new(format!("tenants[{at}].provider_keys"), problem));
         }
+        if let Some(Err(error)) = tenant.placement.as_ref().map(|placement| placement.check()) {
+            return Err(ConfigError::new(format!("tenants[{at}].placement"), error));
+        }
         if !tenant.hard_budgets.is_empty() {
             let problem = "weir serve tells gateways about hard budgets, by `directory`: leave them out here";
             return Err(ConfigError::new(format!("tenants[{at}].hard_budgets"), problem));

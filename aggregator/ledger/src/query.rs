@@ -1,4 +1,5 @@
 //! Reads the ledger on a read-only connection of its own, so that no query delays counting.
+mod credentials;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -199,6 +199,13 @@ impl Budget {
         if self.shared { format!("{SHARED_MARK}{}", self.name) } else { tenant.to_owned() }
     }
 
+    /// Gives a tenant an amount of its own. A shared budget has one for all.
+    pub fn set_amount(&mut self, tenant: &str, amount: Pico) {
+        if !self.shared {
+            self.overrides.insert(tenant.to_owned(), amount);
+        }
+    }
+
     /// The configured amount of a subject.
     pub fn amount(&self, subject: &str) -> Pico {
         self.overrides.get(subject).copied().unwrap_or(self.amount)

@@ -1,12 +1,14 @@
 //! Stripe's meters as a [`BillingSink`]. `POST /v1/billing/meter_events` takes a form and answers JSON.
 //!
 //! [`wire`] builds requests and classifies answers, duplicates among them; `stream` sends a hundred events a call.
-//! `requests` reads the account, the meters and their sums; [`setup`] checks and creates meters; [`prices`] reads prices; [`status`] shows how
-//! reporting stands; [`webhook`] stores the errors that Stripe reports.
+//! `requests` reads the account, the meters and their sums; [`setup`] checks and creates meters; [`prices`] reads prices;
+//! [`provisioning`] makes customers and subscriptions; [`status`] shows how reporting stands; [`webhook`] stores the errors that
+//! Stripe reports.
 #![forbid(unsafe_code)]
 
 mod body;
 pub mod prices;
+pub mod provisioning;
 pub mod requests;
 pub mod setup;
 pub mod status;

@@ -185,6 +185,11 @@ fn error_body(body: &[u8]) -> Option<ErrorBody> {
     (!error.kind.is_empty()).then_some(error)
 }
 
+/// The code of Stripe's error object; None if the body has no such object.
+pub(crate) fn error_code(body: &[u8]) -> Option<String> {
+    error_body(body).map(|error| error.code)
+}
+
 fn detail(status: u16, error: Option<&ErrorBody>) -> String {
     let Some(error) = error else { return format!("HTTP {status} without Stripe's error body; look at `stripe.url`") };
     let words = [&error.kind, &error.code, &error.param].into_iter().filter(|word| !word.is_empty());

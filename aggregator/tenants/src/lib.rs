@@ -14,7 +14,7 @@ pub mod vault;
 pub use directory::{Difference, Directory, Overlay, Reloaded};
 pub use identifiers::warnings as common_words;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -24,16 +24,23 @@ use weir_contract::directory::{
     ApiKey, KEYS_MAX, KeyHash, PAGE_MAX_BYTES, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant,
     TenantState,
 };
+use weir_contract::placement::Placement;
+use weir_contract::stage::is_budget_name;
 use weir_contract::vault::ProviderKey;
 use weir_contract::{TenantId, Timestamp, placeholder};
 
 use pages::State;
+use weir_ledger::amount::Pico;
 use weir_ledger::periods::{Anchor, Interval};
 use weir_ledger::tenant_plans::{PlanEntry, PlansNow};
 use weir_settings::yaml::{self, YamlError};
 
 /// The longest customer name, in bytes; Stripe's own have 18.
 const CUSTOMER_MAX_BYTES: usize = 255;
+/// The longest name of an owner, in characters.
+const OWNER_MAX_CHARS: usize = 200;
+/// The most budgets of which a tenant has amounts of its own: as many as a configuration has.
+const AMOUNTS_MAX: usize = 100;
 
 /// The tenants file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -66,6 +73,16 @@ pub struct TenantEntry {
     /// where the gateway's configuration says `redact`. At most 64, each of at most 128 bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub identifiers: Vec<String>,
+    /// Where it is kept apart from others: isolation, region, endpoint. The upstream learns of it in headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Box<Placement>>,
+    /// The person or team that looks after it; messages about the tenant name it. Absent: as `alerts.owners` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Its own amounts of budgets, by the budget's name, instead of those that the configuration gives.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "amounts")]
+    pub budgets: BTreeMap<String, Pico>,
     /// The Stripe customer that pays, `cus_…`. Absent: its sums are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stripe_customer: Option<String>,
@@ -85,6 +102,12 @@ pub struct TenantEntry {
     /// Whether the operator's key serves it where its own does not.
     #[serde(skip)]
     pub house_key: bool,
+}
+
+/// Amounts by name: numbers or decimals in quotes.
+fn amounts(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let amount = schemars::json_schema!({"type": ["number", "string"], "examples": [500, "12.50"]});
+    schemars::json_schema!({"type": "object", "additionalProperties": amount})
 }
 
 /// Reads a text, and refuses what YAML takes for a number or a truth value: a gateway that is given the same lines as JSON or
@@ -134,6 +157,8 @@ pub struct Snapshot {
     anchors: HashMap<String, Anchor>,
     plans: HashMap<String, String>,
     created: HashMap<String, Timestamp>,
+    owners: HashMap<String, String>,
+    budgets: HashMap<String, BTreeMap<String, Pico>>,
     left: HashSet<String>,
 }
 
@@ -184,10 +209,12 @@ impl Snapshot {
         let anchor = |at| Anchor { at, interval: entry.billing_interval.unwrap_or_default() };
         set(&mut self.anchors, id(), entry.billing_anchor.map(anchor));
         set(&mut self.created, id(), entry.created_at);
+        set(&mut self.owners, id(), entry.owner);
+        set(&mut self.budgets, id(), Some(entry.budgets).filter(|amounts| !amounts.is_empty()));
         set(&mut self.customers, id(), entry.stripe_customer);
-        let TenantEntry { id, plan, state, keys, identifiers, provider_keys, house_key, .. } = entry;
+        let TenantEntry { id, plan, state, keys, identifiers, placement, provider_keys, house_key, .. } = entry;
         let (stages, hard_budgets) = (Vec::new(), Vec::new());
-        Tenant { id, plan, state, keys, identifiers, stages, hard_budgets, provider_keys, house_key }
+        Tenant { id, plan, state, keys, identifiers, placement, stages, hard_budgets, provider_keys, house_key }
     }
 
     /// What is valid and may not be meant, a sentence each.
@@ -254,6 +281,16 @@ impl Snapshot {
         now
     }
 
+    /// Who looks after each tenant whose entry says so.
+    pub fn owners(&self) -> &HashMap<String, String> {
+        &self.owners
+    }
+
+    /// Own amounts of budgets, by tenant and budget.
+    pub fn budgets(&self) -> &HashMap<String, BTreeMap<String, Pico>> {
+        &self.budgets
+    }
+
     /// Customers, by tenant, for tenants that have one.
     pub fn customers(&self) -> &HashMap<String, String> {
         &self.customers
@@ -305,6 +342,10 @@ pub(crate) fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
             key.id
         ));
     }
+    if let Some(Err(error)) = tenant.placement.as_ref().map(|placement| placement.check()) {
+        return Err(format!("tenant {id}: placement: {error}"));
+    }
+    check_care(tenant)?;
     if tenant.plan.is_empty() {
         return Err(format!("tenant {id}: its plan has no name"));
     }
@@ -323,6 +364,22 @@ pub(crate) fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
             Err(format!("tenant {id}: stripe_customer {customer:?} does not start with cus_"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Checks who looks after a tenant, and its own amounts.
+fn check_care(tenant: &TenantEntry) -> Result<(), String> {
+    let id = &tenant.id;
+    let is_long = |owner: &String| owner.chars().count() > OWNER_MAX_CHARS || owner.chars().any(char::is_control);
+    if tenant.owner.as_ref().is_some_and(is_long) {
+        return Err(format!("tenant {id}: owner has at most {OWNER_MAX_CHARS} printable characters"));
+    }
+    if tenant.budgets.len() > AMOUNTS_MAX {
+        return Err(format!("tenant {id}: {} amounts of budgets, at most {AMOUNTS_MAX}", tenant.budgets.len()));
+    }
+    match tenant.budgets.iter().find(|(name, amount)| !is_budget_name(name) || **amount < Pico::ZERO) {
+        Some((name, _)) => Err(format!("tenant {id}: budgets: {name:?} is no budget's name, or its amount is below 0")),
+        None => Ok(()),
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `flag`, `flag_history` | rules of feature flags that were set at run time ([`flags`]) |
 //! | `token` | tokens of the API, only hashes |
 //! | `vault_tenant`, `vault_secret`, `vault_root` | tenants' keys at providers, sealed ([`crate::vault`]) |
+//! | `provisioning`, `provisioning_journal` | tenants on their way in or out |
 //! | `answered` | answers under an `Idempotency-Key`, without secrets, for [`ANSWERS_KEPT_MS`] |
 //!
 //! A damaged file is not opened: `weir restore` brings back one of a backup.
@@ -23,6 +24,7 @@ pub mod flags;
 mod import;
 mod keys;
 mod once;
+pub mod provisioning;
 mod read;
 mod rows;
 mod secrets;
@@ -47,10 +49,11 @@ pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// A released migration never changes; a new one follows it.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("store/migrations/1_tenants.sql"),
     include_str!("store/migrations/2_vault.sql"),
     include_str!("store/migrations/3_flags.sql"),
+    include_str!("store/migrations/4_provisioning.sql"),
 ];
 
 /// Why the database cannot be used.

@@ -1,4 +1,7 @@
 //! Questions about budgets, and requests to change them: what server and commands share.
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
@@ -6,6 +9,7 @@ use weir_contract::stage::Stage;
 use weir_ledger::LedgerError;
 use weir_ledger::amount::Pico;
 use weir_ledger::query::LedgerReader;
+use weir_steer::budget::Budget;
 use weir_steer::engine::Rules;
 use weir_steer::raise::{NewRaise, Raise};
 use weir_steer::view::{self, BudgetView, Transition};
@@ -34,6 +38,22 @@ pub struct BudgetsView {
     pub lag_ms: u64,
     /// The budgets, the most used first.
     pub budgets: Vec<BudgetView>,
+}
+
+/// Tenants' own amounts of budgets, by tenant and budget.
+pub(crate) type OwnAmounts = HashMap<String, BTreeMap<String, Pico>>;
+
+/// The configured budgets with tenants' own amounts.
+pub(crate) fn with_amounts(configured: &[Budget], amounts: &OwnAmounts) -> Arc<[Budget]> {
+    let mut budgets = configured.to_vec();
+    for (tenant, amounts) in amounts {
+        for budget in &mut budgets {
+            if let Some(amount) = amounts.get(&*budget.name) {
+                budget.set_amount(tenant, *amount);
+            }
+        }
+    }
+    budgets.into()
 }
 
 /// The budgets that a query asks for.

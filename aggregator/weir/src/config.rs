@@ -10,6 +10,7 @@ pub mod home;
 pub mod leases;
 mod log;
 pub mod prices;
+pub mod provisioning;
 mod redis;
 pub mod tls;
 pub mod tokens;
@@ -29,6 +30,7 @@ use home::TenantsHome;
 use leases::{LeaseSettings, LeasesFile};
 use log::LogFile;
 use prices::PriceSources;
+use provisioning::{Provisioning, ProvisioningFile};
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
 use vault::{VaultConfig, VaultFile};
@@ -166,6 +168,10 @@ pub(crate) struct ConfigFile {
     /// Changes apply without a restart.
     #[serde(default, skip_serializing_if = "Flags::is_empty")]
     pub flags: Flags,
+    /// What happens beside the tenant's record when a tenant comes or goes by `weir tenants provision` and `deprovision`; needs
+    /// `tenants_database`. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioning: Option<ProvisioningFile>,
 }
 
 /// Reporting to Stripe.
@@ -259,6 +265,8 @@ pub struct Config {
     pub vault: Option<VaultConfig>,
     /// The feature flags.
     pub flags: Flags,
+    /// What happens when a tenant comes or goes.
+    pub provisioning: Provisioning,
     /// The places of the keys under which gateways name users.
     pub user_keys: Vec<SecretSource>,
     /// Receivers of every accepted event.
@@ -383,6 +391,7 @@ impl Config {
         let finances = finances::check(path, text, file.price_plans, file.planned, meters.names())?;
         let tenants = check_tenants(path, &base, file.tenants, file.tenants_database)?;
         let vault = file.vault.map(|file| vault::check(path, &tenants, file)).transpose()?;
+        let provisioning = provisioning::check(path, &tenants, stripe.is_some(), file.provisioning)?;
         let log_max_bytes = check_log_max(path, file.log_max_mb, file.log.is_some())?;
         Ok(Config {
             listen,
@@ -393,6 +402,7 @@ impl Config {
             tenants,
             vault,
             flags: flags::check(path, file.flags)?,
+            provisioning,
             tokens: file.tokens,
             meters,
             grace_ms: check_grace(path, file.grace)?,
@@ -435,6 +445,7 @@ impl Config {
                 ("stripe", format!("{:?}", config.stripe)),
                 ("other_costs", format!("{:?}", config.other_costs)),
                 ("export", format!("{:?}", config.export)),
+                ("provisioning", format!("{:?}", config.provisioning)),
             ]
         };
         let pairs = listed(self).into_iter().zip(listed(other));

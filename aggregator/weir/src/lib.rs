@@ -13,7 +13,7 @@
 //!
 //! Here are the things that tie them together: [`store`] (the files of a data directory and the lock on it), [`reporting`]
 //! (a reporter as configured), [`finance`] (answers about revenue and margin), [`lookup`] (single events by their ids), [`leases`]
-//! (fleet-wide limits), [`cost_events`] (the events behind a sum of costs), [`status`],
+//! (fleet-wide limits), [`provisioning`] (tenants that come and go), [`cost_events`] (the events behind a sum of costs), [`status`],
 //! [`forget`], [`retry`], [`money`], [`budgets`], [`alerts`], [`backup`] and [`metrics`].
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,7 @@ pub mod leases;
 pub mod lookup;
 pub mod metrics;
 pub mod money;
+pub mod provisioning;
 pub mod reporting;
 pub mod retry;
 pub mod schema;

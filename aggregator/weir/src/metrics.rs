@@ -4,6 +4,7 @@
 //! as 1.
 mod alerts;
 mod format;
+mod provisioning;
 mod register;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::leases::LeaseTotals;
 use alerts::AlertMetrics;
 pub use format::TextFormat;
 use format::plain;
+use provisioning::ProvisioningMetrics;
 use weir_billing::outbox::Hold;
 use weir_billing::reconcile::compare::Cause;
 use weir_ledger::cost::Kind;
@@ -181,6 +183,8 @@ pub struct Metrics {
     budget_changes: UnsignedGauge,
     /// Alerts.
     pub(crate) alerts: AlertMetrics,
+    /// Tenants that come and go.
+    pub(crate) provisioning: ProvisioningMetrics,
     in_flight: UnsignedGauge,
     differences: Family<WhyLabels, UnsignedGauge>,
     reconciled_at: UnsignedGauge,
@@ -242,6 +246,7 @@ impl Default for Metrics {
             budget_evaluated_through: Gauge::default(),
             budget_changes: Gauge::default(),
             alerts: AlertMetrics::default(),
+            provisioning: ProvisioningMetrics::default(),
             in_flight: Gauge::default(),
             differences: Family::default(),
             reconciled_at: Gauge::default(),

@@ -30,6 +30,8 @@
 //! | `GET /v1/flags`, `/v1/flags/{name}`, `/v1/flags/{name}/history` | viewer | `flags` |
 //! | `PUT`, `DELETE /v1/flags/{name}` | operator | `flags` |
 //! | `POST /ofrep/v1/evaluate/flags`, `/ofrep/v1/evaluate/flags/{key}` | viewer, directory, or a tenant's own | `ofrep` |
+//! | `POST /v1/provisionings`, `/v1/deprovisionings` | operator | `provisioning` |
+//! | `GET /v1/tenants/{id}/provisioning` | viewer | `provisioning` |
 //!
 //! A token of the scope `tenant` opens its own tenant's entry, keys, keys at providers and usage. The scope `byok` beside `directory`
 //! has the directory hand over tenants' own keys at providers.
@@ -68,6 +70,7 @@ mod ofrep;
 mod periods;
 mod prices;
 pub mod provider;
+mod provisioning;
 pub(crate) mod quarantine;
 pub mod read;
 pub mod readings;
@@ -88,6 +91,7 @@ use tokio::sync::Semaphore;
 use crate::config::finances::Finances;
 use crate::config::home::TenantsHome;
 use crate::config::prices::PriceSources;
+use crate::config::provisioning::Provisioning;
 use crate::config::tokens::{KeptTokens, Tokens};
 use crate::export;
 use crate::leases::Leases;
@@ -143,6 +147,12 @@ struct Inner {
     vault: VaultInForce,
     /// The feature flags that the configuration declares.
     flags: RwLock<Arc<Flags>>,
+    /// What happens when a tenant comes or goes.
+    provisioning: Provisioning,
+    /// Tenants on their way.
+    in_progress: provisioning::InProgress,
+    /// How long a window stays open after its end, in milliseconds.
+    grace_ms: u64,
     /// What happened since the start.
     seen: status::Seen,
     /// Calls that wait for a change of the directory.
@@ -192,6 +202,10 @@ pub struct Parts {
     pub(crate) vault: VaultInForce,
     /// The feature flags that the configuration declares.
     pub flags: Flags,
+    /// What happens when a tenant comes or goes.
+    pub provisioning: Provisioning,
+    /// How long a window stays open after its end, in milliseconds.
+    pub grace_ms: u64,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -224,6 +238,9 @@ impl App {
             exports: parts.exports,
             vault: parts.vault,
             flags: RwLock::new(Arc::new(parts.flags)),
+            provisioning: parts.provisioning,
+            in_progress: provisioning::InProgress::default(),
+            grace_ms: parts.grace_ms,
             seen: status::Seen::default(),
             waiters: directory::Waiters::default(),
             open_metrics: parts.loopback,
@@ -364,6 +381,9 @@ fn tenant_routes() -> Router<App> {
         .route("/v1/tenants/{id}/provider-keys", get(byok::get_keys).patch(byok::patch_keys))
         .route("/v1/tenants/{id}/provider-keys/{name}", put(byok::put_key).delete(byok::delete_key))
         .route("/v1/byok/rotate", post(byok::post_rotate))
+        .route("/v1/tenants/{id}/provisioning", get(provisioning::get_provisioning))
+        .route("/v1/provisionings", post(provisioning::post_provisioning))
+        .route("/v1/deprovisionings", post(provisioning::post_deprovisioning))
 }
 
 /// The routes of feature flags.

@@ -71,6 +71,8 @@ mod overview;
 mod pricing;
 #[path = "aggregator/proving.rs"]
 mod proving;
+#[path = "aggregator/provisioning.rs"]
+mod provisioning;
 #[path = "aggregator/readings.rs"]
 mod readings;
 #[path = "aggregator/refusing.rs"]

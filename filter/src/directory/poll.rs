@@ -15,6 +15,7 @@ use weir_config::{ConfigError, Secret, Span, shape};
 use weir_contract::Timestamp;
 use weir_contract::flags::{Flags, KNOWS_FLAGS};
 use weir_contract::hard::KNOWS_HARD_BUDGETS;
+use weir_contract::placement::KNOWS_PLACEMENT;
 use weir_contract::plans::{self, PLANS_HEADER};
 use weir_contract::stage::{KNOWS_HEADER, KNOWS_STAGES};
 use weir_contract::vault::{KNOWS_VAULT, RECIPIENT_HEADER};
@@ -288,7 +289,7 @@ impl Poll {
         if !self.schedule.start(now) {
             return None;
         }
-        let mut knows = vec![KNOWS_STAGES, KNOWS_HARD_BUDGETS];
+        let mut knows = vec![KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_PLACEMENT];
         let mut headers = vec![("authorization", origin.authorization.to_string())];
         if let Some(recipient) = &mut self.recipient {
             knows.push(KNOWS_VAULT);

@@ -17,7 +17,7 @@ fn a_tenant_is_found_by_its_id_and_by_its_key() {
         format!(r#"{{"id":"k1","sha256":"{hash}","plan":"q","environment":"test","expires":"2030-01-01T00:00:00Z"}}"#);
     let directory = directory(&format!(r#"[{{"id":"acme","plan":"p","keys":[{key}]}}]"#)).expect("a directory");
     let (id, plan, state) = ("acme", "p", TenantState::Active);
-    let member = TenantEntry { stages: None, hard_budgets: None, own_keys: None, id, plan, state };
+    let member = TenantEntry { stages: None, hard_budgets: None, own_keys: None, placement: None, id, plan, state };
     assert_eq!(directory.tenant("acme"), Some(member));
     let key = directory.key(&hash).expect("a key");
     assert_eq!((key.member, key.id, key.plan.map(|plan| &**plan)), (member, "k1", Some("q")));
@@ -74,6 +74,7 @@ fn a_hundred_thousand_tenants_are_all_found() {
                 hard_budgets: Vec::new(),
                 provider_keys: Vec::new(),
                 house_key: false,
+                placement: None,
             })
             .expect("room");
     }

@@ -70,6 +70,10 @@ pub(super) fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
     if let Some(user) = identity.user.as_deref().filter(|user| user.bytes().all(is_id_byte)) {
         edits.set.push(("x-tenant-user", user.to_owned().into()));
     }
+    if let Some(placement) = &identity.placement {
+        let headers = placement.headers().filter(|(_, value)| value.bytes().all(is_id_byte));
+        edits.set.extend(headers.map(|(name, value)| (name, value.to_owned().into())));
+    }
     let counts = classes.any(|class| class != Class::Other);
     let is_read = counts || policy.class_rules.need_body() || is_read(admitted.metering) || admitted.redacts.is_some();
     if is_read && head.accepts_encoding {

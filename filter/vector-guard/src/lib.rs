@@ -38,6 +38,7 @@ pub use answer::{Checked, Verdict};
 pub use collection_ids::CollectionIds;
 pub use headers::HeaderFate;
 pub use listing::{Listed, listed};
+pub use names::mapped as collection_of;
 use rule::{Kind, Operation};
 use walk::Walk;
 

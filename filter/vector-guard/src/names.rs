@@ -25,7 +25,7 @@ pub(crate) fn prefix(tenant: &str) -> String {
 }
 
 /// A tenant's name for `name`; None where the store would not take it.
-pub(crate) fn mapped(tenant: &str, name: &str) -> Option<String> {
+pub fn mapped(tenant: &str, name: &str) -> Option<String> {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     let mapped = prefix(tenant) + name;
     (is_plain && mapped.len() <= NAME_MAX_BYTES).then_some(mapped)

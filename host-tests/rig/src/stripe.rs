@@ -11,6 +11,7 @@
 
 mod auth;
 mod call;
+mod customers;
 mod error;
 mod fault;
 mod idempotency;
@@ -25,6 +26,7 @@ mod summaries;
 mod v2;
 mod webhook;
 
+pub use customers::Customer;
 pub use fault::{Fault, Foreign};
 pub use limits::Limits;
 pub use machine::{Begun, Outcome, Stripe};

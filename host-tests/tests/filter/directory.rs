@@ -54,6 +54,7 @@ fn tenant(at: usize, state: TenantState) -> Tenant {
         hard_budgets: Vec::new(),
         provider_keys: Vec::new(),
         house_key: false,
+        placement: None,
     }
 }
 

@@ -86,6 +86,19 @@ on_both_gateways! {
         assert_eq!((&data["status"], &data["usage"]["output_tokens"]), (&json!(200), &json!(30)), "{data}");
     }
 
+    fn where_a_tenant_is_kept_apart_is_told_to_the_upstream_and_a_clients_word_is_not(gateway) {
+        let mut config = unlimited();
+        config["tenants"][0]["placement"] = json!({"isolation": "silo", "endpoint": "https://acme.example:8443"});
+        let gateway = gateway.config(config).start();
+        let told = |key: &str| {
+            let request = get("/v1/models").bearer(key).header("x-weir-isolation", "pool").header("X-Weir-Region", "forged");
+            let upstream = gateway.send(request.header("x-weir-endpoint", "forged")).upstream(ok()).upstream_request();
+            ["x-weir-isolation", "x-weir-region", "x-weir-endpoint"].map(|name| upstream.header(name).unwrap_or_default().to_owned())
+        };
+        assert_eq!(told(ACME), ["silo", "", "https://acme.example:8443"]);
+        assert_eq!(told(GLOBEX), ["", "", ""]);
+    }
+
     fn an_underscore_spelling_of_a_tenant_header_is_a_400(gateway) {
         let gateway = gateway.config(unlimited()).start();
         gateway.send(get("/v1/models").bearer(ACME).header("x_tenant_id", "globex")).reply().assert_status(400);

@@ -1,7 +1,11 @@
 //! What callers ask the database to change, and why it may refuse.
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use weir_contract::directory::{KEYS_MAX, KeyHash, TENANTS_MAX};
+use weir_contract::placement::Placement;
 use weir_contract::{TenantId, Timestamp};
+use weir_ledger::amount::Pico;
 use weir_ledger::periods::Interval;
 use weir_settings::duration::Millis;
 
@@ -99,6 +103,15 @@ pub struct NewTenant {
     /// What it is known by beside its id.
     #[serde(default)]
     pub identifiers: Vec<String>,
+    /// Where it is kept apart from others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// The person or team that looks after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Its own amounts of budgets, by the budget's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub budgets: BTreeMap<String, Pico>,
     /// The Stripe customer that pays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stripe_customer: Option<String>,
@@ -123,6 +136,15 @@ pub struct TenantPatch {
     /// What it is known by beside its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identifiers: Option<Vec<String>>,
+    /// Where it is kept apart from others; replaced as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
+    pub placement: Option<Option<Placement>>,
+    /// The person or team that looks after it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
+    pub owner: Option<Option<String>>,
+    /// Its own amounts of budgets, by the budget's name; replaced as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budgets: Option<BTreeMap<String, Pico>>,
     /// The Stripe customer that pays.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
     pub stripe_customer: Option<Option<String>>,

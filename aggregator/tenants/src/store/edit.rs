@@ -9,6 +9,7 @@ use super::read::view;
 use super::rows::{self, StoredTenant};
 use super::view::{Standing, TenantView};
 use crate::TenantEntry;
+use weir_contract::Timestamp;
 use weir_contract::directory::{REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TenantState};
 
 /// The longest name of a plan, an environment, a feature or a key, in characters.
@@ -19,29 +20,10 @@ impl TenantStore {
     pub fn create(&self, new: &NewTenant, by: &By) -> Result<Outcome<TenantView>, ChangeError> {
         check_name("plan", &new.plan)?;
         self.once(by, new.id.as_str(), &("create", new), |tx| {
-            if rows::tenant(tx, new.id.as_str())?.is_some() {
-                return Err(ChangeError::Taken(format!("tenant {}", new.id)));
+            if rows::is_coming(tx, new.id.as_str())? {
+                return Err(ChangeError::Taken(format!("tenant {}, which is on its way,", new.id)));
             }
-            let new = new.clone();
-            let entry = TenantEntry {
-                id: new.id,
-                plan: new.plan,
-                state: TenantState::Active,
-                keys: Vec::new(),
-                identifiers: new.identifiers,
-                stripe_customer: new.stripe_customer,
-                billing_anchor: new.billing_anchor,
-                billing_interval: new.billing_interval,
-                created_at: Some(by.at),
-                provider_keys: Vec::new(),
-                house_key: false,
-            };
-            check_billing(&entry)?;
-            let stored = StoredTenant { version: 1, standing: Standing::Active, changed_at: by.at, entry };
-            rows::write_tenant(tx, &stored)?;
-            let answer = stored.view(0);
-            note(tx, by, (&answer.id, 1), "create", None, Some(&serde_json::to_value(&answer)?))?;
-            Ok(answer)
+            insert(tx, new, by)
         })
     }
 
@@ -91,6 +73,47 @@ impl TenantStore {
     }
 }
 
+/// Writes a new tenant, active and without keys.
+pub(super) fn insert(tx: &Transaction<'_>, new: &NewTenant, by: &By) -> Result<TenantView, ChangeError> {
+    if rows::tenant(tx, new.id.as_str())?.is_some() {
+        return Err(ChangeError::Taken(format!("tenant {}", new.id)));
+    }
+    let entry = entry_of(new, by.at);
+    check_billing(&entry)?;
+    let stored = StoredTenant { version: 1, standing: Standing::Active, changed_at: by.at, entry };
+    rows::write_tenant(tx, &stored)?;
+    let answer = stored.view(0);
+    note(tx, by, (&answer.id, 1), "create", None, Some(&serde_json::to_value(&answer)?))?;
+    Ok(answer)
+}
+
+/// Refuses a new tenant that could not be written.
+pub(super) fn check_entry(new: &NewTenant) -> Result<(), ChangeError> {
+    let entry = entry_of(new, Timestamp::default());
+    check_billing(&entry)?;
+    crate::check_tenant(&entry).map_err(ChangeError::Invalid)
+}
+
+fn entry_of(new: &NewTenant, now: Timestamp) -> TenantEntry {
+    let new = new.clone();
+    TenantEntry {
+        id: new.id,
+        plan: new.plan,
+        state: TenantState::Active,
+        keys: Vec::new(),
+        identifiers: new.identifiers,
+        placement: new.placement.map(Box::new),
+        owner: new.owner,
+        budgets: new.budgets,
+        stripe_customer: new.stripe_customer,
+        billing_anchor: new.billing_anchor,
+        billing_interval: new.billing_interval,
+        created_at: Some(now),
+        provider_keys: Vec::new(),
+        house_key: false,
+    }
+}
+
 /// The tenant as it is to be written after one more change.
 pub(super) fn next_version(
     tx: &Transaction<'_>,
@@ -108,11 +131,26 @@ pub(super) fn next_version(
 }
 
 fn apply(stored: &mut StoredTenant, patch: &TenantPatch) {
-    let TenantPatch { state, plan, identifiers, stripe_customer, billing_anchor, billing_interval } = patch.clone();
+    let TenantPatch {
+        state,
+        plan,
+        identifiers,
+        placement,
+        owner,
+        budgets,
+        stripe_customer,
+        billing_anchor,
+        billing_interval,
+    } = patch.clone();
     let entry = &mut stored.entry;
     stored.standing = state.unwrap_or(stored.standing);
     entry.plan = plan.unwrap_or_else(|| std::mem::take(&mut entry.plan));
     entry.identifiers = identifiers.unwrap_or_else(|| std::mem::take(&mut entry.identifiers));
+    if let Some(placement) = placement {
+        entry.placement = placement.filter(|placement| !placement.is_empty()).map(Box::new);
+    }
+    entry.owner = owner.unwrap_or_else(|| entry.owner.take());
+    entry.budgets = budgets.unwrap_or_else(|| std::mem::take(&mut entry.budgets));
     entry.stripe_customer = stripe_customer.unwrap_or_else(|| entry.stripe_customer.take());
     entry.billing_anchor = billing_anchor.unwrap_or(entry.billing_anchor);
     entry.billing_interval = billing_interval.unwrap_or(entry.billing_interval);

@@ -13,7 +13,7 @@ use super::edit::differing;
 use super::once::note;
 use super::rows::{self, StoredKey, StoredTenant};
 use super::view::Standing;
-use super::{StoreError, TenantStore};
+use super::{StoreError, TenantStore, VERSION};
 use crate::{Snapshot, TenantEntry, TenantsFile};
 
 /// The most differences that are listed one by one.
@@ -79,7 +79,7 @@ impl TenantStore {
         let tx = db.transaction()?;
         let mut view = ImportView::default();
         let mut known: HashMap<TenantId, StoredTenant> =
-            rows::tenants(&tx)?.into_iter().map(|tenant| (tenant.entry.id.clone(), tenant)).collect();
+            rows::tenants(&tx, VERSION)?.into_iter().map(|tenant| (tenant.entry.id.clone(), tenant)).collect();
         for entry in file.tenants {
             let stored = known.remove(&entry.id);
             import_tenant(&tx, stored, entry, by, &mut view)?;

@@ -75,17 +75,27 @@ impl TenantStore {
     /// Revokes a key: gateways refuse it from now on. Its name and hash are never used again.
     pub fn revoke_key(&self, tenant: &str, key: &str, by: &By) -> Result<Outcome<KeyView>, ChangeError> {
         self.once(by, tenant, &("key revoke", tenant, key), |tx| {
-            let mut old = find(tx, tenant, key)?;
-            if old.revoked_at.is_some() {
-                return Ok(old.view());
+            let (before, after) = revoke(tx, tenant, key, by)?;
+            if before != after {
+                changed(tx, tenant, "key revoke", Some(&before), Some(&after), by)?;
             }
-            let before = old.view();
-            old.revoked_at = Some(by.at);
-            rows::write_key(tx, &old)?;
-            changed(tx, tenant, "key revoke", Some(&before), Some(&old.view()), by)?;
-            Ok(old.view())
+            Ok(after)
         })
     }
+}
+
+/// Revokes a key that may be revoked already; returns it as it was and as it is.
+pub(super) fn revoke(
+    tx: &Transaction<'_>,
+    tenant: &str,
+    key: &str,
+    by: &By,
+) -> Result<(KeyView, KeyView), ChangeError> {
+    let mut key = find(tx, tenant, key)?;
+    let before = key.view();
+    key.revoked_at.get_or_insert(by.at);
+    rows::write_key(tx, &key)?;
+    Ok((before, key.view()))
 }
 
 /// The first answer has the key; the database does not keep it.
@@ -95,16 +105,18 @@ fn told(outcome: Outcome<KeyView>, made: &Made) -> Outcome<KeyView> {
     Outcome { answer, repeated }
 }
 
-fn add(tx: &Transaction<'_>, tenant: &str, new: &NewKey, made: &Made, by: &By) -> Result<KeyView, ChangeError> {
+pub(super) fn add(
+    tx: &Transaction<'_>,
+    tenant: &str,
+    new: &NewKey,
+    made: &Made,
+    by: &By,
+) -> Result<KeyView, ChangeError> {
     let owner = rows::tenant(tx, tenant)?.ok_or_else(|| ChangeError::NoTenant(tenant.to_owned()))?;
     let known = rows::keys(tx, tenant)?;
+    new.id.as_deref().map_or(Ok(()), check_id)?;
     let taken = |id: &str| known.iter().any(|key| key.key.id == id);
     let id = match &new.id {
-        Some(id) if id.is_empty() || id.len() > NAME_MAX_CHARS || !id.bytes().all(is_id_byte) => {
-            let problem =
-                format!("a key's `id` is 1 to {NAME_MAX_CHARS} characters of A-Z a-z 0-9 . _ ~ : @ | / + = -");
-            return Err(ChangeError::Invalid(problem));
-        }
         Some(id) if taken(id) => return Err(ChangeError::Taken(format!("key {id} of tenant {tenant}"))),
         Some(id) => id.clone(),
         None => (known.len() + 1..).map(|number| format!("key-{number}")).find(|id| !taken(id)).unwrap_or_default(),
@@ -120,6 +132,15 @@ fn add(tx: &Transaction<'_>, tenant: &str, new: &NewKey, made: &Made, by: &By) -
     let stored = StoredKey { tenant: owner.entry.id, key, created_at: Some(by.at), revoked_at: None };
     rows::write_key(tx, &stored)?;
     Ok(stored.view())
+}
+
+/// Checks a key's name, which appears in events.
+pub(super) fn check_id(id: &str) -> Result<(), ChangeError> {
+    if (1..=NAME_MAX_CHARS).contains(&id.len()) && id.bytes().all(is_id_byte) {
+        return Ok(());
+    }
+    let problem = format!("a key's `id` is 1 to {NAME_MAX_CHARS} characters of A-Z a-z 0-9 . _ ~ : @ | / + = -");
+    Err(ChangeError::Invalid(problem))
 }
 
 fn find(tx: &Transaction<'_>, tenant: &str, key: &str) -> Result<StoredKey, ChangeError> {

@@ -74,6 +74,7 @@ fn as_sent(entry: &TenantEntry) -> Tenant {
         state: entry.state,
         keys: entry.keys.clone(),
         identifiers: entry.identifiers.clone(),
+        placement: entry.placement.clone(),
         stages: Vec::new(),
         hard_budgets: Vec::new(),
         provider_keys: entry.provider_keys.clone(),

@@ -37,7 +37,7 @@ pub(super) fn everything(db: &Connection, now: Timestamp) -> rusqlite::Result<Ev
         keys.entry(key.tenant.clone()).or_default().push(key);
     }
     let mut all = Everything::default();
-    for tenant in rows::tenants(db)? {
+    for tenant in rows::tenants(db, version)? {
         let keys = keys.remove(&tenant.entry.id).unwrap_or_default();
         let place = if tenant.standing == Standing::Archived { &mut all.left } else { &mut all.file.tenants };
         place.push(tenant.with_keys(keys, now));

@@ -13,7 +13,12 @@ use crate::{TenantEntry, identifiers};
 const EXPIRED_KNOWN_MS: u64 = 7 * 24 * 3_600 * 1_000;
 
 const TENANT: &str = "id, version, state, plan, identifiers, stripe_customer, billing_anchor, billing_interval,
-                      created_at, changed_at";
+                      created_at, changed_at, placement, owner, budgets";
+/// The same in a database of versions before the last three columns.
+const TENANT_BEFORE: &str = "id, version, state, plan, identifiers, stripe_customer, billing_anchor, billing_interval,
+                             created_at, changed_at, NULL, NULL, NULL";
+/// The version of the tables that has those columns.
+const PLACEMENT_SINCE: i64 = 3;
 const KEY: &str = "tenant, id, sha256, plan, environment, feature, expires, created_at, revoked_at";
 
 /// A tenant without its keys.
@@ -44,6 +49,9 @@ impl StoredTenant {
             state: self.standing,
             plan: entry.plan.clone(),
             identifiers: entry.identifiers.clone(),
+            placement: entry.placement.clone(),
+            owner: entry.owner.clone(),
+            budgets: entry.budgets.clone(),
             stripe_customer: entry.stripe_customer.clone(),
             billing_anchor: entry.billing_anchor,
             billing_interval: entry.billing_interval,
@@ -82,6 +90,7 @@ impl StoredKey {
             expires: key.expires,
             created_at: self.created_at,
             revoked_at: self.revoked_at,
+            last_used: None,
         }
     }
 
@@ -97,9 +106,10 @@ pub(super) fn tenant(db: &Connection, id: &str) -> rusqlite::Result<Option<Store
     select.query_row([id], read_tenant).optional()
 }
 
-/// Reads every tenant, by id.
-pub(super) fn tenants(db: &Connection) -> rusqlite::Result<Vec<StoredTenant>> {
-    let mut select = db.prepare(&format!("SELECT {TENANT} FROM tenant ORDER BY id"))?;
+/// Reads every tenant, by id, of a database of this version.
+pub(super) fn tenants(db: &Connection, version: i64) -> rusqlite::Result<Vec<StoredTenant>> {
+    let columns = if version < PLACEMENT_SINCE { TENANT_BEFORE } else { TENANT };
+    let mut select = db.prepare(&format!("SELECT {columns} FROM tenant ORDER BY id"))?;
     select.query_map([], read_tenant)?.collect()
 }
 
@@ -130,6 +140,12 @@ pub(super) fn all_keys(db: &Connection) -> rusqlite::Result<Vec<StoredKey>> {
     select.query_map([], read_key)?.collect()
 }
 
+/// Whether a tenant of this name is on its way in.
+pub(super) fn is_coming(db: &Connection, tenant: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM provisioning WHERE tenant = ?1 AND open = 1 AND kind = 'provision'";
+    Ok(db.prepare_cached(sql)?.query_row([tenant], |_| Ok(())).optional()?.is_some())
+}
+
 /// Reads what is revoked of tokens and signing keys.
 pub(super) fn revoked(db: &Connection) -> rusqlite::Result<Revoked> {
     let found = db.query_row("SELECT names FROM revoked", [], |row| parsed(row, 0)).optional()?;
@@ -146,9 +162,9 @@ pub(super) fn write_revoked(db: &Connection, revoked: &Revoked) -> rusqlite::Res
 pub(super) fn write_tenant(db: &Connection, tenant: &StoredTenant) -> rusqlite::Result<()> {
     let entry = &tenant.entry;
     let sql = format!(
-        "INSERT INTO tenant({TENANT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        "INSERT INTO tenant({TENANT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
          ON CONFLICT(id) DO UPDATE SET version = ?2, state = ?3, plan = ?4, identifiers = ?5, stripe_customer = ?6,
-           billing_anchor = ?7, billing_interval = ?8, created_at = ?9, changed_at = ?10"
+           billing_anchor = ?7, billing_interval = ?8, created_at = ?9, changed_at = ?10, placement = ?11, owner = ?12, budgets = ?13"
     );
     db.prepare_cached(&sql)?.execute(params![
         entry.id.as_str(),
@@ -161,6 +177,9 @@ pub(super) fn write_tenant(db: &Connection, tenant: &StoredTenant) -> rusqlite::
         entry.billing_interval.map(|interval| text(&interval)),
         entry.created_at.map(Timestamp::as_millis),
         tenant.changed_at.as_millis(),
+        entry.placement.as_ref().map(text),
+        entry.owner,
+        (!entry.budgets.is_empty()).then(|| text(&entry.budgets)),
     ])?;
     Ok(())
 }
@@ -187,7 +206,7 @@ pub(super) fn write_key(db: &Connection, stored: &StoredKey) -> rusqlite::Result
 }
 
 /// Values of weir's own types always serialize.
-fn text(value: &impl Serialize) -> String {
+pub(super) fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
@@ -199,6 +218,9 @@ fn read_tenant(row: &Row<'_>) -> rusqlite::Result<StoredTenant> {
         state: TenantState::Active,
         keys: Vec::new(),
         identifiers: parsed(row, 4)?,
+        placement: row.get::<_, Option<String>>(10)?.map(|_| parsed(row, 10)).transpose()?,
+        owner: row.get(11)?,
+        budgets: row.get::<_, Option<String>>(12)?.map(|_| parsed(row, 12)).transpose()?.unwrap_or_default(),
         stripe_customer: row.get(5)?,
         billing_anchor: time(row, 6)?,
         billing_interval: row.get::<_, Option<String>>(7)?.map(|_| parsed(row, 7)).transpose()?,
@@ -230,7 +252,7 @@ fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<u64>>(column)?.map(Timestamp::from_millis))
 }
 
-fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     serde_json::from_str(&row.get::<_, String>(column)?).map_err(|error| wrong(column, error))
 }
 

@@ -1,7 +1,11 @@
 //! What callers see of the database.
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use weir_contract::placement::Placement;
 use weir_contract::{TenantId, Timestamp};
+use weir_ledger::amount::Pico;
 use weir_ledger::periods::Interval;
 
 /// The most rows of one answer.
@@ -45,6 +49,15 @@ pub struct TenantView {
     pub plan: String,
     /// What it is known by beside its id.
     pub identifiers: Vec<String>,
+    /// Where it is kept apart from others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Box<Placement>>,
+    /// The person or team that looks after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Its own amounts of budgets, by the budget's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub budgets: BTreeMap<String, Pico>,
     /// The Stripe customer that pays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stripe_customer: Option<String>,
@@ -94,6 +107,9 @@ pub struct KeyView {
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
+    /// The day on which it was last used, where the ledger knows one: within 90 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<Timestamp>,
 }
 
 /// A page of tenants.

@@ -125,6 +125,16 @@ impl Client {
         self.answer(self.http.post(self.url(path)).json(body)).await
     }
 
+    /// `POST path` with JSON, once for each `Idempotency-Key`.
+    pub(super) async fn post_once<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        key: &str,
+    ) -> anyhow::Result<T> {
+        self.answer(self.http.post(self.url(path)).header("idempotency-key", key).json(body)).await
+    }
+
     /// `PATCH path` with JSON, of this version only if there is one.
     pub(super) async fn patch<T: DeserializeOwned>(
         &self,

@@ -9,6 +9,7 @@ pub(super) mod flags;
 pub(super) mod margin;
 pub(super) mod money;
 mod parse;
+mod placement;
 pub(super) mod tenants;
 pub(super) mod tokens;
 

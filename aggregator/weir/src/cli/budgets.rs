@@ -29,8 +29,9 @@ pub(super) fn run(config: &Config, command: BudgetsCommand, as_json: bool) -> an
 
 /// The rules of the files, where no server runs.
 fn rules(config: &Config) -> anyhow::Result<Rules> {
-    let plans = config.directory(clock().now())?.current().plans().clone();
-    Ok(Rules { budgets: config.budgets.clone().into(), plans: plans.into() })
+    let tenants = config.directory(clock().now())?.current();
+    let budgets = questions::with_amounts(&config.budgets, tenants.budgets());
+    Ok(Rules { budgets, plans: tenants.plans().clone().into() })
 }
 
 fn show(config: &Config, query: &BudgetQuery, as_json: bool) -> anyhow::Result<u8> {

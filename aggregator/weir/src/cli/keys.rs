@@ -15,6 +15,9 @@ use weir_contract::Timestamp;
 use weir_contract::plans::percent_encoded;
 use weir_tenants::store::view::KeyView;
 
+/// The characters of a day in a time: `2026-11-28`.
+const DAY_CHARS: usize = 10;
+
 pub(super) fn new(prefix: &str, as_json: bool) -> anyhow::Result<u8> {
     let key = format!("{prefix}{}", random_token()?);
     let hash = KeyHash::of(key.as_bytes());
@@ -94,10 +97,11 @@ pub(super) fn list(config: &Config, tenant: &str, as_json: bool) -> anyhow::Resu
         return Ok(EXIT_DONE);
     }
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
-    let mut rows = table(&["key", "environment", "feature", "plan", "created", "expires", "revoked"]);
+    let mut rows = table(&["key", "environment", "feature", "plan", "created", "expires", "revoked", "last used"]);
     for key in keys {
         let texts = [key.id, key.environment.unwrap_or_default(), key.feature.unwrap_or_default()];
-        let times = [time(key.created_at), time(key.expires), time(key.revoked_at)];
+        let used = key.last_used.map(|day| day.to_string().chars().take(DAY_CHARS).collect()).unwrap_or_default();
+        let times = [time(key.created_at), time(key.expires), time(key.revoked_at), used];
         rows.add_row(texts.into_iter().chain([key.plan.unwrap_or_default()]).chain(times));
     }
     say!("{rows}");

@@ -1,9 +1,12 @@
 //! `weir tenants`, and who answers for the database of tenants.
+mod provisioning;
+
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
 use weir_contract::Timestamp;
+use weir_contract::placement::Placement;
 use weir_contract::plans::percent_encoded;
 use weir_settings::yaml;
 use weir_tenants::TenantsFile;
@@ -72,6 +75,14 @@ pub(super) fn run(config: &Config, command: TenantsCommand, as_json: bool) -> an
             };
             shown(access::block_on(create())?)
         }
+        TenantsCommand::Provision(args) => {
+            let key = args.idempotency_key.clone();
+            provisioning::provision(config, args.request(), key, as_json)
+        }
+        TenantsCommand::Deprovision { id, idempotency_key } => {
+            provisioning::deprovision(config, id, idempotency_key, as_json)
+        }
+        TenantsCommand::Status { id } => provisioning::status(config, id.as_str(), as_json),
         TenantsCommand::List(args) => list(config, args.query(), as_json),
         TenantsCommand::Show { id } => {
             let get = async || match keeper(config)? {
@@ -148,11 +159,18 @@ fn show(view: &TenantView, as_json: bool) -> anyhow::Result<u8> {
         return Ok(EXIT_DONE);
     }
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+    let of_placement = |read: fn(&Placement) -> Option<String>| view.placement.as_deref().and_then(read);
+    let amounts = view.budgets.iter().map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>().join(", ");
     let lines = [
         ("tenant", Some(view.id.to_string())),
         ("state", Some(view.state.as_str().to_owned())),
         ("plan", Some(view.plan.clone())),
+        ("isolation", of_placement(|placement| placement.isolation.map(|isolation| isolation.as_str().to_owned()))),
+        ("region", of_placement(|placement| placement.region.as_deref().map(str::to_owned))),
+        ("endpoint", of_placement(|placement| placement.endpoint.as_deref().map(str::to_owned))),
+        ("owner", view.owner.clone()),
         ("identifiers", Some(view.identifiers.join(", ")).filter(|all| !all.is_empty())),
+        ("own budgets", Some(amounts).filter(|all| !all.is_empty())),
         ("keys in force", Some(view.keys.to_string())),
         ("stripe customer", view.stripe_customer.clone()),
         ("billing anchor", time(view.billing_anchor)),

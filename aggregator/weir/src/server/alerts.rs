@@ -5,7 +5,8 @@ pub(super) mod routes;
 mod send;
 pub(super) mod watch;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -54,6 +55,16 @@ impl AlertsInForce {
         AlertsInForce { alerts: RwLock::new(alerts.into()), base, http }
     }
 
+    /// Where the files of secrets are.
+    pub(super) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// The client that sends; None where the machine has no certificates to trust.
+    pub(super) fn http(&self) -> Option<&Client> {
+        self.http.as_ref()
+    }
+
     /// Receivers and rules in force.
     fn current(&self) -> Arc<Alerts> {
         Arc::clone(&self.alerts.read().unwrap_or_else(PoisonError::into_inner))
@@ -97,11 +108,19 @@ async fn look(app: &App) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Who looks after each tenant: as its entry says, else as the configuration does.
+fn owners(app: &App, alerts: &Alerts) -> BTreeMap<String, String> {
+    let mut owners = alerts.owners.clone();
+    let entries = app.0.directory.current();
+    owners.extend(entries.owners().iter().map(|(tenant, owner)| (tenant.clone(), owner.clone())));
+    owners
+}
+
 /// What the messages of the changes that wait say beside them.
 async fn context(app: &App, alerts: &Alerts) -> Result<Context, ApiError> {
     let plans = Arc::new(app.0.directory.current().plans().clone());
     let base = Context {
-        owners: alerts.owners.clone(),
+        owners: owners(app, alerts),
         playbooks: alerts.playbooks.clone(),
         plans,
         rules: Arc::clone(&alerts.rules),

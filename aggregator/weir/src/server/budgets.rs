@@ -27,7 +27,9 @@ use super::App;
 use super::auth::require;
 use super::error::{ApiError, object};
 use super::read::with_reader;
-use crate::budgets::{self, BudgetQuery, BudgetsView, HistoryQuery, RaiseRequest, ResumeRequest, Resumed, subject};
+use crate::budgets::{
+    self, BudgetQuery, BudgetsView, HistoryQuery, OwnAmounts, RaiseRequest, ResumeRequest, Resumed, subject,
+};
 use crate::config::tokens::Scope;
 
 /// The longest time between two looks at what ends by itself: periods, raises.
@@ -37,6 +39,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct BudgetsInForce {
     rules: RwLock<Rules>,
+    /// The budgets as the configuration says them, and tenants' own amounts.
+    configured: RwLock<(Arc<[Budget]>, OwnAmounts)>,
     /// Where the billing periods of tenants begin that the directory says that of.
     anchors: RwLock<HashMap<String, Anchor>>,
     signal: Arc<Signal>,
@@ -44,9 +48,11 @@ pub(crate) struct BudgetsInForce {
 
 impl BudgetsInForce {
     pub(super) fn new(budgets: Vec<Budget>, tenants: &Snapshot) -> Self {
-        let rules = Rules { budgets: budgets.into(), plans: Arc::new(tenants.plans().clone()) };
+        let in_force = budgets::with_amounts(&budgets, tenants.budgets());
+        let rules = Rules { budgets: in_force, plans: Arc::new(tenants.plans().clone()) };
+        let configured = RwLock::new((budgets.into(), tenants.budgets().clone()));
         let (rules, anchors) = (RwLock::new(rules), RwLock::new(tenants.anchors().clone()));
-        BudgetsInForce { rules, anchors, signal: Arc::default() }
+        BudgetsInForce { rules, configured, anchors, signal: Arc::default() }
     }
 
     /// What follows the ledger by these rules.
@@ -59,14 +65,27 @@ impl BudgetsInForce {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The budgets as the configuration says them.
+    fn configured(&self) -> Arc<[Budget]> {
+        Arc::clone(&self.configured.read().unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    /// Whether tenants have other amounts of their own than those before.
+    fn has_other_amounts(&self, tenants: &Snapshot) -> bool {
+        self.configured.read().unwrap_or_else(PoisonError::into_inner).1 != *tenants.budgets()
+    }
+
     /// What the ledger's thread tells.
     pub(super) fn signal(&self) -> &Signal {
         &self.signal
     }
 
-    fn replace(&self, rules: Rules, anchors: HashMap<String, Anchor>) {
+    fn replace(&self, configured: Arc<[Budget]>, tenants: &Snapshot) {
+        let budgets = budgets::with_amounts(&configured, tenants.budgets());
+        let rules = Rules { budgets, plans: Arc::new(tenants.plans().clone()) };
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
-        *self.anchors.write().unwrap_or_else(PoisonError::into_inner) = anchors;
+        *self.configured.write().unwrap_or_else(PoisonError::into_inner) = (configured, tenants.budgets().clone());
+        *self.anchors.write().unwrap_or_else(PoisonError::into_inner) = tenants.anchors().clone();
     }
 
     /// Whether these tenants have other budgets or billing periods than those before.
@@ -74,7 +93,8 @@ impl BudgetsInForce {
         let rules = self.rules();
         let by_anchor = || rules.budgets.iter().any(|budget| budget.span == Span::BillingPeriod);
         let anchors = || *self.anchors.read().unwrap_or_else(PoisonError::into_inner) != *tenants.anchors();
-        !rules.budgets.is_empty() && (*rules.plans != *tenants.plans() || (by_anchor() && anchors()))
+        let others = || self.has_other_amounts(tenants);
+        !rules.budgets.is_empty() && (*rules.plans != *tenants.plans() || (by_anchor() && anchors()) || others())
     }
 }
 
@@ -95,8 +115,8 @@ pub(super) fn note_anchors(
 /// Puts budgets in force for the tenants as they are now, and has the ledger look at all of them.
 pub(super) async fn put_in_force(app: &App, budgets: Arc<[Budget]>) -> Result<(), LedgerError> {
     let tenants = app.0.directory.current();
-    let (plans, anchors) = (Arc::new(tenants.plans().clone()), tenants.anchors().clone());
-    app.0.budgets.replace(Rules { budgets: Arc::clone(&budgets), plans }, anchors.clone());
+    let anchors = tenants.anchors().clone();
+    app.0.budgets.replace(Arc::clone(&budgets), &tenants);
     let (engine, now) = (app.0.budgets.engine(), app.0.clock.now());
     let steer = move |ledger: &mut SqliteLedger| {
         note_anchors(ledger, &budgets, &anchors)?;
@@ -107,9 +127,8 @@ pub(super) async fn put_in_force(app: &App, budgets: Arc<[Budget]>) -> Result<()
 
 /// Takes in what the configuration says now, if it says something else.
 pub(super) async fn reload(app: &App, budgets: Vec<Budget>) {
-    let rules = app.0.budgets.rules();
     // The texts: a budget has no other equality.
-    if format!("{:?}", rules.budgets) == format!("{:?}", Arc::<[Budget]>::from(budgets.clone())) {
+    if format!("{:?}", app.0.budgets.configured()) == format!("{:?}", Arc::<[Budget]>::from(budgets.clone())) {
         return;
     }
     match put_in_force(app, budgets.into()).await {
@@ -122,7 +141,8 @@ pub(super) async fn reload(app: &App, budgets: Vec<Budget>) {
 /// once a second: each time every budget is evaluated, however many tenants have changed.
 async fn follow_tenants(app: &App, seen: &mut String) {
     let tenants = app.0.directory.current();
-    if tenants.version() == seen {
+    // Gateways do not learn of amounts, so the version does not tell.
+    if tenants.version() == seen && !app.0.budgets.has_other_amounts(&tenants) {
         return;
     }
     let (plans, now) = (tenants.plans_now(), app.0.clock.now());
@@ -131,7 +151,7 @@ async fn follow_tenants(app: &App, seen: &mut String) {
         return;
     }
     if app.0.budgets.concerns(&tenants)
-        && let Err(error) = put_in_force(app, app.0.budgets.rules().budgets).await
+        && let Err(error) = put_in_force(app, app.0.budgets.configured()).await
     {
         tracing::error!(%error, "budgets do not follow the tenants' new plans; trying again");
         return;

@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use weir_contract::directory::Page;
 use weir_contract::flags::KNOWS_FLAGS;
 use weir_contract::hard::KNOWS_HARD_BUDGETS;
+use weir_contract::placement::KNOWS_PLACEMENT;
 use weir_contract::stage::{self, KNOWS_STAGES};
 use weir_contract::vault::KNOWS_VAULT;
 
@@ -204,10 +205,11 @@ fn knows(headers: &HeaderMap, addition: &str) -> bool {
 
 /// The page with the tenants' own keys sealed to the worker that asks, if it may have them.
 async fn with_keys(app: &App, headers: &HeaderMap, token: &Token, page: Bytes) -> Result<Bytes, ApiError> {
+    // First: a malformed key is refused whatever stands on the page.
+    let Some((mut sender, vault)) = byok::recipient(app, headers, token)? else { return Ok(page) };
     if !knows(headers, KNOWS_VAULT) || !has_any(&page, &[PROVIDER_KEYS]) {
         return Ok(page);
     }
-    let Some((mut sender, vault)) = byok::recipient(app, headers, token)? else { return Ok(page) };
     let internal = |error: serde_json::Error| ApiError::internal(&error);
     let mut shown: Page = serde_json::from_slice(&page).map_err(internal)?;
     let store = Arc::clone(&app.0.kept);
@@ -228,13 +230,14 @@ fn has_any(page: &[u8], fields: &[&str]) -> bool {
 
 /// The page without what the gateway does not read.
 fn for_gateway(page: Bytes, headers: &HeaderMap) -> Result<Bytes, serde_json::Error> {
-    let words = [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_VAULT, KNOWS_FLAGS];
-    let [stages, hard, vault, flags] = words.map(|word| knows(headers, word));
+    let words = [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_VAULT, KNOWS_FLAGS, KNOWS_PLACEMENT];
+    let [stages, hard, vault, flags, placement] = words.map(|word| knows(headers, word));
     let mut unread = Vec::new();
     unread.extend((!stages).then_some("\"stages\":"));
     unread.extend((!hard).then_some("\"hard_budgets\":"));
     unread.extend((!flags).then_some("\"flags\":"));
     unread.extend([PROVIDER_KEYS, "\"house_key\":"].into_iter().filter(|_| !vault));
+    unread.extend((!placement).then_some("\"placement\":"));
     if !has_any(&page, &unread) {
         return Ok(page);
     }
@@ -252,6 +255,9 @@ fn for_gateway(page: Bytes, headers: &HeaderMap) -> Result<Bytes, serde_json::Er
         if !vault {
             (tenant.provider_keys, tenant.house_key) = (Vec::new(), false);
         }
+        if !placement {
+            tenant.placement = None;
+        }
     }
     serde_json::to_vec(&shown).map(Bytes::from)
 }
@@ -265,7 +271,9 @@ mod tests {
         let stage = r#"[{"budget":"b","stage":"warn","used_permille":800}]"#;
         let hard = r#"[{"budget":"h","of":"tokens","amount":5,"starts":"2026-11-28T00:00:00.000Z"}]"#;
         let own = r#""provider_keys":[{"provider":"openai","version":1,"sealed_bytes":64}],"house_key":true"#;
-        let tenant = format!(r#"{{"id":"acme","plan":"p","stages":{stage},"hard_budgets":{hard},{own}}}"#);
+        let tenant = format!(
+            r#"{{"id":"acme","plan":"p","stages":{stage},"hard_budgets":{hard},{own},"placement":{{"region":"eu"}}}}"#
+        );
         let flags = r#"{"beta":{"type":"bool","default":true}}"#;
         let page = Bytes::from(format!(r#"{{"version":"v","flags":{flags},"tenants":[{tenant}]}}"#));
         let told = |knows: &'static str| {
@@ -273,14 +281,16 @@ mod tests {
             headers.insert(stage::KNOWS_HEADER, HeaderValue::from_static(knows));
             let told = for_gateway(page.clone(), &headers).expect("a page");
             let told = String::from_utf8_lossy(&told).into_owned();
-            ["stages", "hard_budgets", "provider_keys", "house_key", "beta"].map(|field| told.contains(field))
+            let fields = ["stages", "hard_budgets", "provider_keys", "house_key", "beta", "placement"];
+            fields.map(|field| told.contains(field))
         };
-        assert_eq!(told("other"), [false; 5]);
-        assert_eq!(told("other, stages"), [true, false, false, false, false]);
-        assert_eq!(told("stages,hard_budgets"), [true, true, false, false, false]);
-        assert_eq!(told("vault"), [false, false, true, true, false]);
-        assert_eq!(told("flags"), [false, false, false, false, true]);
-        assert_eq!(told("stages,hard_budgets,vault,flags"), [true; 5]);
+        assert_eq!(told("other"), [false; 6]);
+        assert_eq!(told("other, stages"), [true, false, false, false, false, false]);
+        assert_eq!(told("stages,hard_budgets"), [true, true, false, false, false, false]);
+        assert_eq!(told("vault"), [false, false, true, true, false, false]);
+        assert_eq!(told("flags"), [false, false, false, false, true, false]);
+        assert_eq!(told("placement"), [false, false, false, false, false, true]);
+        assert_eq!(told("stages,hard_budgets,vault,flags,placement"), [true; 6]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use axum::response::Response;
 use super::App;
 use super::auth::require_for;
 use super::error::{ApiError, object};
+use super::read::with_reader;
 use super::tenants::{by, kept, told};
 use crate::config::tokens::{NoRandomness, Scope, random_token};
 use weir_tenants::store::change::{Made, NewKey, Rotation};
@@ -22,7 +23,11 @@ pub(super) async fn get_keys(
     Path(id): Path<String>,
 ) -> Result<Json<Vec<KeyView>>, ApiError> {
     require_for(&app, &headers, Scope::Viewer, &id)?;
-    kept(&app, move |store| store.keys(&id)).await.map(Json)
+    let (tenant, now) = (id.clone(), app.0.clock.now());
+    let mut keys = kept(&app, move |store| store.keys(&id)).await?;
+    let used = with_reader(&app, move |reader| reader.last_used(&tenant, now)).await?;
+    keys.iter_mut().for_each(|key| key.last_used = used.get(&key.id).copied());
+    Ok(Json(keys))
 }
 
 pub(super) async fn post_key(

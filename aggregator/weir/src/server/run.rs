@@ -13,7 +13,9 @@ use super::alerts::AlertsInForce;
 use super::budgets::BudgetsInForce;
 use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
-use super::{App, Parts, admin, alerts, budgets, byok, conditions, connections, flags, periods, prices, read};
+use super::{
+    App, Parts, admin, alerts, budgets, byok, conditions, connections, flags, periods, prices, provisioning, read,
+};
 use crate::config::export::Export;
 use crate::config::home::TenantsHome;
 use crate::config::leases::LeaseSettings;
@@ -149,6 +151,7 @@ fn tasks_of(app: &App, config: &Config, exports: Vec<(Export, Arc<export::Progre
         tokio::spawn(alerts::watch::watch(app.clone())),
         tokio::spawn(alerts::watch::repeat(app.clone())),
         tokio::spawn(forget_again(app.clone())),
+        tokio::spawn(provisioning::drive::drive(app.clone())),
     ];
     tasks.extend(exports.into_iter().map(|(export, progress)| tokio::spawn(hand_on(app.clone(), export, progress))));
     if config.stripe.is_some() {
@@ -242,6 +245,8 @@ impl Server {
             exports: exports.iter().map(|(_, progress)| Arc::clone(progress)).collect(),
             vault: VaultInForce::new(vault),
             flags: config.flags.clone(),
+            provisioning: config.provisioning.clone(),
+            grace_ms: config.grace_ms,
             loopback,
         });
         home.write_note(&note)?;

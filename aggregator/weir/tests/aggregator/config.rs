@@ -119,3 +119,33 @@ fn what_is_read_at_the_start_only_is_named_when_it_changes() {
     assert_eq!(before.differs(&after), ["data", "grace", "log_max_mb"]);
     assert!(before.differs(&parse("grace: 600s").expect("good")).is_empty());
 }
+
+/// The blocks of YAML on a page of the documentation.
+fn blocks(page: &str) -> Vec<&str> {
+    page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn the_documented_provisioning_is_good_and_what_it_must_not_say_is_refused() {
+    let blocks = blocks(include_str!("../../../../docs/provisioning.md"));
+    let [block] = blocks.as_slice() else { panic!("{} blocks", blocks.len()) };
+    parse(block).expect("good");
+    for (from, to, problem) in [
+        ("tenants_database: true", "tenants: t.yaml", "tenants_database"),
+        ("price_starter_fee", "starter_fee", "price_…"),
+        ("name: docs ", "name: Docs ", "1 to 40 of a-z"),
+        ("dimension: 1536", "dimension: 0", "1 to 65535"),
+        ("store: qdrant", "store: pinecone", "aws/us-east-1"),
+        ("wait: 5m", "wait: 2h", "at most 1h"),
+        ("https://crm.example.com/weir", "crm", "http or https"),
+        ("https://qdrant.example.com:6333", "qdrant", "http or https"),
+    ] {
+        let changed = block.replace(from, to);
+        assert_ne!(changed, *block, "{from}");
+        let error = parse(&changed).expect_err(to);
+        assert!(error.contains("provisioning") && error.contains(problem), "{to}: {error}");
+    }
+    let without = "tenants_database: true\nprovisioning: {stripe: {}}\n";
+    assert!(parse(without).expect_err("no stripe").contains("no `stripe`"));
+    parse("tenants_database: true\nprovisioning: {}\n").expect("nothing but the record");
+}

@@ -90,7 +90,7 @@ impl Followed {
 }
 
 fn subscription(customer: &str, status: &'static str, anchor: i64, items: Vec<SubscriptionItem>) -> Subscription {
-    Subscription { customer: customer.to_owned(), status, billing_cycle_anchor_s: anchor, items }
+    Subscription::new(customer, status, anchor, items)
 }
 
 fn metered() -> SubscriptionItem {

@@ -121,6 +121,9 @@ async fn a_plan_that_no_gateway_has_is_told_at_once() {
     let url = format!("{}/v1/directory", server.url);
     server.http.get(url).bearer_auth(TOKEN).header("weir-plans", "pro,start%20er").send().await.expect("an answer");
     assert_eq!((create("one", "start er").await, create("two", "stater").await), (0, 1));
+    let new = json!({"tenant": {"id": "three", "plan": "stater"}});
+    let came = send(&server, Method::POST, "/v1/provisionings", &[("idempotency-key", "k")], &new).await;
+    assert_eq!(came.json::<Value>().await.expect("JSON")["warnings"].as_array().map_or(0, Vec::len), 1);
 }
 
 #[tokio::test]
@@ -208,4 +211,22 @@ fn a_file_moves_into_the_database_and_back() {
     std::fs::write(path("weir.yaml"), format!("{KEPT}tenants: tenants.yaml\n")).expect("written");
     let both = weir(dir.path(), &["serve", "--check"]);
     assert!(String::from_utf8_lossy(&both.stderr).contains("not both"), "{both:?}");
+}
+
+#[tokio::test]
+async fn the_day_of_a_keys_last_use_is_known() {
+    let server = start().await;
+    expect(&server, Method::POST, "/v1/tenants", &json!({"id": "acme", "plan": "starter"}), 201).await;
+    for name in ["used", "idle"] {
+        expect(&server, Method::POST, "/v1/tenants/acme/keys", &json!({"id": name}), 201).await;
+    }
+    let worker = super::events::Worker::new(1, noon());
+    let mut event: Value = serde_json::from_slice(&worker.usage(1)).expect("JSON");
+    event["data"]["credential_id"] = json!("used");
+    let event = serde_json::to_vec(&event).expect("JSON");
+    assert_eq!(server.post(super::events::batch(&[event])).await.status(), StatusCode::ACCEPTED);
+    server.json("/v1/usage").await;
+    let keys = server.json("/v1/tenants/acme/keys").await;
+    let day = keys[1]["last_used"].as_str().expect("a day");
+    assert_eq!((day, keys[0].get("last_used")), (&*format!("{}T00:00:00.000Z", &noon().to_string()[..10]), None));
 }

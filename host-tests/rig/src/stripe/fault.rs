@@ -69,16 +69,22 @@ impl Foreign {
     }
 }
 
-/// When a fault strikes: at the next calls that send meter events (v1 or v2), this many.
+/// When a fault strikes: at the next calls that send meter events (v1 or v2), this many; at the next calls that make or remove
+/// customers and subscriptions, this many.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     queue: VecDeque<Fault>,
+    provisioning: VecDeque<Option<Fault>>,
     down_until: Option<Timestamp>,
 }
 
 impl Faults {
     pub(super) fn push(&mut self, times: usize, fault: Fault) {
         self.queue.extend(std::iter::repeat_n(fault, times));
+    }
+
+    pub(super) fn push_provisioning(&mut self, after: usize, fault: Fault) {
+        self.provisioning.extend(std::iter::repeat_n(None, after).chain([Some(fault)]));
     }
 
     pub(super) fn set_down_until(&mut self, until: Timestamp) {
@@ -92,6 +98,11 @@ impl Faults {
     pub(super) fn take(&mut self, call: &Call) -> Option<Fault> {
         let sends = call.method == Method::POST
             && matches!(call.path.as_str(), "/v1/billing/meter_events" | "/v2/billing/meter_event_stream");
-        if sends { self.queue.pop_front() } else { None }
+        if sends {
+            return self.queue.pop_front();
+        }
+        let is_of = |kind: &str| call.path == kind || call.path.starts_with(&format!("{kind}/"));
+        let provisions = call.method != Method::GET && (is_of("/v1/customers") || is_of("/v1/subscriptions"));
+        if provisions { self.provisioning.pop_front().flatten() } else { None }
     }
 }

@@ -4,6 +4,7 @@
 //! well formed, is the series free; then the work; then what may go wrong after the work.
 
 use super::call::Call;
+use super::customers::{Customer, Customers};
 use super::error::ApiError;
 use super::fault::{Fault, Faults, Foreign};
 use super::idempotency::{Keys, Saved};
@@ -28,6 +29,7 @@ pub struct Stripe {
     account: Account,
     meters: Meters,
     customers: HashSet<String>,
+    directory: Customers,
     subscriptions: Subscriptions,
     prices: Prices,
     events: MeterEvents,
@@ -73,6 +75,7 @@ impl Stripe {
             account,
             meters: Meters::default(),
             customers: HashSet::new(),
+            directory: Customers::default(),
             subscriptions: Subscriptions::default(),
             prices: Prices::default(),
             events: MeterEvents::default(),
@@ -108,8 +111,7 @@ impl Stripe {
     /// second.
     pub fn add_subscription(&mut self, customer: &str, billing_cycle_anchor_s: i64) {
         let items = self.meters.event_names().map(|name| SubscriptionItem::monthly(Some(name))).collect();
-        let customer = customer.to_owned();
-        self.subscribe(Subscription { customer, status: "active", billing_cycle_anchor_s, items });
+        self.subscribe(Subscription::new(customer, "active", billing_cycle_anchor_s, items));
     }
 
     /// Makes a subscription.
@@ -145,6 +147,30 @@ impl Stripe {
     /// The next `times` calls that send meter events meet this fault, after those already planned.
     pub fn fail_next(&mut self, times: usize, fault: Fault) {
         self.faults.push(times, fault);
+    }
+
+    /// Of the coming calls that make, change or remove customers and subscriptions, the one after `after` others meets this fault.
+    pub fn fail_provisioning(&mut self, after: usize, fault: Fault) {
+        self.faults.push_provisioning(after, fault);
+    }
+
+    /// A customer of somebody else's making, with metadata.
+    pub fn add_customer_with(&mut self, now: Timestamp, id: &str, metadata: &[(&str, &str)]) {
+        let metadata = metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.directory.add(id, metadata, now);
+        self.add_customer(id);
+    }
+
+    /// Every customer that was made by a call or with metadata, deleted ones too.
+    #[must_use]
+    pub fn customers(&self) -> &[Customer] {
+        self.directory.all()
+    }
+
+    /// Every subscription, canceled ones too.
+    #[must_use]
+    pub fn subscriptions(&self) -> &[Subscription] {
+        self.subscriptions.all()
     }
 
     /// Resets every connection until then.
@@ -296,12 +322,49 @@ impl Stripe {
             (&Method::GET, ["v1", "billing", "meters", id, "event_summaries"]) => self.summaries(now, id, call),
             (&Method::POST, ["v1", "billing", "meter_events"]) => self.create_meter_event(now, call),
             (&Method::POST, ["v1", "billing", "meter_event_adjustments"]) => self.cancel_meter_event(now, call),
+            (method, ["v1", "customers", rest @ ..]) => self.work_customers(now, method, rest, call),
+            (&Method::POST, ["v1", "subscriptions"]) => self.create_subscription(now, call),
+            (&Method::POST, ["v1", "subscriptions", id]) => self.subscriptions.update(id, &call.params),
+            (&Method::DELETE, ["v1", "subscriptions", id]) => self.subscriptions.cancel(id),
             (&Method::GET, ["v1", "subscriptions"]) => self.subscriptions.list(&call.params, &self.meters, livemode),
             (&Method::GET, ["v1", "prices"]) => self.prices.list(&call.params, &self.meters, livemode),
             (&Method::GET, ["v1", "subscription_items"]) => self.subscriptions.items(&call.params, &self.meters),
             (_, ["v2", rest @ ..]) => self.work_v2(now, call, rest),
             _ => Err(unknown(call)),
         }
+    }
+
+    fn work_customers(
+        &mut self,
+        now: Timestamp,
+        method: &Method,
+        path: &[&str],
+        call: &Call,
+    ) -> Result<Value, ApiError> {
+        match (method, path) {
+            (&Method::POST, []) => {
+                let made = self.directory.create(&call.params, now)?;
+                self.customers.extend(made["id"].as_str().map(str::to_owned));
+                Ok(made)
+            }
+            (&Method::GET, ["search"]) => self.directory.search(&call.params, now),
+            (&Method::GET, []) => self.directory.list(&call.params),
+            (&Method::DELETE, [id]) => {
+                self.subscriptions.end_all(id);
+                self.directory.delete(id)
+            }
+            _ => Err(unknown(call)),
+        }
+    }
+
+    fn create_subscription(&mut self, now: Timestamp, call: &Call) -> Result<Value, ApiError> {
+        let customer = call.params.required("customer")?;
+        if !self.customers.contains(customer) {
+            return Err(ApiError::no_such("customer", customer).status(400).param("customer"));
+        }
+        let prices = &self.prices;
+        let known = |id: &str| prices.find(id).map(|price| SubscriptionItem::monthly(price.event_name.as_deref()));
+        self.subscriptions.create(&call.params, known, now)
     }
 
     fn work_v2(&mut self, now: Timestamp, call: &Call, path: &[&str]) -> Result<Value, ApiError> {

@@ -133,6 +133,12 @@ impl Prices {
         id(self.0.len() - 1)
     }
 
+    /// An active price.
+    pub(super) fn find(&self, wanted: &str) -> Option<&Price> {
+        let found = self.0.iter().enumerate().find(|(index, _)| id(*index) == wanted);
+        found.map(|(_, price)| price).filter(|price| price.active)
+    }
+
     pub(super) fn list(&self, params: &Params, meters: &Meters, livemode: bool) -> Result<Value, ApiError> {
         params.only(&["active", "currency", "type", "limit", "starting_after", "expand["])?;
         let active = params.choice("active", &["true", "false"])?;

@@ -1,9 +1,11 @@
-//! `GET /v1/subscriptions` and `/v1/subscription_items`: only what is needed to see where billing periods begin.
+//! `/v1/subscriptions` and `/v1/subscription_items`: what is needed to see where billing periods begin, and to provision.
 
 use super::call::Params;
 use super::error::ApiError;
 use super::meters::{Meters, page};
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// How many items Stripe lists with their subscription. A stand-in's guess.
 const ITEMS_SHOWN: usize = 10;
@@ -19,6 +21,10 @@ pub struct Subscription {
     pub billing_cycle_anchor_s: i64,
     /// Its items.
     pub items: Vec<SubscriptionItem>,
+    /// What its maker attached to it.
+    pub metadata: BTreeMap<String, String>,
+    /// Whether it ends with its period.
+    pub ends_with_period: bool,
 }
 
 /// An item of a subscription.
@@ -32,6 +38,20 @@ pub struct SubscriptionItem {
     pub interval_count: u64,
     /// When its period ends, unix seconds, where that is said.
     pub current_period_end_s: Option<i64>,
+}
+
+impl Subscription {
+    /// A subscription of somebody else's making.
+    #[must_use]
+    pub fn new(
+        customer: &str,
+        status: &'static str,
+        billing_cycle_anchor_s: i64,
+        items: Vec<SubscriptionItem>,
+    ) -> Self {
+        let (customer, metadata) = (customer.to_owned(), BTreeMap::new());
+        Self { customer, status, billing_cycle_anchor_s, items, metadata, ends_with_period: false }
+    }
 }
 
 impl SubscriptionItem {
@@ -60,6 +80,71 @@ impl SubscriptionItem {
 pub(super) struct Subscriptions(Vec<Subscription>);
 
 impl Subscriptions {
+    pub(super) fn all(&self) -> &[Subscription] {
+        &self.0
+    }
+
+    /// Makes a subscription to prices that `known` finds.
+    pub(super) fn create(
+        &mut self,
+        params: &Params,
+        known: impl Fn(&str) -> Option<SubscriptionItem>,
+        now: Timestamp,
+    ) -> Result<Value, ApiError> {
+        params.only(&["customer", "items[", "billing_cycle_anchor", "proration_behavior", "metadata["])?;
+        let customer = params.required("customer")?.to_owned();
+        let mut items = Vec::new();
+        while let Some(price) = params.get(&format!("items[{}][price]", items.len())) {
+            let no_such = || ApiError::no_such("price", price).status(400).param("items[0][price]");
+            items.push(known(price).ok_or_else(no_such)?);
+        }
+        if items.is_empty() {
+            return Err(ApiError::missing("items"));
+        }
+        let anchor = params.integer("billing_cycle_anchor")?.unwrap_or_else(|| now.as_second());
+        if anchor < now.as_second() {
+            let message = "billing_cycle_anchor must be a timestamp in the future.";
+            return Err(ApiError::invalid(message).param("billing_cycle_anchor"));
+        }
+        let metadata = params.object("metadata");
+        let subscription = Subscription {
+            customer,
+            status: "active",
+            billing_cycle_anchor_s: anchor,
+            items,
+            metadata,
+            ends_with_period: false,
+        };
+        self.0.push(subscription);
+        self.short(self.0.len() - 1)
+    }
+
+    pub(super) fn cancel(&mut self, wanted: &str) -> Result<Value, ApiError> {
+        let index = self.index(wanted)?;
+        if self.0[index].status == "canceled" {
+            return Err(ApiError::no_such("subscription", wanted));
+        }
+        self.0[index].status = "canceled";
+        self.short(index)
+    }
+
+    pub(super) fn update(&mut self, wanted: &str, params: &Params) -> Result<Value, ApiError> {
+        params.only(&["cancel_at_period_end"])?;
+        let index = self.index(wanted)?;
+        self.0[index].ends_with_period = params.required("cancel_at_period_end")? == "true";
+        self.short(index)
+    }
+
+    fn index(&self, wanted: &str) -> Result<usize, ApiError> {
+        (0..self.0.len()).find(|index| id(*index) == wanted).ok_or_else(|| ApiError::no_such("subscription", wanted))
+    }
+
+    fn short(&self, index: usize) -> Result<Value, ApiError> {
+        let subscription = self.0.get(index).ok_or_else(|| ApiError::api(500))?;
+        Ok(json!({"id": id(index), "object": "subscription", "customer": subscription.customer,
+            "status": subscription.status, "metadata": subscription.metadata}))
+    }
+
     pub(super) fn add(&mut self, subscription: Subscription) {
         self.0.push(subscription);
     }
@@ -89,6 +174,7 @@ impl Subscriptions {
                 "customer": subscription.customer,
                 "billing_cycle_anchor": subscription.billing_cycle_anchor_s,
                 "status": subscription.status,
+                "metadata": subscription.metadata,
                 "items": {"object": "list", "has_more": items.len() > ITEMS_SHOWN,
                     "data": items.iter().take(ITEMS_SHOWN).collect::<Vec<_>>()},
                 "livemode": livemode,

@@ -127,8 +127,7 @@ fn subscriptions(caller: &mut Caller, query: &str) -> Vec<String> {
 fn subscriptions_are_listed_unless_they_are_canceled() {
     let mut caller = Caller::open();
     for status in ["active", "past_due", "canceled"] {
-        let customer = "cus_acme".to_owned();
-        caller.stripe.subscribe(Subscription { customer, status, billing_cycle_anchor_s: 0, items: Vec::new() });
+        caller.stripe.subscribe(Subscription::new("cus_acme", status, 0, Vec::new()));
     }
     assert_eq!(subscriptions(&mut caller, ""), ["past_due", "active"]);
     assert_eq!(subscriptions(&mut caller, "&status=canceled"), ["canceled"]);
@@ -147,8 +146,7 @@ fn items_name_the_meter_of_their_price_and_many_are_a_list_of_their_own() {
         ..SubscriptionItem::monthly(Some("tokens"))
     };
     items.push(week);
-    let customer = "cus_acme".to_owned();
-    caller.stripe.subscribe(Subscription { customer, status: "active", billing_cycle_anchor_s: 0, items });
+    caller.stripe.subscribe(Subscription::new("cus_acme", "active", 0, items));
     let first = caller.get("/v1/subscriptions?limit=1").body["data"][0].clone();
     assert_eq!(
         (&first["items"]["has_more"], &first["items"]["data"][0]["price"]["recurring"]["meter"]),

@@ -6,15 +6,40 @@ use weir_contract::{TenantId, Timestamp};
 use weir_ledger::periods::Interval;
 use weir_settings::duration::Millis;
 use weir_tenants::store::change::{NewKey, NewTenant, Rotation, TenantPatch};
+use weir_tenants::store::provisioning::FirstKeyKind;
 use weir_tenants::store::view::{HistoryQuery, ROWS_MAX, Standing, TenantsQuery};
 
 use super::parse::parse_time;
+use super::placement::{BudgetAmount, PlacementArgs};
+use crate::provisioning::ProvisionRequest;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum TenantsCommand {
     /// Create a tenant, active and without keys.
     #[command(after_help = "Example: weir tenants create acme --plan starter --stripe-customer cus_Nab12")]
     Create(CreateArgs),
+    /// Let a tenant come in one call: record, Stripe customer and subscription, keys, vector collection, budgets, webhook; visible to
+    /// gateways last. What fails is taken back.
+    #[command(
+        after_help = "Prints the tenant's keys, this once. The server must be running. Exit code 3 while the tenant is still on its way: \
+                      repeat the command with the --idempotency-key that it printed.\n\n\
+                      Example: weir tenants provision acme --plan starter --isolation pool --owner ann@example.com"
+    )]
+    Provision(ProvisionArgs),
+    /// Let a tenant go: suspended at once, its last usage reported, archived after `provisioning.retention`, keys and vault gone.
+    #[command(after_help = "`weir tenants resume` before that stops it.\n\nExample: weir tenants deprovision acme")]
+    Deprovision {
+        /// The tenant.
+        id: TenantId,
+        /// Names the request, so that a repeat begins nothing more. Absent: a random one.
+        #[arg(long, value_name = "KEY")]
+        idempotency_key: Option<String>,
+    },
+    /// Show how far a tenant is that comes or goes: its steps and the journal of every act.
+    Status {
+        /// The tenant.
+        id: TenantId,
+    },
     /// List tenants by id.
     List(ListArgs),
     /// Show one tenant.
@@ -77,6 +102,14 @@ pub(in crate::cli) struct CreateArgs {
     /// What it is known by beside its id; may be given several times.
     #[arg(long = "identifier", value_name = "TEXT")]
     identifiers: Vec<String>,
+    #[command(flatten)]
+    placement: PlacementArgs,
+    /// The person or team that looks after it.
+    #[arg(long)]
+    owner: Option<String>,
+    /// Its own amount of a budget; may be given several times.
+    #[arg(long = "budget", value_name = "NAME=AMOUNT")]
+    budgets: Vec<BudgetAmount>,
     /// The Stripe customer that pays.
     #[arg(long, value_name = "cus_…")]
     stripe_customer: Option<String>,
@@ -136,6 +169,32 @@ pub(in crate::cli) struct ListArgs {
     plan: Option<String>,
 }
 
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ProvisionArgs {
+    #[command(flatten)]
+    tenant: CreateArgs,
+    /// A key that it comes with, by name; may be given several times. Absent: one, key-1.
+    #[arg(long = "key", value_name = "NAME")]
+    keys: Vec<String>,
+    /// The name of the Stripe customer.
+    #[arg(long)]
+    name: Option<String>,
+    /// Where invoices go.
+    #[arg(long)]
+    email: Option<String>,
+    /// Names the request, so that a repeat begins nothing more. Absent: a random one.
+    #[arg(long, value_name = "KEY")]
+    pub(in crate::cli) idempotency_key: Option<String>,
+}
+
+impl ProvisionArgs {
+    pub(in crate::cli) fn request(self) -> ProvisionRequest {
+        let keys = self.keys.into_iter().map(|id| FirstKeyKind { id, ..FirstKeyKind::default() }).collect::<Vec<_>>();
+        let keys = Some(keys).filter(|keys| !keys.is_empty());
+        ProvisionRequest { tenant: self.tenant.tenant(), keys, name: self.name, email: self.email }
+    }
+}
+
 impl ListArgs {
     pub(in crate::cli) fn query(self) -> TenantsQuery {
         TenantsQuery { state: self.state.map(Into::into), plan: self.plan, cursor: None, limit: Some(ROWS_MAX) }
@@ -148,6 +207,9 @@ impl CreateArgs {
             id: self.id,
             plan: self.plan,
             identifiers: self.identifiers,
+            placement: self.placement.placement(),
+            owner: self.owner,
+            budgets: BudgetAmount::all(self.budgets),
             stripe_customer: self.stripe_customer,
             billing_anchor: self.billing_anchor,
             billing_interval: self.billing_interval.map(Into::into),
@@ -165,6 +227,14 @@ pub(in crate::cli) struct SetArgs {
     /// All that it is known by beside its id; may be given several times. An empty text: nothing.
     #[arg(long = "identifier", value_name = "TEXT")]
     identifiers: Option<Vec<String>>,
+    #[command(flatten)]
+    placement: PlacementArgs,
+    /// The person or team that looks after it. An empty text: nobody.
+    #[arg(long)]
+    owner: Option<String>,
+    /// All its own amounts of budgets; may be given several times. An empty text: none.
+    #[arg(long = "budget", value_name = "NAME=AMOUNT")]
+    budgets: Option<Vec<BudgetAmount>>,
     /// The Stripe customer that pays. An empty text: nobody.
     #[arg(long, value_name = "cus_…")]
     stripe_customer: Option<String>,
@@ -186,6 +256,9 @@ impl SetArgs {
             state: None,
             plan: self.plan,
             identifiers: self.identifiers.map(|all| all.into_iter().filter(given).collect()),
+            placement: self.placement.is_given().then(|| self.placement.placement()),
+            owner: self.owner.map(|owner| Some(owner).filter(given)),
+            budgets: self.budgets.map(BudgetAmount::all),
             stripe_customer: self.stripe_customer.map(|customer| Some(customer).filter(given)),
             billing_anchor: self.billing_anchor.map(Some),
             billing_interval: self.billing_interval.map(|interval| Some(interval.into())),

@@ -40,7 +40,7 @@ impl AlertsInForce {
                 .read(&self.base)
                 .map_err(|error| error.to_string())
                 .and_then(|url| Ok(self.post(url.expose().trim())?.body(notice.body.clone()))),
-            Target::Webhook(webhook) => self.webhook(webhook, notice, now),
+            Target::Webhook(webhook) => self.signed(webhook, &notice.id, notice.body.clone(), now),
             Target::Alertmanager(alertmanager) => self.alertmanager(alertmanager, notice.body.clone()),
         };
         match call {
@@ -54,15 +54,22 @@ impl AlertsInForce {
         Ok(http.post(url).header("content-type", "application/json"))
     }
 
-    fn webhook(&self, webhook: &WebhookFile, notice: &Notice, now: Timestamp) -> Result<RequestBuilder, String> {
+    /// A call with the headers of Standard Webhooks.
+    pub(in crate::server) fn signed(
+        &self,
+        webhook: &WebhookFile,
+        id: &str,
+        body: String,
+        now: Timestamp,
+    ) -> Result<RequestBuilder, String> {
         let secret = webhook.secret.read(&self.base).map_err(|error| error.to_string())?;
-        let signed = signature(&secret, &notice.id, now, notice.body.as_bytes()).map_err(|error| error.to_string())?;
+        let signed = signature(&secret, id, now, body.as_bytes()).map_err(|error| error.to_string())?;
         let call = self.post(&webhook.url)?;
         Ok(call
-            .header("webhook-id", &notice.id)
+            .header("webhook-id", id)
             .header("webhook-timestamp", now.as_secs().to_string())
             .header("webhook-signature", signed)
-            .body(notice.body.clone()))
+            .body(body))
     }
 
     /// The call that tells Alertmanager of alerts.

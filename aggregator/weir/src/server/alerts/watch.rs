@@ -109,7 +109,8 @@ pub(in crate::server) async fn repeat(app: App) {
 async fn tell_standing(app: &App) -> Result<(), ApiError> {
     let alerts = app.0.alerts.current();
     let known = with_reader(app, |reader| state::list(reader.db())).await?;
-    let context = Context { owners: alerts.owners.clone(), rules: Arc::clone(&alerts.rules), ..Context::default() };
+    let context =
+        Context { owners: super::owners(app, &alerts), rules: Arc::clone(&alerts.rules), ..Context::default() };
     let now = app.0.clock.now();
     for receiver in &alerts.receivers {
         let Target::Alertmanager(target) = &receiver.target else { continue };

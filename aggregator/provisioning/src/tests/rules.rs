@@ -1,0 +1,95 @@
+//! Single rules of sagas, in words.
+use super::{NOW, planned};
+use crate::{Act, Answer, Call, Kind, Mark, Next, Phase, Planned, Saga, Step};
+use weir_contract::Timestamp;
+
+const HOUR_MS: u64 = 3_600_000;
+
+fn call(saga: &Saga, now: Timestamp) -> Call {
+    match saga.next(now) {
+        Next::Call(call) => call,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Makes the next call with this answer, as soon as it is due.
+fn answer(saga: &mut Saga, answer: Answer, mut now: Timestamp) -> Timestamp {
+    if let Next::Wait(until) = saga.next(now) {
+        now = until;
+    }
+    let call = call(saga, now);
+    saga.begin(&call, now);
+    saga.settle(&call, answer, now);
+    now
+}
+
+#[test]
+fn a_step_that_never_gets_an_answer_is_given_up_and_cleared_up() {
+    let mut saga = Saga::new(Kind::Provision, planned(&[Step::Customer, Step::Publish]));
+    let mut now = answer(&mut saga, Answer::Missing, NOW);
+    for _ in 0..12 {
+        assert_eq!(*saga.phase(), Phase::Forward);
+        now = answer(&mut saga, Answer::Unsure("time-out".to_owned()), now);
+    }
+    assert!(now.millis_since(NOW) < 300_000, "{now}");
+    let next = call(&saga, now);
+    assert_eq!((next.act, next.key), (Act::Make, 1), "the same key tells whether it was made");
+    answer(&mut saga, Answer::Done(Some("cus_1".to_owned())), now);
+    assert_eq!(call(&saga, now).made.as_deref(), Some("cus_1"));
+    answer(&mut saga, Answer::Done(None), now);
+    assert!(matches!(saga.phase(), Phase::Undone { step: Step::Customer, .. }), "{saga:?}");
+}
+
+#[test]
+fn a_collection_that_was_there_before_is_nobodys_to_take() {
+    let mut saga = Saga::new(Kind::Provision, planned(&[Step::Collection, Step::Publish]));
+    answer(&mut saga, Answer::Done(Some("acme".to_owned())), NOW);
+    assert!(matches!(saga.phase(), Phase::Undone { step: Step::Collection, .. }), "{saga:?}");
+}
+
+#[test]
+fn an_outside_system_has_its_time_and_no_more() {
+    let environment = Planned { step: Step::Environment, patience_ms: Some(300_000) };
+    let mut saga = Saga::new(Kind::Provision, [environment]);
+    let mut now = NOW;
+    while *saga.phase() == Phase::Forward {
+        let next = Answer::Later(now.plus_millis(5_000));
+        now = answer(&mut saga, next, now);
+    }
+    assert!((300_000..310_000).contains(&now.millis_since(NOW)), "{now}");
+    assert_eq!(call(&saga, now).act, Act::Undo);
+}
+
+#[test]
+fn a_deprovisioning_waits_goes_on_after_failures_and_stops_if_the_tenant_stays() {
+    let steps = [Step::Suspend, Step::Report, Step::EndSubscription, Step::Retain, Step::Archive];
+    let mut saga = Saga::new(Kind::Deprovision, planned(&steps));
+    let mut now = answer(&mut saga, Answer::Done(None), NOW);
+    for _ in 0..50 {
+        now = answer(&mut saga, Answer::Unsure("the ledger is busy".to_owned()), now);
+    }
+    now = answer(&mut saga, Answer::Done(None), now);
+    now = answer(&mut saga, Answer::Refused("401".to_owned()), now);
+    now = answer(&mut saga, Answer::Done(None), now);
+    let end = now.plus_millis(24 * HOUR_MS);
+    answer(&mut saga, Answer::Later(end), now);
+    assert_eq!(saga.next(now), Next::Wait(end));
+    let mut other = saga.clone();
+    for saga in [&mut saga, &mut other] {
+        answer(saga, Answer::Done(None), end);
+    }
+    answer(&mut saga, Answer::Done(None), end);
+    assert_eq!(*saga.phase(), Phase::Done);
+    answer(&mut other, Answer::Refused("it was let in again".to_owned()), end);
+    assert!(matches!(other.phase(), Phase::Stopped { step: Step::Archive, .. }));
+}
+
+#[test]
+fn a_saga_on_disk_is_the_saga() {
+    let mut saga = Saga::new(Kind::Provision, planned(&[Step::Customer, Step::Welcome, Step::Publish]));
+    answer(&mut saga, Answer::Missing, NOW);
+    answer(&mut saga, Answer::Broken("500".to_owned()), NOW);
+    assert_eq!(saga.steps()[0].mark, Mark::Doubtful);
+    let text = serde_json::to_string(&saga).expect("JSON");
+    assert_eq!(serde_json::from_str::<Saga>(&text).expect("a saga"), saga);
+}

@@ -1,0 +1,139 @@
+//! Rows of sagas and their journals as values.
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use weir_contract::{TenantId, Timestamp};
+
+use super::{Act, FirstKey, Kept, NewProvisioning};
+use crate::store::change::By;
+use crate::store::rows::{id, parsed, text};
+
+const SAGA: &str = "number, tenant, kind, who, spec, saga, keys, open, started_at, changed_at";
+
+/// A saga as it is kept.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// Its number.
+    pub number: i64,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// `provision` or `deprovision`.
+    pub kind: String,
+    /// Who asked for it.
+    pub who: String,
+    /// What was asked for.
+    pub spec: Value,
+    /// The saga.
+    pub saga: String,
+    /// The keys that the tenant comes with.
+    pub keys: Vec<FirstKey>,
+    /// Whether it goes on.
+    pub open: bool,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it last went on.
+    pub changed_at: Timestamp,
+}
+
+/// An act of a saga.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// When.
+    pub at: Timestamp,
+    /// The step.
+    pub step: String,
+    /// What was about to be done; `answer` for what came of it.
+    pub act: String,
+    /// What came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+pub(super) fn insert(
+    db: &Connection,
+    new: &NewProvisioning<'_>,
+    by: &By,
+    request: &[u8; 32],
+    keys: &[FirstKey],
+) -> rusqlite::Result<i64> {
+    let sql =
+        "INSERT INTO provisioning(tenant, kind, who, key, request, spec, saga, keys, open, started_at, changed_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?9)";
+    db.prepare_cached(sql)?.execute(params![
+        new.tenant.as_str(),
+        new.kind,
+        by.who,
+        by.key,
+        request,
+        new.spec.to_string(),
+        new.saga,
+        text(&keys),
+        by.at.as_millis(),
+    ])?;
+    Ok(db.last_insert_rowid())
+}
+
+pub(super) fn by_key(db: &Connection, who: &str, key: &str) -> rusqlite::Result<Option<(Saved, [u8; 32])>> {
+    let sql = format!("SELECT {SAGA}, request FROM provisioning WHERE who = ?1 AND key = ?2");
+    db.prepare_cached(&sql)?.query_row([who, key], |row| Ok((read(row)?, row.get(10)?))).optional()
+}
+
+pub(super) fn by_number(db: &Connection, number: i64) -> rusqlite::Result<Option<Saved>> {
+    let sql = format!("SELECT {SAGA} FROM provisioning WHERE number = ?1");
+    db.prepare_cached(&sql)?.query_row([number], read).optional()
+}
+
+pub(super) fn latest(db: &Connection, tenant: &str, kind: Option<&str>) -> rusqlite::Result<Option<Saved>> {
+    let sql = format!(
+        "SELECT {SAGA} FROM provisioning WHERE tenant = ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY number DESC LIMIT 1"
+    );
+    db.prepare_cached(&sql)?.query_row(params![tenant, kind], read).optional()
+}
+
+pub(super) fn open(db: &Connection) -> rusqlite::Result<Vec<i64>> {
+    let mut select = db.prepare_cached("SELECT number FROM provisioning WHERE open = 1 ORDER BY number")?;
+    select.query_map([], |row| row.get(0))?.collect()
+}
+
+pub(super) fn keep(db: &Connection, kept: Kept<'_>) -> rusqlite::Result<()> {
+    let sql = "UPDATE provisioning SET saga = ?2, open = ?3, changed_at = ?4 WHERE number = ?1";
+    db.prepare_cached(sql)?.execute(params![kept.number, kept.saga, kept.open, kept.at.as_millis()])?;
+    write_act(db, kept.number, kept.at, kept.act)
+}
+
+pub(super) fn write_keys(db: &Connection, number: i64, keys: &[FirstKey]) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE provisioning SET keys = ?2 WHERE number = ?1")?.execute(params![number, text(&keys)])?;
+    Ok(())
+}
+
+pub(super) fn write_act(db: &Connection, number: i64, at: Timestamp, act: Act<'_>) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO provisioning_journal(provisioning, at, step, act, detail) VALUES (?1, ?2, ?3, ?4, ?5)";
+    db.prepare_cached(sql)?.execute(params![number, at.as_millis(), act.step, act.act, act.detail])?;
+    Ok(())
+}
+
+pub(super) fn journal(db: &Connection, number: i64, limit: u32) -> rusqlite::Result<Vec<JournalEntry>> {
+    let sql = "SELECT at, step, act, detail FROM
+                 (SELECT * FROM provisioning_journal WHERE provisioning = ?1 ORDER BY number DESC LIMIT ?2)
+               ORDER BY number";
+    let read = |row: &Row<'_>| {
+        let at = Timestamp::from_millis(row.get(0)?);
+        Ok(JournalEntry { at, step: row.get(1)?, act: row.get(2)?, detail: row.get(3)? })
+    };
+    db.prepare_cached(sql)?.query_map(params![number, limit], read)?.collect()
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Saved> {
+    Ok(Saved {
+        number: row.get(0)?,
+        tenant: id(row, 1)?,
+        kind: row.get(2)?,
+        who: row.get(3)?,
+        spec: parsed(row, 4)?,
+        saga: row.get(5)?,
+        keys: parsed(row, 6)?,
+        open: row.get(7)?,
+        started_at: Timestamp::from_millis(row.get(8)?),
+        changed_at: Timestamp::from_millis(row.get(9)?),
+    })
+}

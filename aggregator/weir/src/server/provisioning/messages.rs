@@ -1,0 +1,54 @@
+//! Messages about tenants that come and go, signed as Standard Webhooks says. Each has an id that repeats share.
+use serde_json::{Value, json};
+use weir_contract::Timestamp;
+use weir_provisioning::Answer;
+use weir_steer::receiver::WebhookFile;
+
+use super::App;
+
+/// How long until an outside system is asked again, in milliseconds.
+const ASK_AGAIN_MS: u64 = 3_000;
+/// The longest answer of an outside system that is read, in bytes.
+const ANSWER_MAX_BYTES: usize = 16 * 1024;
+
+/// A message.
+pub(super) struct Message<'a> {
+    /// Its id.
+    pub(super) id: String,
+    /// What it tells, such as `tenant.welcome`.
+    pub(super) kind: &'static str,
+    /// The rest.
+    pub(super) data: &'a Value,
+}
+
+/// Sends a message. For `asks`, the receiver answers 202 until it is ready, and 200 with an endpoint or without.
+pub(super) async fn send(app: &App, to: &WebhookFile, message: Message<'_>, asks: bool, now: Timestamp) -> Answer {
+    let body = json!({"type": message.kind, "timestamp": now, "data": message.data}).to_string();
+    let call = match app.0.alerts.signed(to, &message.id, body, now) {
+        Ok(call) => call,
+        Err(why) => return Answer::Unsure(why),
+    };
+    let answered = async {
+        let mut response = call.send().await?;
+        let status = response.status().as_u16();
+        let mut text = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if text.len() + chunk.len() > ANSWER_MAX_BYTES {
+                break;
+            }
+            text.extend_from_slice(&chunk);
+        }
+        Ok::<_, reqwest::Error>((status, text))
+    };
+    match answered.await {
+        Ok((202, _)) if asks => Answer::Later(now.plus_millis(ASK_AGAIN_MS)),
+        Ok((200..=299, text)) => {
+            let said: Value = serde_json::from_slice(&text).unwrap_or_default();
+            Answer::Done(said["endpoint"].as_str().filter(|_| asks).map(str::to_owned))
+        }
+        Ok((status @ (408 | 425 | 429 | 500..), _)) => Answer::Unsure(format!("the receiver answered {status}")),
+        Ok((status, _)) => Answer::Refused(format!("the receiver answered {status}")),
+        // Without the address, which may hold a secret.
+        Err(error) => Answer::Unsure(error.without_url().to_string()),
+    }
+}
