@@ -124,7 +124,7 @@ impl Run {
     }
 
     /// Runs to the end, and says what is wrong.
-    pub(super) fn to_end(&mut self, trouble: &mut impl Trouble) -> Result<Phase, String> {
+    pub(super) fn run_out(&mut self, trouble: &mut impl Trouble) -> Result<Phase, String> {
         while self.calls < CALLS_MAX {
             let call = match self.saga.next(self.now) {
                 Next::Ended => return self.judge_end(),

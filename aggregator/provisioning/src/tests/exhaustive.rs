@@ -74,7 +74,7 @@ fn worlds() -> [World; 3] {
 
 /// A run must end well, or be taken back because something was refused.
 fn judge(mut run: Run, trouble: &mut impl Trouble) -> Result<(), String> {
-    match run.to_end(trouble)? {
+    match run.run_out(trouble)? {
         Phase::Undone { why, .. } if !run.refused => Err(format!("taken back for no reason: {why}")),
         _ => Ok(()),
     }

@@ -119,10 +119,10 @@ impl World {
     }
 
     fn later(&mut self, call: &Call, now: Timestamp) -> Answer {
-        if !self.kept.contains_key(&(call.step, call.key)) {
-            self.kept.insert((call.step, call.key), (Kept::UnderWay, now));
+        self.kept.entry((call.step, call.key)).or_insert_with(|| {
             self.late.push(call.clone());
-        }
+            (Kept::UnderWay, now)
+        });
         Answer::Unsure("time-out".to_owned())
     }
 

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use weir_contract::Timestamp;
 use weir_provisioning::{Answer, Call, Next, Phase, Saga, Step};
+use weir_tenants::store::TenantStore;
 use weir_tenants::store::change::{By, ChangeError};
 use weir_tenants::store::provisioning::{Act, Kept, Saved};
 
@@ -58,7 +59,7 @@ pub(in crate::server) async fn drive(app: App) {
 }
 
 async fn under_way(app: &App) -> Result<Vec<i64>, ApiError> {
-    kept(app, |store| store.provisionings_under_way()).await
+    kept(app, TenantStore::provisionings_under_way).await
 }
 
 /// Goes on with a saga until it waits or ends. Returns when it is due again.
@@ -185,7 +186,7 @@ async fn with_end(
     saved: &Saved,
     saga: &mut Saga,
     call: &Call,
-    work: impl FnOnce(&weir_tenants::store::TenantStore, Kept<'_>, &By) -> Result<(), ChangeError> + Send + 'static,
+    work: impl FnOnce(&TenantStore, Kept<'_>, &By) -> Result<(), ChangeError> + Send + 'static,
 ) -> Result<Option<Answer>, ApiError> {
     let at = app.0.clock.now();
     let mut ended = saga.clone();
