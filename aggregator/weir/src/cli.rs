@@ -101,13 +101,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::User(UserCommand::Forget(args)) => operate::forget_user(&load()?, &args.request(), cli.json),
         Command::Adjust(args) => operate::adjust(&load()?, &args.request(), cli.json),
         Command::Status => status::run(&load()?, cli.json),
-        Command::Audit(AuditArgs { command: None }) => operate::audit(&load()?, cli.json),
-        Command::Audit(AuditArgs { command: Some(AuditCommand::Security(args)) }) => {
-            borders::findings(&load()?, &args.query(), cli.json)
-        }
-        Command::Audit(AuditArgs { command: Some(AuditCommand::Searches(args)) }) => {
-            borders::searches(&load()?, &args.query(), cli.json)
-        }
+        Command::Audit(AuditArgs { command }) => run_audit(&load()?, command, cli.json),
         Command::Ledger(LedgerArgs { command: None }) => show::ledger(&load()?, cli.json),
         Command::Ledger(LedgerArgs { command: Some(LedgerCommand::Rebuild { replace }) }) => {
             rebuild::run(&load()?, replace, cli.json)
@@ -150,6 +144,14 @@ fn run_keys(load: impl Fn() -> Result<Config, ConfigError>, command: KeysCommand
         KeysCommand::List { tenant } => keys::list(&load()?, tenant.as_str(), as_json),
         KeysCommand::Rotate(args) => keys::rotate(&load()?, &args, as_json),
         KeysCommand::Revoke(which) => keys::revoke(&load()?, &which, as_json),
+    }
+}
+
+fn run_audit(config: &Config, command: Option<AuditCommand>, as_json: bool) -> anyhow::Result<u8> {
+    match command {
+        None => operate::audit(config, as_json),
+        Some(AuditCommand::Security(args)) => borders::findings(config, &args.query(), as_json),
+        Some(AuditCommand::Searches(args)) => borders::searches(config, &args.query(), as_json),
     }
 }
 

@@ -50,9 +50,9 @@ pub(super) fn longest(flags: &Flags) -> usize {
         push(&mut text, name, value);
         text.len()
     };
-    let longest = |(name, flag): (&Box<str>, &super::Flag)| {
+    let longest = |name: &str, flag: &super::Flag| {
         let values = std::iter::once(&flag.default).chain(flag.rules.iter().map(|rule| &rule.value));
         values.map(|value| member(name, value)).max().unwrap_or(0)
     };
-    flags.iter().map(longest).sum()
+    flags.iter().map(|(name, flag)| longest(name, flag)).sum()
 }

@@ -1,6 +1,6 @@
 //! Types and values of flags: those that a structured field (RFC 8941) can say.
 use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 /// The largest integer of a structured field, and the largest decimal in thousandths.
 const NUMBER_MAX: i64 = 999_999_999_999_999;
@@ -150,7 +150,9 @@ impl Serialize for FlagValue {
             FlagValue::Bool(value) => serializer.serialize_bool(*value),
             FlagValue::Integer(value) => serializer.serialize_i64(*value),
             // At most 15 digits: a double has them exactly.
-            FlagValue::Thousandths(value) => serializer.serialize_f64(*value as f64 / THOUSAND as f64),
+            FlagValue::Thousandths(_) => {
+                serializer.serialize_f64(self.to_string().parse().map_err(ser::Error::custom)?)
+            }
             FlagValue::Text(text) => serializer.serialize_str(text),
         }
     }

@@ -228,12 +228,9 @@ fn compile_route(
     pools: &Pools,
 ) -> Result<Rc<Route>, ConfigError> {
     let error = |field: &str, problem: &str| Err(ConfigError::new(format!("routes[{at}].{field}"), problem));
-    let path = match route.matches.clone().map(|matches| (matches.path, matches.path_prefix)) {
-        None if route.name.is_some() => PathMatch::Named,
-        None => return error("match", "give a match, or a name for the gateway's own routes to name it by"),
-        Some((Some(path), None)) => PathMatch::Exact(path.into()),
-        Some((None, Some(prefix))) => PathMatch::Prefix(prefix.into()),
-        Some(_) => return error("match", "give either path or path_prefix"),
+    let path = match compile_path(&route) {
+        Ok(path) => path,
+        Err(problem) => return error("match", problem),
     };
     let is_exact = matches!(path, PathMatch::Exact(_));
     if route.bypass && !is_exact {
@@ -298,6 +295,16 @@ fn compile_route(
         environment: route.environment.map(Into::into),
         path,
     }))
+}
+
+fn compile_path(route: &plans::Route) -> Result<PathMatch, &'static str> {
+    match route.matches.clone().map(|matches| (matches.path, matches.path_prefix)) {
+        None if route.name.is_some() => Ok(PathMatch::Named),
+        None => Err("give a match, or a name for the gateway's own routes to name it by"),
+        Some((Some(path), None)) => Ok(PathMatch::Exact(path.into())),
+        Some((None, Some(prefix))) => Ok(PathMatch::Prefix(prefix.into())),
+        Some(_) => Err("give either path or path_prefix"),
+    }
 }
 
 fn compile_guard(guard: &weir_config::guard::Guard, keys: Option<&Rc<Keys>>) -> Result<Guard, Unfit> {

@@ -248,3 +248,23 @@ proptest! {
 pub(super) fn catalogue_of_two() -> Catalogue {
     catalogue(&json!([{"model": "auto", "candidates": ["a", "b"]}]))
 }
+
+#[test]
+fn a_rule_may_depend_on_a_feature_flag() {
+    let mut config = config(&json!([
+        {"model": "auto", "match": {"flag": "beta"}, "candidates": ["b"]},
+        {"model": "auto", "candidates": ["a"]},
+    ]));
+    config["flags"] =
+        json!({"beta": {"type": "bool", "default": false, "rules": [{"tenants": ["acme"], "value": true}]}});
+    let policy = read(&config).expect("a policy");
+    let flags = std::rc::Rc::new(policy.flags.as_ref().expect("flags").with_served(None));
+    let (catalogue, plan) = (policy.routing.as_ref().expect("a catalogue"), plan("p"));
+    let first = |tenant: &str| {
+        let subject = weir_contract::flags::Subject { tenant, ..Default::default() };
+        let flags = crate::flags::RequestFlags::decide(&flags, &subject);
+        chosen(catalogue, &Asked { flags: Some(&flags), ..asked(&plan) }).models[0].to_string()
+    };
+    assert_eq!((first("acme"), first("globex")), ("b".to_owned(), "a".to_owned()));
+    assert_eq!(&*chosen(catalogue, &asked(&plan)).models[0], "a", "no flag is decided");
+}

@@ -1,4 +1,5 @@
 //! `weir flags`: feature flags, and their rules at run time.
+use weir_contract::TenantId;
 use weir_contract::flags::FlagRule;
 use weir_contract::plans::percent_encoded;
 use weir_tenants::store::flags::{FlagChange, FlagView, NewRules, RulesFrom};
@@ -62,7 +63,7 @@ fn describe(rules: &[FlagRule]) -> String {
 fn describe_rule(rule: &FlagRule) -> String {
     let mut text = rule.percent.map_or_else(String::new, |percent| format!("{percent} "));
     text.push_str(&rule.value.to_string());
-    let tenants: Vec<&str> = rule.tenants.iter().map(|tenant| tenant.as_str()).collect();
+    let tenants: Vec<&str> = rule.tenants.iter().map(TenantId::as_str).collect();
     let plain = |names: &[Box<str>]| names.join(",");
     for (what, names) in
         [("tenant", tenants.join(",")), ("plan", plain(&rule.plans)), ("environment", plain(&rule.environments))]

@@ -69,17 +69,21 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if !DataDir::of(&config).exists() {
         tracing::info!(data = %config.data.display(), "a new data directory is started");
     }
-    let server = Server::start(config, SystemClock::start()).await?;
-    tracing::info!(address = %server.address(), "listening");
+    // Heard from the beginning: who sees that the server is there may tell it to stop at once.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = async move {
+    let mut stop = Box::pin(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
+    });
+    let server = tokio::select! {
+        started = Server::start(config, SystemClock::start()) => started?,
+        () = &mut stop => return Ok(()),
     };
+    tracing::info!(address = %server.address(), "listening");
     server.run(stop).await?;
     tracing::info!("stopped");
     Ok(())

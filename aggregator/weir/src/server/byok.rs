@@ -167,7 +167,7 @@ pub(super) fn check_recipient(headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(asked) = headers.get(RECIPIENT_HEADER) else { return Ok(()) };
     let parts = asked.to_str().ok().and_then(|asked| asked.split_once('.'));
     let is_hex = |key: &str| key.len() == 64 && key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_number = |call: &str| (1..=20).contains(&call.len()) && call.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |call: &str| (1..=19).contains(&call.len()) && call.bytes().all(|byte| byte.is_ascii_digit());
     if parts.is_some_and(|(key, call)| is_hex(key) && is_number(call)) { Ok(()) } else { Err(wrong_recipient()) }
 }
 
@@ -184,8 +184,10 @@ pub(super) fn recipient(
     let Some(asked) = headers.get(RECIPIENT_HEADER) else { return Ok(None) };
     let random = random_bytes().map_err(|error| ApiError::internal(&error))?;
     let sender = asked.to_str().ok().and_then(|asked| Sender::new(random, asked));
-    // A key that is none is refused whoever asks; a good one is answered to where the token may.
-    let sender = sender.ok_or_else(wrong_recipient)?;
+    // Its form is good: it is one of the few points of the curve that would give the secret away.
+    let unsafe_key =
+        || ApiError::Contradiction(format!("nothing can be sealed to this {RECIPIENT_HEADER}: make another key"));
+    let sender = sender.ok_or_else(unsafe_key)?;
     let vault = app.0.vault.current().filter(|_| token.opens(&Scope::Byok));
     Ok(vault.map(|vault| (sender, vault)))
 }
