@@ -32,3 +32,18 @@ fn prices_that_cannot_be_used_are_named() {
     let reasons: Vec<String> = router.expect("a list").notes.into_iter().map(|note| note.reason).collect();
     assert!(reasons[0].contains("completion") && reasons[1].contains("images sent"), "{reasons:?}");
 }
+
+#[test]
+fn a_model_without_a_name_is_left_out_and_told() {
+    let lists = [
+        r#"{"": {"litellm_provider": "a", "input_cost_per_token": 1e-6}, "m": {"litellm_provider": "a", "input_cost_per_token": 1e-6}}"#,
+        r#"{"a": {"id": "a", "models": {"": {"cost": {"input": 1}}, "m": {"cost": {"input": 1}}}}}"#,
+        r#"{"data": [{"id": "", "pricing": {"prompt": "0.000001"}}, {"id": "m", "pricing": {"prompt": "0.000001"}}]}"#,
+    ];
+    for list in lists {
+        let imported = read(list).expect(list);
+        assert_eq!(models(&imported).into_iter().map(|(_, model)| model).collect::<Vec<_>>(), ["m"], "{list}");
+        let reasons: Vec<&str> = imported.notes.iter().map(|note| note.reason.as_str()).collect();
+        assert_eq!(reasons, ["a model without a name; it is left out"], "{list}");
+    }
+}

@@ -71,12 +71,16 @@ impl Imported {
         self.entries.retain(|entry| entry.provider.as_ref().is_some_and(|of| providers.contains(of)));
     }
 
-    /// Sorts the entries; of several for one model the first stays.
+    /// Sorts the entries; of several for one model the first stays. One without a model's name would make the whole list useless.
     fn settle(mut self) -> Self {
         let mut known = BTreeSet::new();
-        let (kept, others): (Vec<Entry>, Vec<Entry>) = std::mem::take(&mut self.entries)
-            .into_iter()
-            .partition(|entry| known.insert((entry.provider.clone(), entry.model.clone())));
+        let (named, nameless): (Vec<Entry>, Vec<Entry>) =
+            std::mem::take(&mut self.entries).into_iter().partition(|entry| !entry.model.is_empty());
+        for entry in nameless {
+            self.note(entry.provider.as_deref().unwrap_or_default(), "a model without a name; it is left out");
+        }
+        let (kept, others): (Vec<Entry>, Vec<Entry>) =
+            named.into_iter().partition(|entry| known.insert((entry.provider.clone(), entry.model.clone())));
         for entry in others {
             self.note(&entry.model, "the list has it twice; the first one stays");
         }
