@@ -18,7 +18,7 @@ const TENANT: &str = "id, version, state, plan, identifiers, stripe_customer, bi
 const TENANT_BEFORE: &str = "id, version, state, plan, identifiers, stripe_customer, billing_anchor, billing_interval,
                              created_at, changed_at, NULL, NULL, NULL";
 /// The version of the tables that has those columns.
-const PLACEMENT_SINCE: i64 = 3;
+const PLACEMENT_SINCE: i64 = 4;
 const KEY: &str = "tenant, id, sha256, plan, environment, feature, expires, created_at, revoked_at";
 
 /// A tenant without its keys.
