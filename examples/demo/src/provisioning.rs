@@ -4,8 +4,9 @@ use crate::settings;
 use crate::stack::Stack;
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use weir_rig::aggregator::Aggregator;
+use weir_rig::clock;
 use weir_rig::stripe::{Account, Price, Scheme};
 
 /// A tenant of a pool is live within this time.
@@ -25,14 +26,14 @@ pub(crate) fn show(stack: &Stack) -> anyhow::Result<Vec<String>> {
     let env = settings::server_env(&Account::sandbox().secret_key)?;
     let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let server = Aggregator::start(&config, &[], &env)?;
-    let begun = Instant::now();
+    let begun = clock::instant();
     let output = server.command(&["tenants", "provision", "newcomer", "--plan", "starter", "--json"])?;
     let took = begun.elapsed();
     let view: Value = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("weir tenants provision: {}", String::from_utf8_lossy(&output.stderr)))?;
     let customers = stack.stripe.stripe().customers().len();
     println!(
-        "Provisioned a tenant with Stripe customer, subscription and key in {} ms (weir tenants provision)",
+        "  weir tenants provision: a tenant with Stripe customer, subscription and key is live after {} ms",
         took.as_millis()
     );
     let is_good = view["state"] == "done" && view["keys"][0]["key"].is_string() && customers == 1 && took < LIVE_MAX;

@@ -122,8 +122,16 @@ pub(super) async fn kept<T: Send + 'static>(
 
 /// Who changes something, and under which `Idempotency-Key`.
 pub(super) fn by(app: &App, headers: &HeaderMap, who: String) -> Result<By, ApiError> {
-    let wrong = || ApiError::Request(format!("Idempotency-Key has 1 to {IDEMPOTENCY_KEY_MAX_BYTES} printable bytes"));
-    let key = headers.get("idempotency-key").map(|value| value.to_str().map(str::to_owned).map_err(|_| wrong()));
+    let wrong = || {
+        ApiError::Request(format!(
+            "Idempotency-Key has 1 to {IDEMPOTENCY_KEY_MAX_BYTES} printable bytes without spaces"
+        ))
+    };
+    let is_key = |key: &&str| {
+        (1..=IDEMPOTENCY_KEY_MAX_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let read = |value: &HeaderValue| value.to_str().ok().filter(is_key).map(str::to_owned).ok_or_else(wrong);
+    let key = headers.get("idempotency-key").map(read);
     Ok(By { who, at: app.0.clock.now(), key: key.transpose()? })
 }
 

@@ -26,6 +26,12 @@ pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).or_else(minute).or_else(first).ok_or_else(|| wrong.to_owned())
 }
 
+/// A day: `2026-11-28`. Returned as it is written.
+pub(super) fn parse_day(text: &str) -> Result<String, String> {
+    let is_day = text.len() == 10 && Timestamp::parse(&format!("{text}T00:00:00Z")).is_some();
+    if is_day { Ok(text.to_owned()) } else { Err("expected a day such as 2026-11-28".to_owned()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,10 +50,4 @@ mod tests {
             assert!(parse_time(wrong).is_err(), "{wrong}");
         }
     }
-}
-
-/// A day: `2026-11-28`. Returned as it is written.
-pub(super) fn parse_day(text: &str) -> Result<String, String> {
-    let is_day = text.len() == 10 && Timestamp::parse(&format!("{text}T00:00:00Z")).is_some();
-    if is_day { Ok(text.to_owned()) } else { Err("expected a day such as 2026-11-28".to_owned()) }
 }
