@@ -94,7 +94,7 @@ pub const TIERS_MAX: usize = 16;
 /// The greatest count of units: every number of the protocol is exact in JSON readers that keep doubles.
 pub const COUNT_MAX: u64 = (1 << 53) - 1;
 /// The largest capacity and refill, in units: a thousand million units of money in millionths.
-pub(crate) const CAPACITY_MAX: u64 = 1_000_000_000_000_000;
+pub const CAPACITY_MAX: u64 = 1_000_000_000_000_000;
 /// The longest period of a refill: 31 days.
 pub const PERIOD_MAX_MS: u64 = 31 * 86_400_000;
 /// How long a lease lasts where the center does not say otherwise.

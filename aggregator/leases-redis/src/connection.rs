@@ -11,6 +11,10 @@ use weir_settings::redis::ClusterWaits;
 
 use crate::{LeasesPlace, RedisLeasesError};
 
+/// How often a command is sent again that no node of a cluster has taken, and after which time.
+const REPEATS_MAX: usize = 3;
+const REPEAT_AFTER: Duration = Duration::from_millis(100);
+
 /// The longest waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waits {
@@ -85,8 +89,21 @@ impl Connection {
         matches!(self.0, Link::Cluster { .. })
     }
 
-    /// Sends one command, in a cluster to the node that has its keys.
+    /// Sends one command, in a cluster to the node that has its keys. It is repeated only where a node says that it has not taken
+    /// it: a draw that is taken twice would be spent twice.
     pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
+        let Link::Cluster { connection, .. } = &self.0 else { return self.send_once(command).await };
+        for _ in 0..REPEATS_MAX {
+            let sent = copy(connection).req_packed_command(command).await.and_then(Value::extract_error);
+            if !sent.as_ref().is_err_and(is_untaken) {
+                return self.seen(sent);
+            }
+            tokio::time::sleep(REPEAT_AFTER).await;
+        }
+        self.send_once(command).await
+    }
+
+    async fn send_once(&self, command: &Cmd) -> Result<Value, RedisError> {
         let sent = match &self.0 {
             Link::One { manager, .. } => copy(manager).req_packed_command(command).await,
             Link::Cluster { connection, .. } => copy(connection).req_packed_command(command).await,
@@ -109,7 +126,15 @@ impl Connection {
         let Link::Cluster { connection, .. } = &self.0 else { return Ok(vec![Node::Only]) };
         let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
         let asked = copy(connection).route_command(cmd("PING"), masters).await;
-        let Value::Map(answers) = self.seen(asked)? else { return Ok(Vec::new()) };
+        let answers = match self.seen(asked)? {
+            Value::Map(answers) if !answers.is_empty() => answers,
+            _ => {
+                return Err(RedisError::from((
+                    ErrorKind::ClusterConnectionNotFound,
+                    "the cluster has no node that answers",
+                )));
+            }
+        };
         let mut nodes = Vec::with_capacity(answers.len());
         for (name, _) in answers {
             let name = String::from_redis_value(name)?;
@@ -155,7 +180,13 @@ fn manager(client: &Client, waits: Waits) -> Result<ConnectionManager, RedisLeas
 
 /// Whether a cluster has none of the nodes that are known.
 fn is_lost(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Io | ErrorKind::ClusterConnectionNotFound)
+    error.kind() == ErrorKind::ClusterConnectionNotFound
+}
+
+/// Whether a node says that it has not taken a command: its slot is elsewhere, or nowhere yet.
+fn is_untaken(error: &RedisError) -> bool {
+    use ServerErrorKind::{ClusterDown, Moved, TryAgain};
+    matches!(error.kind(), ErrorKind::Server(Moved | TryAgain | ClusterDown))
 }
 
 fn is_no_master(error: &RedisError) -> bool {
@@ -175,7 +206,7 @@ pub(crate) fn failed(error: &RedisError) -> RedisLeasesError {
             "; look at the user in the address and at `password`"
         }
         (_, ErrorKind::Server(ServerErrorKind::NoPerm)) => {
-            "; the user needs the keys weir:leases:* and +get +set +mget +scan +time +info +eval +evalsha +@connection"
+            "; the user needs the keys weir:leases:* and +get +set +mget +scan +time +info +eval +evalsha +@connection, and in a cluster +cluster|slots +ping"
         }
         (Some("OOM"), _) => "; give Redis more memory (`maxmemory`)",
         (_, ErrorKind::Server(kind)) if is_passing(kind) => return RedisLeasesError::Away(error.to_string()),
@@ -186,6 +217,6 @@ pub(crate) fn failed(error: &RedisError) -> RedisLeasesError {
 }
 
 fn is_passing(kind: ServerErrorKind) -> bool {
-    use ServerErrorKind::{BusyLoading, MasterDown, ReadOnly, TryAgain};
-    matches!(kind, BusyLoading | MasterDown | ReadOnly | TryAgain)
+    use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
+    matches!(kind, BusyLoading | MasterDown | ReadOnly | TryAgain | ClusterDown | Moved | Ask)
 }

@@ -47,11 +47,6 @@ pub struct ClusterWaits {
     pub answer: Duration,
 }
 
-/// How often a command follows a slot that has moved, or a node that has gone.
-const CLUSTER_RETRIES: u32 = 3;
-/// The longest pause before that, in milliseconds.
-const CLUSTER_RETRY_WAIT_MS: u64 = 100;
-
 /// Why a Redis cannot be used as it is written.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisSettingsError {
@@ -125,8 +120,8 @@ impl RedisServer {
             .connection_timeout(waits.connect)
             .response_timeout(waits.answer)
             .tcp_settings(TcpSettings::default().set_nodelay(true))
-            .retries(CLUSTER_RETRIES)
-            .max_retry_wait(CLUSTER_RETRY_WAIT_MS);
+            // Whoever sends a command knows whether it may be repeated.
+            .retries(0);
         let builder = match certificates {
             Some(certificates) => builder.certs(certificates),
             None => builder,

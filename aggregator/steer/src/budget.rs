@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use jiff::tz::TimeZone;
 use weir_contract::hard::HARD_BUDGETS_MAX;
+use weir_contract::lease::CAPACITY_MAX;
 use weir_contract::stage::{SCOPE_MAX_BYTES, Scope, Stage, is_budget_name};
 use weir_contract::{TenantId, Timestamp, glob};
 use weir_ledger::amount::{Currency, PICO, Pico};
@@ -11,6 +12,7 @@ use weir_ledger::steering::{Use, UsedAmounts};
 
 use crate::calendar::{self, Period};
 use crate::file::{BUDGETS_MAX, BudgetFile, BudgetMode, Measure, Span, Thresholds};
+use crate::hard;
 
 /// The largest share at which a stage may begin, in percent.
 const THRESHOLD_MAX: u32 = 1_000;
@@ -88,6 +90,7 @@ fn check(file: &BudgetFile) -> Result<(), Problem> {
         return problem("name", "a name is 1 to 40 characters of a-z 0-9 . _ -");
     }
     check_hard(file)?;
+    check_hard_amounts(file)?;
     for amount in std::iter::once(&file.amount).chain(file.overrides.values()) {
         if amount.0 <= 0 {
             return problem("amount", "an amount is above 0");
@@ -133,6 +136,16 @@ fn check_hard(file: &BudgetFile) -> Result<(), Problem> {
         _ => return Ok(()),
     };
     Err(("hard", problem.to_owned()))
+}
+
+/// Refuses an amount that no lease can hold: gateways would have no limit from it.
+fn check_hard_amounts(file: &BudgetFile) -> Result<(), Problem> {
+    let Some(of) = hard::measure(file.of).filter(|_| file.hard) else { return Ok(()) };
+    let mut amounts = std::iter::once(&file.amount).chain(file.overrides.values());
+    match amounts.find(|amount| !hard::is_leasable(of, **amount)) {
+        None => Ok(()),
+        Some(_) => Err(("amount", format!("a hard budget has 1 to {CAPACITY_MAX} units, of cost in millionths"))),
+    }
 }
 
 fn check_scope(scope: &Scope) -> Result<(), Problem> {

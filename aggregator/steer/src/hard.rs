@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use rusqlite::Connection;
 use weir_contract::Timestamp;
 use weir_contract::hard::{HardBudget, HardMeasure};
+use weir_contract::lease::CAPACITY_MAX;
 use weir_ledger::LedgerError;
 use weir_ledger::amount::{PICO, Pico};
 use weir_ledger::periods::{self, Anchor};
@@ -44,7 +45,8 @@ pub fn in_force(db: &Connection, rules: &Rules, now: Timestamp) -> Result<HardIn
             let told = periods.into_iter().map(|Period { start, end }| HardBudget {
                 budget: budget.name.clone(),
                 of,
-                amount: units(of, amount),
+                // Never none, and never too many: gateways would have no limit from it.
+                amount: units(of, amount).clamp(1, CAPACITY_MAX),
                 currency: (of == HardMeasure::Cost).then(|| budget.currency.as_str().into()),
                 scope: budget.scope.clone(),
                 starts: start,
@@ -86,6 +88,11 @@ fn periods(budget: &Budget, anchor: Anchor, now: Timestamp) -> Vec<Period> {
 fn amount(budget: &Budget, tenant: &str, raises: &[Raise]) -> Option<Pico> {
     let raise = raises.iter().rev().find(|raise| raise.subject == tenant && raise.budget == *budget.name);
     raise.map_or_else(|| Some(budget.amount(tenant)), |raise| raise.amount)
+}
+
+/// Whether a lease can hold an amount.
+pub(crate) fn is_leasable(of: HardMeasure, amount: Pico) -> bool {
+    (1..=CAPACITY_MAX).contains(&units(of, amount))
 }
 
 /// Units of a measure, rounded down.

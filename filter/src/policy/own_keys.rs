@@ -54,7 +54,7 @@ pub fn usual_header(provider: Provider) -> KeyHeader {
 }
 
 /// Checks what concerns several routes, or more than the routes.
-pub(super) fn check(routes: &[Route], directory: Option<&Directory>) -> Result<(), ConfigError> {
+pub(super) fn check(routes: &[Route], directory: Option<&Directory>, is_routing: bool) -> Result<(), ConfigError> {
     let rules = || routes.iter().enumerate().filter_map(|(at, route)| Some((at, route.tenant_key.as_ref()?)));
     if rules().next().is_none() && directory.is_some_and(|directory| directory.receive_keys_seed.is_some()) {
         let problem = "no route has a `tenant_key`, so nothing would use it";
@@ -63,6 +63,11 @@ pub(super) fn check(routes: &[Route], directory: Option<&Directory>) -> Result<(
     for (at, rule) in rules() {
         if directory.is_none() {
             let problem = "tenants' own keys come from weir serve: it needs `directory`";
+            return Err(ConfigError::new(format!("routes[{at}].tenant_key"), problem));
+        }
+        if is_routing {
+            let problem =
+                "with `routing` each provider gets the operator's key, whoever pays; leave out one of the two";
             return Err(ConfigError::new(format!("routes[{at}].tenant_key"), problem));
         }
         let elsewhere =

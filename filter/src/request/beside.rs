@@ -24,6 +24,8 @@ pub(super) struct Beside {
     refuses: Refuses,
     /// It was drawn when the provider was chosen.
     is_drawn: bool,
+    /// It came after the limits that the head decides about were drawn: all its limits are drawn together.
+    is_late: bool,
     pub(super) reservation: Reservation,
 }
 
@@ -52,13 +54,13 @@ impl Beside {
 
     fn new(set: LimitSet, refuses: Refuses) -> Self {
         let reservation = Reservation::that_refills(refuses == Refuses::Pool);
-        Beside { set, refuses, is_drawn: false, reservation }
+        Beside { set, refuses, is_drawn: false, is_late: false, reservation }
     }
 
     /// What a request of a provider draws from its pool. `may_ask`: it can be held while weir serve is asked.
     pub(super) fn of_provider(set: &LimitSet, may_ask: bool) -> Self {
         let mut beside = Self::new(set.clone(), Refuses::Pool);
-        beside.reservation.may_ask = may_ask;
+        (beside.reservation.may_ask, beside.is_late) = (may_ask, true);
         beside
     }
 
@@ -105,7 +107,8 @@ impl Beside {
         }
         let draw = Draw { grants: grants(&self.set, draw.grants.center), ..*draw };
         let all = &self.set.limits;
-        let drawn_on = |limit: &Limit| of_stage(limit) && is_current(limit, all, now);
+        let is_late = self.is_late;
+        let drawn_on = |limit: &Limit| (is_late || of_stage(limit)) && is_current(limit, all, now);
         let is_over = |limit: &&Limit| limit.term().and_then(|term| term.ends).is_some_and(|ends| ends <= now);
         if all.iter().filter(|limit| drawn_on(limit) && limit.covers(&draw.traits)).any(|limit| is_over(&limit)) {
             // Nobody has told of the period that holds now.

@@ -17,7 +17,7 @@ use super::judge::{grants, traits};
 use super::reservation::Draw;
 use super::{Edits, EndFacts, ResponseEdits};
 use crate::body::Document;
-use crate::enforce::{Body, OUTPUT_TOKENS_ASSUMED};
+use crate::enforce::{self, Body, OUTPUT_TOKENS_ASSUMED, RequestView};
 use crate::head::{Pair, is};
 use crate::limit::hard::is_current;
 use crate::limit::{Attempts, Limit, Limiter, Unit};
@@ -48,6 +48,7 @@ impl Admitted {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let Some(catalogue) = &self.policy.routing else { return Ok(()) };
+        let tokens = self.tokens_of_pools(body);
         let (Some(dialect), Body::Read(document)) = (client_dialect(&self.path), body) else { return Ok(()) };
         if document.ambiguous || document.is_form {
             return Ok(());
@@ -65,7 +66,7 @@ impl Admitted {
                 Choice::Chosen(chosen) => chosen,
             };
             let Some(first) = chosen.models.first().cloned() else { return Err(Refusal::NoModelFits) };
-            match self.draw_from_provider(&mut choosing, &first, document) {
+            match self.draw_from_provider(&mut choosing, &first, tokens) {
                 Ok(pool) => self.beside.extend(pool),
                 Err(refusal) => {
                     choosing.release(probe.as_deref());
@@ -82,12 +83,31 @@ impl Admitted {
         }
     }
 
+    /// The tokens that a request reserves of a provider's pool: as many as of its plan's limits.
+    fn tokens_of_pools(&self, body: &Body) -> u64 {
+        if self.policy.provider_pools.iter().all(Option::is_none) {
+            return 0;
+        }
+        let view = RequestView {
+            plan: &self.identity.plan,
+            classes: self.classes,
+            path: &self.path,
+            body,
+            bytes: self.request_bytes,
+            path_model: None,
+            path_counts: self.path_counts,
+            path_changes: false,
+            draws_tokens: true,
+        };
+        enforce::tokens(&view, None)
+    }
+
     /// Draws from the pool of the provider that is tried first. A provider that fails over to another draws nothing from that one's.
     fn draw_from_provider(
         &self,
         choosing: &mut Choosing<'_, impl Limiter>,
         model: &str,
-        document: &Document,
+        tokens: u64,
     ) -> Result<Option<Beside>, Refusal> {
         let at = choosing.catalogue.provider_of(model).map(|(bit, _)| bit.trailing_zeros() as usize);
         let pool = at.and_then(|at| self.policy.provider_pools.get(at)).and_then(Option::as_ref);
@@ -96,7 +116,6 @@ impl Admitted {
         let Some(set) = set.filter(|set| !self.beside.iter().any(|beside| beside.is_of(set))) else { return Ok(None) };
         let mut beside = Beside::of_provider(set, self.reservation.may_ask);
         if self.policy.mode == Mode::Enforce {
-            let tokens = document.input_estimate().saturating_add(output_tokens(document));
             let traits = traits(&self.identity, self.route.as_deref(), (self.base_class, self.classes), Some(model));
             let draw = Draw { grants: grants(&self.identity, &self.policy), traits, tokens, cost: 0 };
             beside.draw_now(choosing.limiter, &draw, choosing.now)?;
@@ -169,9 +188,9 @@ impl Admitted {
         }
     }
 
-    /// Whether it draws from a budget of cost.
+    /// Whether it draws from a budget of cost. What goes up with the tenant's own key costs nothing.
     pub(super) fn counts_cost(&self) -> bool {
-        self.beside.iter().flat_map(Beside::limits).any(|limit| limit.unit == Unit::Cost)
+        self.own_key.is_none() && self.beside.iter().flat_map(Beside::limits).any(|limit| limit.unit == Unit::Cost)
     }
 
     /// The most that the request costs with so many tokens at any of its models; 0 where no budget asks.
@@ -358,11 +377,6 @@ impl<L: Limiter> Choosing<'_, L> {
             breaker::release(&mut *store, provider, self.now);
         }
     }
-}
-
-/// The tokens of an answer: what the request asks for at most, else the usual.
-fn output_tokens(document: &Document) -> u64 {
-    document.output_cap(|_| true).flatten().unwrap_or(OUTPUT_TOKENS_ASSUMED)
 }
 
 /// A name as a header may have it.

@@ -55,6 +55,16 @@ fn what_cannot_be_a_budget_is_refused_with_its_place_and_a_remedy() {
             "budgets[0].hard",
             "of: tokens",
         ),
+        (
+            "[{name: b, of: cost, amount: 2000000000, currency: IDR, period: day, hard: true}]".to_owned(),
+            "budgets[0].amount",
+            "in millionths",
+        ),
+        (
+            "[{name: b, of: cost, amount: 0.0000009, period: day, hard: true}]".to_owned(),
+            "budgets[0].amount",
+            "in millionths",
+        ),
         ("[{name: b, of: tokens, amount: 1, period: total, hard: true}]".to_owned(), "budgets[0].hard", "a month"),
         (with("hard: true, mode: observe"), "budgets[0].hard", "observes"),
         (with("hard: true, shared: true, tenants: [a, b]"), "budgets[0].hard", "of its own"),

@@ -46,6 +46,8 @@ struct Limits {
     limits: bool,
     /// Pools that are saturated, each with the wait for it.
     saturated: Vec<(&'static str, u64)>,
+    /// Tokens that were reserved, each with the record.
+    tokens: Vec<(String, u64)>,
     /// What was drawn of budgets of cost, and what was used of them in the end, each with its record.
     reserved: Vec<(String, u64)>,
     used: Vec<(String, u64)>,
@@ -62,6 +64,8 @@ impl Limiter for Limits {
         if self.limits && !tenant.contains('*') {
             return Verdict::Limited(Standing::default());
         }
+        let of_tokens = charges.iter().filter(|charge| charge.unit == Unit::Tokens);
+        self.tokens.extend(of_tokens.map(|charge| (tenant.to_owned(), charge.cost)));
         let of_cost = charges.iter().filter(|charge| charge.unit == Unit::Cost);
         self.reserved.extend(of_cost.map(|charge| (tenant.to_owned(), charge.cost)));
         *self.drawn.entry(tenant.to_owned()).or_default() += charges.len() as i64;
@@ -288,6 +292,23 @@ fn a_request_that_its_plan_refuses_draws_nothing_from_the_pool() {
     gateway.limiter.limits = true;
     assert!(matches!(gateway.chat("auto"), Err(Refusal::RateLimited(_))));
     assert_eq!(gateway.limiter.drawn.get("pool*account-one*"), Some(&0), "{:?}", gateway.limiter.drawn);
+}
+
+#[test]
+fn a_pool_is_reserved_as_many_tokens_as_the_plan_reserves() {
+    let more = json!({
+        "leases": {"cluster": "weir", "authority": "weir", "token": "t"},
+        "pools": {"account-two": {"tokens": {"rate": "1000000/s"}}},
+        "providers": [{"name": "one", "dialect": "anthropic"},
+                      {"name": "two", "dialect": "openai", "region": "eu", "pool": "account-two"}],
+    });
+    let mut gateway = Gateway::with("enforce", "p", &json!([]), &more);
+    gateway.head(CHAT);
+    let body = json!({"model": "mini", "max_tokens": 900, "n": 7, "messages": [{"role": "user", "content": "Hi"}]});
+    let body = body.to_string();
+    gateway.request.body(&mut gateway.worker, &mut gateway.limiter, Ok(body.as_bytes()), NOW).expect("awaited");
+    let reserved: Vec<u64> = gateway.limiter.tokens.iter().map(|(_, tokens)| *tokens).collect();
+    assert!(reserved.len() == 2 && reserved[0] == reserved[1] && reserved[0] > 7 * 900, "{:?}", gateway.limiter.tokens);
 }
 
 #[test]

@@ -21,6 +21,13 @@ pub(super) struct Message<'a> {
     pub(super) data: &'a Value,
 }
 
+impl Message<'_> {
+    /// Whether it says that something is gone.
+    fn takes_back(&self) -> bool {
+        matches!(self.kind, "tenant.environment.released" | "tenant.withdrawn" | "tenant.goodbye")
+    }
+}
+
 /// Sends a message. For `asks`, the receiver answers 202 until it is ready, and 200 with an endpoint or without.
 pub(super) async fn send(app: &App, to: &WebhookFile, message: Message<'_>, asks: bool, now: Timestamp) -> Answer {
     let body = json!({"type": message.kind, "timestamp": now, "data": message.data}).to_string();
@@ -46,6 +53,8 @@ pub(super) async fn send(app: &App, to: &WebhookFile, message: Message<'_>, asks
             let said: Value = serde_json::from_slice(&text).unwrap_or_default();
             Answer::Done(said["endpoint"].as_str().filter(|_| asks).map(str::to_owned))
         }
+        // There is nothing any more that this could be about.
+        Ok((404 | 410, _)) if message.takes_back() => Answer::Done(None),
         Ok((status @ (408 | 425 | 429 | 500..), _)) => Answer::Unsure(format!("the receiver answered {status}")),
         Ok((status, _)) => Answer::Refused(format!("the receiver answered {status}")),
         // Without the address, which may hold a secret.

@@ -23,6 +23,11 @@ const REPORT_AGAIN_MS: u64 = 60_000;
 
 /// Makes a call. [`Step::Publish`] and [`Step::Archive`] end their saga and are not made here.
 pub(super) async fn perform(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &Call) -> Answer {
+    // What is dropped does not come back, so a tenant that was let in again keeps it.
+    let drops = matches!(call.step, Step::DropCollection | Step::ReleaseEnvironment | Step::Goodbye);
+    if drops && let Err(Answer::Refused(why)) = still_goes(app, saved).await {
+        return Answer::Unsure(format!("{why}; suspend it to go on"));
+    }
     match call.step {
         Step::Customer => customer(app, saved, spec, call).await,
         Step::Subscription => subscription(app, saved, spec, saga, call).await,
@@ -104,7 +109,9 @@ async fn subscription(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: 
 async fn end_subscription(app: &App, spec: &Spec, call: &Call) -> Answer {
     let Some(provider) = &app.0.provider else { return Answer::Unsure(NO_STRIPE.to_owned()) };
     let id = spec.subscription.as_deref().unwrap_or_default();
-    match provider.sink.end_subscription(id, &key(spec, call)).await {
+    // Stripe repeats its answer under one key, a failure as well, and to end a subscription twice changes nothing.
+    let key = format!("{}-{}", key(spec, call), app.0.clock.now().as_millis());
+    match provider.sink.end_subscription(id, &key).await {
         // It ended before.
         Outcome::Missing => Answer::Done(None),
         outcome => of_stripe(outcome),
