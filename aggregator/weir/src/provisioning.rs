@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weir_contract::{TenantId, Timestamp};
 use weir_provisioning::{Mark, Phase, Progress, Saga};
-use weir_tenants::store::change::NewTenant;
+use weir_tenants::store::change::{NewTenant, object, objects};
 use weir_tenants::store::provisioning::{FirstKeyKind, JournalEntry, Saved};
 
 use crate::config::provisioning::{AnchorRule, Provisioning};
@@ -14,9 +14,10 @@ use weir_ledger::periods::{Anchor, Interval};
 #[serde(deny_unknown_fields)]
 pub struct ProvisionRequest {
     /// The tenant.
+    #[serde(deserialize_with = "object")]
     pub tenant: NewTenant,
     /// Its keys, at most 16. Absent: one, `key-1`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "objects")]
     pub keys: Option<Vec<FirstKeyKind>>,
     /// The name of the customer.
     #[serde(default, skip_serializing_if = "Option::is_none")]

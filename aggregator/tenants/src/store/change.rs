@@ -1,7 +1,9 @@
 //! What callers ask the database to change, and why it may refuse.
 use std::collections::BTreeMap;
 
+use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use weir_contract::directory::{KEYS_MAX, KeyHash, TENANTS_MAX};
 use weir_contract::placement::Placement;
 use weir_contract::{TenantId, Timestamp};
@@ -104,7 +106,7 @@ pub struct NewTenant {
     #[serde(default)]
     pub identifiers: Vec<String>,
     /// Where it is kept apart from others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object_or_null")]
     pub placement: Option<Placement>,
     /// The person or team that looks after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,7 +139,7 @@ pub struct TenantPatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identifiers: Option<Vec<String>>,
     /// Where it is kept apart from others; replaced as a whole.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_object_or_null")]
     pub placement: Option<Option<Placement>>,
     /// The person or team that looks after it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
@@ -159,6 +161,34 @@ pub struct TenantPatch {
 /// Reads a member that is there: null is a value.
 fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// Reads what is written as an object: serde would take a list of its values as well.
+pub fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+    match Value::deserialize(deserializer)? {
+        value @ Value::Object(_) => serde_json::from_value(value).map_err(de::Error::custom),
+        _ => Err(de::Error::custom("expected an object")),
+    }
+}
+
+/// The same, or null.
+fn object_or_null<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    value.map(object).transpose().map_err(de::Error::custom)
+}
+
+/// The same as a member that is there.
+fn some_object_or_null<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    object_or_null(deserializer).map(Some)
+}
+
+/// Reads a list of objects, or null.
+pub fn objects<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
+    let values = Option::<Vec<Value>>::deserialize(deserializer)?;
+    let read = |values: Vec<Value>| values.into_iter().map(object).collect::<Result<Vec<T>, _>>();
+    values.map(read).transpose().map_err(de::Error::custom)
 }
 
 /// A new key.

@@ -44,6 +44,7 @@ pub struct FirstKey {
 
 /// What a key is like that a tenant comes with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FirstKeyKind {
     /// Its name.
     pub id: String,

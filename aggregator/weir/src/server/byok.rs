@@ -172,7 +172,9 @@ pub(super) fn check_recipient(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 fn wrong_recipient() -> ApiError {
-    ApiError::Request(format!("{RECIPIENT_HEADER} is a public key in hex, a dot and a number"))
+    ApiError::Contradiction(format!(
+        "nothing can be sealed to this {RECIPIENT_HEADER}: it is a public key in hex, a dot and a number"
+    ))
 }
 
 /// The worker to which the keys on a page are sealed. None where it may not have them.
