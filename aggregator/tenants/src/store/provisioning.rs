@@ -300,7 +300,7 @@ pub fn check(new: &NewTenant, keys: &[FirstKeyKind]) -> Result<(), ChangeError> 
     for (at, key) in keys.iter().enumerate() {
         keys::check_id(&key.id)?;
         if keys.iter().take(at).any(|other| other.id == key.id) {
-            return Err(ChangeError::Invalid(format!("key {} is there twice", key.id)));
+            return Err(ChangeError::Contradiction("two of the keys have the same name"));
         }
         for (what, name) in [("plan", &key.plan), ("environment", &key.environment), ("feature", &key.feature)] {
             name.as_deref().map_or(Ok(()), |name| check_name(what, name))?;
