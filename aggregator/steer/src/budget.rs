@@ -12,7 +12,7 @@ use weir_ledger::steering::{Use, UsedAmounts};
 
 use crate::calendar::{self, Period};
 use crate::file::{BUDGETS_MAX, BudgetFile, BudgetMode, Measure, Span, Thresholds};
-use crate::hard;
+use crate::leasable::{is_leasable, measure};
 
 /// The largest share at which a stage may begin, in percent.
 const THRESHOLD_MAX: u32 = 1_000;
@@ -140,9 +140,9 @@ fn check_hard(file: &BudgetFile) -> Result<(), Problem> {
 
 /// Refuses an amount that no lease can hold: gateways would have no limit from it.
 fn check_hard_amounts(file: &BudgetFile) -> Result<(), Problem> {
-    let Some(of) = hard::measure(file.of).filter(|_| file.hard) else { return Ok(()) };
+    let Some(of) = measure(file.of).filter(|_| file.hard) else { return Ok(()) };
     let mut amounts = std::iter::once(&file.amount).chain(file.overrides.values());
-    match amounts.find(|amount| !hard::is_leasable(of, **amount)) {
+    match amounts.find(|amount| !is_leasable(of, **amount)) {
         None => Ok(()),
         Some(_) => Err(("amount", format!("a hard budget has 1 to {CAPACITY_MAX} units, of cost in millionths"))),
     }

@@ -6,13 +6,14 @@ use weir_contract::Timestamp;
 use weir_contract::hard::{HardBudget, HardMeasure};
 use weir_contract::lease::CAPACITY_MAX;
 use weir_ledger::LedgerError;
-use weir_ledger::amount::{PICO, Pico};
+use weir_ledger::amount::Pico;
 use weir_ledger::periods::{self, Anchor};
 
 use crate::budget::Budget;
 use crate::calendar::Period;
 use crate::engine::Rules;
-use crate::file::{Measure, Span};
+use crate::file::Span;
+use crate::leasable::{measure, units};
 use crate::raise::{self, Raise};
 
 /// Hard budgets in force.
@@ -58,16 +59,6 @@ pub fn in_force(db: &Connection, rules: &Rules, now: Timestamp) -> Result<HardIn
     Ok(found)
 }
 
-/// What gateways can lease of a measured quantity.
-pub(crate) fn measure(of: Measure) -> Option<HardMeasure> {
-    match of {
-        Measure::Tokens => Some(HardMeasure::Tokens),
-        Measure::Requests => Some(HardMeasure::Requests),
-        Measure::Cost => Some(HardMeasure::Cost),
-        Measure::InputTokens | Measure::OutputTokens => None,
-    }
-}
-
 fn tenants<'a>(budget: &'a Budget, rules: &'a Rules) -> Vec<&'a str> {
     let known = rules.plans.keys().map(String::as_str);
     let mut all: Vec<&str> = known.chain(budget.named_tenants()).collect();
@@ -88,18 +79,4 @@ fn periods(budget: &Budget, anchor: Anchor, now: Timestamp) -> Vec<Period> {
 fn amount(budget: &Budget, tenant: &str, raises: &[Raise]) -> Option<Pico> {
     let raise = raises.iter().rev().find(|raise| raise.subject == tenant && raise.budget == *budget.name);
     raise.map_or_else(|| Some(budget.amount(tenant)), |raise| raise.amount)
-}
-
-/// Whether a lease can hold an amount.
-pub(crate) fn is_leasable(of: HardMeasure, amount: Pico) -> bool {
-    (1..=CAPACITY_MAX).contains(&units(of, amount))
-}
-
-/// Units of a measure, rounded down.
-fn units(of: HardMeasure, amount: Pico) -> u64 {
-    let of_one = match of {
-        HardMeasure::Tokens | HardMeasure::Requests => PICO,
-        HardMeasure::Cost => PICO / 1_000_000,
-    };
-    u64::try_from(amount.0 / of_one).unwrap_or(0)
 }

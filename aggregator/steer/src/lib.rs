@@ -23,6 +23,7 @@ mod counters;
 pub mod engine;
 pub mod file;
 pub mod hard;
+mod leasable;
 pub mod message;
 pub mod notice;
 mod past;
