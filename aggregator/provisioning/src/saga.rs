@@ -156,6 +156,11 @@ impl Saga {
         self.steps.iter().find(|progress| progress.step == step)?.made.as_deref()
     }
 
+    /// Whether a step made something, and did not find it.
+    pub fn has_made(&self, step: Step) -> bool {
+        self.steps.iter().any(|progress| progress.step == step && progress.mark == Mark::Done)
+    }
+
     /// The name of what a step made, and did not find, if every step of the saga is done.
     pub fn came_with(&self, step: Step) -> Option<&str> {
         let is_meant = |progress: &&Progress| progress.step == step && progress.mark == Mark::Done;
@@ -305,7 +310,7 @@ impl Progress {
             }
             Answer::Refused(why) => {
                 if act == Act::Make {
-                    self.mark = Mark::Absent;
+                    self.mark = self.mark_of_refusal();
                 }
                 Some(self.give_up(why))
             }
@@ -325,6 +330,10 @@ impl Progress {
                 self.reach(Mark::Done);
                 self.made = made;
             }
+            (Act::Make, Answer::Refused(why)) if !self.step.repeats() => {
+                self.mark = Mark::Doubtful;
+                self.again(&why, now);
+            }
             (_, Answer::Done(_) | Answer::Missing) | (Act::Make, Answer::Refused(_)) => self.reach(Mark::Undone),
             (_, Answer::Later(at)) => self.due = Some(at),
             (Act::Make, Answer::Broken(why)) => {
@@ -333,6 +342,11 @@ impl Progress {
             }
             (_, Answer::Refused(why) | Answer::Unsure(why) | Answer::Broken(why)) => self.again(&why, now),
         }
+    }
+
+    /// What a call that is refused leaves. Where a call is not repeated under its key, an earlier one may have made something.
+    fn mark_of_refusal(&self) -> Mark {
+        if self.step.repeats() { Mark::Absent } else { Mark::Doubtful }
     }
 
     fn reach(&mut self, mark: Mark) {

@@ -87,6 +87,11 @@ impl Step {
         matches!(self, Step::Customer | Step::Subscription | Step::Collection)
     }
 
+    /// Whether a call that comes again under its key is answered as the first one was: Stripe does so.
+    pub(crate) const fn repeats(self) -> bool {
+        matches!(self, Step::Customer | Step::Subscription)
+    }
+
     /// Whether something that was there before will do. Any other step fails on it: it belongs to somebody else.
     pub(crate) const fn adopts(self) -> bool {
         matches!(self, Step::Customer | Step::Subscription)

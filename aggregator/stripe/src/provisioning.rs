@@ -152,11 +152,11 @@ impl StripeSink {
         self.removed(self.client.delete(format!("{}/v1/subscriptions/{id}", self.url))).await
     }
 
-    /// Lets a subscription end with its period, so that its last usage is invoiced as ever.
-    pub async fn end_subscription(&self, id: &str, key: &str) -> Outcome {
+    /// Lets a subscription end with its period, so that its last usage is invoiced as ever. Without an idempotency key: twice is
+    /// as once, and under a key Stripe would repeat a failure for a day.
+    pub async fn end_subscription(&self, id: &str) -> Outcome {
         let form = [("cancel_at_period_end", "true")];
-        let request = self.client.post(format!("{}/v1/subscriptions/{id}", self.url)).header("idempotency-key", key);
-        self.removed(request.form(&form)).await
+        self.removed(self.client.post(format!("{}/v1/subscriptions/{id}", self.url)).form(&form)).await
     }
 
     async fn made(&self, path: &str, kind: &str, key: &str, form: &[(&str, &str)]) -> Outcome {

@@ -12,11 +12,11 @@ mod log;
 pub mod prices;
 pub mod provisioning;
 mod redis;
+mod stripe;
 pub mod tls;
 pub mod tokens;
 pub mod vault;
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -31,11 +31,11 @@ use leases::{LeaseSettings, LeasesFile};
 use log::LogFile;
 use prices::PriceSources;
 use provisioning::{Provisioning, ProvisioningFile};
+use stripe::StripeFile;
+pub use stripe::{StripeApi, StripeConfig};
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
 use vault::{VaultConfig, VaultFile};
-use weir_billing::outbox::policy::Late;
-use weir_billing::outbox::report::Pace;
 use weir_contract::flags::Flags;
 use weir_contract::signed::KeyTooShort;
 use weir_contract::user::UserKey;
@@ -46,7 +46,7 @@ use weir_money::other::{self, OtherCost};
 use weir_money::plans::file::PricePlanFile;
 use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
-use weir_settings::secret::{Secret, SecretError, SecretSource};
+use weir_settings::secret::{SecretError, SecretSource};
 use weir_settings::yaml::{self, YamlError};
 use weir_steer::budget::Budget;
 use weir_steer::file::BudgetFile;
@@ -58,26 +58,8 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4
 pub const DEFAULT_GRACE: Millis = Millis(10 * 60 * 1000);
 /// The longest `grace`: a week covers a gateway that was cut off over a long weekend, and leaves Stripe its 35 days.
 const GRACE_MAX: Millis = Millis(7 * 24 * 60 * 60 * 1000);
-/// Stripe.
-pub(crate) const DEFAULT_STRIPE_URL: &str = "https://api.stripe.com";
-/// The default rate of calls to Stripe: a fortieth of the limit of a live account, and all of a sandbox's.
-pub(crate) const DEFAULT_CALLS_PER_SECOND: u32 = 25;
-/// The default number of calls under way: at 200 ms a call, enough for [`DEFAULT_CALLS_PER_SECOND`].
-pub(crate) const DEFAULT_CONCURRENCY: u32 = 8;
-/// The default address of Stripe's streams.
-pub(crate) const DEFAULT_STREAM_URL: &str = "https://meter-events.stripe.com";
-/// The most webhook secrets; every call is checked with each.
-const WEBHOOK_SECRETS_MAX: usize = 8;
 /// The most keys of users: one for each gateway that has its own, and one before each.
 const USER_KEYS_MAX: usize = 8;
-/// The most calls under way at once.
-const CONCURRENCY_MAX: u32 = 256;
-/// Stripe's limit on meter events, per second.
-const CALLS_PER_SECOND_MAX: u32 = 1_000;
-/// Stripe's own default.
-pub(crate) const DEFAULT_INVOICE_DELAY: Millis = Millis(60 * 60 * 1000);
-/// The longest time that Stripe can keep an invoice open.
-const INVOICE_DELAY_MAX: Millis = Millis(72 * 60 * 60 * 1000);
 /// The default retention of bodies in the event log: longer than ids are remembered.
 pub(crate) const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
 /// The default retention of findings about the borders between tenants: auditors ask about the last year.
@@ -174,50 +156,6 @@ pub(crate) struct ConfigFile {
     pub provisioning: Option<ProvisioningFile>,
 }
 
-/// Reporting to Stripe.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StripeFile {
-    /// The key, `sk_…` or `rk_…`.
-    pub secret_key: SecretSource,
-    /// Stripe's address. Absent: `https://api.stripe.com`.
-    pub url: Option<String>,
-    /// The account's name, `acct_…`; part of every identifier.
-    pub account: Option<String>,
-    /// Stripe's `event_name` for each meter that is billed.
-    pub meters: BTreeMap<String, String>,
-    /// How often the server reports, at least `1s`. Absent: only on `weir report`.
-    pub report_every: Option<Millis>,
-    /// How to treat usage after its invoice is final: `hold` it for a person, or bill it in the `next_period`. Absent:
-    /// `hold`.
-    pub late: Option<Late>,
-    /// How long after the end of a billing period its invoice stays open, at most `72h`; as set at Stripe. Absent:
-    /// `1h`.
-    pub invoice_delay: Option<Millis>,
-    /// The most calls started per second, 1 to 1000. Absent: 25.
-    pub calls_per_second: Option<u32>,
-    /// The most calls under way at once, 1 to 256. Absent: 8.
-    pub concurrency: Option<u32>,
-    /// The Stripe interface that receives the sums. Absent: `v1`.
-    pub api: Option<StripeApi>,
-    /// The address of `v2` streams. Absent: Stripe's own, or `url` if that is not Stripe's.
-    pub stream_url: Option<String>,
-    /// The secrets of the webhook, `whsec_…`, at most 8; give two during a rotation. Absent: webhook calls are refused.
-    #[serde(default)]
-    pub webhook_secrets: Vec<SecretSource>,
-}
-
-/// Stripe's interfaces for meter events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum StripeApi {
-    /// One call per sum, with errors in its answer. Up to 1,000 calls a second.
-    #[default]
-    V1,
-    /// Streams: a hundred sums per call, checked later. Errors arrive by webhook only.
-    V2,
-}
-
 /// The settings, after validation.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -275,33 +213,6 @@ pub struct Config {
     pub base: PathBuf,
     /// The file.
     pub path: PathBuf,
-}
-
-/// The settings of `stripe:`, after validation.
-#[derive(Clone, Debug)]
-pub struct StripeConfig {
-    /// The place of the key. It is read only when used, so that `weir usage` needs none.
-    pub secret_key: SecretSource,
-    /// Stripe's address.
-    pub url: String,
-    /// The account's name.
-    pub account: Option<String>,
-    /// Stripe's `event_name` for each meter.
-    pub event_names: BTreeMap<String, String>,
-    /// How often the server reports, in milliseconds.
-    pub report_every_ms: Option<u64>,
-    /// How to treat usage after its invoice is final.
-    pub late: Late,
-    /// How long after the end of a billing period its invoice stays open, in milliseconds.
-    pub invoice_delay_ms: u64,
-    /// The rate of calls.
-    pub pace: Pace,
-    /// The interface that receives the sums.
-    pub api: StripeApi,
-    /// The address of streams.
-    pub stream_url: String,
-    /// The places of the webhook's secrets.
-    pub webhook_secrets: Vec<SecretSource>,
 }
 
 /// Why the configuration cannot be used.
@@ -387,7 +298,7 @@ impl Config {
         let meters = Meters::new(file.meters.unwrap_or_else(meters::defaults), test)
             .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?
             .with_costs(check_other_costs(path, &file.other_costs)?);
-        let stripe = file.stripe.map(|stripe| check_stripe(path, stripe, &meters)).transpose()?;
+        let stripe = file.stripe.map(|stripe| stripe::check(path, stripe, &meters)).transpose()?;
         let finances = finances::check(path, text, file.price_plans, file.planned, meters.names())?;
         let tenants = check_tenants(path, &base, file.tenants, file.tenants_database)?;
         let vault = file.vault.map(|file| vault::check(path, &tenants, file)).transpose()?;
@@ -462,12 +373,6 @@ impl Config {
         Tokens::read(&self.tokens, &self.base).map_err(|source| ConfigError::Token { path: self.path.clone(), source })
     }
 
-    /// Reads the Stripe key.
-    pub fn stripe_key(&self, stripe: &StripeConfig) -> Result<Secret, ConfigError> {
-        let field = "stripe.secret_key";
-        stripe.secret_key.read(&self.base).map_err(|source| ConfigError::Secret { field, source })
-    }
-
     /// Reads the keys under which gateways name users.
     pub fn user_keys(&self) -> Result<Vec<UserKey>, ConfigError> {
         let field = "user_keys";
@@ -478,14 +383,6 @@ impl Config {
             UserKey::new(secret.expose().as_bytes()).map_err(wrong)
         };
         self.user_keys.iter().map(read).collect()
-    }
-
-    /// Reads the secrets of the webhook.
-    pub fn webhook_secrets(&self, stripe: &StripeConfig) -> Result<Vec<Secret>, ConfigError> {
-        let field = "stripe.webhook_secrets";
-        let read =
-            |source: &SecretSource| source.read(&self.base).map_err(|source| ConfigError::Secret { field, source });
-        stripe.webhook_secrets.iter().map(read).collect()
     }
 }
 
@@ -570,49 +467,4 @@ fn check_listen(path: &Path, file: &ConfigFile) -> Result<SocketAddr, ConfigErro
          certificate and a key, or say `allow_plaintext: true` where something in front ends TLS"
     );
     Err(ConfigError::Field { path: path.to_owned(), field: "listen", problem })
-}
-
-fn check_stripe(path: &Path, file: StripeFile, meters: &Meters) -> Result<StripeConfig, ConfigError> {
-    let wrong = |field, problem| Err(ConfigError::Field { path: path.to_owned(), field, problem });
-    if let Some(meter) = file.meters.keys().find(|meter| !meters.names().contains(meter)) {
-        let known = meters.names().join(", ");
-        return wrong("stripe.meters", format!("there is no meter {meter:?}; there are {known}"));
-    }
-    let url = file.url.unwrap_or_else(|| DEFAULT_STRIPE_URL.to_owned());
-    let stream_url = file
-        .stream_url
-        .unwrap_or_else(|| if url == DEFAULT_STRIPE_URL { DEFAULT_STREAM_URL.to_owned() } else { url.clone() });
-    for (field, url) in [("stripe.url", &url), ("stripe.stream_url", &stream_url)] {
-        if reqwest::Url::parse(url).map_or(true, |url| !matches!(url.scheme(), "http" | "https")) {
-            return wrong(field, format!("{url:?} is no http or https address"));
-        }
-    }
-    if file.webhook_secrets.len() > WEBHOOK_SECRETS_MAX {
-        return wrong("stripe.webhook_secrets", format!("at most {WEBHOOK_SECRETS_MAX}"));
-    }
-    let calls_per_second = file.calls_per_second.unwrap_or(DEFAULT_CALLS_PER_SECOND);
-    if !(1..=CALLS_PER_SECOND_MAX).contains(&calls_per_second) {
-        return wrong("stripe.calls_per_second", format!("must be 1 to {CALLS_PER_SECOND_MAX}"));
-    }
-    let concurrency = file.concurrency.unwrap_or(DEFAULT_CONCURRENCY);
-    if !(1..=CONCURRENCY_MAX).contains(&concurrency) {
-        return wrong("stripe.concurrency", format!("must be 1 to {CONCURRENCY_MAX}"));
-    }
-    let invoice_delay = file.invoice_delay.unwrap_or(DEFAULT_INVOICE_DELAY);
-    if invoice_delay.0 > INVOICE_DELAY_MAX.0 {
-        return wrong("stripe.invoice_delay", "must be at most 72h: no invoice of Stripe stays open longer".to_owned());
-    }
-    Ok(StripeConfig {
-        secret_key: file.secret_key,
-        url,
-        account: file.account,
-        event_names: file.meters,
-        late: file.late.unwrap_or_default(),
-        invoice_delay_ms: invoice_delay.0,
-        report_every_ms: file.report_every.map(|every| every.0.max(1_000)),
-        pace: Pace { concurrency: concurrency as usize, calls_per_second },
-        api: file.api.unwrap_or_default(),
-        stream_url,
-        webhook_secrets: file.webhook_secrets,
-    })
 }

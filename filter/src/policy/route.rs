@@ -232,18 +232,8 @@ fn compile_route(
         Ok(path) => path,
         Err(problem) => return error("match", problem),
     };
-    let is_exact = matches!(path, PathMatch::Exact(_));
-    if route.bypass && !is_exact {
-        return error(
-            "bypass",
-            "bypass needs an exact path: anything else would let through whatever is put there later",
-        );
-    }
-    if route.readiness && (!is_exact || route.bypass) {
-        return error("readiness", "readiness needs an exact path, and no bypass: weir answers there itself");
-    }
-    if route.anonymous && !has_subdomain {
-        return error("anonymous", "a request without a credential is its subdomain's: set identity.subdomain");
+    if let Some((field, problem)) = contradiction(&route, &path, has_subdomain) {
+        return error(field, problem);
     }
     let provider = match route.provider.as_deref().map(Provider::from_name) {
         Some(None) => {
@@ -264,14 +254,8 @@ fn compile_route(
             "a route either guards a vector store or seals the ids of a provider; make two routes of it",
         );
     }
-    if guard.is_some() && (route.bypass || route.upgrade) {
-        return error("guard", "a guarded route takes neither bypass nor upgrade: nothing may pass it unseen");
-    }
     let own_key = own_keys::compile(&route, provider)
         .map_err(|(field, problem)| ConfigError::new(format!("routes[{at}].{field}"), problem))?;
-    if route.pool.is_some() && (route.bypass || route.readiness) {
-        return error("pool", "requests there pass without a look, so they draw from no pool; leave it out");
-    }
     let pool = route.pool.as_deref().map(|name| pools.named(name, &format!("routes[{at}].pool"))).transpose()?;
     Ok(Rc::new(Route {
         pool,
@@ -295,6 +279,30 @@ fn compile_route(
         environment: route.environment.map(Into::into),
         path,
     }))
+}
+
+/// A field that contradicts others of its route, and the problem.
+fn contradiction(route: &plans::Route, path: &PathMatch, has_subdomain: bool) -> Option<(&'static str, &'static str)> {
+    let is_exact = matches!(path, PathMatch::Exact(_));
+    let found = match () {
+        () if route.bypass && !is_exact => {
+            ("bypass", "bypass needs an exact path: anything else would let through whatever is put there later")
+        }
+        () if route.readiness && (!is_exact || route.bypass) => {
+            ("readiness", "readiness needs an exact path, and no bypass: weir answers there itself")
+        }
+        () if route.anonymous && !has_subdomain => {
+            ("anonymous", "a request without a credential is its subdomain's: set identity.subdomain")
+        }
+        () if route.guard.is_some() && (route.bypass || route.upgrade) => {
+            ("guard", "a guarded route takes neither bypass nor upgrade: nothing may pass it unseen")
+        }
+        () if route.pool.is_some() && (route.bypass || route.readiness) => {
+            ("pool", "requests there pass without a look, so they draw from no pool; leave it out")
+        }
+        () => return None,
+    };
+    Some(found)
 }
 
 fn compile_path(route: &plans::Route) -> Result<PathMatch, &'static str> {

@@ -3,7 +3,7 @@ mod claim;
 mod verdict;
 
 use rusqlite::Connection;
-use weir_contract::Timestamp;
+use weir_contract::{TenantId, Timestamp};
 
 use super::policy::BillingPolicy;
 use super::{BillingError, sender};
@@ -55,6 +55,12 @@ pub fn settle_and_claim(
     let rows = if want == 0 { Vec::new() } else { claim::claim(&tx, policy, want, now)? };
     tx.commit()?;
     Ok(rows)
+}
+
+/// How many rows of a tenant are still to be reported.
+pub fn pending_of(db: &Connection, tenant: &TenantId) -> Result<u64, BillingError> {
+    let sql = "SELECT count(*) FROM outbox WHERE state = 'pending' AND tenant = ?1";
+    Ok(db.query_row(sql, [tenant.as_str()], |row| row.get(0))?)
 }
 
 /// When the next pending row is due, if any. Rows of hours under verification are left out.

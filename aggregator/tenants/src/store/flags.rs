@@ -132,10 +132,14 @@ impl TenantStore {
         Ok(view(name, flag, Some(&after)))
     }
 
-    /// Puts the declared flags in force, with the rules that were set at run time.
-    pub fn lay_flags(&self, declared: &Flags, directory: &Directory) -> Result<(), ChangeError> {
+    /// Puts the declared flags in force, with the rules that were set at run time. False: together they are beyond the bounds of
+    /// flags, so the declared rules alone are in force.
+    pub fn lay_flags(&self, declared: &Flags, directory: &Directory) -> Result<bool, ChangeError> {
         let db = self.db();
-        Ok(directory.set_flags(with_stored(declared, &stored(&db)?))?)
+        let in_force = with_stored(declared, &stored(&db)?);
+        let fits = flags::check(&mut in_force.clone()).is_ok();
+        directory.set_flags(if fits { in_force } else { declared.clone() })?;
+        Ok(fits)
     }
 
     /// Who changed the rules of a flag, and what; the latest change first, at most 1,000.

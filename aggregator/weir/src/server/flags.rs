@@ -1,5 +1,5 @@
 //! Feature flags: lists and shows them, and sets their rules at run time. Which flags there are, the configuration says.
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use axum::Json;
 use axum::body::Bytes;
@@ -72,14 +72,28 @@ async fn kept<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&TenantStore, &Flags) -> Result<T, ChangeError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let (store, declared) = (Arc::clone(&app.0.kept), app.flags());
-    let done = tokio::task::spawn_blocking(move || work(&store, &declared)).await;
+    let (store, app) = (Arc::clone(&app.0.kept), app.clone());
+    let done = tokio::task::spawn_blocking(move || {
+        // Kept until the work is done: what a reload has replaced is never put in force after it.
+        let declared = app.0.flags.read().unwrap_or_else(PoisonError::into_inner);
+        work(&store, &declared)
+    });
+    let done = done.await;
     Ok(done.map_err(|error| ApiError::internal(&error))??)
 }
 
 fn tagged(view: FlagView) -> Result<Response, ApiError> {
     let etag = HeaderValue::from_str(&format!("\"{}\"", view.version)).map_err(|error| ApiError::internal(&error))?;
     Ok(([(header::ETAG, etag)], Json(view)).into_response())
+}
+
+/// Says that rules that were set at run time are not in force.
+pub(super) fn tell_left_out(fits: bool) {
+    if !fits {
+        tracing::error!(
+            "with the rules set at run time the feature flags are too large, so those of the configuration hold; `weir flags reset` some"
+        );
+    }
 }
 
 /// Puts the flags of a changed configuration in force.
@@ -90,7 +104,10 @@ pub(super) async fn reload(app: &App, flags: Flags) {
     app.replace_flags(flags);
     let directory = app.0.directory.clone();
     match kept(app, move |store, declared| store.lay_flags(declared, &directory)).await {
-        Ok(()) => tracing::info!("other feature flags are declared"),
+        Ok(fits) => {
+            tracing::info!("other feature flags are declared");
+            tell_left_out(fits);
+        }
         Err(error) => tracing::error!(%error, "the feature flags of the configuration are not in force"),
     }
 }

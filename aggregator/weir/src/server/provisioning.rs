@@ -293,7 +293,8 @@ fn tenant_of(request: ProvisionRequest, spec: &Spec, saga: &Saga) -> NewTenant {
     if let Some(customer) = saga.made(Step::Customer) {
         tenant.stripe_customer = Some(customer.to_owned());
     }
-    if saga.made(Step::Subscription).is_some() {
+    // One that was there before bills by its own anchor.
+    if saga.has_made(Step::Subscription) {
         tenant.billing_anchor = tenant.billing_anchor.or(spec.anchor);
     }
     if let Some(endpoint) = saga.made(Step::Environment) {

@@ -207,7 +207,7 @@ impl Server {
             Ok((kept, directory, in_force))
         };
         let (store, (kept, directory, in_force)) = Store::open_with(home.clone(), rules, Arc::clone(&clock), prepare)?;
-        kept.lay_flags(&config.flags, &directory).map_err(ServeError::Tokens)?;
+        flags::tell_left_out(kept.lay_flags(&config.flags, &directory).map_err(ServeError::Tokens)?);
         let vault = config.vault.as_ref().map(|vault| Vault::open(&kept, vault, &config.base)).transpose()?;
         let leases = center(&config.leases, &home, is_new, &clock).await?;
         let kept_tokens = KeptTokens::new(kept.tokens().map_err(ServeError::Tokens)?);

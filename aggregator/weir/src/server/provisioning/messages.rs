@@ -11,6 +11,9 @@ const ASK_AGAIN_MS: u64 = 3_000;
 /// The longest answer of an outside system that is read, in bytes.
 const ANSWER_MAX_BYTES: usize = 16 * 1024;
 
+/// Stands for the status of an answer that is longer.
+const TOO_LONG: u16 = 0;
+
 /// A message.
 pub(super) struct Message<'a> {
     /// Its id.
@@ -41,13 +44,14 @@ pub(super) async fn send(app: &App, to: &WebhookFile, message: Message<'_>, asks
         let mut text = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if text.len() + chunk.len() > ANSWER_MAX_BYTES {
-                break;
+                return Ok((TOO_LONG, text));
             }
             text.extend_from_slice(&chunk);
         }
         Ok::<_, reqwest::Error>((status, text))
     };
     match answered.await {
+        Ok((TOO_LONG, _)) => Answer::Refused(format!("the receiver's answer has more than {ANSWER_MAX_BYTES} bytes")),
         Ok((202, _)) if asks => Answer::Later(now.plus_millis(ASK_AGAIN_MS)),
         Ok((200..=299, text)) => {
             let said: Value = serde_json::from_slice(&text).unwrap_or_default();

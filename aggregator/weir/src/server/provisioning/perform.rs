@@ -16,6 +16,7 @@ use crate::provisioning::{ProvisionRequest, Spec};
 use crate::server::admin;
 use crate::server::error::ApiError;
 use crate::server::tenants::kept;
+use weir_billing::outbox::rows;
 use weir_billing::outbox::view::ReportRequest;
 
 /// How long until a report is tried again that left something, in milliseconds.
@@ -31,7 +32,7 @@ pub(super) async fn perform(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, 
     match call.step {
         Step::Customer => customer(app, saved, spec, call).await,
         Step::Subscription => subscription(app, saved, spec, saga, call).await,
-        Step::EndSubscription => end_subscription(app, spec, call).await,
+        Step::EndSubscription => end_subscription(app, spec).await,
         Step::Keys => keys(app, saved, call).await,
         Step::Collection => collection(app, spec, call.act).await,
         Step::DropCollection => collection(app, spec, Act::Drop).await,
@@ -106,12 +107,10 @@ async fn subscription(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: 
     of_stripe(outcome)
 }
 
-async fn end_subscription(app: &App, spec: &Spec, call: &Call) -> Answer {
+async fn end_subscription(app: &App, spec: &Spec) -> Answer {
     let Some(provider) = &app.0.provider else { return Answer::Unsure(NO_STRIPE.to_owned()) };
     let id = spec.subscription.as_deref().unwrap_or_default();
-    // Stripe repeats its answer under one key, a failure as well, and to end a subscription twice changes nothing.
-    let key = format!("{}-{}", key(spec, call), app.0.clock.now().as_millis());
-    match provider.sink.end_subscription(id, &key).await {
+    match provider.sink.end_subscription(id).await {
         // It ended before.
         Outcome::Missing => Answer::Done(None),
         outcome => of_stripe(outcome),
@@ -256,13 +255,18 @@ async fn report(app: &App, saved: &Saved, call: &Call) -> Answer {
     if now < ends {
         return Answer::Later(ends);
     }
-    match admin::run(app, ReportRequest::default()).await {
-        Ok(view) if view.pending == 0 && view.stopped.is_none() && !view.more => Answer::Done(None),
-        Ok(view) => {
-            tracing::info!(tenant = %saved.tenant, pending = view.pending, stopped = ?view.stopped, "the last usage of a tenant is not reported yet");
+    if let Err(error) = admin::run(app, ReportRequest::default()).await {
+        return error.into();
+    }
+    // What others still have to report does not keep this tenant.
+    let tenant = saved.tenant.clone();
+    match app.0.store.ledger.call(move |ledger| rows::pending_of(ledger.db(), &tenant)).await {
+        Ok(0) => Answer::Done(None),
+        Ok(pending) => {
+            tracing::info!(tenant = %saved.tenant, pending, "the last usage of a tenant is not reported yet");
             Answer::Later(now.plus_millis(REPORT_AGAIN_MS))
         }
-        Err(error) => error.into(),
+        Err(error) => ApiError::internal(&error).into(),
     }
 }
 
