@@ -200,7 +200,8 @@ pub(crate) fn show_alerts(stack: &Stack) -> anyhow::Result<()> {
     let firing = all.iter().filter(|alert| alert["state"] == "firing");
     let named: Vec<String> =
         firing.map(|alert| format!("{} {}", text(alert, "rule"), text(alert, "subject")).trim().to_owned()).collect();
-    println!("  weir alerts: {} firing: {}", named.len(), named.join(", "));
+    let told = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
+    println!("  weir alerts: firing: {told}");
     Ok(())
 }
 
