@@ -5,17 +5,23 @@
 //! provider, its dialect, path and authority, and loses what weir and the client have put into its head. The answer goes back in
 //! the client's dialect.
 //!
+//! An answer is held until its first byte can go to the client, and one that comes whole until its end: until then another
+//! provider can still answer ([`held`]).
+//!
 //! Envoy gives all attempts one header map, so that an attempt finds what the one before it has changed: whatever an attempt
 //! needs is set, never assumed, and a credential that an earlier provider's filter has put in is taken off.
+mod held;
+
 use weir_config::{ConfigError, routing as shape};
-use weir_contract::Timestamp;
-use weir_llm_translate::{AnswerHead, AnswerTranslator, Dialect, Ending, Expected, Server, Unfit, head, translate};
+use weir_contract::{AttemptFailure, Timestamp};
+use weir_llm_translate::{AnswerHead, AnswerTranslator, Dialect, Expected, Server, Unfit, head, translate};
 
 use crate::api::Api;
 use crate::head::{INJECTED, Pair, is};
 use crate::refusal::{LocalReply, Refusal};
 use crate::routing::told::Attempted;
 use crate::routing::{Model, check_provider, compile_model, server_of, told};
+use held::Held;
 
 /// Headers that may take a provider's key: they are taken off before each attempt, so that no key reaches another provider.
 pub const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
@@ -103,6 +109,8 @@ pub struct Piece {
     pub set: Vec<(&'static str, String)>,
     /// The head is still held.
     pub holds: bool,
+    /// More is known of the attempt: [`Attempt::attempts`] says it.
+    pub tells: bool,
 }
 
 /// One attempt.
@@ -117,10 +125,13 @@ pub struct Attempt {
     client: Option<Dialect>,
     expected: Option<Expected>,
     answer: Option<AnswerTranslator>,
-    /// The head of the answer is held.
-    holds: bool,
+    /// What of the answer is held.
+    held: Held,
+    /// Something else was answered in its place, so the rest of it goes nowhere.
+    is_replaced: bool,
     status: Option<u16>,
     retry_after_secs: Option<u64>,
+    failure: Option<AttemptFailure>,
 }
 
 impl Attempt {
@@ -193,9 +204,12 @@ impl Attempt {
     /// The state that lists the attempts, this one included; None for a request that weir has not routed.
     pub fn attempts(&self, upstream: &Upstream) -> Option<String> {
         let model = upstream.models.get(self.model?)?;
-        let (status, retry_after_secs) = (self.status, self.retry_after_secs);
+        // An answer that is held may still fail.
+        let status = self.status.filter(|_| self.held == Held::Nothing);
+        let (provider, model) = (&*upstream.provider, &*model.name);
+        let Attempt { retry_after_secs, failure, .. } = *self;
         let mut text = self.before.clone();
-        Attempted { provider: &upstream.provider, model: &model.name, status, retry_after_secs }.write(&mut text);
+        Attempted { provider, model, status, retry_after_secs, failure }.write(&mut text);
         Some(text)
     }
 
@@ -219,50 +233,32 @@ impl Attempt {
         let Some(model) = self.model.and_then(|at| upstream.models.get(at)) else { return AnswerChanges::default() };
         let served = format!("{};{};{}", upstream.provider, model.name, self.number);
         let mut changes = AnswerChanges { set: vec![("x-weir-served".to_owned(), served)], ..AnswerChanges::default() };
-        let Some(expected) = self.expected.filter(Expected::is_translated) else { return changes };
         let given = AnswerHead { status, headers: &texts };
+        let is_good = (200..300).contains(&status);
+        if is_good && ends {
+            changes.set.push((":status".to_owned(), "502".to_owned()));
+            (self.status, self.failure) = (Some(502), Some(AttemptFailure::Unreadable));
+        }
+        let Some(expected) = self.expected.filter(Expected::is_translated) else {
+            self.held = Held::of_own(&given, is_good && !ends && self.expected.is_some());
+            changes.holds = self.held != Held::Nothing;
+            return changes;
+        };
         let edits = head(&expected, &given, now);
         changes.remove = edits.remove;
         changes.set.extend(edits.set);
         changes.set.extend(edits.status.map(|status| (":status".to_owned(), status.to_string())));
-        if ends {
-            if status < 400 {
-                changes.set.push((":status".to_owned(), "502".to_owned()));
-                self.status = Some(502);
-            }
-            return changes;
+        if !ends {
+            self.answer = Some(AnswerTranslator::new(expected, &given, now));
+            self.held = if given.is_stream() { Held::First } else { Held::Whole };
+            changes.holds = true;
         }
-        self.answer = Some(AnswerTranslator::new(expected, &given, now));
-        self.holds = !given.is_stream();
-        changes.holds = self.holds;
         changes
     }
 
     /// Whether its answer is translated, so that every chunk goes to [`Attempt::answer_chunk`].
     pub fn translates(&self) -> bool {
         self.answer.is_some()
-    }
-
-    /// Takes a chunk of the answer; `ends` on the last.
-    pub fn answer_chunk(&mut self, chunk: &[u8], ends: bool) -> Piece {
-        let mut piece = Piece::default();
-        let Some(answer) = &mut self.answer else { return piece };
-        answer.chunk(chunk, &mut piece.bytes);
-        if !ends {
-            piece.holds = self.holds;
-            return piece;
-        }
-        let ending = answer.end(&mut piece.bytes);
-        self.answer = None;
-        if std::mem::take(&mut self.holds) {
-            piece.set.push(("content-length", piece.bytes.len().to_string()));
-            if ending == Ending::Broken {
-                // Before the client has seen anything another provider can still answer.
-                piece.set.push((":status", "502".to_owned()));
-                self.status = Some(502);
-            }
-        }
-        piece
     }
 }
 

@@ -321,6 +321,9 @@ impl Admitted {
             input_includes_cache: route.is_some_and(|route| route.input_includes_cache),
         };
         self.response.head(pairs, ends, read_as);
+        if let Some(routed) = &self.routed {
+            self.response.tell_cuts(routed.dialect);
+        }
         let is_hidden = self.hide_refusal_of_own_key();
         let standings = &self.reservation.standings;
         let on_all = self.policy.limit_headers.on == OnAnswers::All && self.policy.mode == Mode::Enforce;

@@ -1,13 +1,13 @@
 //! The model of the catalogue that serves a request: chosen once the body is known, told to the gateway by the name of a chain, and
 //! to the upstream role of the filter by the state of the stream.
-use std::collections::BTreeMap;
+mod settle;
+
 use std::rc::Rc;
 
 use weir_config::Mode;
 use weir_config::plans::Otherwise;
-use weir_contract::event::Routed as InEvent;
+use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
-use weir_contract::{Outcome, Text, Timestamp};
 use weir_llm_translate::Dialect;
 
 use super::admitted::Admitted;
@@ -15,18 +15,17 @@ use super::beside::Beside;
 use super::chosen::Routed;
 use super::judge::{grants, traits};
 use super::reservation::Draw;
-use super::{Edits, EndFacts, ResponseEdits};
+use super::{Edits, ResponseEdits};
 use crate::body::Document;
 use crate::enforce::{self, Body, OUTPUT_TOKENS_ASSUMED, RequestView};
 use crate::head::{Pair, is};
 use crate::limit::hard::is_current;
-use crate::limit::{Attempts, Limit, Limiter, Unit};
+use crate::limit::{Limit, Limiter, Unit};
 use crate::metering::Metering;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::routing::breaker::{self, Standing};
-use crate::routing::told::Attempted;
-use crate::routing::{Asked, CHAIN_HEADER, Catalogue, Choice, Habits, client_dialect, told};
+use crate::routing::{Asked, CHAIN_HEADER, Catalogue, Choice, Habits, client_dialect};
 use crate::shared_operations;
 use crate::worker::Worker;
 
@@ -275,45 +274,6 @@ impl Admitted {
         let chosen = routed.chosen.models.first().map(|model| &**model).unwrap_or_default();
         let reason = routed.chosen.why.as_str();
         edits.set.push((ROUTE, format!("asked={};chosen={chosen};reason={reason}", sendable(&routed.asked))));
-    }
-
-    /// Tells the breakers how the attempts went, and the event what was chosen. `attempts`: the state of the stream.
-    pub(super) fn settle_route(
-        &mut self,
-        limiter: &mut impl Limiter,
-        facts: &EndFacts<'_>,
-        now: Timestamp,
-    ) -> Option<InEvent<'static>> {
-        self.routed.as_ref()?;
-        let text = facts.attempts.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
-        // The last attempt of a client that has left says nothing about its provider.
-        let has_left = self.response.status == 0 || self.response.outcome(facts) == Outcome::ClientClosed;
-        let attempts = told::attempts(text).filter(move |attempt| !(has_left && attempt.status.is_none()));
-        let probed = |provider: &str| attempts.clone().any(|attempt| attempt.provider == provider);
-        if self.routed.as_ref().and_then(|routed| routed.probe.as_deref()).is_some_and(|provider| !probed(provider)) {
-            self.release_probe(limiter, now);
-        }
-        let Routed { asked, chosen, served, troubled, .. } = *self.routed.take()?;
-        let changes = limiter.shared().map(|mut store| breaker::learn(&mut *store, attempts.clone(), troubled, now));
-        let changes = changes.unwrap_or_default();
-        let count = |of: usize| u64::try_from(of).unwrap_or(u64::MAX);
-        let made = count(told::attempts(text).count());
-        let failed = count(attempts.filter(Attempted::is_failure).count());
-        limiter.attempted(Attempts { made, failed, opened: changes.opened, closed: changes.closed });
-        let first = chosen.models.first().map(|model| (**model).to_owned()).unwrap_or_default();
-        self.model = Some(asked);
-        self.served = served.clone();
-        Some(InEvent {
-            chosen: Text::from(first),
-            reason: Text::from(chosen.why.as_str()),
-            served: served.map(|served| Text::from(served.into_string())),
-            attempts: made,
-            dropped: chosen
-                .dropped
-                .iter()
-                .map(|(model, why)| (model.to_string(), why.as_str().to_owned()))
-                .collect::<BTreeMap<_, _>>(),
-        })
     }
 }
 

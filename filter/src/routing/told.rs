@@ -4,7 +4,9 @@
 //! the stream is shared as well, and no client reaches it. So what must hold for every attempt stands there.
 //!
 //! * [`CHOICE`], by the downstream role: the client's dialect and the chosen models, in the order of the chain.
-//! * [`ATTEMPTS`], by the upstream role: each attempt with its provider, model and status.
+//! * [`ATTEMPTS`], by the upstream role: each attempt with its provider, model and status, and how it failed where the status does
+//!   not say so.
+use weir_contract::AttemptFailure;
 use weir_llm_translate::Dialect;
 
 /// The state that names the choice.
@@ -44,12 +46,24 @@ pub struct Attempted<'a> {
     pub status: Option<u16>,
     /// `Retry-After`, in seconds.
     pub retry_after_secs: Option<u64>,
+    /// How it failed, where the status does not say so.
+    pub failure: Option<AttemptFailure>,
 }
 
 impl Attempted<'_> {
-    /// Whether it failed in a way that speaks against the provider.
+    /// How it failed, if it did in a way that speaks against the provider.
+    pub fn failure(&self) -> Option<AttemptFailure> {
+        self.failure.or(match self.status {
+            None => Some(AttemptFailure::Unanswered),
+            Some(429) => Some(AttemptFailure::RateLimited),
+            Some(503 | 529) => Some(AttemptFailure::Overloaded),
+            Some(500..) => Some(AttemptFailure::ServerError),
+            Some(_) => None,
+        })
+    }
+
     pub(crate) fn is_failure(&self) -> bool {
-        self.status.is_none_or(|status| status == 429 || status >= 500)
+        self.failure().is_some()
     }
 
     pub(crate) fn write(&self, out: &mut String) {
@@ -61,6 +75,28 @@ impl Attempted<'_> {
         for part in [self.provider, ";", self.model, ";", &status, ";", &wait] {
             out.push_str(part);
         }
+        if let Some(failure) = self.failure {
+            out.push(';');
+            out.push_str(failure.as_str());
+        }
+    }
+}
+
+/// Why the last attempt of a request got no answer, by what the gateway says of the request's end (Envoy's
+/// `response.code_details`).
+pub(crate) fn failure_of_details(details: &[u8]) -> Option<AttemptFailure> {
+    let says = |needle: &str| memchr::memmem::find(details, needle.as_bytes()).is_some();
+    match () {
+        () if says("connection_timeout")
+            || says("connection_failure")
+            || says("connect_error")
+            || says("no_healthy") =>
+        {
+            Some(AttemptFailure::Unreachable)
+        }
+        () if says("timeout") => Some(AttemptFailure::Silent),
+        () if says("upstream_reset") => Some(AttemptFailure::Reset),
+        () => None,
     }
 }
 
@@ -69,6 +105,8 @@ pub fn attempts(text: &str) -> impl Iterator<Item = Attempted<'_>> + Clone {
     text.split(' ').filter_map(|word| {
         let mut parts = word.split(';');
         let (provider, model, status, wait) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        Some(Attempted { provider, model, status: status.parse().ok(), retry_after_secs: wait.parse().ok() })
+        let failure =
+            parts.next().and_then(|word| AttemptFailure::ALL.into_iter().find(|known| known.as_str() == word));
+        Some(Attempted { provider, model, status: status.parse().ok(), retry_after_secs: wait.parse().ok(), failure })
     })
 }

@@ -160,7 +160,8 @@ impl Gateway {
 
     /// Lets the provider `one` fail until its breaker opens, so long ago that it is due.
     fn fail_one(&mut self) {
-        let failed = Attempted { provider: "one", model: "large", status: Some(500), retry_after_secs: None };
+        let failed =
+            Attempted { provider: "one", model: "large", status: Some(500), retry_after_secs: None, failure: None };
         for _ in 0..5 {
             let ago = Timestamp::from_secs(NOW.as_secs() - 10);
             breaker::learn(&mut &mut self.limiter.shared, std::iter::once(failed.clone()), true, ago);
@@ -239,7 +240,9 @@ fn a_probe_that_never_reached_its_provider_is_given_back_at_the_end_and_a_failed
         let facts = EndFacts { attempts: Some(attempts.as_bytes()), ..EndFacts::default() };
         gateway.request.end(&mut gateway.worker, &mut gateway.limiter, &facts, NOW).expect("an event");
         assert_eq!(gateway.breakers(), expected, "{attempts}");
-        let batch = gateway.worker.emitter().and_then(|emitter| emitter.dispatch(NOW.plus_millis(2_000)));
+        let emitter = gateway.worker.emitter().expect("a configuration");
+        emitter.flush(NOW);
+        let batch = emitter.dispatch(NOW.plus_millis(2_000));
         let events: Vec<Value> = serde_json::from_slice(&batch.expect("a batch").body).expect("JSON");
         let text = events[0].to_string();
         let event = weir_contract::Event::parse(text.as_bytes()).expect("an event");
@@ -249,6 +252,31 @@ fn a_probe_that_never_reached_its_provider_is_given_back_at_the_end_and_a_failed
             (data.request_model.as_deref(), &*routed.chosen, routed.served.as_deref()),
             (Some("auto"), "large", Some("mini"))
         );
+        let sums = events.iter().find(|event| event["type"] == "weir.attempts.v1").map(|event| event["data"].clone());
+        assert_eq!(sums, expected_sums(attempts));
+    }
+}
+
+/// What is told of the attempts of that test, in which the breaker of `one` was due.
+fn expected_sums(attempts: &str) -> Option<Value> {
+    let two = json!({"provider": "two", "model": "mini", "made": 1});
+    let one = |failed: Value| {
+        let mut sums = json!({"provider": "one", "model": "large", "made": 1});
+        sums.as_object_mut().expect("sums").extend(failed.as_object().expect("fields").clone());
+        sums
+    };
+    match attempts {
+        "" => None,
+        "one;large;200;" => {
+            Some(json!({"models": [one(json!({}))], "breakers": [{"provider": "one", "at": NOW.to_string()}]}))
+        }
+        _ => {
+            let last = json!({"at": NOW.to_string(), "reason": "overloaded", "status": 503});
+            let failed = json!({"failed": {"overloaded": 1}, "last_failure": last});
+            let open =
+                json!({"provider": "one", "at": NOW.to_string(), "open_until": NOW.plus_millis(10_000).to_string()});
+            Some(json!({"models": [one(failed), two], "breakers": [open]}))
+        }
     }
 }
 
