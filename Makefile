@@ -140,7 +140,7 @@ bench-aggregator: # PART=sustained WEIR_BENCH_SECS=600; the output stays in buil
 	@bash -o pipefail -c 'scripts/bench-aggregator $(PART) | tee build/bench/aggregator$(addprefix -,$(PART)).txt'
 
 bench-budgets: # What evaluating three budgets of each of 10,000 tenants costs counting, side by side.
-	@cargo bench --quiet -p weir-steer --bench budgets
+	@cargo bench --quiet --workspace --bench budgets
 
 bench-keep: # Copies the last report and its charts to docs/performance.
 	@cp build/bench/*.md build/bench/*.svg docs/performance/
