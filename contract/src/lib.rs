@@ -46,9 +46,9 @@ pub mod whole;
 mod writer;
 
 pub use event::{
-    Class, Decision, Estimate, EstimateMethod, Event, EventError, EventRef, Outcome, PaidBy, Payload, PayloadRef,
-    RefusedData, SearchData, SecurityData, SecurityFinding, SecurityKind, SecuritySample, Severity, SourceData, Usage,
-    UsageData, UsageStatus,
+    AttemptFailure, AttemptsData, BreakerChange, Class, Decision, Estimate, EstimateMethod, Event, EventError,
+    EventRef, LastFailure, ModelAttempts, Outcome, PaidBy, Payload, PayloadRef, RefusedData, SearchData, SecurityData,
+    SecurityFinding, SecurityKind, SecuritySample, Severity, SourceData, Usage, UsageData, UsageStatus,
 };
 pub use id::{EventId, IdSeed, Sequence, SourceId};
 pub use tenant::TenantId;

@@ -315,7 +315,8 @@ impl Step<'_, '_> {
             (FactPayload::Security(data), tenant) => security::keep_findings(self.tx, tenant.as_ref(), time, data)?,
             (FactPayload::Search(data), Some(tenant)) => security::keep_search(self.tx, tenant, time, data)?,
             // The contract gives every event of a request a subject, and announcements carry no usage.
-            (FactPayload::Usage(_) | FactPayload::Search(_) | FactPayload::Source(_), _) => {}
+            (FactPayload::Usage(_) | FactPayload::Search(_) | FactPayload::Source(_) | FactPayload::Attempts(_), _) => {
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The facts of an accepted event that the ledger needs. They own or point into the event's bytes.
 use weir_contract::{
-    Class, Event, EventId, Outcome, PaidBy, Payload, RefusedData, SearchData, SecurityData, Sequence, SourceData,
-    SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus,
+    AttemptsData, Class, Event, EventId, Outcome, PaidBy, Payload, RefusedData, SearchData, SecurityData, Sequence,
+    SourceData, SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus,
 };
 
 /// The facts of an accepted event.
@@ -34,6 +34,8 @@ pub enum FactPayload {
     Security(SecurityData),
     /// A search of a vector store.
     Search(Box<SearchData>),
+    /// Attempts of a minute at providers.
+    Attempts(AttemptsData),
 }
 
 /// A text of an event.
@@ -86,6 +88,7 @@ impl Fact {
             Payload::Source(data) => FactPayload::Source(data),
             Payload::Security(data) => FactPayload::Security(data),
             Payload::Search(data) => FactPayload::Search(data),
+            Payload::Attempts(data) => FactPayload::Attempts(data),
         };
         let Event { id, source, sequence, subject, time, .. } = event;
         Fact { id, source, sequence, subject, time, payload }
