@@ -19,6 +19,7 @@ use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, kept_answers, reque
 use crate::analysis::Marks;
 use crate::books::Books;
 use crate::meters::Meters;
+use crate::recent::Call;
 use crate::validate::{Claim, EARLY_AFTER_MS, Rejection};
 use crate::validate::{Fact, FactPayload, ValidatedBatch};
 use weir_event_log::{Position, Record};
@@ -112,13 +113,14 @@ fn transact(
         sums: Sums::default(),
         first_answers: FirstAnswers::default(),
         applied: Applied::default(),
+        calls: Vec::new(),
         refused_kept: totals::get(&tx, "quarantine", "events")? > 0,
     };
     if fault::hit(Point::PositionApart) {
         tx.execute_batch(&format!("UPDATE ledger SET position = {position}; COMMIT; BEGIN IMMEDIATE"))?;
     }
     work(&mut step)?;
-    let (sums, first_answers, applied) = step.end();
+    let (sums, first_answers, applied, calls) = step.end();
     assert!(position >= ledger.position, "a ledger's position never goes back");
     if fault::hit(Point::DedupeApart) {
         tx.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
@@ -137,6 +139,7 @@ fn transact(
     }
     tx.commit()?;
     ledger.position = position;
+    ledger.recent.add(&calls);
     if let Some(steering) = &mut ledger.steering {
         steering.committed();
     }
@@ -154,14 +157,16 @@ struct Step<'tx, 'l> {
     sums: Sums,
     first_answers: FirstAnswers,
     applied: Applied,
+    /// How requests went.
+    calls: Vec<Call>,
     /// Whether the quarantine may hold something.
     refused_kept: bool,
 }
 
 impl Step<'_, '_> {
     /// Drops the transaction's statements, so that it can be committed.
-    fn end(self) -> (Sums, FirstAnswers, Applied) {
-        (self.sums, self.first_answers, self.applied)
+    fn end(self) -> (Sums, FirstAnswers, Applied, Vec<Call>) {
+        (self.sums, self.first_answers, self.applied, self.calls)
     }
 
     /// Drops the ids of days that a record declares forgotten, except the last of them: bodies under way at midnight
@@ -291,6 +296,7 @@ impl Step<'_, '_> {
     fn count(&mut self, event: &Fact, time: Timestamp, of: &Body<'_>) -> Result<(), LedgerError> {
         match (&event.payload, &event.subject) {
             (FactPayload::Usage(data), Some(tenant)) => {
+                self.calls.extend(Call::of(data, of.raw, event.time));
                 let window = self.splits.window(self.tx, tenant, time)?;
                 let mut counted = data.data(of.raw);
                 if let Some(answer) = data.kept_answer(of.raw)

@@ -83,6 +83,7 @@ pub mod reading;
 mod reading_sums;
 mod readings;
 pub mod rebuild;
+pub mod recent;
 pub mod reprice;
 mod request_keys;
 mod roll;
@@ -100,6 +101,7 @@ pub mod values;
 pub mod view;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use weir_fault::{self as fault, Point};
 
 use rusqlite::{Connection, ErrorCode};
@@ -110,6 +112,7 @@ use crate::cost::Prices;
 use crate::meters::Meters;
 use crate::validate::EventHasher;
 pub use batch::{LoggedBatch, ValidatedBody};
+use recent::Recent;
 use sources::Sources;
 use splits::WindowSplits;
 use steering::Steering;
@@ -233,6 +236,7 @@ pub struct SqliteLedger {
     options: LedgerOptions,
     broken: Option<String>,
     steering: Option<Box<dyn Steering>>,
+    recent: Arc<Recent>,
 }
 
 /// Bytes of counted bodies after which the write-ahead log moves into the database. Weir checkpoints itself, because
@@ -290,6 +294,7 @@ impl SqliteLedger {
             options,
             broken: None,
             steering: None,
+            recent: Arc::new(Recent::new(position)),
         })
     }
 
@@ -306,6 +311,11 @@ impl SqliteLedger {
     /// The hasher of events' bytes.
     pub fn hasher(&self) -> &EventHasher {
         &self.hasher
+    }
+
+    /// How requests went lately.
+    pub fn recent(&self) -> &Arc<Recent> {
+        &self.recent
     }
 
     /// The ledger's meters.

@@ -15,6 +15,7 @@ mod flags;
 mod gateway;
 mod keys;
 mod limits;
+mod models;
 mod operate;
 mod prices;
 mod quarantine;
@@ -101,6 +102,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::User(UserCommand::Forget(args)) => operate::forget_user(&load()?, &args.request(), cli.json),
         Command::Adjust(args) => operate::adjust(&load()?, &args.request(), cli.json),
         Command::Status => status::run(&load()?, cli.json),
+        Command::Models => models::run(&load()?, cli.json),
         Command::Audit(AuditArgs { command }) => run_audit(&load()?, command, cli.json),
         Command::Ledger(LedgerArgs { command: None }) => show::ledger(&load()?, cli.json),
         Command::Ledger(LedgerArgs { command: Some(LedgerCommand::Rebuild { replace }) }) => {

@@ -105,6 +105,9 @@ pub(super) enum Command {
     /// Show on one screen how everything stands: gateways, counting, billing, and what needs a person. Exit code 3 when something
     /// does.
     Status,
+    /// Show the models of the catalogue: prices, and requests, errors and latencies of the last 15 minutes; and which catalogue each
+    /// gateway has.
+    Models,
     /// Create, change and list the tenants that are kept in the database (`tenants_database: true`).
     #[command(subcommand)]
     Tenants(TenantsCommand),

@@ -162,11 +162,11 @@ pub(super) fn of_text(file: &Path, text: &str) -> anyhow::Result<Value> {
         .map_err(|error| anyhow::anyhow!("filter.{error}"))?;
     let policy = Policy::compile(config.clone(), &Environment::Elsewhere, Keyed::new([0; 16]))
         .map_err(|error| anyhow::anyhow!("filter.{error}"))?;
-    let Some(catalogue) = &policy.routing else {
+    let Some(routing) = &policy.routing else {
         bail!("filter.routing: there is none, so there is nothing to generate for");
     };
     check_reached(&gateway, &config.providers)?;
-    let Some(chains) = catalogue.chains() else {
+    let Some(chains) = routing.chains() else {
         bail!(
             "filter.routing: its rules try providers in more than {CHAINS_MAX} orders, each a route of Envoy; lower `attempts_max`, \
              or name candidates of fewer providers"

@@ -30,7 +30,7 @@ impl Admitted {
         if self.routed.as_ref().and_then(|routed| routed.probe.as_deref()).is_some_and(|provider| !probed(provider)) {
             self.release_probe(limiter, now);
         }
-        let Routed { asked, chosen, served, troubled, .. } = *self.routed.take()?;
+        let Routed { asked, catalogue, chosen, served, troubled, .. } = *self.routed.take()?;
         let learn =
             |mut store: Box<dyn Store + '_>| breaker::learn(&mut *store, attempts.iter().cloned(), troubled, now);
         let changes = limiter.shared().map(learn).unwrap_or_default();
@@ -41,7 +41,7 @@ impl Admitted {
         self.sum_attempts(worker, (&attempts, left), &changes, now);
         let first = chosen.models.first().map(|model| (**model).to_owned()).unwrap_or_default();
         self.model = Some(asked);
-        self.served = served.clone();
+        self.served_by = served.as_deref().and_then(|model| catalogue.answerer(model));
         Some(InEvent {
             chosen: Text::from(first),
             reason: Text::from(chosen.why.as_str()),

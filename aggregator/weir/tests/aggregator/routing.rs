@@ -1,0 +1,174 @@
+//! Gateways fetch the catalogue of models and their live figures with the directory.
+use std::time::Duration;
+
+use reqwest::header::IF_NONE_MATCH;
+use reqwest::{RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use weir_contract::event::Routed;
+use weir_contract::{Class, Outcome, Text};
+
+use super::events::{Worker, batch, noon};
+use super::server::{Running, TOKEN, config};
+
+const CATALOGUE: &str = "
+providers:
+- {name: anthropic, dialect: anthropic}
+- {name: azure, dialect: openai, region: eu}
+models:
+- {name: haiku, provider: anthropic, upstream: claude-haiku-4-5, context_max_tokens: 200000, output_max_tokens: 64000,
+   price: {input: 1000000, output: 5000000}}
+- {name: gpt-4o, provider: azure, context_max_tokens: 128000, output_max_tokens: 16384, price: {input: 2500000, output: 10000000}}
+routing:
+  rules: [{model: auto, candidates: [haiku, gpt-4o]}]
+";
+
+async fn start() -> Running {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("tenants.yaml"), "tenants: [{id: acme, plan: starter}]").expect("written");
+    Running::start_in(dir, noon(), &format!("tenants: tenants.yaml\n{CATALOGUE}")).await
+}
+
+/// Puts another catalogue into the server's configuration.
+fn write(server: &Running, catalogue: &str) {
+    let text = config(server.dir.path(), &format!("tenants: tenants.yaml\n{catalogue}"));
+    std::fs::write(server.dir.path().join("weir.yaml"), text).expect("written");
+}
+
+fn ask(server: &Running, query: &str, knows: &str) -> RequestBuilder {
+    let request = server.http.get(format!("{}/v1/directory{query}", server.url)).bearer_auth(TOKEN);
+    request.header("x-weir-knows", knows.to_owned()).header("x-weir-gateway", "gw-1")
+}
+
+/// The page that a gateway gets that knows this.
+async fn page(server: &Running, query: &str, knows: &str) -> Value {
+    ask(server, query, knows).send().await.expect("an answer").json().await.expect("a page")
+}
+
+/// Asks as a gateway that has everything but, perhaps, the parts.
+async fn ask_again(server: &Running, version: &str, knows: &str, wait: &str) -> reqwest::Response {
+    let request = ask(server, &format!("?since={version}&wait={wait}"), knows);
+    request.header(IF_NONE_MATCH, format!("\"{version}\"")).send().await.expect("an answer")
+}
+
+#[tokio::test]
+async fn a_gateway_gets_the_catalogue_once_and_again_when_it_changes() {
+    let server = start().await;
+    let first = page(&server, "", "stages,catalogue").await;
+    let (version, known) = (first["version"].as_str().expect("a version"), &first["catalogue"]["version"]);
+    assert_eq!(first["catalogue"]["content"]["models"][0]["upstream"], "claude-haiku-4-5");
+    assert_eq!(first["tenants"][0]["id"], "acme");
+    let knows = format!("catalogue={}", known.as_str().expect("a version"));
+    assert_eq!(ask_again(&server, version, &knows, "1s").await.status(), StatusCode::NOT_MODIFIED);
+
+    let change = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        write(&server, &CATALOGUE.replace("candidates: [haiku, gpt-4o]", "candidates: [gpt-4o]"));
+    };
+    let (answer, ()) = tokio::join!(ask_again(&server, version, &knows, "30s"), change);
+    let next: Value = answer.json().await.expect("a page");
+    assert_eq!(next["catalogue"]["content"]["routing"]["rules"][0]["candidates"], json!(["gpt-4o"]));
+    assert_eq!((&next["since"], &next["tenants"]), (&json!(version), &json!([])), "nothing else has changed");
+}
+
+#[tokio::test]
+async fn a_gateway_that_does_not_ask_for_a_catalogue_gets_none() {
+    let server = start().await;
+    assert!(page(&server, "", "stages,placement").await.get("catalogue").is_none());
+}
+
+#[tokio::test]
+async fn a_wrong_catalogue_is_never_handed_out_and_the_last_good_one_stays() {
+    let server = start().await;
+    let first = page(&server, "", "catalogue").await;
+    write(&server, &CATALOGUE.replace("candidates: [haiku, gpt-4o]", "candidates: [opus]"));
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(page(&server, "", "catalogue").await["catalogue"]["version"], first["catalogue"]["version"]);
+    write(&server, "");
+    for _ in 0..100 {
+        let version = first["catalogue"]["version"].as_str().expect("a version");
+        let now = page(&server, "", &format!("catalogue={version}")).await;
+        if now["catalogue"] == json!({"version": "none", "content": null}) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("no gateway learns that the catalogue was taken away");
+}
+
+#[test]
+fn a_wrong_catalogue_is_refused_with_its_place() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let problem = |change: (&str, &str)| {
+        let text = config(dir.path(), &CATALOGUE.replace(change.0, change.1));
+        let path = dir.path().join("weir.yaml");
+        std::fs::write(&path, text).expect("written");
+        weir::config::Config::load(&path).expect_err("refused").to_string()
+    };
+    let unknown = problem(("[haiku, gpt-4o]", "[opus]"));
+    assert!(unknown.ends_with("routing.rules[0]: no model of the catalogue is named \"opus\""), "{unknown}");
+    let provider = problem(("provider: azure", "provider: aws"));
+    assert!(provider.contains("models[1].provider: no provider is named \"aws\""), "{provider}");
+    let unused = problem(("routing:\n  rules: [{model: auto, candidates: [haiku, gpt-4o]}]", ""));
+    assert!(unused.contains("providers: without `routing` no gateway uses them"), "{unused}");
+}
+
+#[tokio::test]
+async fn models_show_prices_figures_and_which_catalogue_each_gateway_has() {
+    let server = start().await;
+    let worker = Worker::new(1, noon());
+    let served = |sequence: u64, ms: u64, outcome: Outcome| {
+        worker.usage_with(sequence, |data| {
+            (data.class, data.outcome, data.duration_ms) = (Class::Chat, outcome, ms);
+            data.time_to_first_token_ms = Some(ms / 4);
+            data.response_model = Some("claude-haiku-4-5-20251001".into());
+            data.routed = Some(Routed {
+                chosen: Text::from("haiku"),
+                reason: Text::from("cheapest"),
+                served: (outcome == Outcome::Ok).then(|| Text::from("haiku")),
+                attempts: 1,
+                ..Routed::default()
+            });
+        })
+    };
+    let mut events: Vec<_> = (1..=99).map(|at| served(at, 800, Outcome::Ok)).collect();
+    events.push(served(100, 30, Outcome::UpstreamError));
+    assert_eq!(server.post(batch(&events)).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(server.post(batch(&events[..1])).await.status(), StatusCode::ACCEPTED, "a repeat");
+    let first = page(&server, "", "catalogue").await;
+    let version = first["catalogue"]["version"].as_str().expect("a version");
+    page(&server, "", &format!("catalogue={version},refuses_catalogue")).await;
+
+    let view = server.json("/v1/models").await;
+    let haiku = &view["models"][0];
+    assert_eq!((&haiku["name"], &haiku["catalogue"]["price"]["output"]), (&json!("haiku"), &json!(5_000_000)));
+    let row = &haiku["figures"][0];
+    assert_eq!((&row["class"], &row["requests"], &row["errors"]), (&json!("chat"), &json!(100), &json!(1)));
+    let between = |name: &str, least: u64, most: u64| {
+        let found = row[name].as_u64().expect("a number");
+        assert!((least..=most).contains(&found), "{name}: {found}");
+    };
+    between("p50_ms", 800, 900);
+    between("p99_ms", 800, 900);
+    between("first_token_p99_ms", 200, 225);
+    assert_eq!(view["models"][1]["figures"], json!([]));
+    let gateway = &view["gateways"][0];
+    assert_eq!(
+        (&gateway["gateway"], &gateway["version"], &gateway["refused"]),
+        (&json!("gw-1"), &json!(version), &json!(true))
+    );
+
+    let figures = &page(&server, "", "figures").await["figures"];
+    assert_eq!((&figures["content"][0]["model"], &figures["content"][0]["p99_ms"]), (&json!("haiku"), &row["p99_ms"]));
+    let known = format!("figures={}", figures["version"].as_str().expect("a version"));
+    assert!(page(&server, "", &known).await.get("figures").is_none(), "they have not changed");
+
+    let dir = server.stop().await;
+    let again = Running::start_in(dir, noon(), &format!("tenants: tenants.yaml\n{CATALOGUE}")).await;
+    for _ in 0..100 {
+        if again.json("/v1/models").await["models"][0]["figures"] == haiku["figures"] {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("a start forgets the figures of the last minutes");
+}
