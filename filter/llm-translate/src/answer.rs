@@ -14,7 +14,7 @@ use weir_contract::time::Timestamp;
 
 use crate::expected::Expected;
 use crate::head::AnswerHead;
-pub use error::{cut_event, unreadable_answer};
+pub use error::{cut_event, error_answer, unreadable_answer};
 use events::Events;
 use stream::Stream;
 

@@ -33,7 +33,8 @@ mod unfit;
 mod write;
 
 pub use answer::{
-    ANSWER_MAX_BYTES, AnswerTranslator, EVENT_MAX_BYTES, Ending, StreamFailure, cut_event, unreadable_answer,
+    ANSWER_MAX_BYTES, AnswerTranslator, EVENT_MAX_BYTES, Ending, StreamFailure, cut_event, error_answer,
+    unreadable_answer,
 };
 pub use expected::{Expected, FOREIGN_SIGNATURE};
 pub use head::{AnswerHead, HeadEdits, head};

@@ -1,6 +1,6 @@
 //! Phase 3: the answer: its status, bytes and usage, and how it ended.
 use weir_contract::{Outcome, Timestamp};
-use weir_llm_translate::{Dialect, cut_event};
+use weir_llm_translate::{Dialect, cut_event, error_answer};
 use weir_llm_usage::bytes;
 use weir_llm_usage::strip::{BUFFERED_MAX_BYTES, IncludeUsageStripper};
 use weir_llm_usage::{BodyEnd, Ending, Provider, Reader, Reading, ResponseHead};
@@ -46,6 +46,20 @@ pub(super) struct Response {
     told_cuts: Option<Dialect>,
     /// Such an error was said.
     cut: bool,
+    /// What the client gets in the place of an error that no SDK reads: one of the gateway's own, or a page of HTML.
+    error: Instead,
+}
+
+/// What goes on in the place of a body.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Instead {
+    /// Nothing: the body goes on.
+    #[default]
+    Itself,
+    /// These bytes, with its next chunk.
+    Bytes(Vec<u8>),
+    /// Nothing any more.
+    Nothing,
 }
 
 /// How an answer is read.
@@ -160,6 +174,18 @@ impl Response {
         }
     }
 
+    /// Puts an error in the client's dialect in the place of one in no dialect. Returns its length in bytes.
+    pub(super) fn tell_error(&mut self, pairs: &[Pair<'_>], client: Dialect) -> Option<usize> {
+        let kind = pairs.iter().find(|(name, _)| head::is(name, "content-type")).map_or(&b""[..], |(_, kind)| kind);
+        if self.status < 400 || memchr::memmem::find(kind, b"json").is_some() {
+            return None;
+        }
+        let body = error_answer(client, self.status);
+        let length = body.len();
+        self.error = Instead::Bytes(body);
+        Some(length)
+    }
+
     /// Whether the client was told that the stream broke off.
     pub(super) fn is_cut(&self) -> bool {
         self.cut
@@ -178,6 +204,11 @@ impl Response {
         self.bytes = self.bytes.saturating_add(chunk.len() as u64);
         self.ended |= ends;
         self.look_at(chunk);
+        match std::mem::replace(&mut self.error, Instead::Nothing) {
+            Instead::Itself => self.error = Instead::Itself,
+            Instead::Bytes(body) => return Some(body),
+            Instead::Nothing => return Some(Vec::new()),
+        }
         let stays = self.reader.as_mut().is_some_and(|reader| reader.feed(chunk));
         let mut passed = self.strip_chunk(chunk, ends, stays);
         if ends && let Some(error) = self.cut_error() {

@@ -6,8 +6,9 @@ use std::hash::Hasher;
 use std::rc::Rc;
 
 use siphasher::sip::SipHasher13;
-use weir_config::routing::SplitBy;
+use weir_config::routing::{Order, SplitBy};
 use weir_contract::Class;
+use weir_contract::placement::Placement;
 use weir_contract::stage::Stage;
 use weir_llm_translate::{Dialect, Server, translate};
 
@@ -28,6 +29,10 @@ pub struct Asked<'a> {
     pub plan: &'a Plan,
     /// The stage of the tenant's budget.
     pub stage: Stage,
+    /// Where the tenant is kept apart from others.
+    pub placement: Option<&'a Placement>,
+    /// The headers of a caller that is believed, as far as rules depend on them.
+    pub headers: &'a [(Box<str>, Box<str>)],
     /// Its tenant.
     pub tenant: &'a str,
     /// Its end user.
@@ -63,6 +68,8 @@ pub enum Why {
     Kept,
     /// The tenant or user belongs to its part.
     Split,
+    /// It is listed first of those that fit.
+    Listed,
     /// Every provider fails, and this one is tried all the same.
     LastResort,
 }
@@ -75,6 +82,7 @@ impl Why {
             Why::Cheapest => "cheapest",
             Why::Kept => "kept",
             Why::Split => "split",
+            Why::Listed => "listed",
             Why::LastResort => "last_resort",
         }
     }
@@ -143,6 +151,10 @@ impl Catalogue {
         if let Some(model) = rule.part(asked) {
             return self.chain(sorted, Some(model), Why::Split, asked);
         }
+        if rule.order == Order::Listed {
+            sorted.rank(&rule.candidates);
+            return self.chain(sorted, None, Why::Listed, asked);
+        }
         let key = self.habit_key(at, asked.tenant);
         let kept = habits.model(key).filter(|model| sorted.is_near(*model, self.hysteresis_percent));
         let why = if kept.is_some_and(|model| !sorted.is_near(model, 0)) { Why::Kept } else { Why::Cheapest };
@@ -168,7 +180,7 @@ impl Catalogue {
 
     /// Sorts candidates into those that fit, those behind an open breaker, and the others.
     fn sort(&self, candidates: &[usize], least: Least, asked: &Asked<'_>, sorted: &mut Sorted) {
-        let barred = self.barred(asked.plan);
+        let barred = self.barred(asked);
         let tokens = asked.input_tokens.saturating_add(asked.output_cap.unwrap_or(0));
         for at in candidates {
             let Some(model) = self.models.get(*at) else { continue };
@@ -196,13 +208,22 @@ impl Catalogue {
         (self.p99_ms(model, class)? > max).then_some(Misfit::Latency)
     }
 
-    /// For each provider why it may not serve the plan's tenants, if it may not.
-    fn barred(&self, plan: &Plan) -> [Option<Misfit>; super::PROVIDERS_MAX] {
+    /// For each provider why it may not serve the tenant, if it may not. What the plan says and what the tenant's own record says
+    /// bind both: neither widens the other.
+    fn barred(&self, asked: &Asked<'_>) -> [Option<Misfit>; super::PROVIDERS_MAX] {
+        let regions = [asked.plan.region.as_deref(), asked.placement.and_then(|placement| placement.region.as_deref())];
+        let endpoints =
+            [asked.plan.endpoint.as_deref(), asked.placement.and_then(|placement| placement.endpoint.as_deref())];
+        let is_other =
+            |wanted: &[Option<&str>; 2], own: Option<&str>| wanted.iter().flatten().any(|wanted| Some(*wanted) != own);
         let mut barred = [None; super::PROVIDERS_MAX];
         for (place, provider) in barred.iter_mut().zip(&self.providers) {
+            let endpoint = provider.endpoint.as_deref();
+            // A dedicated endpoint serves those alone who name it.
+            let is_anothers = endpoint.is_some() && endpoints == [None; 2];
             *place = match () {
-                () if plan.region.is_some() && provider.region != plan.region => Some(Misfit::Region),
-                () if provider.endpoint != plan.endpoint => Some(Misfit::Endpoint),
+                () if is_other(&regions, provider.region.as_deref()) => Some(Misfit::Region),
+                () if is_anothers || is_other(&endpoints, endpoint) => Some(Misfit::Endpoint),
                 () => None,
             };
         }
@@ -273,6 +294,14 @@ struct Sorted {
 }
 
 impl Sorted {
+    /// Puts those that fit in the order of a list.
+    fn rank(&mut self, list: &[usize]) {
+        for fit in self.fits.iter_mut().chain(&mut self.open) {
+            let place = list.iter().position(|model| *model == fit.model).unwrap_or(list.len());
+            fit.cost = u64::try_from(place).unwrap_or(u64::MAX);
+        }
+    }
+
     /// Whether a model fits and costs at most so many percent more than the cheapest.
     fn is_near(&self, model: usize, percent: u64) -> bool {
         let Some(own) = self.fits.iter().find(|fit| fit.model == model) else { return false };
@@ -322,6 +351,8 @@ impl Rule {
             && self.images.is_none_or(|images| images == asked.images)
             && self.flag.as_ref().is_none_or(|flag| flag.holds(asked.flags))
             && (self.plans.is_empty() || self.plans.contains(&asked.plan.name))
+            && (self.tenants.is_empty() || self.tenants.iter().any(|tenant| tenant.as_str() == asked.tenant))
+            && self.headers.iter().all(|header| asked.headers.contains(header))
     }
 
     /// The candidate of a split that the tenant or user belongs to; the same for every worker, gateway and start.

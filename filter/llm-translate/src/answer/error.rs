@@ -47,6 +47,12 @@ pub fn cut_event(client: Dialect) -> Vec<u8> {
     [b"\n\n", &cut().event(client)[..]].concat()
 }
 
+/// The body of an answer with this status, in the place of an error in no client's dialect.
+#[must_use]
+pub fn error_answer(client: Dialect, status: u16) -> Vec<u8> {
+    read(status, b"").body(client)
+}
+
 /// The body of an answer in the place of one that cannot be read.
 #[must_use]
 pub fn unreadable_answer(client: Dialect) -> Vec<u8> {

@@ -30,7 +30,7 @@ impl Admitted {
         if self.routed.as_ref().and_then(|routed| routed.probe.as_deref()).is_some_and(|provider| !probed(provider)) {
             self.release_probe(limiter, now);
         }
-        let Routed { asked, catalogue, chosen, served, troubled, .. } = *self.routed.take()?;
+        let Routed { asked, catalogue, chosen, served, troubled, is_downgraded, .. } = *self.routed.take()?;
         let learn =
             |mut store: Box<dyn Store + '_>| breaker::learn(&mut *store, attempts.iter().cloned(), troubled, now);
         let changes = limiter.shared().map(learn).unwrap_or_default();
@@ -47,6 +47,7 @@ impl Admitted {
             reason: Text::from(chosen.why.as_str()),
             served: served.map(|served| Text::from(served.into_string())),
             attempts: made,
+            downgraded: is_downgraded,
             dropped: chosen
                 .dropped
                 .iter()
