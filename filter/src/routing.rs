@@ -8,6 +8,7 @@
 //!
 //! [`breaker`] keeps requests away from providers that fail.
 pub mod breaker;
+mod cheapest;
 mod choose;
 mod compile;
 mod deliver;
@@ -28,6 +29,7 @@ use weir_llm_usage::Provider as Answerer;
 
 use crate::flags::Condition;
 
+use cheapest::Candidate;
 pub use choose::{Asked, Choice, Chosen, Why};
 pub(crate) use compile::{check_provider, compile_model, server_of};
 pub use deliver::check_delivered;
@@ -127,6 +129,10 @@ struct Rule {
     images: Option<bool>,
     flag: Option<Condition>,
     candidates: Vec<usize>,
+    /// The same in the order of their prices.
+    by_price: Vec<Candidate>,
+    /// Their providers, a bit each.
+    providers: u32,
     /// The parts of the candidates, if they share the requests: none where the cheapest is chosen.
     parts: Vec<u32>,
     split_by: SplitBy,

@@ -1,7 +1,8 @@
 //! Chooses the models that serve one request, in the order in which they are tried.
 //!
-//! Each candidate is looked at once, by comparing numbers; a body is translated only for those that would be tried, since what
-//! a dialect cannot say rules a candidate out before it is tried.
+//! Candidates are looked at in the order of their prices, and once, by comparing numbers; those that are dearer than all that would
+//! be tried are not looked at (`cheapest`). A body is translated only for those that would be tried, since what a dialect cannot
+//! say rules a candidate out before it is tried.
 use std::hash::Hasher;
 use std::rc::Rc;
 
@@ -12,7 +13,8 @@ use weir_contract::placement::Placement;
 use weir_contract::stage::Stage;
 use weir_llm_translate::{Dialect, Server, translate};
 
-use super::{Catalogue, Habits, Least, Misfit, Model, Rule, class_bit, stage_bit};
+use super::cheapest::Cheapest;
+use super::{Candidate, Catalogue, Habits, Least, Misfit, Model, Rule, class_bit, stage_bit};
 use crate::flags::RequestFlags;
 use crate::plan::Plan;
 
@@ -113,18 +115,42 @@ pub enum Choice {
 }
 
 impl Choice {
+    fn dropped(&self) -> &[(Rc<str>, Misfit)] {
+        match self {
+            Choice::Chosen(Chosen { dropped, .. }) | Choice::NoneFits(dropped) => dropped,
+            Choice::Unasked => &[],
+        }
+    }
+
     /// The model that is tried first.
     pub(crate) fn first(&self) -> Option<&str> {
         if let Choice::Chosen(chosen) = self { chosen.models.first().map(|model| &**model) } else { None }
     }
 }
 
+/// Which candidates are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// All.
+    All,
+    /// Until no other can be among those that are tried.
+    Cheapest,
+}
+
+/// What a request asks of each candidate.
+struct Bounds {
+    least: Least,
+    tokens: u64,
+    /// For each provider why it may not serve the tenant.
+    barred: [Option<Misfit>; super::PROVIDERS_MAX],
+}
+
 /// A candidate that fits, and what it would cost.
 #[derive(Clone, Copy, Debug)]
-struct Fit {
-    cost: u64,
-    model: usize,
-    provider: usize,
+pub(super) struct Fit {
+    pub(super) cost: u64,
+    pub(super) model: usize,
+    pub(super) provider: usize,
 }
 
 impl Catalogue {
@@ -141,14 +167,32 @@ impl Catalogue {
             return Choice::Unasked;
         }
         let mut sorted = Sorted::default();
-        self.sort(&[named], Least::ANY, asked, &mut sorted);
+        self.consider(named, &self.bounds(Least::ANY, asked), asked, &mut sorted);
         self.chain(sorted, None, Why::Named, asked)
     }
 
     fn choose_by(&self, at: usize, rule: &Rule, asked: &Asked<'_>, habits: &mut Habits) -> Choice {
-        let mut sorted = Sorted { fits: Vec::with_capacity(rule.candidates.len()), ..Sorted::default() };
-        self.sort(&rule.candidates, rule.least, asked, &mut sorted);
+        let choice = self.choose_among(Reach::Cheapest, at, rule, asked, habits);
+        // What a dialect cannot say makes room for candidates that were not looked at.
+        if choice.dropped().iter().any(|(_, misfit)| *misfit == Misfit::Dialect) {
+            return self.choose_among(Reach::All, at, rule, asked, habits);
+        }
+        choice
+    }
+
+    pub(super) fn choose_among(
+        &self,
+        reach: Reach,
+        at: usize,
+        rule: &Rule,
+        asked: &Asked<'_>,
+        habits: &mut Habits,
+    ) -> Choice {
+        let bounds = self.bounds(rule.least, asked);
+        let reach = if rule.order == Order::Listed { Reach::All } else { reach };
+        let mut sorted = self.sort(rule, reach, &bounds, asked);
         if let Some(model) = rule.part(asked) {
+            self.consider_if_new(model, rule, &bounds, asked, &mut sorted);
             return self.chain(sorted, Some(model), Why::Split, asked);
         }
         if rule.order == Order::Listed {
@@ -156,15 +200,21 @@ impl Catalogue {
             return self.chain(sorted, None, Why::Listed, asked);
         }
         let key = self.habit_key(at, asked.tenant);
+        if let Some(model) = habits.model(key) {
+            self.consider_if_new(model, rule, &bounds, asked, &mut sorted);
+        }
         let kept = habits.model(key).filter(|model| sorted.is_near(*model, self.hysteresis_percent));
         let why = if kept.is_some_and(|model| !sorted.is_near(model, 0)) { Why::Kept } else { Why::Cheapest };
         let choice = self.chain(sorted, kept, why, asked);
         if let Choice::Chosen(Chosen { models, why: Why::Cheapest | Why::Kept, .. }) = &choice
             && let Some(first) = models.first()
-            && let Some(model) = self.models.iter().position(|model| Rc::ptr_eq(&model.name, first))
-            && kept != Some(model)
         {
-            habits.keep(key, model);
+            let is_first = |model: &Model| Rc::ptr_eq(&model.name, first);
+            if !kept.and_then(|kept| self.models.get(kept)).is_some_and(is_first)
+                && let Some(model) = self.models.iter().position(is_first)
+            {
+                habits.keep(key, model);
+            }
         }
         choice
     }
@@ -178,27 +228,76 @@ impl Catalogue {
         hasher.finish()
     }
 
-    /// Sorts candidates into those that fit, those behind an open breaker, and the others.
-    fn sort(&self, candidates: &[usize], least: Least, asked: &Asked<'_>, sorted: &mut Sorted) {
-        let barred = self.barred(asked);
+    /// What a request asks of each candidate.
+    fn bounds(&self, least: Least, asked: &Asked<'_>) -> Bounds {
         let tokens = asked.input_tokens.saturating_add(asked.output_cap.unwrap_or(0));
-        for at in candidates {
-            let Some(model) = self.models.get(*at) else { continue };
-            let misfit = match barred.get(model.provider).copied().flatten() {
-                Some(misfit) => Some(misfit),
-                None if asked.saturated & 1 << model.provider != 0 => Some(Misfit::Pool),
-                None => model.misfit(least.quality, tokens, asked).or_else(|| self.slow(*at, least, asked.class)),
-            };
-            if let Some(misfit) = misfit {
-                sorted.dropped.push((Rc::clone(&model.name), misfit));
-                continue;
+        Bounds { least, tokens, barred: self.barred(asked) }
+    }
+
+    /// Sorts candidates of a rule into those that fit, those behind an open breaker, and the others.
+    fn sort(&self, rule: &Rule, reach: Reach, bounds: &Bounds, asked: &Asked<'_>) -> Sorted {
+        let mut sorted = Sorted::default();
+        let mut cheapest = Cheapest::of(self.tried(rule, bounds, asked).filter(|_| reach == Reach::Cheapest));
+        for candidate in &rule.by_price {
+            if cheapest.beats(|| self.least_cost(candidate, asked)) {
+                break;
             }
-            let fit = Fit { cost: model.cost(asked), model: *at, provider: model.provider };
-            if asked.open & 1 << model.provider == 0 {
-                sorted.fits.push(fit);
-            } else {
-                sorted.open.push(fit);
+            if let Some(fit) = self.consider(candidate.model, bounds, asked, &mut sorted) {
+                cheapest.add(fit);
             }
+        }
+        sorted
+    }
+
+    /// How many providers a chain of the rule tries. None where some may not be tried now: then all candidates are looked at, so that
+    /// the event says which were left out.
+    fn tried(&self, rule: &Rule, bounds: &Bounds, asked: &Asked<'_>) -> Option<u32> {
+        let barred = bounds.barred.iter().take(self.providers.len()).zip(0_u32..);
+        let barred = barred.filter(|(misfit, _)| misfit.is_some());
+        let barred = barred.fold(0, |bits, (_, at)| bits | 1_u32.checked_shl(at).unwrap_or(0));
+        let all_may = rule.providers & (asked.open | asked.saturated | barred) == 0;
+        all_may.then(|| rule.providers.count_ones().min(u32::try_from(self.attempts_max).unwrap_or(u32::MAX)))
+    }
+
+    /// A bound for the cost of a candidate and all that are dearer by their input.
+    fn least_cost(&self, candidate: &Candidate, asked: &Asked<'_>) -> u64 {
+        let input = self.models.get(candidate.model).map_or(0, |model| model.price.input);
+        let output = asked.output_tokens.min(candidate.output_max_least);
+        let input = asked.input_tokens.saturating_mul(input);
+        input.saturating_add(output.saturating_mul(candidate.output_price_least))
+    }
+
+    /// Looks at a candidate. Returns it if it fits and its provider works.
+    fn consider(&self, at: usize, bounds: &Bounds, asked: &Asked<'_>, sorted: &mut Sorted) -> Option<Fit> {
+        let model = self.models.get(at)?;
+        let misfit = match bounds.barred.get(model.provider).copied().flatten() {
+            Some(misfit) => Some(misfit),
+            None if asked.saturated & 1 << model.provider != 0 => Some(Misfit::Pool),
+            None => {
+                let Bounds { least, tokens, .. } = *bounds;
+                model.misfit(least.quality, tokens, asked).or_else(|| self.slow(at, least, asked.class))
+            }
+        };
+        if let Some(misfit) = misfit {
+            sorted.dropped.push((Rc::clone(&model.name), misfit));
+            return None;
+        }
+        let fit = Fit { cost: model.cost(asked), model: at, provider: model.provider };
+        if asked.open & 1 << model.provider != 0 {
+            sorted.open.push(fit);
+            return None;
+        }
+        sorted.fits.push(fit);
+        Some(fit)
+    }
+
+    /// Looks at a candidate of a rule that was not looked at yet.
+    fn consider_if_new(&self, at: usize, rule: &Rule, bounds: &Bounds, asked: &Asked<'_>, sorted: &mut Sorted) {
+        let Some(model) = self.models.get(at) else { return };
+        let is_known = sorted.fits.iter().chain(&sorted.open).any(|fit| fit.model == at)
+            || sorted.dropped.iter().any(|(name, _)| Rc::ptr_eq(name, &model.name));
+        if !is_known && rule.candidates.contains(&at) {
+            self.consider(at, bounds, asked, sorted);
         }
     }
 
@@ -357,6 +456,9 @@ impl Rule {
 
     /// The candidate of a split that the tenant or user belongs to; the same for every worker, gateway and start.
     fn part(&self, asked: &Asked<'_>) -> Option<usize> {
+        if self.parts.is_empty() {
+            return None;
+        }
         let total: u64 = self.parts.iter().map(|part| u64::from(*part)).sum();
         let mut hasher = SipHasher13::new();
         hasher.write(self.model.as_bytes());

@@ -10,6 +10,7 @@ use weir_llm_translate::{Server, Thinking};
 use crate::flags::Condition;
 use crate::head::INJECTED;
 
+use super::cheapest::by_price;
 use super::{
     ATTEMPTS_MAX, Catalogue, HEADERS_MAX, Latencies, Least, MODELS_MAX, Model, PROVIDERS_MAX, Price, Provider,
     RULES_MAX, Rule, class_bit, stage_bit,
@@ -128,7 +129,12 @@ impl Catalogue {
         let matches = &rule.matches;
         let bits = |bits: u16| if bits == 0 { u16::MAX } else { bits };
         let stages = matches.stages.iter().fold(0, |bits, stage| bits | u16::from(stage_bit(*stage)));
+        let candidates: Vec<usize> = named.map(model).collect::<Result<_, _>>()?;
+        let providers =
+            candidates.iter().filter_map(|at| 1_u32.checked_shl(u32::try_from(self.models.get(*at)?.provider).ok()?));
         Ok(Rule {
+            by_price: by_price(&candidates, &self.models),
+            providers: providers.fold(0, |bits, bit| bits | bit),
             model: rule.model.as_str().into(),
             classes: bits(matches.classes.iter().fold(0, |bits, class| bits | class_bit(*class))),
             stages: bits(stages) as u8,
@@ -139,7 +145,7 @@ impl Catalogue {
             tools: matches.tools,
             images: matches.images,
             flag: matches.flag.clone().map(Condition::new),
-            candidates: named.map(model).collect::<Result<_, _>>()?,
+            candidates,
             parts: rule.split.values().copied().collect(),
             split_by: rule.split_by,
             order: rule.order,

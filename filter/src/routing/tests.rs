@@ -341,3 +341,40 @@ fn a_rule_may_be_about_tenants_and_headers_of_a_believed_caller() {
         assert!(read(&config).expect_err("no header").contains("match.headers"), "{name}");
     }
 }
+
+proptest! {
+    #[test]
+    fn candidates_that_come_too_late_change_nothing(
+        prices in proptest::collection::vec((0..50_u64, 0..50_u64, 1..2_000_u64, 0..4_usize, any::<bool>()), 1..20),
+        (input, output, cap, open, saturated) in (0..3_000_u64, 0..3_000_u64, proptest::option::of(1..2_000_u64), 0..16_u32, 0..16_u32),
+        (attempts_max, split, kept) in (1..5_usize, any::<bool>(), any::<bool>()),
+    ) {
+        let names: Vec<String> = (0..prices.len()).map(|at| format!("m{at}")).collect();
+        let model = |(name, (price, of_output, output_max, provider, tools)): (&String, &(u64, u64, u64, usize, bool))| {
+            json!({"name": name, "provider": format!("p{provider}"), "context_max_tokens": 4_000, "output_max_tokens": output_max,
+                   "price": {"input": price, "output": of_output}, "tools": tools})
+        };
+        let mut config = config(&json!([]));
+        config["plans"] = json!({"p": {}});
+        config["providers"] = (0..4).map(|at| json!({"name": format!("p{at}"), "dialect": "openai"})).collect();
+        config["models"] = names.iter().zip(&prices).map(model).collect();
+        let parts: std::collections::BTreeMap<&String, u32> = names.iter().map(|name| (name, 1)).collect();
+        let rule = if split { json!({"model": "auto", "split": parts}) } else { json!({"model": "auto", "candidates": names}) };
+        config["routing"] = json!({"rules": [rule], "attempts_max": attempts_max});
+        let catalogue = read(&config).expect("a policy").catalogue().expect("a catalogue");
+        let plan = Plan::default();
+        let asked = Asked {
+            input_tokens: input, output_tokens: cap.unwrap_or(output), output_cap: cap, tools: kept, open, saturated, ..asked(&plan)
+        };
+        let (mut habits, mut others) = (Habits::default(), Habits::default());
+        // The second time a tenant has a model that it keeps.
+        for (input_tokens, tools) in [(input, kept), (input / 2, false)] {
+            let asked = Asked { input_tokens, tools, ..asked };
+            let chosen = |reach, habits: &mut Habits| match catalogue.choose_among(reach, 0, &catalogue.rules[0], &asked, habits) {
+                Choice::Chosen(Chosen { models, chain, why, .. }) => Some((models, chain, why)),
+                _ => None,
+            };
+            prop_assert_eq!(chosen(choose::Reach::Cheapest, &mut habits), chosen(choose::Reach::All, &mut others));
+        }
+    }
+}
