@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -71,6 +71,10 @@ waiting: ## let 5,000 gateways wait for a change of tenants, print what they cos
 soak: wasm binaries ## send 20,000 requests under faults through real Envoy and account for every number (REQUESTS=n SEED=n)
 	@cargo build --quiet --workspace --bin weir-soak
 	@$(target)/debug/weir-soak soak --requests $(or $(REQUESTS),20000) --seed $(or $(SEED),1)
+
+routing-soak: wasm binaries ## send 20,000 requests to three providers that fail in every way, and draw everybody's books (REQUESTS=n SEED=n)
+	@cargo build --quiet --workspace --bin weir-soak
+	@$(target)/debug/weir-soak routing --requests $(or $(REQUESTS),20000) --seed $(or $(SEED),1)
 
 hostile: wasm binaries ## send 100,000 crafted requests through real Envoy, answered by a hostile provider (REQUESTS=n SEED=n)
 	@cargo build --quiet --workspace --bin weir-soak

@@ -112,6 +112,9 @@ struct Price {
     cache_write: u64,
 }
 
+/// Names, lower case, and values of headers.
+type Headers = Vec<(Box<str>, Box<str>)>;
+
 /// A rule, compiled.
 #[derive(Debug)]
 struct Rule {
@@ -123,7 +126,7 @@ struct Rule {
     plans: Vec<Box<str>>,
     tenants: Vec<TenantId>,
     /// Of a caller that is believed. Names are lower case.
-    headers: Vec<(Box<str>, Box<str>)>,
+    headers: Headers,
     prompt_tokens_max: u64,
     tools: Option<bool>,
     images: Option<bool>,

@@ -12,7 +12,7 @@ use crate::head::INJECTED;
 
 use super::cheapest::by_price;
 use super::{
-    ATTEMPTS_MAX, Catalogue, HEADERS_MAX, Latencies, Least, MODELS_MAX, Model, PROVIDERS_MAX, Price, Provider,
+    ATTEMPTS_MAX, Catalogue, HEADERS_MAX, Headers, Latencies, Least, MODELS_MAX, Model, PROVIDERS_MAX, Price, Provider,
     RULES_MAX, Rule, class_bit, stage_bit,
 };
 
@@ -169,7 +169,7 @@ impl Catalogue {
     }
 }
 
-fn compile_headers(headers: &BTreeMap<String, String>, path: &str) -> Result<Vec<(Box<str>, Box<str>)>, ConfigError> {
+fn compile_headers(headers: &BTreeMap<String, String>, path: &str) -> Result<Headers, ConfigError> {
     let path = format!("{path}.match.headers");
     bounded(&path, headers.len(), HEADERS_MAX)?;
     let is_name =

@@ -296,7 +296,7 @@ fn a_tenants_own_place_binds_as_the_plans_does_and_neither_widens_the_other() {
         let plan = plan(name);
         let asked = Asked { placement: Some(&placement), ..asked(&plan) };
         let found = match catalogue.choose(&asked, &mut Habits::default()) {
-            Choice::Chosen(chosen) => chosen.models.iter().map(|model| model.to_string()).collect(),
+            Choice::Chosen(chosen) => chosen.models.iter().map(ToString::to_string).collect(),
             _ => Vec::new(),
         };
         assert_eq!(found, serves, "{name} {placement:?}");
