@@ -15,7 +15,7 @@ use super::sources::Sources;
 use super::splits::WindowSplits;
 use super::steering::Moment;
 use super::sums::Sums;
-use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, kept_answers, request_keys, security, totals};
+use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, attempts, kept_answers, request_keys, security, totals};
 use crate::analysis::Marks;
 use crate::books::Books;
 use crate::meters::Meters;
@@ -57,7 +57,9 @@ fn count(ledger: &mut SqliteLedger, entries: &[Entry<'_>]) -> Result<Applied, Le
     let moment = Moment { position: last.position, now: last.received_at };
     let applied = transact(ledger, moment, |step| {
         let kept_ms = ANALYSIS_DAYS * 24 * weir_contract::time::HOUR_MS;
-        analysis::expire(step.tx, Timestamp::from_millis(last.received_at.as_millis().saturating_sub(kept_ms)))?;
+        let before = Timestamp::from_millis(last.received_at.as_millis().saturating_sub(kept_ms));
+        analysis::expire(step.tx, before)?;
+        attempts::expire(step.tx, before)?;
         entries
             .chunk_by(|a, b| a.record.forgotten_before == b.record.forgotten_before)
             .try_for_each(|run| step.run(run))
@@ -314,9 +316,9 @@ impl Step<'_, '_> {
             (FactPayload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), time, data),
             (FactPayload::Security(data), tenant) => security::keep_findings(self.tx, tenant.as_ref(), time, data)?,
             (FactPayload::Search(data), Some(tenant)) => security::keep_search(self.tx, tenant, time, data)?,
+            (FactPayload::Attempts(data), _) => attempts::count(self.tx, &event.source, time, data)?,
             // The contract gives every event of a request a subject, and announcements carry no usage.
-            (FactPayload::Usage(_) | FactPayload::Search(_) | FactPayload::Source(_) | FactPayload::Attempts(_), _) => {
-            }
+            (FactPayload::Usage(_) | FactPayload::Search(_) | FactPayload::Source(_), _) => {}
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     let load = || Config::load(&cli.config);
     match cli.command {
         Command::Serve(args) => serve::run(&cli.config, args.check),
-        Command::Check(args) => check::run(&args.files, cli.json),
+        Command::Check(args) => check::run(&args.files, args.gateway, cli.json),
         Command::Gateway(command) => gateway::run(command),
         Command::Schema { subject } => {
             say!("{}", crate::schema::print(subject)?.trim_end_matches('\n'));

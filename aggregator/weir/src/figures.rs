@@ -46,9 +46,7 @@ impl Measured {
     /// The figures with latencies, of the catalogue's models where there is a catalogue.
     pub(crate) fn of(recent: &Recent, catalogue: Option<&Catalogue>, now: Timestamp) -> Self {
         let mut rows = recent.figures(now);
-        let is_listed = |row: &ModelFigures| {
-            catalogue.is_none_or(|catalogue| catalogue.says.models.iter().any(|model| model.name == row.model))
-        };
+        let is_listed = |row: &ModelFigures| catalogue.is_none_or(|catalogue| catalogue.model(&row.model).is_some());
         rows.retain(|row| row.p99_ms.is_some() && is_listed(row));
         rows.truncate(FIGURES_MAX);
         rows.sort_by(|a, b| (&a.model, a.class).cmp(&(&b.model, b.class)));

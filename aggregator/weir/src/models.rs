@@ -79,3 +79,20 @@ impl ModelsView {
         }
     }
 }
+
+/// Millionths as a decimal: `3.00`, `0.125`.
+pub(crate) fn decimal(millionths: u64) -> String {
+    let (whole, part) = (millionths / 1_000_000, format!("{:06}", millionths % 1_000_000));
+    let part = part.trim_end_matches('0');
+    format!("{whole}.{part:0<2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decimal;
+
+    #[test]
+    fn amounts_have_two_digits_or_as_many_as_they_need() {
+        assert_eq!([3_000_000, 125_000, 1, 0].map(decimal), ["3.00", "0.125", "0.000001", "0.00"]);
+    }
+}

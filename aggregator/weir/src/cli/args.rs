@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::check::CheckedFor;
 use crate::cli::gateway::GatewayCommand;
 use crate::forget::ForgetRequest;
 use crate::schema::Subject;
@@ -196,7 +197,8 @@ pub(super) enum Command {
                             of Envoy, Kong, Istio, Envoy Gateway or Kubernetes with any of these in it; it may have several documents.\n\n\
                             Exit code 0 when all files are good; 3 with warnings only: it runs, and something in it costs more than \
                             it seems to; 1 with errors: it is refused, or does not do what it says.\n\n\
-                            Example: weir check --json envoy.yaml tenants.yaml"
+                            Examples: weir check --json envoy.yaml tenants.yaml\n          \
+                            weir check --gateway kong filter.yaml"
     )]
     Check(CheckArgs),
     /// Write Envoy's configuration for a catalogue of models, or compare a file with it.
@@ -286,4 +288,7 @@ pub(super) struct CheckArgs {
     /// Configuration files; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
+    /// The gateway that is to run a filter's configuration which stands alone in its file: says what of it that gateway cannot keep.
+    #[arg(long, value_name = "GATEWAY", default_value = "envoy")]
+    pub(super) gateway: CheckedFor,
 }

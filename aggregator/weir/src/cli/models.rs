@@ -7,7 +7,7 @@ use super::access::{self, Access};
 use super::render::{json, say, table};
 use crate::config::Config;
 use crate::figures;
-use crate::models::{ModelView, ModelsView};
+use crate::models::{ModelView, ModelsView, decimal};
 
 pub(super) fn run(config: &Config, as_json: bool) -> anyhow::Result<u8> {
     let view: ModelsView = access::block_on(async {
@@ -92,24 +92,4 @@ fn figures_of(row: &ModelFigures) -> [String; 7] {
     let latencies = [row.p50_ms, row.p99_ms, row.first_token_p50_ms, row.first_token_p99_ms].map(ms);
     let [p50, p99, first_p50, first_p99] = latencies;
     [row.class.as_str().to_owned(), requests, errors, p50, p99, first_p50, first_p99]
-}
-
-/// Millionths as a decimal: `3.00`, `0.125`.
-fn decimal(millionths: u64) -> String {
-    let mut text = format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
-    while text.ends_with('0') && !text.ends_with(".00") && text.split_once('.').is_some_and(|(_, part)| part.len() > 2)
-    {
-        text.pop();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::decimal;
-
-    #[test]
-    fn prices_have_two_digits_or_as_many_as_they_need() {
-        assert_eq!([3_000_000, 125_000, 1, 0].map(decimal), ["3.00", "0.125", "0.000001", "0.00"]);
-    }
 }

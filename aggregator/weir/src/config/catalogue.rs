@@ -20,6 +20,13 @@ pub struct Catalogue {
     pub json: String,
 }
 
+impl Catalogue {
+    /// The model of that name.
+    pub fn model(&self, name: &str) -> Option<&Model> {
+        self.says.models.iter().find(|model| model.name == name)
+    }
+}
+
 /// Checks the catalogue; None where the configuration has none.
 pub(super) fn check(
     path: &Path,

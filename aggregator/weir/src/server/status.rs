@@ -12,6 +12,7 @@ use super::auth::require;
 use super::error::ApiError;
 use super::{App, billing_routes, health, read};
 use crate::config::tokens::Scope;
+use crate::lookup::LookupError;
 use crate::models::CatalogueUse;
 use crate::status::{self, BillingStatus, Fetch, ServerStatus, SystemStatus};
 
@@ -121,8 +122,11 @@ pub(super) async fn get_status(State(app): State<App>, headers: HeaderMap) -> Re
         None => None,
     };
     let home = app.0.store.home.clone();
-    let gateways = tokio::task::spawn_blocking(move || status::gateways(&home, now)).await;
-    let gateways = gateways.map_err(|error| ApiError::internal(&error))??;
+    let catalogue = app.0.catalogue.current();
+    let asked = tokio::task::spawn_blocking(move || {
+        Ok::<_, LookupError>((status::gateways(&home, now)?, status::providers(&home, catalogue.as_deref(), now)?))
+    });
+    let lists = asked.await.map_err(|error| ApiError::internal(&error))??;
     let (log, failure) = health::faults(&app);
     let snapshot = app.0.directory.current();
     let (tenants, keys) = snapshot.counts();
@@ -138,5 +142,5 @@ pub(super) async fn get_status(State(app): State<App>, headers: HeaderMap) -> Re
     };
     let (last, next) = app.0.seen.with(|seen| (seen.last_report, seen.next_report));
     let billing = stripe.as_ref().map(|status| (BillingStatus::of(status, last, next), status));
-    Ok(Json(SystemStatus::of(now, Some(server), gateways, &ledger, billing)))
+    Ok(Json(SystemStatus::of(now, Some(server), lists, &ledger, billing)))
 }

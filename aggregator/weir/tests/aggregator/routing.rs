@@ -5,8 +5,10 @@ use reqwest::header::IF_NONE_MATCH;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use weir_contract::event::Routed;
-use weir_contract::{Class, Outcome, Text};
+use weir_contract::event::attempts::LastFailure;
+use weir_contract::{AttemptFailure, AttemptsData, BreakerChange, Class, ModelAttempts, Outcome, Text};
 
+use super::commands::weir;
 use super::events::{Worker, batch, noon};
 use super::server::{Running, TOKEN, config};
 
@@ -171,4 +173,69 @@ async fn models_show_prices_figures_and_which_catalogue_each_gateway_has() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("a start forgets the figures of the last minutes");
+}
+
+/// Attempts at a model of `anthropic`, some of which failed; the breaker changed a second ago.
+fn attempts(model: &str, made: u64, failed: u64, open_for_secs: Option<u64>) -> AttemptsData {
+    let (at, reason) = (noon(), AttemptFailure::Silent);
+    AttemptsData {
+        models: vec![ModelAttempts {
+            provider: "anthropic".to_owned(),
+            model: model.to_owned(),
+            made,
+            failed: [(reason, failed)].into(),
+            unanswered_input_tokens: failed * 1_000,
+            last_failure: Some(LastFailure { at, reason, status: None }),
+        }],
+        breakers: vec![BreakerChange {
+            provider: "anthropic".to_owned(),
+            at,
+            open_until: open_for_secs.map(|secs| at.plus_millis(secs * 1_000)),
+        }],
+    }
+}
+
+#[tokio::test]
+async fn attempts_give_a_provider_its_health_and_failed_ones_a_possible_cost() {
+    let server = start().await;
+    let worker = Worker::new(1, noon());
+    let events = [
+        worker.attempts(1, attempts("haiku", 10, 3, Some(60))),
+        worker.attempts(2, attempts("opus", 5, 1, Some(60))),
+        worker.attempts(3, attempts("haiku", 2, 0, None)),
+    ];
+    server.post(batch(&events[..2])).await;
+    server.post(batch(&events[..1])).await;
+    server.json("/v1/ledger").await;
+    let provider = &server.json("/v1/status").await["providers"][0];
+    assert_eq!((&provider["provider"], &provider["attempts"]), (&json!("anthropic"), &json!(15)), "{provider}");
+    assert_eq!(provider["failed"], json!({"silent": 4}));
+    // 3,000 tokens of haiku at 1.00 a million; opus is not in the catalogue.
+    assert_eq!((&provider["possible_cost"], &provider["currency"]), (&json!("0.003"), &json!("USD")));
+    assert_eq!(provider["unpriced_input_tokens"], 1_000);
+    assert_eq!(
+        (&provider["last_failure"]["reason"], &provider["last_failure"]["gateway"]),
+        (&json!("silent"), &json!("gw-1"))
+    );
+    assert_eq!(provider["open"][0]["gateway"], "gw-1");
+    let metrics = server.get("/metrics").await.text().await.expect("metrics");
+    for line in [
+        "weir_provider_attempts_total 15\n",
+        "weir_provider_attempts_failed_total{reason=\"silent\"} 4\n",
+        "weir_provider_attempts_failed_total{reason=\"overloaded\"} 0\n",
+        "weir_provider_breakers_open 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line}");
+    }
+    let dir = server.dir.path().to_owned();
+    let shown = tokio::task::spawn_blocking(move || weir(&dir, &["status"])).await.expect("run");
+    let text = String::from_utf8_lossy(&shown.stdout);
+    assert!(text.contains("silent 4") && text.contains("0.003 USD, 1000 tokens without a price"), "{text}");
+
+    server.post(batch(&events[2..])).await;
+    server.json("/v1/ledger").await;
+    let provider = &server.json("/v1/status").await["providers"][0];
+    assert_eq!((&provider["attempts"], &provider["open"]), (&json!(17), &json!([])), "the breaker is closed");
+    let dir = server.stop().await;
+    assert_eq!(weir(dir.path(), &["ledger", "rebuild"]).status.code(), Some(0), "the log counts to the same");
 }
