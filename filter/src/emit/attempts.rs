@@ -11,7 +11,7 @@ use weir_contract::{AttemptFailure, AttemptsData, BreakerChange, LastFailure, Mo
 use super::refusals::minute;
 
 /// The most models of one minute: those of a catalogue, and of the one before it. Attempts at further ones count together.
-pub const KNOWN_MAX: usize = 512;
+pub(crate) const KNOWN_MAX: usize = 512;
 
 /// The shortest time between two events because of breakers, in milliseconds.
 const SOONEST_MS: u64 = 5_000;

@@ -3,7 +3,6 @@
 //! A rule keeps its candidates in the order of their prices of input, each with the least price of output among it and those
 //! behind it. Once the cheapest of as many providers as are tried cost less than that allows, the others are not looked at: with
 //! many candidates most of them. `tests.rs` compares what is chosen so with what is chosen among all.
-use super::choose::Fit;
 use super::{Model, PROVIDERS_MAX};
 
 /// A candidate, in the order of prices.
@@ -14,6 +13,14 @@ pub(super) struct Candidate {
     pub(super) output_price_least: u64,
     /// The shortest of their longest answers.
     pub(super) output_max_least: u64,
+}
+
+/// A candidate that fits, and what it would cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fit {
+    pub(super) cost: u64,
+    pub(super) model: usize,
+    pub(super) provider: usize,
 }
 
 /// Candidates in the order of their prices.

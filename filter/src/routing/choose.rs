@@ -13,7 +13,7 @@ use weir_contract::placement::Placement;
 use weir_contract::stage::Stage;
 use weir_llm_translate::{Dialect, Server, translate};
 
-use super::cheapest::Cheapest;
+use super::cheapest::{Cheapest, Fit};
 use super::{Candidate, Catalogue, Habits, Least, Misfit, Model, Rule, class_bit, stage_bit};
 use crate::flags::RequestFlags;
 use crate::plan::Plan;
@@ -143,14 +143,6 @@ struct Bounds {
     tokens: u64,
     /// For each provider why it may not serve the tenant.
     barred: [Option<Misfit>; super::PROVIDERS_MAX],
-}
-
-/// A candidate that fits, and what it would cost.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fit {
-    pub(super) cost: u64,
-    pub(super) model: usize,
-    pub(super) provider: usize,
 }
 
 impl Catalogue {
