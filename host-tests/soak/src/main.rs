@@ -33,6 +33,12 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// What failover costs a client: p50 behind a provider that fails, and behind an open breaker, beside that of the one that answers.
+    Failover {
+        /// How many times four requests of each kind.
+        #[arg(long, default_value_t = 100)]
+        rounds: usize,
+    },
     /// Crafted requests and answers; then whether the gateway serves as before, and whether its accounts and Envoy's agree.
     Hostile {
         /// How many requests.
@@ -69,6 +75,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let figures = match Cli::parse().command {
         Command::Soak { requests, seed } => runtime.block_on(soak::run(requests, seed))?,
         Command::Routing { requests, seed } => runtime.block_on(routing::run(requests, seed))?,
+        Command::Failover { rounds } => runtime.block_on(routing::failover::run(rounds))?,
         Command::Hostile { requests, seed } => runtime.block_on(hostile::run(requests, seed))?,
         Command::Photographs { count } => runtime.block_on(photographs::run(count))?,
         Command::Spool { flush_ms, seconds, aggregator_away } => {
