@@ -119,7 +119,8 @@ fn a_catalogue_is_refused_with_its_place_before_it_is_handed_out() {
         check_delivered(&catalogue, &Flags::default()).map_err(|error| error.to_string())
     };
     assert_eq!(check(|_| {}), Ok(()));
-    let cases: [(fn(&mut Value), &str); 4] = [
+    type Change = fn(&mut Value);
+    let cases: [(Change, &str); 4] = [
         (|all| all["models"][0]["provider"] = json!("three"), "models[0].provider: no provider is named \"three\""),
         (|all| all["models"][1]["upstream"] = json!("a b"), "models[1].upstream: expected 1 to 256 characters"),
         (|all| all["routing"]["from"] = json!("directory"), "routing.from: here is the directory"),
