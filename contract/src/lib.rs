@@ -33,6 +33,7 @@ pub mod placement;
 pub mod plans;
 #[cfg(feature = "schema")]
 mod schema;
+pub mod scopes;
 pub mod signed;
 pub mod stage;
 pub mod tenant;

@@ -15,7 +15,7 @@ use super::sources::Sources;
 use super::splits::WindowSplits;
 use super::steering::Moment;
 use super::sums::Sums;
-use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, kept_answers, request_keys, security, totals};
+use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, flags, kept_answers, request_keys, security, totals};
 use crate::analysis::Marks;
 use crate::books::Books;
 use crate::meters::Meters;
@@ -56,7 +56,9 @@ fn count(ledger: &mut SqliteLedger, entries: &[Entry<'_>]) -> Result<Applied, Le
     let moment = Moment { position: last.position, now: last.received_at };
     let applied = transact(ledger, moment, |step| {
         let kept_ms = ANALYSIS_DAYS * 24 * weir_contract::time::HOUR_MS;
-        analysis::expire(step.tx, Timestamp::from_millis(last.received_at.as_millis().saturating_sub(kept_ms)))?;
+        let before = Timestamp::from_millis(last.received_at.as_millis().saturating_sub(kept_ms));
+        analysis::expire(step.tx, before)?;
+        flags::expire(step.tx, before)?;
         entries
             .chunk_by(|a, b| a.record.forgotten_before == b.record.forgotten_before)
             .try_for_each(|run| step.run(run))

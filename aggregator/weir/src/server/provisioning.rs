@@ -1,4 +1,5 @@
 //! Tenants that come and go in one call: takes the requests, answers how far they are, and drives the sagas ([`drive`]).
+pub(super) mod answers;
 pub(super) mod drive;
 mod messages;
 mod perform;

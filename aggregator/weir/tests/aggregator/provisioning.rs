@@ -9,13 +9,17 @@ use axum::routing::{any, post};
 use reqwest::Response;
 use serde_json::{Value, json};
 use weir_clock::{ManualClock, SystemClock};
+use weir_contract::Timestamp;
 use weir_contract::directory::{KeyHash, Page};
 use weir_rig::stripe::{Account, Fault, Foreign, Limits, Price, Scheme, Stripe, StripeServer};
+use weir_settings::secret::Secret;
+use weir_steer::message::signature;
 
 use super::events::noon;
 use super::killing::Process;
 use super::notifying::SECRET;
 use super::server::{Running, TOKEN, config};
+use super::vector_stores::{StandIn, Store};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -208,6 +212,8 @@ async fn killed_at_any_moment_the_tenant_comes_whole_and_once() {
 struct Around {
     messages: Arc<Mutex<Vec<(String, Value)>>>,
     collections: Arc<Mutex<Vec<String>>>,
+    /// An environment is never ready when the outside system is asked.
+    is_slow: bool,
 }
 
 impl Around {
@@ -239,6 +245,7 @@ impl Around {
         messages.push((id, body));
         match (kind.as_str(), asked) {
             ("tenant.environment.requested", 0) => (StatusCode::ACCEPTED, String::new()),
+            ("tenant.environment.requested", _) if self.is_slow => (StatusCode::ACCEPTED, String::new()),
             ("tenant.environment.requested", _) => {
                 (StatusCode::OK, json!({"endpoint": "https://acme.example"}).to_string())
             }
@@ -303,6 +310,113 @@ async fn a_silo_waits_for_its_environment_and_its_endpoint_reaches_gateways() {
     let (status, said) = provision(&server, "k2", &globex).await;
     assert!(status == 409 && said["error"].as_str().is_some_and(|why| why.contains("nobody knows whose")), "{said}");
     assert_eq!((outside.collections.lock().expect("a list").len(), live(&stripe)), (2, (1, 1)), "it stays");
+}
+
+/// Calls as the outside system does, signed with `secret` at `at`.
+async fn answer_as(server: &Running, secret: &str, at: Timestamp, body: &Value) -> (u16, String) {
+    let (body, id) = (body.to_string(), "msg_answer");
+    let signed = signature(&Secret::new(secret.to_owned()), id, at, body.as_bytes()).expect("signed");
+    let call = server.http.post(format!("{}/v1/tenants/acme/environment", server.url)).header("webhook-id", id);
+    let call = call.header("webhook-timestamp", at.as_secs()).header("webhook-signature", format!("v1a,x {signed}"));
+    let response = call.body(body).send().await.expect("an answer");
+    (response.status().as_u16(), response.text().await.expect("a text"))
+}
+
+/// Waits until the outside system is asked for an environment, and returns the provisioning's name.
+async fn asked(outside: &Around) -> String {
+    let waiting = async {
+        loop {
+            let last = outside.messages.lock().expect("a list").last().map(|(_, body)| body.clone());
+            if let Some(body) = last.filter(|body| body["type"] == "tenant.environment.requested") {
+                return body["data"]["provisioning"].as_str().expect("a name").to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("asked")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_outside_system_may_answer_by_a_signed_call_and_its_first_answer_counts() {
+    let (stripe, price) = stripe();
+    let outside = Around { is_slow: true, ..Around::default() };
+    let server = start(&stripe, &price, &around(&outside.listen().await)).await;
+    let body = json!({"tenant": {"id": "acme", "plan": "starter", "placement": {"isolation": "silo"}}});
+    let now = || Timestamp::from_secs(jiff::Timestamp::now().as_second().unsigned_abs());
+    let answering = async {
+        let name = asked(&outside).await;
+        let ready = json!({"provisioning": name, "endpoint": "https://acme.example"});
+        for (secret, at, body, status) in [
+            ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", now(), &ready, 400),
+            (SECRET, Timestamp::from_millis(now().as_millis() - 301_000), &ready, 400),
+            (SECRET, now(), &json!({"provisioning": "another"}), 404),
+            (SECRET, now(), &json!({"provisioning": name, "endpoint": "not a place"}), 400),
+            (SECRET, now(), &ready, 200),
+            (SECRET, now(), &ready, 200),
+            (SECRET, now(), &json!({"provisioning": name, "refused": "too late"}), 409),
+        ] {
+            let (found, told) = answer_as(&server, secret, at, body).await;
+            assert_eq!(found, status, "{body}: {told}");
+        }
+        ready
+    };
+    let ((status, view), ready) = tokio::join!(provision(&server, "k", &body), answering);
+    assert_eq!(status, 201, "{view}");
+    let record = server.json("/v1/tenants/acme").await;
+    assert_eq!(record["placement"]["endpoint"], "https://acme.example");
+    let (status, told) = answer_as(&server, SECRET, now(), &ready).await;
+    assert!(status == 200 && told.contains("true"), "a repeat after the end: {told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_environment_that_the_outside_system_refuses_takes_everything_back() {
+    let (stripe, price) = stripe();
+    let outside = Around { is_slow: true, ..Around::default() };
+    let server = start(&stripe, &price, &around(&outside.listen().await)).await;
+    let body = json!({"tenant": {"id": "acme", "plan": "starter", "placement": {"isolation": "silo"}}});
+    let refusing = async {
+        let refused = json!({"provisioning": asked(&outside).await, "refused": "no capacity in eu"});
+        let now = Timestamp::from_secs(jiff::Timestamp::now().as_second().unsigned_abs());
+        assert_eq!(answer_as(&server, SECRET, now, &refused).await.0, 200);
+    };
+    let ((status, said), ()) = tokio::join!(provision(&server, "k", &body), refusing);
+    assert!(status == 409 && said["error"].as_str().is_some_and(|why| why.contains("no capacity in eu")), "{said}");
+    assert_eq!((live(&stripe), outside.collections.lock().expect("a list").len()), ((0, 0), 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_vector_store_makes_a_collection_refuses_a_strangers_and_drops_it_again() {
+    for store in Store::ALL {
+        let (stripe, _) = stripe();
+        let (stand_in, url) = StandIn::listen(store).await;
+        let cloud = if store == Store::Pinecone { ", cloud: aws/us-east-1" } else { "" };
+        let more = format!(
+            ", collection: {{store: {}, url: '{url}', key: {{file: secret}}, name: docs, dimension: 4{cloud}}}, retention: 1h",
+            store.name()
+        );
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = settings(dir.path(), &stripe, "price_unheard_of", &more);
+        // Nobody subscribes: the plan has no prices.
+        let settings = settings.replace("starter: [", "other: [");
+        let server = Running::start_by(dir, SystemClock::start(), &settings).await;
+        let new = |plan: &str| json!({"tenant": {"id": "acme", "plan": plan}});
+        let (status, view) = provision(&server, "k", &new("starter")).await;
+        assert_eq!(status, 201, "{store:?}: {view}");
+        assert_eq!(stand_in.names(), [store.collection("acme")], "{store:?}");
+        stand_in.add(&store.collection("globex"));
+        let (status, said) = provision(&server, "k2", &json!({"tenant": {"id": "globex", "plan": "starter"}})).await;
+        assert_eq!(status, 409, "{store:?}: {said}");
+        // A budget that nobody knows is found after the collection was made.
+        let (status, said) = provision(
+            &server,
+            "k3",
+            &json!({"tenant": {"id": "hooli", "plan": "starter", "budgets": {"unheard-of": "5"}}}),
+        )
+        .await;
+        assert_eq!(status, 409, "{store:?}: {said}");
+        assert_eq!(stand_in.names(), [store.collection("acme"), store.collection("globex")], "{store:?}");
+        assert_eq!(stand_in.mistakes(), Vec::<String>::new(), "{store:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
