@@ -263,9 +263,9 @@ async fn an_application_with_openfeatures_sdk_reads_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_two_sides_of_a_flag_are_compared_by_cost_failures_retries_and_margin() {
-    // A token in costs a half, a token out 1: an event costs 10, and a request brings 50.
+    // A token in costs a half, a token out 1: an event costs 10, and one that did not fail brings 60.
     let money = "prices: {shipped: false, entries: [{model: m, per_million: {input: 500000, output: 1000000}}]}\n\
-                 price_plans: [{name: flat, currency: USD, plans: [pro], per_request: 50}]\n";
+                 price_plans: [{name: flat, currency: USD, plans: [pro], per_request: 60}]\n";
     let server = Running::start(noon(), &format!("{FLAGS}{money}")).await;
     let new = json!({"id": "acme", "plan": "pro"});
     assert_eq!(call(&server, TOKEN, ("POST", "/v1/tenants"), &[], &new).await.0, 201);
@@ -303,9 +303,9 @@ async fn the_two_sides_of_a_flag_are_compared_by_cost_failures_retries_and_margi
         ["requests", "llm_cost", "revenue", "margin", "failed_percent", "retry_percent"].map(|name| row[name].clone())
     };
     let sides = rows("use-claude").await;
-    assert_eq!(of(&sides["true"]), [json!(2), json!("20"), json!("100"), json!("80"), json!("50.00"), json!("50.00")]);
-    assert_eq!(of(&sides["false"]), [json!(3), json!("30"), json!("150"), json!("120"), json!("33.33"), json!("0.00")]);
-    assert_eq!(of(&sides["(none)"]), [json!(1), json!("10"), json!("50"), json!("40"), json!("0.00"), json!("0.00")]);
+    assert_eq!(of(&sides["true"]), [json!(2), json!("20"), json!("80"), json!("60"), json!("50.00"), json!("50.00")]);
+    assert_eq!(of(&sides["false"]), [json!(3), json!("30"), json!("120"), json!("90"), json!("33.33"), json!("0.00")]);
+    assert_eq!(of(&sides["(none)"]), [json!(1), json!("10"), json!("40"), json!("30"), json!("0.00"), json!("0.00")]);
     assert_eq!(rows("tone").await.keys().collect::<Vec<_>>(), ["(none)", "long, or so", "short"]);
     let unseen = server.json("/v1/margin?by=flag&flag=retries").await;
     assert!(unseen["notes"].to_string().contains("no request of the span saw the flag retries"), "{unseen}");
@@ -314,7 +314,7 @@ async fn the_two_sides_of_a_flag_are_compared_by_cost_failures_retries_and_margi
     }
     let shown = weir(server.dir.path(), &["margin", "--by", "flag", "--flag", "use-claude", "--csv"]);
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    assert!(shown.contains("failed %") && shown.contains("true,USD,100,~,20"), "{shown}");
+    assert!(shown.contains("failed %") && shown.contains("true,USD,80,~,20"), "{shown}");
 }
 
 #[tokio::test]

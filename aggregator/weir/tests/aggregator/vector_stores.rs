@@ -1,5 +1,5 @@
-//! Stand-ins for vector stores, as their documented HTTP APIs behave: paths, bodies, statuses and error texts. What a store would
-//! refuse for its form is noted as a mistake.
+//! Collections in vector stores that tenants come with. Stand-ins behave as the stores' documented HTTP APIs do: paths, bodies,
+//! statuses and error texts. What a store would refuse for its form is noted as a mistake.
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -7,8 +7,11 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::{Value, json};
+use weir_clock::SystemClock;
 
 use super::notifying::SECRET;
+use super::provisioning::{provision, settings, stripe};
+use super::server::Running;
 
 /// Which store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,4 +250,39 @@ async fn answer(
     }
     let (status, told) = stand_in.answer(asked);
     (status, told.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_vector_store_makes_a_collection_refuses_a_strangers_and_drops_it_again() {
+    for store in Store::ALL {
+        let (stripe, _) = stripe();
+        let (stand_in, url) = StandIn::listen(store).await;
+        let cloud = if store == Store::Pinecone { ", cloud: aws/us-east-1" } else { "" };
+        let more = format!(
+            ", collection: {{store: {}, url: '{url}', key: {{file: secret}}, name: docs, dimension: 4{cloud}}}, retention: 1h",
+            store.name()
+        );
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = settings(dir.path(), &stripe, "price_unheard_of", &more);
+        // Nobody subscribes: the plan has no prices.
+        let settings = settings.replace("starter: [", "other: [");
+        let server = Running::start_by(dir, SystemClock::start(), &settings).await;
+        let new = |plan: &str| json!({"tenant": {"id": "acme", "plan": plan}});
+        let (status, view) = provision(&server, "k", &new("starter")).await;
+        assert_eq!(status, 201, "{store:?}: {view}");
+        assert_eq!(stand_in.names(), [store.collection("acme")], "{store:?}");
+        stand_in.add(&store.collection("globex"));
+        let (status, said) = provision(&server, "k2", &json!({"tenant": {"id": "globex", "plan": "starter"}})).await;
+        assert_eq!(status, 409, "{store:?}: {said}");
+        // A budget that nobody knows is found after the collection was made.
+        let (status, said) = provision(
+            &server,
+            "k3",
+            &json!({"tenant": {"id": "hooli", "plan": "starter", "budgets": {"unheard-of": "5"}}}),
+        )
+        .await;
+        assert_eq!(status, 409, "{store:?}: {said}");
+        assert_eq!(stand_in.names(), [store.collection("acme"), store.collection("globex")], "{store:?}");
+        assert_eq!(stand_in.mistakes(), Vec::<String>::new(), "{store:?}");
+    }
 }
