@@ -140,6 +140,24 @@ pub enum Invalid {
 }
 
 impl Refusal {
+    /// One of every refusal that comes from a plan, and so of every one that a plan which only observes counts instead.
+    pub const fn of_plans() -> [Refusal; 12] {
+        [
+            Refusal::RateLimited(Standing::ANY),
+            Refusal::PoolSaturated(Standing::ANY),
+            Refusal::LimitUnreachable(Standing::ANY),
+            Refusal::ModelNotAllowed,
+            Refusal::ClassNotAllowed,
+            Refusal::RequestTooLarge,
+            Refusal::AmbiguousBody,
+            Refusal::AmbiguousPath,
+            Refusal::UnreadableBody(Unread::TooLarge),
+            Refusal::UnreadableBody(Unread::Encoded),
+            Refusal::UnreadableBody(Unread::NotJson),
+            Refusal::UnreadableBody(Unread::Unheld),
+        ]
+    }
+
     /// One refusal of every code: for metrics, and for the page that users read.
     pub const fn one_of_each_code() -> [Refusal; 38] {
         [

@@ -189,9 +189,14 @@ impl Catalogue {
         })
     }
 
+    /// The place of a model's provider.
+    pub(crate) fn provider_at(&self, model: &str) -> Option<usize> {
+        self.models.iter().find(|known| *known.name == *model).map(|model| model.provider)
+    }
+
     /// The provider of a model: its bit, and its name.
     pub(crate) fn provider_of(&self, model: &str) -> Option<(u32, Rc<str>)> {
-        let at = self.models.iter().find(|known| *known.name == *model)?.provider;
+        let at = self.provider_at(model)?;
         Some((1_u32.checked_shl(u32::try_from(at).ok()?)?, Rc::clone(&self.providers.get(at)?.name)))
     }
 

@@ -3,6 +3,7 @@
 //! Every series that an alert watches exists from the start, as 0. Prometheus sees no increase in a series that first appears
 //! as 1.
 mod alerts;
+mod described;
 mod format;
 mod provisioning;
 mod register;
@@ -24,6 +25,7 @@ use weir_contract::{SecurityKind, Timestamp};
 use crate::export::ExportStatus;
 use crate::leases::LeaseTotals;
 use alerts::AlertMetrics;
+pub use described::{Described, described};
 pub use format::TextFormat;
 use format::plain;
 use provisioning::ProvisioningMetrics;
@@ -180,7 +182,7 @@ pub struct Metrics {
     report_lag_seconds: UnsignedGauge,
     budget_lag_seconds: FloatGauge,
     budget_evaluated_through: UnsignedGauge,
-    budget_changes: UnsignedGauge,
+    budget_changes: Counter,
     /// Alerts.
     pub(crate) alerts: AlertMetrics,
     /// Tenants that come and go.
@@ -244,7 +246,7 @@ impl Default for Metrics {
             report_lag_seconds: Gauge::default(),
             budget_lag_seconds: Gauge::default(),
             budget_evaluated_through: Gauge::default(),
-            budget_changes: Gauge::default(),
+            budget_changes: Counter::default(),
             alerts: AlertMetrics::default(),
             provisioning: ProvisioningMetrics::default(),
             in_flight: Gauge::default(),
@@ -431,7 +433,7 @@ impl Metrics {
     pub(crate) fn show_budgets(&self, lag_ms: u64, evaluated_through: u64, changes: u64) {
         self.budget_lag_seconds.set(Duration::from_millis(lag_ms).as_secs_f64());
         self.budget_evaluated_through.set(evaluated_through);
-        self.budget_changes.set(changes);
+        show(&self.budget_changes, changes);
     }
 
     /// Sets the metrics of reporting.
@@ -484,7 +486,7 @@ fn finding_labels(kind: SecurityKind) -> FindingLabels {
     FindingLabels { kind: kind.as_str(), severity: kind.severity().as_str() }
 }
 
-/// Shows a count that the ledger keeps across restarts.
+/// Shows a count that is kept elsewhere.
 fn show(counter: &Counter, count: u64) {
     counter.inner().store(count, Ordering::Relaxed);
 }

@@ -21,6 +21,8 @@ mod commands;
 mod config;
 #[path = "aggregator/counting.rs"]
 mod counting;
+#[path = "aggregator/dashboards.rs"]
+mod dashboards;
 #[path = "aggregator/differences.rs"]
 mod differences;
 #[path = "aggregator/directory.rs"]

@@ -109,7 +109,7 @@ impl Admitted {
         model: &str,
         tokens: u64,
     ) -> Result<Option<Beside>, Refusal> {
-        let at = choosing.catalogue.provider_of(model).map(|(bit, _)| bit.trailing_zeros() as usize);
+        let at = choosing.catalogue.provider_at(model);
         let pool = at.and_then(|at| self.policy.provider_pools.get(at)).and_then(Option::as_ref);
         // A tenant's own key has a quota of its own.
         let set = pool.filter(|_| self.own_key.is_none()).and_then(|pool| pool.set_of(&self.identity.plan));

@@ -27,7 +27,8 @@ const REPORT_AGAIN_MS: u64 = 60_000;
 pub(super) async fn perform(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &Call) -> Answer {
     // What is dropped does not come back, so a tenant that was let in again keeps it.
     let drops = matches!(call.step, Step::DropCollection | Step::ReleaseEnvironment | Step::Goodbye);
-    if drops && let Err(Answer::Refused(why)) = still_goes(app, saved).await {
+    if drops && let Err(answer) = still_goes(app, saved).await {
+        let Answer::Refused(why) = answer else { return answer };
         return Answer::Unsure(format!("{why}; suspend it to go on"));
     }
     match call.step {
