@@ -17,7 +17,7 @@ use crate::validate::{EventHasher, FactPayload, UsageFact, ValidatedBatch};
 use histogram::Histogram;
 
 /// The minutes that figures cover.
-pub const MINUTES: u64 = 15;
+const MINUTES: u64 = 15;
 /// The most models of one minute, each with its classes; requests of further ones are in no figure.
 const MODELS_MAX: usize = 512;
 /// The longest name of a model, in bytes: requests of one with a longer name are in no figure.

@@ -31,6 +31,7 @@ mod stripe;
 mod tail;
 mod tenants;
 mod tokens;
+mod top;
 
 use std::process::ExitCode;
 
@@ -134,6 +135,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Finance(command) => finance::run(&load()?, command, cli.json),
         Command::Explain(args) => explain::run(&load()?, args, cli.json),
         Command::Tail(args) => tail::run(&load()?, args, cli.json),
+        Command::Top(args) => top::run(&load()?, args, cli.json),
         Command::Replay(args) => replay::run(&load()?, &args.files, cli.json),
     }
 }

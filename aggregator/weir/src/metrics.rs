@@ -175,6 +175,7 @@ pub struct Metrics {
     attempts: Counter,
     attempts_failed: Family<ReasonLabels, Counter>,
     breakers_open: UnsignedGauge,
+    figures_left_out: Counter,
     early: UnsignedGauge,
     log_position: UnsignedGauge,
     ledger_position: UnsignedGauge,
@@ -242,6 +243,7 @@ impl Default for Metrics {
             attempts: Counter::default(),
             attempts_failed: Family::default(),
             breakers_open: UnsignedGauge::default(),
+            figures_left_out: Counter::default(),
             early: Gauge::default(),
             log_position: Gauge::default(),
             ledger_position: Gauge::default(),
@@ -375,9 +377,10 @@ impl Metrics {
         count("conflict", made.map_or(0, |made| made.conflicts.len() as u64));
     }
 
-    /// Sets how many breakers of gateways are open.
-    pub(crate) fn show_breakers(&self, open: u64) {
+    /// Sets how many breakers of gateways are open, and how many requests are in no live figure of a model.
+    pub(crate) fn show_models(&self, open: u64, left_out: u64) {
         self.breakers_open.set(open);
+        show(&self.figures_left_out, left_out);
     }
 
     /// Sets the metrics of the ledger.

@@ -27,7 +27,7 @@ use borders::AuditArgs;
 use budgets::BudgetsCommand;
 use byok::ByokCommand;
 use counting::{
-    EventsCommand, ExportArgs, LedgerArgs, LimitsArgs, QuarantineCommand, ReadingsCommand, TailArgs, UsageArgs,
+    EventsCommand, ExportArgs, LedgerArgs, LimitsArgs, QuarantineCommand, ReadingsCommand, TailArgs, TopArgs, UsageArgs,
 };
 use flags::FlagsCommand;
 use margin::FinanceCommand;
@@ -139,6 +139,12 @@ pub(super) enum Command {
                             Example: weir tail --tenant acme --model 'gpt-4o*' --json"
     )]
     Tail(TailArgs),
+    /// Show live which tenants and models are busy: requests, failures, tokens. Ends with Ctrl-C.
+    #[command(
+        after_help = "Reads the log itself, in the data directory or in Redis, beside a running server. The numbers are about the last \
+                            minute. With --json it prints an object a screen.\n\nExample: weir top --every 5 --rows 20"
+    )]
+    Top(TopArgs),
     /// Show the limits of the whole fleet: what is left, and which gateway holds how much.
     Limits(LimitsArgs),
     /// List refused events, and count them after the cause of the refusal is fixed.

@@ -128,6 +128,8 @@ impl Metrics {
         registry.register("provider_attempts_failed", help, self.attempts_failed.clone());
         let help = "Breakers that keep a gateway's requests away from a provider";
         registry.register("provider_breakers_open", help, self.breakers_open.clone());
+        let help = "Requests in no live figure of a model, since too many models were asked for in a minute";
+        registry.register("figures_left_out", help, self.figures_left_out.clone());
     }
 
     fn register_connections(&self, registry: &mut Registry) {

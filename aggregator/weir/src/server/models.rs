@@ -37,7 +37,7 @@ pub(super) async fn reread(app: App) {
     match read {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(%error, "figures of models begin with the start: the end of the log cannot be read")
+            tracing::warn!(%error, "figures of models begin with the start: the end of the log cannot be read");
         }
         Err(error) => tracing::warn!(%error, "figures of models begin with the start"),
     }

@@ -6,7 +6,10 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use weir_contract::event::Routed;
 use weir_contract::event::attempts::LastFailure;
-use weir_contract::{AttemptFailure, AttemptsData, BreakerChange, Class, ModelAttempts, Outcome, Text};
+use weir_contract::{AttemptFailure, AttemptsData, BreakerChange, Class, ModelAttempts, Outcome, Text, Timestamp};
+use weir_filter::config::Environment;
+use weir_filter::fetch::Fetched;
+use weir_filter::worker::{CatalogueUpdate, FetchOutcome, FilterState, Worker as FilterWorker};
 
 use super::commands::weir;
 use super::events::{Worker, batch, noon};
@@ -112,6 +115,75 @@ fn a_wrong_catalogue_is_refused_with_its_place() {
     assert!(provider.contains("models[1].provider: no provider is named \"aws\""), "{provider}");
     let unused = problem(("routing:\n  rules: [{model: auto, candidates: [haiku, gpt-4o]}]", ""));
     assert!(unused.contains("providers: without `routing` no gateway uses them"), "{unused}");
+}
+
+/// The filter of a gateway that has both providers.
+fn gateway(worker: &mut FilterWorker, now: Timestamp) -> FilterState {
+    let config = json!({
+        "version": 1, "gateway": "gw-9", "identity": {"sources": [{"api_key": {"prefix": "sk_"}}]}, "plans": {"starter": {}},
+        "directory": {"cluster": "weir", "token": TOKEN, "refresh": "1s", "wait": "0s"},
+        "providers": [{"name": "anthropic", "dialect": "anthropic"}, {"name": "azure", "dialect": "openai", "region": "eu"}],
+        "routing": {"from": "directory"},
+    });
+    worker.configure(config.to_string().as_bytes(), &Environment::Elsewhere, now).expect("a good configuration")
+}
+
+/// Makes the calls that are due, takes in what they bring, and returns what became of a catalogue.
+async fn fetch(state: &mut FilterState, server: &Running, now: Timestamp) -> Option<CatalogueUpdate> {
+    let mut last = None;
+    while let Some(fetch) = state.next_fetch(now) {
+        let mut request = server.http.get(format!("{}{}", server.url, fetch.path));
+        for (name, value) in &fetch.headers {
+            request = request.header(*name, value);
+        }
+        let answer = request.send().await.expect("an answer");
+        let (status, body) = (answer.status().as_u16(), answer.bytes().await.expect("a body"));
+        let answer = Fetched::Answer { status, etag: None, cache_control: None, body: &body };
+        state.answered(fetch.target, &answer, now);
+        for _ in 0..20 {
+            if let Some(FetchOutcome::Catalogue(update)) = state.step(now) {
+                last = Some(update);
+            }
+        }
+    }
+    last
+}
+
+#[tokio::test]
+async fn the_filter_takes_the_catalogue_of_the_server_and_tells_it_of_one_that_it_cannot_use() {
+    let server = start().await;
+    write(&server, &format!("{CATALOGUE}  tell_client: true\n"));
+    let (mut worker, mut now) = (FilterWorker::new([7; 32]), noon());
+    let mut state = gateway(&mut worker, now);
+    let tells = |state: &FilterState| state.policy.catalogue().expect("it routes").tells_client;
+    assert!(!tells(&state), "nothing has come yet");
+    for _ in 0..50 {
+        fetch(&mut state, &server, now).await;
+        if tells(&state) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        now = now.plus_millis(2_000);
+    }
+    assert!(tells(&state), "the server's catalogue is in force");
+
+    let third = "- {name: own, dialect: vllm}\nmodels:\n- {name: llama, provider: own, context_max_tokens: 9, output_max_tokens: 9, price: {input: 1, output: 1}}";
+    write(&server, &CATALOGUE.replace("models:", third));
+    for _ in 0..50 {
+        now = now.plus_millis(2_000);
+        if let Some(CatalogueUpdate::Refused(why)) = fetch(&mut state, &server, now).await {
+            assert!(why.contains("this gateway has no provider \"own\""), "{why}");
+            fetch(&mut state, &server, now.plus_millis(2_000)).await;
+            assert!(tells(&state), "the one before stays");
+            let view = server.json("/v1/models").await;
+            let using = &view["gateways"][0];
+            assert_eq!((&using["gateway"], &using["refused"]), (&json!("gw-9"), &json!(true)));
+            assert_eq!(using["version"], view["version"]);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the gateway never refuses the catalogue");
 }
 
 #[tokio::test]
