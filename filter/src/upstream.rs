@@ -42,6 +42,8 @@ pub struct Upstream {
     path: Box<str>,
     authority: Option<Box<str>>,
     models: Vec<Rc<Model>>,
+    /// How long it may say nothing, in milliseconds.
+    silence_ms: Option<u64>,
 }
 
 impl Upstream {
@@ -78,6 +80,7 @@ impl Upstream {
             path: config.provider.path.as_deref().unwrap_or(own_path).into(),
             authority: config.provider.authority.as_deref().map(Into::into),
             models,
+            silence_ms: config.silence_max_seconds.map(|seconds| seconds.saturating_mul(1000)),
         })
     }
 
@@ -131,6 +134,9 @@ pub struct Attempt {
     /// `x-request-id`.
     request_id: String,
     number: usize,
+    started: Timestamp,
+    /// How long it may take until its first byte goes on, in milliseconds.
+    attempt_ms_max: Option<u64>,
     model: Option<Rc<Model>>,
     client: Option<Dialect>,
     expected: Option<Expected>,
@@ -145,7 +151,12 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Begins an attempt. `choice` and `attempts`: the gateway's state of the stream. Returns the changes to the head, and true
+    /// An attempt that begins now.
+    pub fn at(now: Timestamp) -> Self {
+        Attempt { started: now, ..Attempt::default() }
+    }
+
+    /// Begins it. `choice` and `attempts`: the gateway's state of the stream. Returns the changes to the head, and true
     /// if the body is awaited.
     pub fn begin(
         &mut self,
@@ -161,8 +172,9 @@ impl Attempt {
         self.request_id = String::from_utf8_lossy(request_id.unwrap_or_default()).into_owned();
         self.number = told::attempts(&self.before).count().saturating_add(1);
         let choice = choice.and_then(|text| std::str::from_utf8(text).ok()).and_then(told::read_choice);
-        if let Some((dialect, mut models)) = choice {
-            (self.client, self.model) = (Some(dialect), models.find_map(|word| upstream.model(word)));
+        if let Some(told::Choice { dialect, attempt_ms_max, mut models }) = choice {
+            (self.client, self.attempt_ms_max) = (Some(dialect), attempt_ms_max);
+            self.model = models.find_map(|word| upstream.model(word));
         }
         (RequestChanges { remove, set: Vec::new() }, self.model.is_some())
     }

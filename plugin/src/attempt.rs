@@ -25,7 +25,13 @@ pub(crate) struct AttemptContext {
 
 impl AttemptContext {
     pub(crate) fn new(upstream: Rc<Upstream>) -> Self {
-        AttemptContext { upstream, attempt: Attempt::default(), awaits_body: false, buffered_bytes: 0, held_bytes: 0 }
+        AttemptContext {
+            upstream,
+            attempt: Attempt::at(host::now()),
+            awaits_body: false,
+            buffered_bytes: 0,
+            held_bytes: 0,
+        }
     }
 
     /// Writes the request anew, once its body is there.
@@ -161,18 +167,14 @@ impl Context for AttemptContext {
             return true;
         }
         let before = self.attempt.attempts(&self.upstream);
-        self.attempt.end(flags());
+        // Without a connection there is no address at this end of it.
+        let is_connected = host::property(&["upstream", "local_address"]).is_some_and(|address| !address.is_empty());
+        self.attempt.end(&self.upstream, is_connected, host::now());
         if before.is_some_and(|text| host::property(&[told::ATTEMPTS]).is_some_and(|now| now == text.as_bytes())) {
             self.tell();
         }
         true
     }
-}
-
-/// Why the attempt got no answer, as the gateway has it.
-fn flags() -> Option<u64> {
-    let flags = host::property(&["response", "flags"])?;
-    flags.try_into().ok().map(u64::from_le_bytes)
 }
 
 /// Changes the request's head. Every change must succeed: a credential must not reach another provider.

@@ -305,6 +305,10 @@ pub struct Upstream {
     pub provider: Provider,
     /// Its models, as in the catalogue.
     pub models: Vec<Model>,
+    /// How long Envoy lets the provider say nothing: the route's `per_try_idle_timeout`, in seconds. An attempt that got no answer for
+    /// so long counts as silent. Absent: it counts as reset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_max_seconds: Option<u64>,
 }
 
 /// What a filter does.

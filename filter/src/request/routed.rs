@@ -27,7 +27,7 @@ use crate::metering::Metering;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::routing::breaker::{self, Standing};
-use crate::routing::{Asked, CHAIN_HEADER, Catalogue, Choice, Habits, client_dialect};
+use crate::routing::{Asked, CHAIN_HEADER, Catalogue, Choice, Habits, client_dialect, told};
 use crate::shared_operations;
 use crate::worker::Worker;
 
@@ -305,7 +305,8 @@ impl Admitted {
         let Some(routed) = &self.routed else { return };
         edits.set.push((CHAIN_HEADER, routed.chosen.chain.clone().into()));
         edits.set.extend(routed.attempt_ms_max.map(|ms| (ATTEMPT_MS, ms.to_string().into())));
-        edits.choice = Some(routed.catalogue.told(&routed.chosen, routed.dialect));
+        let choice = routed.catalogue.told(&routed.chosen, routed.dialect);
+        edits.choice = Some(routed.attempt_ms_max.map_or_else(|| choice.clone(), |ms| told::bounded(&choice, ms)));
     }
 
     /// Lets the client read, in its own dialect, how a routed request failed: where a stream breaks off, and where the error is one

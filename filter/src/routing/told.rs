@@ -61,15 +61,31 @@ pub(crate) fn read_in_full(word: &str) -> Option<(&str, Model)> {
     Some((provider, Model::told(name, upstream, output_max_tokens, (thinking, samples))))
 }
 
-/// Reads a choice: the client's dialect and the models' words.
-pub(crate) fn read_choice(text: &str) -> Option<(Dialect, impl Iterator<Item = &str>)> {
-    let mut words = text.split(' ');
-    let dialect = match words.next()? {
+/// A choice with the time that each attempt may take until its first byte goes on, in milliseconds.
+pub(crate) fn bounded(choice: &str, attempt_ms_max: u32) -> String {
+    choice.replacen(' ', &format!(";{attempt_ms_max} "), 1)
+}
+
+/// A choice as the upstream role reads it.
+pub(crate) struct Choice<I> {
+    /// The client's dialect.
+    pub(crate) dialect: Dialect,
+    /// How long an attempt may take until its first byte goes on, in milliseconds, where that is bounded.
+    pub(crate) attempt_ms_max: Option<u64>,
+    /// The models' words.
+    pub(crate) models: I,
+}
+
+/// Reads a choice.
+pub(crate) fn read_choice(text: &str) -> Option<Choice<impl Iterator<Item = &str>>> {
+    let mut models = text.split(' ');
+    let mut first = models.next()?.split(';');
+    let dialect = match first.next()? {
         "openai" => Dialect::OpenAi,
         "anthropic" => Dialect::Anthropic,
         _ => return None,
     };
-    Some((dialect, words))
+    Some(Choice { dialect, attempt_ms_max: first.next().and_then(|ms| ms.parse().ok()), models })
 }
 
 /// How one attempt went.

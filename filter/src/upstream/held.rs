@@ -3,10 +3,10 @@
 //! A stream's head is held until its first byte can go to the client, an answer that comes whole until its end. An answer in the
 //! client's own dialect is looked at no further than at how it begins, and, if it comes whole, ends: a page of HTML from a proxy
 //! and half an answer are found so, and nothing is read that needs no translation.
-use weir_contract::AttemptFailure;
+use weir_contract::{AttemptFailure, Timestamp};
 use weir_llm_translate::{AnswerHead, Dialect, Ending, StreamFailure, unreadable_answer};
 
-use super::{Attempt, Piece};
+use super::{Attempt, Piece, Upstream};
 
 /// The longest answer in the client's own dialect that is held, in bytes. A longer one goes on unlooked-at: most have some
 /// kilobytes.
@@ -15,10 +15,8 @@ const OWN_ANSWER_MAX_BYTES: usize = 256 * 1024;
 /// How a stream of events begins: its fields, and comments.
 const EVENT_BEGINNINGS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
 
-/// Envoy's flags of a stream, by which an attempt that got no answer says why (`response.flags`).
-const TIMED_OUT: u64 = 1 << 2 | 1 << 16;
-const NOT_CONNECTED: u64 = 1 << 1 | 1 << 5 | 1 << 7;
-const BROKEN_OFF: u64 = 1 << 3 | 1 << 4 | 1 << 6;
+/// How much earlier than told Envoy may let an attempt end, in milliseconds.
+const EARLY_MS: u64 = 50;
 
 /// What of an answer is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,18 +130,16 @@ impl Attempt {
         self.model.is_some() && self.failure.is_none() && (self.status.is_none() || self.held != Held::Nothing)
     }
 
-    /// Takes in that the attempt is over and unanswered. Envoy's `flags` of it say why.
-    pub fn end(&mut self, flags: Option<u64>) {
-        (self.status, self.failure) = (None, Some(failure_of(flags.unwrap_or(0))));
-    }
-}
-
-fn failure_of(flags: u64) -> AttemptFailure {
-    match () {
-        () if flags & TIMED_OUT != 0 => AttemptFailure::Silent,
-        () if flags & NOT_CONNECTED != 0 => AttemptFailure::Unreachable,
-        () if flags & BROKEN_OFF != 0 => AttemptFailure::Reset,
-        () => AttemptFailure::Unanswered,
+    /// Takes in that the attempt is over and unanswered. `is_connected`: there was a connection to the provider.
+    pub fn end(&mut self, upstream: &Upstream, is_connected: bool, now: Timestamp) {
+        let bounds = [upstream.silence_ms, self.attempt_ms_max];
+        let passed_ms = now.millis_since(self.started).saturating_add(EARLY_MS);
+        let reason = match () {
+            () if !is_connected => AttemptFailure::Unreachable,
+            () if bounds.into_iter().flatten().any(|bound| passed_ms >= bound) => AttemptFailure::Silent,
+            () => AttemptFailure::Reset,
+        };
+        (self.status, self.failure) = (None, Some(reason));
     }
 }
 

@@ -161,25 +161,26 @@ fn an_answer_in_the_clients_own_dialect_is_held_and_looked_at_no_further_than_it
 }
 
 #[test]
-fn an_attempt_without_an_answer_says_why_by_the_gateways_flags() {
-    let upstream = upstream("openai");
-    for (flags, reason) in [
-        (Some(1 << 5), "unreachable"),
-        (Some(1 << 4), "reset"),
-        (Some(1 << 6), "reset"),
-        (Some(1 << 2), "silent"),
-        (Some(1 << 16), "silent"),
-        (None, "unanswered"),
+fn an_attempt_without_an_answer_says_why_by_its_connection_and_its_time() {
+    let mut upstream = upstream("openai");
+    upstream.silence_ms = Some(2_000);
+    for (is_connected, passed_ms, choice, reason) in [
+        (false, 2_500, "openai a", "unreachable"),
+        (true, 1_900, "openai a", "reset"),
+        (true, 1_960, "openai a", "silent"),
+        (true, 700, "openai;700 a", "silent"),
+        (true, 600, "openai;700 a", "reset"),
     ] {
-        let mut attempt = sent_to_own(&upstream);
+        let mut attempt = Attempt::at(NOW);
+        attempt.begin(&upstream, Some(choice.as_bytes()), None, &HEAD);
         assert!(attempt.is_unanswered());
-        attempt.end(flags);
-        assert_eq!(attempt.attempts(&upstream), Some(format!("one;a;;;{reason}")));
+        attempt.end(&upstream, is_connected, NOW.plus_millis(passed_ms));
+        assert_eq!(attempt.attempts(&upstream), Some(format!("one;a;;;{reason}")), "{passed_ms}");
     }
     let mut held = sent_to_own(&upstream);
     held.answer_head(&upstream, &JSON, false, NOW);
     assert!(held.is_unanswered(), "a head alone is no answer");
-    held.end(Some(1 << 6));
+    held.end(&upstream, true, NOW);
     assert_eq!(held.attempts(&upstream).as_deref(), Some("one;a;;;reset"));
     let mut done = sent_to_own(&upstream);
     done.answer_head(&upstream, &JSON, false, NOW);

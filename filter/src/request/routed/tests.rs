@@ -461,6 +461,7 @@ fn each_attempt_has_a_time_until_its_first_byte() {
         let found = gateway.request.body(&mut gateway.worker, &mut gateway.limiter, Ok(body.as_bytes()), NOW);
         let Some((_, BodyAction::Forward(edits, _))) = found else { panic!("{found:?}") };
         assert!(edits.set.contains(&("x-envoy-upstream-rq-per-try-timeout-ms", ms.into())), "{edits:?}");
+        assert_eq!(edits.choice, Some(format!("openai;{ms} large mini")), "the upstream role is told, too");
     }
 }
 
