@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::flags::Flags;
 use crate::hard::HardBudget;
 use crate::placement::Placement;
+use crate::scopes::Scopes;
 use crate::stage::BudgetStage;
 use crate::tenant::TenantId;
 use crate::time::Timestamp;
@@ -94,6 +95,9 @@ pub struct ApiKey {
     /// The product feature this key belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,
+    /// What it may be used for: classes of requests, and routes as `route:NAME`. At most 32. Absent: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Scopes>,
     /// The moment from which weir refuses it. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,

@@ -35,6 +35,7 @@ pub mod placement;
 pub mod plans;
 #[cfg(feature = "schema")]
 mod schema;
+pub mod scopes;
 pub mod signed;
 pub mod stage;
 pub mod tenant;

@@ -15,7 +15,9 @@ use super::sources::Sources;
 use super::splits::WindowSplits;
 use super::steering::Moment;
 use super::sums::Sums;
-use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, attempts, kept_answers, request_keys, security, totals};
+use super::{
+    Applied, LedgerError, LoggedBatch, SqliteLedger, attempts, flags, kept_answers, request_keys, security, totals,
+};
 use crate::analysis::Marks;
 use crate::books::Books;
 use crate::meters::Meters;
@@ -60,6 +62,7 @@ fn count(ledger: &mut SqliteLedger, entries: &[Entry<'_>]) -> Result<Applied, Le
         let before = Timestamp::from_millis(last.received_at.as_millis().saturating_sub(kept_ms));
         analysis::expire(step.tx, before)?;
         attempts::expire(step.tx, before)?;
+        flags::expire(step.tx, before)?;
         entries
             .chunk_by(|a, b| a.record.forgotten_before == b.record.forgotten_before)
             .try_for_each(|run| step.run(run))

@@ -31,7 +31,7 @@
 //! | `meter`, `usage`, `excluded`, `carry` | sums by window, tenant and meter, and the meters' definitions |
 //! | `seen_DAY`, `reading`, `kept_answer` | counted ids: of events (one table per day), of readings, of answers that providers keep |
 //! | `source` | the numbers received from each worker, as ranges |
-//! | `cost`, `analysis`, `reading_sum`, `request_key` | cost by tenant for ever, usage and cost by dimensions for some time, sums of readings |
+//! | `cost`, `analysis`, `flag_sum`, `reading_sum`, `request_key` | cost by tenant for ever, usage and cost by dimensions and by flags for some time, sums of readings |
 //! | `rolled`, `rolled_day`, `usage_month`, `usage_to_day`, `cost_month`, `cost_to_day`, `first_use`, `first_answer` | usage and cost by tenant and month, and by the month up to each day |
 //! | `value_rolled`, `value_kept`, `value_day`, `value_month`, `value_to_day`, `value_late` | the same by model, feature and so on |
 //! | `price_book`, `pricing`, `repricing`, `repriced`, `repricing_left` | which prices applied when, and which costs were computed again |
@@ -72,6 +72,7 @@ mod dedupe;
 pub mod exports;
 pub mod files;
 mod first_answers;
+pub mod flags;
 pub mod intake;
 mod kept_answers;
 pub(crate) mod line;

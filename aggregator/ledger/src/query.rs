@@ -17,6 +17,7 @@ use super::view::{
     UsageQuery, UsageRow, UsageView, WorkerView,
 };
 use super::{LedgerError, dedupe, kept_answers};
+pub(crate) use units::costs_by_tenant;
 pub use units::{FirstWindows, MeterUnits, TenantUnits};
 
 /// The most rows of one answer to a usage query.

@@ -396,6 +396,7 @@ fn tenant_routes() -> Router<App> {
         .route("/v1/tenants/{id}/provider-keys/{name}", put(byok::put_key).delete(byok::delete_key))
         .route("/v1/byok/rotate", post(byok::post_rotate))
         .route("/v1/tenants/{id}/provisioning", get(provisioning::get_provisioning))
+        .route("/v1/tenants/{id}/environment", post(provisioning::answers::post_environment))
         .route("/v1/provisionings", post(provisioning::post_provisioning))
         .route("/v1/deprovisionings", post(provisioning::post_deprovisioning))
 }

@@ -99,6 +99,8 @@ mod shared_log;
 mod turning;
 #[path = "aggregator/vaulting.rs"]
 mod vaulting;
+#[path = "aggregator/vector_stores.rs"]
+mod vector_stores;
 #[path = "aggregator/version_before.rs"]
 mod version_before;
 #[path = "aggregator/waiting.rs"]

@@ -69,6 +69,7 @@ pub struct UsageFact {
     idempotency_key_hash: Option<Span>,
     request_model: Option<Span>,
     response_model: Option<Span>,
+    flags: Option<Span>,
     /// The provider's id of an answer that it keeps, and that tells usage.
     kept_answer: Option<Span>,
 }
@@ -137,6 +138,7 @@ impl UsageFact {
             idempotency_key_hash: span(data.idempotency_key_hash),
             request_model: span(data.request_model),
             response_model: span(data.response_model),
+            flags: span(data.flags),
         }
     }
 
@@ -184,6 +186,7 @@ impl UsageFact {
             idempotency_key_hash: text(&self.idempotency_key_hash),
             request_model: text(&self.request_model),
             response_model: text(&self.response_model),
+            flags: text(&self.flags),
             ..UsageData::default()
         }
     }

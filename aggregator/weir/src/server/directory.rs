@@ -15,10 +15,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
-use weir_contract::directory::Page;
+use weir_contract::Timestamp;
+use weir_contract::directory::{Page, Tenant};
 use weir_contract::flags::KNOWS_FLAGS;
 use weir_contract::hard::KNOWS_HARD_BUDGETS;
 use weir_contract::placement::KNOWS_PLACEMENT;
+use weir_contract::scopes::KNOWS_SCOPES;
 use weir_contract::stage::{self, KNOWS_STAGES};
 use weir_contract::vault::KNOWS_VAULT;
 
@@ -240,16 +242,20 @@ fn has_any(page: &[u8], fields: &[&str]) -> bool {
     std::str::from_utf8(page).map_or(true, |text| fields.iter().any(|field| text.contains(field)))
 }
 
+/// A moment at which every key had expired that has one.
+const LONG_PAST: Timestamp = Timestamp::from_secs(1);
+
 /// The page without what the gateway does not read.
 fn for_gateway(page: Bytes, headers: &HeaderMap) -> Result<Bytes, serde_json::Error> {
-    let words = [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_VAULT, KNOWS_FLAGS, KNOWS_PLACEMENT];
-    let [stages, hard, vault, flags, placement] = words.map(|word| knows(headers, word));
+    let words = [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_VAULT, KNOWS_FLAGS, KNOWS_PLACEMENT, KNOWS_SCOPES];
+    let [stages, hard, vault, flags, placement, scopes] = words.map(|word| knows(headers, word));
     let mut unread = Vec::new();
     unread.extend((!stages).then_some("\"stages\":"));
     unread.extend((!hard).then_some("\"hard_budgets\":"));
     unread.extend((!flags).then_some("\"flags\":"));
     unread.extend([PROVIDER_KEYS, "\"house_key\":"].into_iter().filter(|_| !vault));
     unread.extend((!placement).then_some("\"placement\":"));
+    unread.extend((!scopes).then_some("\"scopes\":"));
     if !has_any(&page, &unread) {
         return Ok(page);
     }
@@ -270,8 +276,18 @@ fn for_gateway(page: Bytes, headers: &HeaderMap) -> Result<Bytes, serde_json::Er
         if !placement {
             tenant.placement = None;
         }
+        if !scopes {
+            end_confined_keys(tenant);
+        }
     }
     serde_json::to_vec(&shown).map(Bytes::from)
+}
+
+/// Lets the keys that have scopes expire, for a gateway that would serve them without.
+fn end_confined_keys(tenant: &mut Tenant) {
+    for key in tenant.keys.iter_mut().filter(|key| key.scopes.is_some()) {
+        (key.scopes, key.expires) = (None, Some(LONG_PAST));
+    }
 }
 
 #[cfg(test)]
@@ -303,6 +319,22 @@ mod tests {
         assert_eq!(told("flags"), [false, false, false, false, true, false]);
         assert_eq!(told("placement"), [false, false, false, false, false, true]);
         assert_eq!(told("stages,hard_budgets,vault,flags,placement"), [true; 6]);
+    }
+
+    #[test]
+    fn a_gateway_that_reads_no_scopes_is_told_that_confined_keys_have_expired() {
+        let key = |rest: &str| format!(r#"{{"id":"k","sha256":"{}"{rest}}}"#, "a".repeat(64));
+        let tenant = format!(r#"{{"id":"acme","plan":"p","keys":[{},{}]}}"#, key(r#","scopes":["chat"]"#), key(""));
+        let page = Bytes::from(format!(r#"{{"version":"v","tenants":[{tenant}],"totals":{{"tenants":1,"keys":2}}}}"#));
+        let told = |knows: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(stage::KNOWS_HEADER, HeaderValue::from_static(knows));
+            let told = for_gateway(page.clone(), &headers).expect("a page");
+            let told: Page = serde_json::from_slice(&told).expect("a page");
+            told.tenants[0].keys.iter().map(|key| (key.scopes.is_some(), key.expires)).collect::<Vec<_>>()
+        };
+        assert_eq!(told("stages"), [(false, Some(LONG_PAST)), (false, None)]);
+        assert_eq!(told("scopes"), [(true, None), (false, None)]);
     }
 
     #[test]
