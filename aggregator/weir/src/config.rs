@@ -15,6 +15,7 @@ mod redis;
 mod stripe;
 pub mod tls;
 pub mod tokens;
+pub mod ui;
 pub mod vault;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -35,6 +36,7 @@ use stripe::StripeFile;
 pub use stripe::{StripeApi, StripeConfig};
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
+use ui::{Ui, UiFile};
 use vault::{VaultConfig, VaultFile};
 use weir_contract::flags::Flags;
 use weir_contract::signed::KeyTooShort;
@@ -150,6 +152,9 @@ pub(crate) struct ConfigFile {
     /// Changes apply without a restart.
     #[serde(default, skip_serializing_if = "Flags::is_empty")]
     pub flags: Flags,
+    /// The dashboard under `/ui`. Absent: there is one, and it shows nothing before a person has signed in with a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ui: Option<UiFile>,
     /// What happens beside the tenant's record when a tenant comes or goes by `weir tenants provision` and `deprovision`; needs
     /// `tenants_database`. Absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,6 +214,8 @@ pub struct Config {
     pub user_keys: Vec<SecretSource>,
     /// Receivers of every accepted event.
     pub export: Vec<Export>,
+    /// The dashboard.
+    pub ui: Ui,
     /// The file's directory, where relative paths start.
     pub base: PathBuf,
     /// The file.
@@ -306,6 +313,7 @@ impl Config {
         let log_max_bytes = check_log_max(path, file.log_max_mb, file.log.is_some())?;
         Ok(Config {
             listen,
+            ui: ui::check(file.ui, listen, file.tls.is_some()),
             tls: file.tls.map(|tls| tls.within(&base)),
             log: file.log.map(|log| log.check(path, &base)).transpose()?,
             leases: file.leases.unwrap_or_default().check(path, &base)?,
@@ -357,6 +365,7 @@ impl Config {
                 ("other_costs", format!("{:?}", config.other_costs)),
                 ("export", format!("{:?}", config.export)),
                 ("provisioning", format!("{:?}", config.provisioning)),
+                ("ui", format!("{:?}", config.ui)),
             ]
         };
         let pairs = listed(self).into_iter().zip(listed(other));

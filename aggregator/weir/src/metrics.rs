@@ -6,6 +6,7 @@ mod alerts;
 mod format;
 mod provisioning;
 mod register;
+pub(crate) mod ui;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -27,6 +28,7 @@ use alerts::AlertMetrics;
 pub use format::TextFormat;
 use format::plain;
 use provisioning::ProvisioningMetrics;
+use ui::UiMetrics;
 use weir_billing::outbox::Hold;
 use weir_billing::reconcile::compare::Cause;
 use weir_ledger::cost::Kind;
@@ -183,6 +185,7 @@ pub struct Metrics {
     budget_changes: UnsignedGauge,
     /// Alerts.
     pub(crate) alerts: AlertMetrics,
+    pub(crate) ui: UiMetrics,
     /// Tenants that come and go.
     pub(crate) provisioning: ProvisioningMetrics,
     in_flight: UnsignedGauge,
@@ -246,6 +249,7 @@ impl Default for Metrics {
             budget_evaluated_through: Gauge::default(),
             budget_changes: Gauge::default(),
             alerts: AlertMetrics::default(),
+            ui: UiMetrics::default(),
             provisioning: ProvisioningMetrics::default(),
             in_flight: Gauge::default(),
             differences: Family::default(),

@@ -45,6 +45,7 @@
 //! | `POST /v1/stripe/settle`, `/v1/stripe/setup`, `/v1/stripe/prices` | admin | [`billing_routes`] |
 //! | `GET`, `POST /v1/tokens`, `DELETE /v1/tokens/{name}` | admin | `tokens` |
 //! | `POST /v1/stripe/webhook` | Stripe's signature | `hooks` |
+//! | `/ui` and below: pages for people | a session, begun with a token | `ui` |
 //! | `GET /openapi.json` | none | [`read`] |
 //! | `GET /metrics` | none on loopback, else metrics | [`health`] |
 //! | `GET /healthz`, `/readyz` | none | [`health`] |
@@ -79,6 +80,7 @@ mod status;
 mod tenants;
 pub mod tls;
 mod tokens;
+mod ui;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -93,6 +95,7 @@ use crate::config::home::TenantsHome;
 use crate::config::prices::PriceSources;
 use crate::config::provisioning::Provisioning;
 use crate::config::tokens::{KeptTokens, Tokens};
+use crate::config::ui::Ui;
 use crate::export;
 use crate::leases::Leases;
 use crate::metrics::Metrics;
@@ -159,6 +162,8 @@ struct Inner {
     waiters: directory::Waiters,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
+    /// The dashboard: who is signed in.
+    ui: ui::Dashboard,
 }
 
 /// The parts of a server.
@@ -208,6 +213,8 @@ pub struct Parts {
     pub grace_ms: u64,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
+    /// The dashboard.
+    pub ui: Ui,
 }
 
 impl App {
@@ -244,6 +251,7 @@ impl App {
             seen: status::Seen::default(),
             waiters: directory::Waiters::default(),
             open_metrics: parts.loopback,
+            ui: ui::Dashboard::new(parts.ui),
         }))
     }
 
@@ -349,6 +357,7 @@ impl App {
             .route("/metrics", get(health::get_metrics))
             .route("/healthz", get(health::get_healthz))
             .route("/readyz", get(health::get_readyz))
+            .merge(self.0.ui.router())
             .layer(from_fn(connections::bound_body))
             // These two have time-outs of their own.
             .route("/v1/events", post(ingest::post_events).get(read::get_events))

@@ -14,7 +14,7 @@ use super::budgets::BudgetsInForce;
 use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
 use super::{
-    App, Parts, admin, alerts, budgets, byok, conditions, connections, flags, periods, prices, provisioning, read,
+    App, Parts, admin, alerts, budgets, byok, conditions, connections, flags, periods, prices, provisioning, read, ui,
 };
 use crate::config::export::Export;
 use crate::config::home::TenantsHome;
@@ -154,6 +154,9 @@ fn tasks_of(app: &App, config: &Config, exports: Vec<(Export, Arc<export::Progre
         tokio::spawn(provisioning::drive::drive(app.clone())),
     ];
     tasks.extend(exports.into_iter().map(|(export, progress)| tokio::spawn(hand_on(app.clone(), export, progress))));
+    if config.ui.is_enabled {
+        tasks.push(tokio::spawn(ui::live::follow(app.clone())));
+    }
     if config.stripe.is_some() {
         tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));
     }
@@ -248,6 +251,7 @@ impl Server {
             provisioning: config.provisioning.clone(),
             grace_ms: config.grace_ms,
             loopback,
+            ui: config.ui,
         });
         home.write_note(&note)?;
         let mut tasks = tasks_of(&app, &config, exports);

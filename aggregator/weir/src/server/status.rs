@@ -83,16 +83,21 @@ impl Seen {
 
 pub(super) async fn get_status(State(app): State<App>, headers: HeaderMap) -> Result<Json<SystemStatus>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
+    system(&app).await.map(Json)
+}
+
+/// How everything stands.
+pub(super) async fn system(app: &App) -> Result<SystemStatus, ApiError> {
     let now = app.0.clock.now();
-    let ledger = read::totals_view(&app).await?;
+    let ledger = read::totals_view(app).await?;
     let stripe = match app.0.provider {
-        Some(_) => Some(billing_routes::status_totals(&app).await?),
+        Some(_) => Some(billing_routes::status_totals(app).await?),
         None => None,
     };
     let home = app.0.store.home.clone();
     let gateways = tokio::task::spawn_blocking(move || status::gateways(&home, now)).await;
     let gateways = gateways.map_err(|error| ApiError::internal(&error))??;
-    let (log, failure) = health::faults(&app);
+    let (log, failure) = health::faults(app);
     let snapshot = app.0.directory.current();
     let (tenants, keys) = snapshot.counts();
     let server = ServerStatus {
@@ -107,5 +112,5 @@ pub(super) async fn get_status(State(app): State<App>, headers: HeaderMap) -> Re
     };
     let (last, next) = app.0.seen.with(|seen| (seen.last_report, seen.next_report));
     let billing = stripe.as_ref().map(|status| (BillingStatus::of(status, last, next), status));
-    Ok(Json(SystemStatus::of(now, Some(server), gateways, &ledger, billing)))
+    Ok(SystemStatus::of(now, Some(server), gateways, &ledger, billing))
 }
