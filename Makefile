@@ -149,7 +149,7 @@ bench-aggregator: # PART=sustained WEIR_BENCH_SECS=600; the output stays in buil
 	@bash -o pipefail -c 'scripts/bench-aggregator $(PART) | tee build/bench/aggregator$(addprefix -,$(PART)).txt'
 
 bench-budgets: # What evaluating three budgets of each of 10,000 tenants costs counting, side by side.
-	@cargo bench --quiet -p weir-steer --bench budgets
+	@cargo bench --quiet --workspace --bench budgets
 
 bench-keep: # Copies the last report and its charts to docs/performance.
 	@cp build/bench/*.md build/bench/*.svg docs/performance/
@@ -192,11 +192,12 @@ image: wasm ## pack the module as an OCI image for Istio and Envoy Gateway: buil
 binaries:
 	@cargo build --workspace --bin weir --bin weir-demo
 
-docs: binaries ## generate docs/configuration.md, docs/translation.md, docs/vector-store-operations.md, docs/schema/ and kong/weir.meta.json from the types
+docs: binaries ## generate docs/configuration.md, docs/metrics.md, docs/translation.md, docs/vector-store-operations.md, docs/schema/ and kong/weir.meta.json from the types
 	@mkdir -p docs/schema
 	@$(target)/debug/weir schema kong >kong/weir.meta.json
 	@for subject in filter weir tenants; do $(target)/debug/weir schema $$subject >docs/schema/$$subject.json || exit 1; done
 	@$(target)/debug/weir schema reference >docs/configuration.md
+	@$(target)/debug/weir schema metrics >docs/metrics.md
 	@cargo run --quiet -p weir-llm-translate --example page >docs/translation.md
 	@cargo run --quiet -p weir-vector-guard --example page >docs/vector-store-operations.md
 

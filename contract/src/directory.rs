@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::flags::Flags;
 use crate::hard::HardBudget;
 use crate::placement::Placement;
+use crate::scopes::Scopes;
 use crate::stage::BudgetStage;
 use crate::tenant::TenantId;
 use crate::time::Timestamp;
@@ -94,6 +95,9 @@ pub struct ApiKey {
     /// The product feature this key belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,
+    /// What it may be used for: classes of requests, and routes as `route:NAME`. At most 32. Absent: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Scopes>,
     /// The moment from which weir refuses it. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
@@ -183,6 +187,8 @@ impl Revoked {
 /// A whole state is one page or more, chained by `next`. With `?since=VERSION` the answer may be the difference to
 /// that version: always one page, on which every changed tenant is complete, with at most [`DIFFERENCE_MAX_ROWS`]. If
 /// there is no such difference (an unknown version, or too many changes), the answer is the whole state.
+///
+/// Beside these members a page may have the [parts](crate::catalogue) `catalogue` and `figures`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// The version of the whole directory this page is part of; also the ETag.

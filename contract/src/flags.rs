@@ -35,7 +35,7 @@ pub use value::{FlagType, FlagValue};
 /// The word in [`crate::stage::KNOWS_HEADER`] that asks for flags.
 pub const KNOWS_FLAGS: &str = "flags";
 /// The most flags: each is decided for every request that asks for flags.
-pub(crate) const FLAGS_MAX: usize = 32;
+pub const FLAGS_MAX: usize = 32;
 /// The most rules of a flag.
 pub const RULES_MAX: usize = 16;
 /// The most tenants, plans or environments of one rule.

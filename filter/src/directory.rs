@@ -2,7 +2,7 @@
 //!
 //! Every worker holds up to a hundred thousand tenants with two keys each, and two copies while it takes in a new
 //! state. To keep that small, they are rows of plain numbers ([`rows`]) that point into one text ([`arena`]), and
-//! repeated names (plans, environments, features) are stored once. Nothing grows by being copied, so no tick takes
+//! repeated names (plans, environments, features, lists of scopes) are stored once. Nothing grows by being copied, so no tick takes
 //! long.
 //!
 //! A key is looked up by the SHA-256 of what the client sent. How long a look-up takes depends on a hash that nobody
@@ -10,6 +10,7 @@
 pub mod arena;
 pub mod delta;
 pub mod page;
+mod parts;
 pub mod poll;
 pub mod rows;
 mod wait;
@@ -22,6 +23,7 @@ use hashbrown::HashTable;
 use weir_contract::directory::{ApiKey, KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, Tenant, TenantState, Totals};
 use weir_contract::flags::Flags;
 use weir_contract::placement::Placement;
+use weir_contract::scopes::Scopes;
 use weir_contract::stage::{BudgetStage, STAGES_MAX};
 use weir_contract::{TenantId, Timestamp};
 
@@ -84,6 +86,7 @@ struct KeyRow {
     plan: u16,
     environment: u16,
     feature: u16,
+    scopes: u16,
     /// Milliseconds since the epoch; 0 is never.
     expires: u64,
 }
@@ -120,6 +123,8 @@ pub struct KeyEntry<'d> {
     pub environment: Option<&'d Rc<str>>,
     /// The product feature it belongs to.
     pub feature: Option<&'d Rc<str>>,
+    /// What it may be used for ([`weir_contract::scopes`]); None for everything.
+    pub scopes: Option<&'d Rc<str>>,
     /// When it expires.
     pub expires: Option<Timestamp>,
 }
@@ -140,7 +145,7 @@ pub enum DirectoryError {
     },
     /// It holds more than a worker takes.
     #[error(
-        "a directory has at most {TENANTS_MAX} tenants and {KEYS_MAX} keys, and 65,000 different names of plans, environments and features"
+        "a directory has at most {TENANTS_MAX} tenants and {KEYS_MAX} keys, and 65,000 different names of plans, environments, features and lists of scopes"
     )]
     TooLarge,
     /// Its totals differ from those that its sender announced.
@@ -270,6 +275,7 @@ impl Directory {
             plan: self.name(key.plan.as_deref())?,
             environment: self.name(key.environment.as_deref())?,
             feature: self.name(key.feature.as_deref())?,
+            scopes: self.name(key.scopes.as_ref().map(Scopes::as_str))?,
             expires: key.expires.map_or(0, |expires| expires.as_millis().max(1)),
         };
         self.keys.push(row);
@@ -329,6 +335,7 @@ impl Directory {
             plan: self.names.get(row.plan),
             environment: self.names.get(row.environment),
             feature: self.names.get(row.feature),
+            scopes: self.names.get(row.scopes),
             expires: (row.expires != 0).then(|| Timestamp::from_millis(row.expires)),
         })
     }

@@ -81,6 +81,8 @@ pub struct Identity {
     pub environment: Option<Rc<str>>,
     /// The product feature that this credential belongs to.
     pub feature: Option<Rc<str>>,
+    /// What this credential may be used for ([`weir_contract::scopes`]); None for everything.
+    pub scopes: Option<Rc<str>>,
     /// The tenant's budgets that are not within their first stage, if there are any.
     pub stages: Option<Rc<[BudgetStage]>>,
     /// The tenant's hard budgets, if it has some.
@@ -322,7 +324,8 @@ impl CredentialLookup<'_> {
             return Err(Refusal::InvalidCredential(Invalid::KeyExpired).into());
         }
         let identity = self.member(entry.member, entry.plan.map(|plan| &**plan), entry.id.into(), None)?;
-        Ok(Identity { environment: entry.environment.cloned(), feature: entry.feature.cloned(), ..identity })
+        let (environment, feature) = (entry.environment.cloned(), entry.feature.cloned());
+        Ok(Identity { environment, feature, scopes: entry.scopes.cloned(), ..identity })
     }
 
     fn by_claims(&self, claims: &jwt::Claims) -> Result<Identity, Denied> {
@@ -379,6 +382,7 @@ impl CredentialLookup<'_> {
             user,
             environment: None,
             feature: None,
+            scopes: None,
             stages: member.stages.cloned(),
             hard_budgets: member.hard_budgets.cloned(),
             placement: member.placement.cloned(),

@@ -51,6 +51,8 @@ pub enum Refusal {
     NoModelFits,
     /// The plan does not allow requests of this class.
     ClassNotAllowed,
+    /// The API key is confined to other classes and routes.
+    InsufficientScope,
     /// The body is larger than the plan allows.
     RequestTooLarge,
     /// The plan depends on something in the body that upstreams read differently.
@@ -138,8 +140,26 @@ pub enum Invalid {
 }
 
 impl Refusal {
+    /// One of every refusal that comes from a plan, and so of every one that a plan which only observes counts instead.
+    pub const fn of_plans() -> [Refusal; 12] {
+        [
+            Refusal::RateLimited(Standing::ANY),
+            Refusal::PoolSaturated(Standing::ANY),
+            Refusal::LimitUnreachable(Standing::ANY),
+            Refusal::ModelNotAllowed,
+            Refusal::ClassNotAllowed,
+            Refusal::RequestTooLarge,
+            Refusal::AmbiguousBody,
+            Refusal::AmbiguousPath,
+            Refusal::UnreadableBody(Unread::TooLarge),
+            Refusal::UnreadableBody(Unread::Encoded),
+            Refusal::UnreadableBody(Unread::NotJson),
+            Refusal::UnreadableBody(Unread::Unheld),
+        ]
+    }
+
     /// One refusal of every code: for metrics, and for the page that users read.
-    pub const fn one_of_each_code() -> [Refusal; 37] {
+    pub const fn one_of_each_code() -> [Refusal; 38] {
         [
             Refusal::MissingCredential,
             Refusal::InvalidCredential(Invalid::Malformed),
@@ -158,6 +178,7 @@ impl Refusal {
             Refusal::ModelNotAllowed,
             Refusal::NoModelFits,
             Refusal::ClassNotAllowed,
+            Refusal::InsufficientScope,
             Refusal::RequestTooLarge,
             Refusal::AmbiguousBody,
             Refusal::UnreadableBody(Unread::TooLarge),
@@ -201,6 +222,7 @@ impl Refusal {
             Refusal::ModelNotAllowed => "model_not_allowed",
             Refusal::NoModelFits => "no_model_fits",
             Refusal::ClassNotAllowed => "class_not_allowed",
+            Refusal::InsufficientScope => "insufficient_scope",
             Refusal::RequestTooLarge => "request_too_large",
             Refusal::AmbiguousBody => "ambiguous_body",
             Refusal::UnreadableBody(unread) => unread.code(),
@@ -226,7 +248,7 @@ impl Refusal {
             Refusal::UnreadableBody(Unread::NotJson | Unread::Unheld | Unread::Unasked) => 400,
             Refusal::UnreadableBody(Unread::Encoded) => 415,
             Refusal::RequestTooLarge | Refusal::UnreadableBody(Unread::TooLarge) => 413,
-            Refusal::ModelNotAllowed | Refusal::ClassNotAllowed => 403,
+            Refusal::ModelNotAllowed | Refusal::ClassNotAllowed | Refusal::InsufficientScope => 403,
             Refusal::MissingCredential | Refusal::InvalidCredential(_) | Refusal::ConflictingCredentials => 401,
             Refusal::UnknownTenant | Refusal::UnknownPlan | Refusal::SuspendedTenant => 403,
             Refusal::Operation | Refusal::Upgrade | Refusal::ProviderKey(_) => 403,
@@ -273,6 +295,7 @@ impl Refusal {
             Refusal::ModelNotAllowed => "Your plan does not include this model.",
             Refusal::NoModelFits => "No model that may serve this request takes it as it is.",
             Refusal::ClassNotAllowed => "Your plan does not include this kind of request.",
+            Refusal::InsufficientScope => "This API key may not be used for this kind of request.",
             Refusal::RequestTooLarge => "The request is larger than your plan allows.",
             Refusal::AmbiguousBody => {
                 "The body has a member twice, or in an unusual spelling, that your plan depends on. Send it once, as documented."
@@ -291,9 +314,10 @@ impl Refusal {
         }
     }
 
-    /// Whether it keeps tenants and their keys apart, and is no matter of plans: observing does not lift it.
+    /// Whether it keeps tenants and their keys apart, or a key within its scopes, and is no matter of plans: observing does not lift it.
     pub(crate) const fn is_of_borders(self) -> bool {
-        matches!(self, Refusal::Operation | Refusal::Unproven(_) | Refusal::ProviderKey(_) | Refusal::NoModelFits)
+        let of_keys = matches!(self, Refusal::InsufficientScope | Refusal::ProviderKey(_));
+        of_keys || matches!(self, Refusal::Operation | Refusal::Unproven(_) | Refusal::NoModelFits)
     }
 
     /// What the refusal says about the borders between tenants, where it says something.
@@ -434,6 +458,7 @@ mod tests {
             | ModelNotAllowed
             | NoModelFits
             | ClassNotAllowed
+            | InsufficientScope
             | RequestTooLarge
             | AmbiguousBody
             | UnreadableBody(_)

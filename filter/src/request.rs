@@ -20,7 +20,7 @@
 //! limits, `beside` from the pool of its route, `edits` changes its head, `sealed` opens and seals the ids that its route keeps
 //! apart, `guarded` keeps it with its tenant in a vector store, `routed` chooses the model that serves it, `own_key` sends it up with
 //! the tenant's own key, `model_in_path` replaces the model that its path names, `staged` puts the plan of a budget's stage in force,
-//! `flagged` decides feature flags.
+//! `flagged` decides feature flags, `scoped` holds it within the scopes of its key.
 mod admitted;
 mod asked;
 mod beside;
@@ -41,6 +41,7 @@ mod redaction;
 mod reservation;
 mod response;
 mod routed;
+mod scoped;
 mod sealed;
 mod staged;
 

@@ -92,15 +92,15 @@ impl Connection {
     /// Sends one command, in a cluster to the node that has its keys. It is repeated only where a node says that it has not taken
     /// it: a draw that is taken twice would be spent twice.
     pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let Link::Cluster { connection, .. } = &self.0 else { return self.send_once(command).await };
+        let mut sent = self.send_once(command).await;
         for _ in 0..REPEATS_MAX {
-            let sent = copy(connection).req_packed_command(command).await.and_then(Value::extract_error);
-            if !sent.as_ref().is_err_and(is_untaken) {
-                return self.seen(sent);
+            if !(self.is_cluster() && sent.as_ref().is_err_and(is_untaken)) {
+                break;
             }
             tokio::time::sleep(REPEAT_AFTER).await;
+            sent = self.send_once(command).await;
         }
-        self.send_once(command).await
+        sent
     }
 
     async fn send_once(&self, command: &Cmd) -> Result<Value, RedisError> {

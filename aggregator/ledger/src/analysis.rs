@@ -18,7 +18,7 @@ use crate::cost::{EventCost, Tariff, quantities};
 use crate::line::truncated;
 pub(crate) use crate::line::{Amounts, Combination, Line};
 pub use crate::line::{DIMENSIONS, Marks, OTHER, dimensions, failed};
-pub(crate) use rows::{read_window, replace_window, windows_from};
+pub(crate) use rows::{FLAG_COLUMNS, Table, read_window, replace_window, windows_from};
 
 /// How long analysis sums are kept, in days.
 pub(crate) const ANALYSIS_DAYS: u64 = 90;
@@ -36,6 +36,17 @@ impl Analysis {
         tenant: &TenantId,
         window: Timestamp,
         data: &UsageData<'_>,
+        cost: (Option<EventCost>, Marks),
+    ) {
+        self.add_by(&dimensions(data), (tenant, window), data, cost);
+    }
+
+    /// Adds an event under other dimensions than its own.
+    pub(super) fn add_by(
+        &mut self,
+        dimensions: &[&str; DIMENSIONS.len()],
+        (tenant, window): (&TenantId, Timestamp),
+        data: &UsageData<'_>,
         (cost, marks): (Option<EventCost>, Marks),
     ) {
         let marks = marks.with(Marks::UNCOSTED, cost.is_none());
@@ -44,8 +55,8 @@ impl Analysis {
             tariff: Tariff::of(data),
             ..EventCost::default()
         });
-        let (dimensions, provider) = (dimensions(data), truncated(data.provider.as_deref()));
-        let key = key(tenant, window, (&dimensions, provider), (&cost, marks));
+        let provider = truncated(data.provider.as_deref());
+        let key = key(tenant, window, (dimensions, provider), (&cost, marks));
         let line = match self.0.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(Line {
@@ -82,15 +93,24 @@ impl Analysis {
 
     /// Writes everything.
     pub(super) fn write(&self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
-        // Sorted by the table's key: neighbours share a page, and the same events cause the same writes.
-        let mut lines: Vec<&Line> = self.0.values().collect();
-        lines.sort_unstable_by_key(|line| (line.window, &line.tenant, &line.combination));
         let mut late = values::Late::begin(tx)?;
-        for line in lines {
-            let combination = rows::write(tx, line)?;
+        for line in self.sorted() {
+            let combination = rows::write(tx, Table::Analysis, line)?;
             late.note(line, &combination);
         }
         late.write(tx)
+    }
+
+    /// Writes everything to another table.
+    pub(super) fn write_to(&self, tx: &Transaction<'_>, table: Table) -> Result<(), LedgerError> {
+        self.sorted().into_iter().try_for_each(|line| rows::write(tx, table, line).map(drop))
+    }
+
+    /// Sorted by the table's key: neighbours share a page, and the same events cause the same writes.
+    fn sorted(&self) -> Vec<&Line> {
+        let mut lines: Vec<&Line> = self.0.values().collect();
+        lines.sort_unstable_by_key(|line| (line.window, &line.tenant, &line.combination));
+        lines
     }
 }
 

@@ -31,13 +31,14 @@
 //! | `meter`, `usage`, `excluded`, `carry` | sums by window, tenant and meter, and the meters' definitions |
 //! | `seen_DAY`, `reading`, `kept_answer` | counted ids: of events (one table per day), of readings, of answers that providers keep |
 //! | `source` | the numbers received from each worker, as ranges |
-//! | `cost`, `analysis`, `reading_sum`, `request_key` | cost by tenant for ever, usage and cost by dimensions for some time, sums of readings |
+//! | `cost`, `analysis`, `flag_sum`, `reading_sum`, `request_key` | cost by tenant for ever, usage and cost by dimensions and by flags for some time, sums of readings |
 //! | `rolled`, `rolled_day`, `usage_month`, `usage_to_day`, `cost_month`, `cost_to_day`, `first_use`, `first_answer` | usage and cost by tenant and month, and by the month up to each day |
 //! | `value_rolled`, `value_kept`, `value_day`, `value_month`, `value_to_day`, `value_late` | the same by model, feature and so on |
 //! | `price_book`, `pricing`, `repricing`, `repriced`, `repricing_left` | which prices applied when, and which costs were computed again |
 //! | `quarantine`, `early` | refused events, and events ahead of the clock |
 //! | `refused`, `total`, `audit` | refusals by the hour, running totals, actions of administrators |
 //! | `security`, `search` | findings about the borders between tenants, and searches of vector stores; they expire |
+//! | `attempt`, `attempt_failure`, `provider_failure`, `breaker` | attempts of gateways at providers by the hour, which expire; last failures; breakers |
 //! | `budget_use`, `budget_followed`, `budget_past`, `budget_stage`, `budget_transition`, `budget_raise`, `notice` | budgets and alerts; written by `weir-steer` through a port ([`steering`]) |
 //! | `anchor`, `cut` | billing periods, and the hours that they split |
 //! | `outbox`, `adjustment`, `settlement`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
@@ -58,6 +59,7 @@
 pub mod amount;
 pub mod analysis;
 mod apply;
+pub mod attempts;
 pub mod audit;
 mod batch;
 pub mod books;
@@ -70,6 +72,7 @@ mod dedupe;
 pub mod exports;
 pub mod files;
 mod first_answers;
+pub mod flags;
 pub mod intake;
 mod kept_answers;
 pub(crate) mod line;
@@ -83,6 +86,7 @@ pub mod reading;
 mod reading_sums;
 mod readings;
 pub mod rebuild;
+pub mod recent;
 pub mod reprice;
 mod request_keys;
 mod roll;
@@ -100,6 +104,7 @@ pub mod values;
 pub mod view;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use weir_fault::{self as fault, Point};
 
 use rusqlite::{Connection, ErrorCode};
@@ -110,6 +115,7 @@ use crate::cost::Prices;
 use crate::meters::Meters;
 use crate::validate::EventHasher;
 pub use batch::{LoggedBatch, ValidatedBody};
+use recent::Recent;
 use sources::Sources;
 use splits::WindowSplits;
 use steering::Steering;
@@ -233,6 +239,7 @@ pub struct SqliteLedger {
     options: LedgerOptions,
     broken: Option<String>,
     steering: Option<Box<dyn Steering>>,
+    recent: Arc<Recent>,
 }
 
 /// Bytes of counted bodies after which the write-ahead log moves into the database. Weir checkpoints itself, because
@@ -290,6 +297,7 @@ impl SqliteLedger {
             options,
             broken: None,
             steering: None,
+            recent: Arc::new(Recent::new(position)),
         })
     }
 
@@ -306,6 +314,11 @@ impl SqliteLedger {
     /// The hasher of events' bytes.
     pub fn hasher(&self) -> &EventHasher {
         &self.hasher
+    }
+
+    /// How requests went lately.
+    pub fn recent(&self) -> &Arc<Recent> {
+        &self.recent
     }
 
     /// The ledger's meters.

@@ -18,6 +18,7 @@ use super::view::{
     UsageQuery, UsageRow, UsageView, WorkerView,
 };
 use super::{LedgerError, dedupe, kept_answers};
+pub(crate) use units::costs_by_tenant;
 pub use units::{FirstWindows, MeterUnits, TenantUnits};
 
 /// The most rows of one answer to a usage query.
@@ -122,6 +123,7 @@ impl LedgerReader {
             events_unbooked: totals.get("unbooked", "events"),
             unpriced: totals.of("unpriced"),
             security: totals.of("security"),
+            attempts: totals.of("attempts"),
             audit_dropped: totals.of("audit_dropped"),
             totals: totals.sources(),
             sources: Vec::new(),

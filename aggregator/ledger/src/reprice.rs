@@ -12,7 +12,7 @@ use weir_fault::{self as fault, Point};
 
 use super::{LedgerError, SqliteLedger, audit, costs, signed, values};
 use crate::amount::{Currency, Pico};
-use crate::analysis::{ANALYSIS_DAYS, Line, Marks, OTHER, read_window, replace_window, windows_from};
+use crate::analysis::{ANALYSIS_DAYS, Line, Marks, OTHER, Table, read_window, replace_window, windows_from};
 use crate::cost::Pricing;
 use crate::view::cost::{RepriceView, RepricedRow};
 
@@ -107,7 +107,7 @@ fn reprice_window(
     changes: &mut Changes,
     left: &mut Vec<(Timestamp, TenantId)>,
 ) -> Result<(), LedgerError> {
-    let old = read_window(tx, window, tenant)?;
+    let old = read_window(tx, Table::Analysis, (window, tenant))?;
     // Counting the log again prices single events: a window is priced again as a whole or not at all.
     let is_whole = old.iter().all(|line| line.combination.model() != OTHER);
     if !is_whole {
@@ -123,30 +123,56 @@ fn reprice_window(
     for ((_, tenant, currency), sums) in &costs {
         changes.entry((tenant.clone(), *currency)).or_default().1 += sums.cost;
     }
+    if is_whole {
+        reprice_flags(tx, book, (window, tenant))?;
+    }
     let adds_twice = fault::hit(Point::RepricedTwice);
     if old == new && !adds_twice {
         return Ok(());
     }
     costs::note_unpriced(tx, old.iter(), -1)?;
     costs::note_unpriced(tx, new.iter(), 1)?;
-    replace_window(tx, window, tenant, &new)?;
+    replace_window(tx, Table::Analysis, (window, tenant), &new)?;
     if !adds_twice {
         costs::remove(tx, window, tenant)?;
     }
     costs::write(tx, &costs)
 }
 
-/// The row with its cost by `book`.
-fn repriced(book: &dyn Pricing, line: &Line, view: &mut RepriceView) -> Line {
-    let of = &line.combination;
-    if of.marks.has(Marks::UNTOLD) {
-        view.left_requests += line.amounts.requests;
-        return line.clone();
+/// Prices the sums by flag again. They name the model wherever those by dimensions do ([`Table`]).
+fn reprice_flags(
+    tx: &Transaction<'_>,
+    book: &dyn Pricing,
+    (window, tenant): (Timestamp, &TenantId),
+) -> Result<(), LedgerError> {
+    let old = read_window(tx, Table::Flags, (window, tenant))?;
+    if old.iter().any(|line| line.combination.model() == OTHER) {
+        return Ok(());
     }
-    if of.marks.has(Marks::OWN_KEY) {
+    let new: Vec<Line> =
+        old.iter().map(|line| if is_priced(line) { priced(book, line) } else { line.clone() }).collect();
+    if old == new { Ok(()) } else { replace_window(tx, Table::Flags, (window, tenant), &new) }
+}
+
+/// Whether the cost of a row can be computed: its units are known, and the house pays for them.
+fn is_priced(line: &Line) -> bool {
+    !line.combination.marks.has(Marks::UNTOLD) && !line.combination.marks.has(Marks::OWN_KEY)
+}
+
+/// The row with its cost by `book`; counts its requests.
+fn repriced(book: &dyn Pricing, line: &Line, view: &mut RepriceView) -> Line {
+    if line.combination.marks.has(Marks::UNTOLD) {
+        view.left_requests += line.amounts.requests;
+    }
+    if !is_priced(line) {
         return line.clone();
     }
     view.requests += line.amounts.requests;
+    priced(book, line)
+}
+
+fn priced(book: &dyn Pricing, line: &Line) -> Line {
+    let of = &line.combination;
     let cost = book.cost_of(line.window, &of.provider, of.model(), &of.tariff, &line.amounts.quantities);
     let mut new = line.clone();
     new.amounts.cost = cost.cost;

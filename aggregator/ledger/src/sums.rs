@@ -7,6 +7,7 @@ use weir_contract::{RefusedData, TenantId, Timestamp, UsageData};
 
 use super::analysis::{Analysis, Marks};
 use super::carry::FractionCarry;
+use super::flags::FlagSums;
 use super::steering::Use;
 use super::{LedgerError, costs, signed, totals};
 use crate::cost::EventCost;
@@ -26,6 +27,7 @@ pub(super) struct Sums {
     usage: HashMap<TenantId, BTreeMap<Timestamp, Vec<Sum>>>,
     refused: BTreeMap<(Timestamp, Option<TenantId>, String), u64>,
     analysis: Analysis,
+    flags: FlagSums,
     carry: FractionCarry,
 }
 
@@ -39,6 +41,7 @@ impl Sums {
         data: &UsageData<'_>,
         cost: (Option<EventCost>, Marks),
     ) -> Result<(), LedgerError> {
+        self.flags.add((tenant, window), data, (cost.0.as_ref(), cost.1));
         self.analysis.add(tenant, window, data, cost);
         let names = meters.names();
         let (known, carry) = (&mut self.usage, &mut self.carry);
@@ -129,6 +132,7 @@ impl Sums {
     pub(super) fn write_costs(&self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
         costs::write(tx, &costs::of_lines(self.analysis.lines()))?;
         costs::note_unpriced(tx, self.analysis.lines(), 1)?;
+        self.flags.write(tx)?;
         self.analysis.write(tx)
     }
 

@@ -21,7 +21,8 @@ use crate::amount::Currency;
 use crate::costs::{currency, of_analysis, parts, sums_of};
 use crate::line::{Combination, DIMENSIONS, Line, Marks};
 use crate::roll::{DAY_MS, day_start, month_start};
-use pack::{Malformed, VALUES_MAX, Values};
+pub(crate) use pack::Values;
+use pack::{Malformed, VALUES_MAX};
 pub use read::{ValueCost, ValueQuery};
 
 /// How long after its end an hour is taken into the sums, in milliseconds: most late events have arrived by then.
@@ -252,6 +253,6 @@ pub(super) fn expire(tx: &Transaction<'_>, since: Timestamp) -> Result<(), Ledge
 pub(crate) const SEPARATOR: char = '\u{1f}';
 
 /// An entry of a reader's answer.
-fn cost_of((value, of, parts): (Box<str>, Option<Currency>, crate::costs::Parts)) -> ValueCost {
+pub(crate) fn cost_of((value, of, parts): (Box<str>, Option<Currency>, crate::costs::Parts)) -> ValueCost {
     ValueCost { value: value.into(), currency: of, sums: crate::costs::of_parts(&parts) }
 }

@@ -129,6 +129,9 @@ pub struct MarginRow {
     pub wasted_cost: Pico,
     /// Requests of any outcome.
     pub requests: u64,
+    /// Requests that failed, as a share of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_percent: Option<Percent>,
     /// Requests that repeat another, as a share of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_percent: Option<Percent>,
@@ -169,6 +172,7 @@ impl MarginRow {
             llm_cost_percent: Percent::of(measured.cost.0, revenue.0),
             wasted_cost: measured.wasted_cost,
             requests: measured.requests,
+            failed_percent: Percent::of(measured.failed_requests.into(), measured.requests.into()),
             retry_percent: Percent::of(measured.retried_requests.into(), measured.requests.into()),
             unpriced_requests: measured.unpriced_requests,
             unpriced_tokens: measured.unpriced_tokens,

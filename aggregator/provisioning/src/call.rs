@@ -60,6 +60,9 @@ pub enum Answer {
     Later(Timestamp),
     /// It was refused for good, and nothing was done.
     Refused(String),
+    /// It is there already, and this call did nothing. Of a step that repeats no answers: the call itself, or one before it without a
+    /// clear answer, may have made it.
+    Taken(String),
     /// Nobody knows whether it was done; a repeat under the same key tells.
     Unsure(String),
     /// It failed after it may have been done, and the key would repeat that answer.
@@ -75,6 +78,7 @@ impl Answer {
             Answer::Missing => "there is none".to_owned(),
             Answer::Later(at) => format!("again at {at}"),
             Answer::Refused(why) => format!("refused: {why}"),
+            Answer::Taken(why) => format!("there already: {why}"),
             Answer::Unsure(why) => format!("no clear answer: {why}"),
             Answer::Broken(why) => format!("failed: {why}"),
         }

@@ -53,6 +53,9 @@ pub struct Progress {
     /// When its key was first used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_at: Option<Timestamp>,
+    /// A call that makes it had no clear answer: what is found may be its work.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unclear: bool,
     /// How many calls in succession had no clear answer.
     #[serde(default)]
     pub attempts: u32,
@@ -128,6 +131,7 @@ impl Saga {
             made: None,
             begun_at: None,
             key_at: None,
+            unclear: false,
             attempts: 0,
             due: None,
             patience_ms: planned.patience_ms,
@@ -179,9 +183,7 @@ impl Saga {
             Phase::Forward => {
                 (self.steps.iter().find(|progress| !progress.is_done()), Progress::forward as fn(_, _) -> _)
             }
-            Phase::Backward { .. } => {
-                (self.steps.iter().rev().find(|p| p.is_to_undo()), Progress::backward as fn(_, _) -> _)
-            }
+            Phase::Backward { .. } => (self.next_to_undo(now), Progress::backward as fn(_, _) -> _),
         };
         let Some(progress) = found else { return Next::Ended };
         match progress.due.filter(|due| *due > now) {
@@ -190,12 +192,25 @@ impl Saga {
         }
     }
 
+    /// The step to take back: the last one that is due, once those that rest on it are taken back. One that fails is tried again and
+    /// does not hold up the others.
+    fn next_to_undo(&self, now: Timestamp) -> Option<&Progress> {
+        let is_carrying = |progress: &Progress| {
+            self.steps.iter().any(|other| other.is_to_undo() && progress.step.carries().contains(&other.step))
+        };
+        let free = || self.steps.iter().rev().filter(|progress| progress.is_to_undo() && !is_carrying(progress));
+        let is_due = |progress: &&Progress| progress.due.is_none_or(|due| due <= now);
+        free().find(is_due).or_else(|| free().min_by_key(|progress| progress.due))
+    }
+
     /// Records that a call is about to be made.
     pub fn begin(&mut self, call: &Call, now: Timestamp) {
         let Some(progress) = self.progress(call.step) else { return };
         progress.begun_at.get_or_insert(now);
         if call.act == Act::Make && progress.mark != Mark::Begun {
             (progress.key, progress.key_at) = (call.key, Some(now));
+        } else if call.act == Act::Make {
+            progress.unclear = true;
         }
         if matches!(call.act, Act::Make | Act::Do) {
             progress.mark = Mark::Begun;
@@ -207,6 +222,7 @@ impl Saga {
         let is_backward = matches!(self.phase, Phase::Backward { .. });
         let kind = self.kind;
         let Some(progress) = self.progress(call.step) else { return };
+        progress.unclear |= call.act == Act::Make && matches!(answer, Answer::Unsure(_) | Answer::Broken(_));
         let failure = if is_backward {
             progress.settle_backward(call.act, answer, now);
             None
@@ -314,8 +330,12 @@ impl Progress {
                 }
                 Some(self.give_up(why))
             }
+            Answer::Taken(why) if act == Act::Make && !self.unclear => {
+                self.mark = Mark::Absent;
+                Some(self.give_up(format!("{why}, and nobody knows whose it is")))
+            }
             Answer::Unsure(why) => self.without_answer(kind, why, now),
-            Answer::Broken(why) => {
+            Answer::Broken(why) | Answer::Taken(why) => {
                 if act == Act::Make {
                     self.mark = Mark::Doubtful;
                 }
@@ -336,11 +356,13 @@ impl Progress {
             }
             (_, Answer::Done(_) | Answer::Missing) | (Act::Make, Answer::Refused(_)) => self.reach(Mark::Undone),
             (_, Answer::Later(at)) => self.due = Some(at),
-            (Act::Make, Answer::Broken(why)) => {
+            (Act::Make, Answer::Broken(why) | Answer::Taken(why)) => {
                 self.mark = Mark::Doubtful;
                 self.again(&why, now);
             }
-            (_, Answer::Refused(why) | Answer::Unsure(why) | Answer::Broken(why)) => self.again(&why, now),
+            (_, Answer::Refused(why) | Answer::Unsure(why) | Answer::Broken(why) | Answer::Taken(why)) => {
+                self.again(&why, now);
+            }
         }
     }
 

@@ -92,6 +92,16 @@ impl Step {
         matches!(self, Step::Customer | Step::Subscription)
     }
 
+    /// The steps that are taken back before this one: what they made rests on it.
+    pub(crate) const fn carries(self) -> &'static [Step] {
+        match self {
+            Step::Customer => &[Step::Subscription],
+            // The outside system is told of it.
+            Step::Collection => &[Step::Environment],
+            _ => &[],
+        }
+    }
+
     /// Whether something that was there before will do. Any other step fails on it: it belongs to somebody else.
     pub(crate) const fn adopts(self) -> bool {
         matches!(self, Step::Customer | Step::Subscription)

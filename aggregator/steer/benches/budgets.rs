@@ -3,6 +3,7 @@
 #[path = "../tests/follow/event.rs"]
 mod event;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use weir_contract::Timestamp;
 use weir_event_log::Record;
 use weir_ledger::SqliteLedger;
 use weir_ledger::meters::{self, Meters};
-use weir_steer::budget;
+use weir_steer::budget::{self, Budget};
 use weir_steer::engine::{Engine, Rules};
 
 /// Tenants, each with every budget.
@@ -23,11 +24,10 @@ const RECORDS: u64 = 12;
 const STEPS: u64 = 30;
 /// 2026-11-16T12:00:00Z
 const START: Timestamp = Timestamp::from_millis(1_794_830_400_000);
-const BUDGETS: &str = "
-- {name: monthly, of: cost, amount: 0.04, period: month, timezone: Europe/Berlin}
-- {name: daily, of: tokens, amount: 40000, period: day}
-- {name: requests, of: requests, amount: 40, period: week}
-";
+/// Amounts that few tenants come near to.
+const AMPLE: [&str; 3] = ["4", "4000000", "4000"];
+/// Amounts that each tenant goes through in the run: stages change all the time.
+const SCARCE: [&str; 3] = ["0.04", "40000", "40"];
 
 /// The same events in every run: each of a tenant that a simple generator chooses.
 fn step(number: u64, names: &[String]) -> Record {
@@ -49,33 +49,66 @@ fn ledger(dir: &std::path::Path, name: &str) -> SqliteLedger {
     ledger
 }
 
+/// Budgets of money, tokens and requests, of these amounts.
+fn budgets([money, tokens, requests]: [&str; 3]) -> Arc<[Budget]> {
+    let text = format!(
+        "
+- {{name: monthly, of: cost, amount: {money}, period: month, timezone: Europe/Berlin}}
+- {{name: daily, of: tokens, amount: {tokens}, period: day}}
+- {{name: requests, of: requests, amount: {requests}, period: week}}
+"
+    );
+    budget::compile(&serde_saphyr::from_str::<Vec<_>>(&text).expect("the shape")).expect("good").into()
+}
+
+/// A ledger with budgets, or without, and the time that it took to count.
+struct Side {
+    name: &'static str,
+    ledger: SqliteLedger,
+    took: Duration,
+}
+
 fn main() {
     let dir = tempfile::tempdir().expect("a directory");
     let names: Vec<String> = (0..TENANTS).map(|at| format!("tenant-{at:06}")).collect();
-    let (mut plain, mut steered) = (ledger(dir.path(), "plain"), ledger(dir.path(), "steered"));
-    let budgets = budget::compile(&serde_saphyr::from_str::<Vec<_>>(BUDGETS).expect("the shape")).expect("good");
-    let plans = names.iter().map(|name| (name.clone(), "p".to_owned())).collect();
-    let rules = Rules { budgets: budgets.into(), plans: Arc::new(plans) };
-    let engine = Engine::new(rules, Arc::default());
-    steered.set_steering(Some(Box::new(engine)), START).expect("reviewed");
-    let (mut of_plain, mut of_steered) = (Duration::ZERO, Duration::ZERO);
+    let plans: Arc<HashMap<String, String>> =
+        Arc::new(names.iter().map(|name| (name.clone(), "p".to_owned())).collect());
+    let side = |name: &'static str, amounts: Option<[&str; 3]>| {
+        let mut ledger = ledger(dir.path(), name);
+        if let Some(amounts) = amounts {
+            let rules = Rules { budgets: budgets(amounts), plans: Arc::clone(&plans) };
+            ledger.set_steering(Some(Box::new(Engine::new(rules, Arc::default()))), START).expect("reviewed");
+        }
+        Side { name, ledger, took: Duration::ZERO }
+    };
+    let mut sides = [
+        side("without budgets", None),
+        side("with 3 budgets each", Some(AMPLE)),
+        side("with 3 budgets each, all of which run out", Some(SCARCE)),
+    ];
     for number in 0..STEPS {
         let records: Vec<Record> = (0..RECORDS).map(|at| step(number * RECORDS + at, &names)).collect();
         // Whoever is first finds the caches cold.
-        let order = if number % 2 == 0 { [false, true] } else { [true, false] };
-        for with in order {
-            let (ledger, sum) = if with { (&mut steered, &mut of_steered) } else { (&mut plain, &mut of_plain) };
+        sides.rotate_left(1);
+        for side in &mut sides {
             let begun = Instant::now();
-            ledger.apply(&records).expect("counted");
-            *sum += begun.elapsed();
+            side.ledger.apply(&records).expect("counted");
+            side.took += begun.elapsed();
         }
-        plain.checkpoint().expect("checkpointed");
-        steered.checkpoint().expect("checkpointed");
+        for side in &mut sides {
+            side.ledger.checkpoint().expect("checkpointed");
+        }
     }
-    let rate = |time: Duration| (STEPS * RECORDS * EVENTS) as f64 / time.as_secs_f64();
+    report(&mut sides);
+}
+
+fn report(sides: &mut [Side]) {
+    sides.sort_by_key(|side| side.name.len());
     println!("{} events of {TENANTS} tenants in transactions of {}", STEPS * RECORDS * EVENTS, RECORDS * EVENTS);
-    println!("without budgets: {:.0} events/s", rate(of_plain));
-    println!("with 3 budgets each: {:.0} events/s", rate(of_steered));
-    let more = (of_steered.as_secs_f64() / of_plain.as_secs_f64() - 1.0) * 100.0;
-    println!("budgets cost {more:.1} % of counting");
+    let plain = sides.first().map_or(1.0, |side| side.took.as_secs_f64());
+    for side in sides {
+        let took = side.took.as_secs_f64();
+        let (rate, more) = ((STEPS * RECORDS * EVENTS) as f64 / took, (took / plain - 1.0) * 100.0);
+        println!("{}: {rate:.0} events/s, {more:+.1} % of the time", side.name);
+    }
 }

@@ -49,11 +49,12 @@ pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// A released migration never changes; a new one follows it.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("store/migrations/1_tenants.sql"),
     include_str!("store/migrations/2_vault.sql"),
     include_str!("store/migrations/3_flags.sql"),
     include_str!("store/migrations/4_provisioning.sql"),
+    include_str!("store/migrations/5_scopes_and_answers.sql"),
 ];
 
 /// Why the database cannot be used.

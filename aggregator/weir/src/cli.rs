@@ -15,6 +15,7 @@ mod flags;
 mod gateway;
 mod keys;
 mod limits;
+mod models;
 mod operate;
 mod prices;
 mod quarantine;
@@ -30,6 +31,7 @@ mod stripe;
 mod tail;
 mod tenants;
 mod tokens;
+mod top;
 
 use std::process::ExitCode;
 
@@ -72,7 +74,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     let load = || Config::load(&cli.config);
     match cli.command {
         Command::Serve(args) => serve::run(&cli.config, args.check),
-        Command::Check(args) => check::run(&args.files, cli.json),
+        Command::Check(args) => check::run(&args.files, args.gateway, cli.json),
         Command::Gateway(command) => gateway::run(command),
         Command::Schema { subject } => {
             say!("{}", crate::schema::print(subject)?.trim_end_matches('\n'));
@@ -101,6 +103,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::User(UserCommand::Forget(args)) => operate::forget_user(&load()?, &args.request(), cli.json),
         Command::Adjust(args) => operate::adjust(&load()?, &args.request(), cli.json),
         Command::Status => status::run(&load()?, cli.json),
+        Command::Models => models::run(&load()?, cli.json),
         Command::Audit(AuditArgs { command }) => run_audit(&load()?, command, cli.json),
         Command::Ledger(LedgerArgs { command: None }) => show::ledger(&load()?, cli.json),
         Command::Ledger(LedgerArgs { command: Some(LedgerCommand::Rebuild { replace }) }) => {
@@ -132,6 +135,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Finance(command) => finance::run(&load()?, command, cli.json),
         Command::Explain(args) => explain::run(&load()?, args, cli.json),
         Command::Tail(args) => tail::run(&load()?, args, cli.json),
+        Command::Top(args) => top::run(&load()?, args, cli.json),
         Command::Replay(args) => replay::run(&load()?, &args.files, cli.json),
     }
 }

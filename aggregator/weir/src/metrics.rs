@@ -3,6 +3,7 @@
 //! Every series that an alert watches exists from the start, as 0. Prometheus sees no increase in a series that first appears
 //! as 1.
 mod alerts;
+mod described;
 mod format;
 mod provisioning;
 mod register;
@@ -20,11 +21,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use weir_contract::{SecurityKind, Timestamp};
+use weir_contract::{AttemptFailure, SecurityKind, Timestamp};
 
 use crate::export::ExportStatus;
 use crate::leases::LeaseTotals;
 use alerts::AlertMetrics;
+pub use described::{Described, described};
 pub use format::TextFormat;
 use format::plain;
 use provisioning::ProvisioningMetrics;
@@ -172,6 +174,10 @@ pub struct Metrics {
     events_unbooked: Counter,
     findings: Family<FindingLabels, Counter>,
     audit_dropped: Counter,
+    attempts: Counter,
+    attempts_failed: Family<ReasonLabels, Counter>,
+    breakers_open: UnsignedGauge,
+    figures_left_out: Counter,
     early: UnsignedGauge,
     log_position: UnsignedGauge,
     ledger_position: UnsignedGauge,
@@ -182,7 +188,7 @@ pub struct Metrics {
     report_lag_seconds: UnsignedGauge,
     budget_lag_seconds: FloatGauge,
     budget_evaluated_through: UnsignedGauge,
-    budget_changes: UnsignedGauge,
+    budget_changes: Counter,
     /// Alerts.
     pub(crate) alerts: AlertMetrics,
     pub(crate) ui: UiMetrics,
@@ -237,6 +243,10 @@ impl Default for Metrics {
             events_unbooked: Counter::default(),
             findings: Family::default(),
             audit_dropped: Counter::default(),
+            attempts: Counter::default(),
+            attempts_failed: Family::default(),
+            breakers_open: UnsignedGauge::default(),
+            figures_left_out: Counter::default(),
             early: Gauge::default(),
             log_position: Gauge::default(),
             ledger_position: Gauge::default(),
@@ -247,7 +257,7 @@ impl Default for Metrics {
             report_lag_seconds: Gauge::default(),
             budget_lag_seconds: Gauge::default(),
             budget_evaluated_through: Gauge::default(),
-            budget_changes: Gauge::default(),
+            budget_changes: Counter::default(),
             alerts: AlertMetrics::default(),
             ui: UiMetrics::default(),
             provisioning: ProvisioningMetrics::default(),
@@ -371,6 +381,12 @@ impl Metrics {
         count("conflict", made.map_or(0, |made| made.conflicts.len() as u64));
     }
 
+    /// Sets how many breakers of gateways are open, and how many requests are in no live figure of a model.
+    pub(crate) fn show_models(&self, open: u64, left_out: u64) {
+        self.breakers_open.set(open);
+        show(&self.figures_left_out, left_out);
+    }
+
     /// Sets the metrics of the ledger.
     pub fn show_ledger(&self, view: &LedgerView) {
         self.log_position.set(view.log_position);
@@ -380,6 +396,11 @@ impl Metrics {
         show(&self.sources_dropped, view.sources_dropped);
         show(&self.events_unbooked, view.events_unbooked);
         show(&self.audit_dropped, view.audit_dropped.values().sum());
+        show(&self.attempts, view.attempts.get("made").copied().unwrap_or(0));
+        for failure in AttemptFailure::ALL {
+            let count = view.attempts.get(failure.as_str()).copied().unwrap_or(0);
+            show(&self.attempts_failed.get_or_create(&ReasonLabels { reason: failure.as_str().to_owned() }), count);
+        }
         for kind in SecurityKind::ALL {
             let count = view.security.get(kind.as_str()).copied().unwrap_or(0);
             show(&self.findings.get_or_create(&finding_labels(kind)), count);
@@ -435,7 +456,7 @@ impl Metrics {
     pub(crate) fn show_budgets(&self, lag_ms: u64, evaluated_through: u64, changes: u64) {
         self.budget_lag_seconds.set(Duration::from_millis(lag_ms).as_secs_f64());
         self.budget_evaluated_through.set(evaluated_through);
-        self.budget_changes.set(changes);
+        show(&self.budget_changes, changes);
     }
 
     /// Sets the metrics of reporting.
@@ -488,7 +509,7 @@ fn finding_labels(kind: SecurityKind) -> FindingLabels {
     FindingLabels { kind: kind.as_str(), severity: kind.severity().as_str() }
 }
 
-/// Shows a count that the ledger keeps across restarts.
+/// Shows a count that is kept elsewhere.
 fn show(counter: &Counter, count: u64) {
     counter.inner().store(count, Ordering::Relaxed);
 }

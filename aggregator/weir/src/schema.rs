@@ -2,6 +2,7 @@
 //!
 //! `make docs` writes both into `docs/`; a test compares them with the types.
 mod draft4;
+mod metrics;
 
 use std::fmt::Write as _;
 
@@ -25,16 +26,18 @@ pub enum Subject {
     Kong,
     /// All of them, as the page `docs/configuration.md`.
     Reference,
+    /// The metrics of gateways and server, as the page `docs/metrics.md`.
+    Metrics,
 }
 
-/// The JSON Schema (draft 2020-12) of a file; None for [`Subject::Reference`] and [`Subject::Kong`].
+/// The JSON Schema (draft 2020-12) of a file; None for what is no file of one's own.
 pub fn json(subject: Subject) -> Option<Schema> {
     let generator = SchemaSettings::draft2020_12().into_generator();
     Some(match subject {
         Subject::Filter => generator.into_root_schema_for::<weir_filter::config::Config>(),
         Subject::Weir => generator.into_root_schema_for::<ConfigFile>(),
         Subject::Tenants => generator.into_root_schema_for::<TenantsFile>(),
-        Subject::Kong | Subject::Reference => return None,
+        Subject::Kong | Subject::Reference | Subject::Metrics => return None,
     })
 }
 
@@ -42,6 +45,9 @@ pub fn json(subject: Subject) -> Option<Schema> {
 pub fn print(subject: Subject) -> Result<String, serde_json::Error> {
     if subject == Subject::Kong {
         return Ok(serde_json::to_string_pretty(&of_kong())? + "\n");
+    }
+    if subject == Subject::Metrics {
+        return metrics::page().map_err(serde::ser::Error::custom);
     }
     let Some(schema) = json(subject) else { return Ok(reference()) };
     Ok(serde_json::to_string_pretty(&schema)? + "\n")

@@ -23,6 +23,8 @@ mod commands;
 mod config;
 #[path = "aggregator/counting.rs"]
 mod counting;
+#[path = "aggregator/dashboards.rs"]
+mod dashboards;
 #[path = "aggregator/differences.rs"]
 mod differences;
 #[path = "aggregator/directory.rs"]
@@ -87,6 +89,8 @@ mod replaying;
 mod reporting;
 #[path = "aggregator/repricing.rs"]
 mod repricing;
+#[path = "aggregator/routing.rs"]
+mod routing;
 #[path = "aggregator/schema.rs"]
 mod schema;
 #[path = "aggregator/server.rs"]
@@ -99,6 +103,8 @@ mod shared_log;
 mod turning;
 #[path = "aggregator/vaulting.rs"]
 mod vaulting;
+#[path = "aggregator/vector_stores.rs"]
+mod vector_stores;
 #[path = "aggregator/version_before.rs"]
 mod version_before;
 #[path = "aggregator/viewing.rs"]

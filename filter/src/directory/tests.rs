@@ -58,6 +58,7 @@ fn a_hundred_thousand_tenants_are_all_found() {
         plan: None,
         environment: Some("production".into()),
         feature: None,
+        scopes: None,
         expires: None,
     };
     for at in 0..TENANTS_MAX {

@@ -107,6 +107,7 @@ fn admit(
     ends: bool,
     now: Timestamp,
 ) -> Result<(Decided, HeadAction), Refusal> {
+    admitted.check_scopes()?;
     check_operation(head, admitted)?;
     admitted.open_head(head, &mut edits)?;
     guarded::begin(admitted, head, &mut edits, state, ends)?;

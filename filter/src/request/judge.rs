@@ -67,6 +67,7 @@ impl Admitted {
         limiter: &mut impl Limiter,
         now: Timestamp,
     ) -> Result<Option<&'a str>, Refusal> {
+        self.check_scopes()?;
         self.check_bounds(view.body)?;
         self.check_priced(view.body, now)?;
         self.check_stage(now)?;

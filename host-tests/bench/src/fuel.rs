@@ -82,6 +82,8 @@ pub fn standard() -> Result<Table, ModuleError> {
     guarded(&mut table);
     collections(&mut table);
     staged(&mut table);
+    flagged(&mut table);
+    scoped(&mut table);
     let steps =
         [("identity", Step::Identity), ("limits", Step::Limits), ("plan", Step::Plan), ("hold: false", Step::Unheld)];
     for (name, step) in steps {
@@ -248,6 +250,31 @@ fn staged(table: &mut Table) {
     let gateway = Gateway::envoy().config(config).start();
     row(table, &gateway, "a budget's stage: get", models, ok);
     row(table, &gateway, "a budget's stage: chat 2 KB", || chat(false), answer);
+}
+
+/// Five flags, told to the upstream and in the event: decided by tenant, plan, environment, percentage and default.
+fn flagged(table: &mut Table) {
+    let mut config = cases::filter(Step::Whole, 10, &cases::golden_keys());
+    config["flags"] = json!({
+        "use-claude": {"type": "bool", "default": false, "rules": [{"percent": "25%", "value": true}]},
+        "tone": {"type": "string", "default": "long", "rules": [{"environments": ["test"], "value": "short"}]},
+        "retries": {"type": "integer", "default": 3, "rules": [{"plans": ["pro"], "value": 5}]},
+        "share": {"type": "number", "default": 0.25},
+        "beta": {"type": "bool", "default": false, "rules": [{"tenants": ["globex", "acme"], "value": true}]},
+    });
+    config["flags_header"] = json!(true);
+    let gateway = Gateway::envoy().config(config).start();
+    row(table, &gateway, "five flags: get", models, ok);
+    row(table, &gateway, "five flags: chat 2 KB", || chat(false), answer);
+}
+
+/// A key that is confined to a class and a route.
+fn scoped(table: &mut Table) {
+    let mut config = cases::filter(Step::Whole, 10, &cases::golden_keys());
+    config["tenants"][0]["keys"][0]["scopes"] = json!(["chat", "other", "route:rag"]);
+    let gateway = Gateway::envoy().config(config).start();
+    row(table, &gateway, "a key with scopes: get", models, ok);
+    row(table, &gateway, "a key with scopes: chat 2 KB", || chat(false), answer);
 }
 
 /// Warm: the tenant's token or key was seen before. Cold: a new configuration has forgotten every token.

@@ -4,12 +4,12 @@ mod builder;
 mod call;
 mod exchange;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::{Request, Response};
-use crate::host::shared::{DataRules, LockTime, Metrics};
+use crate::host::shared::{DataRules, LockTime, Metric, Metrics};
 use crate::host::worker::{Blueprint, StartError, Worker};
 use crate::host::{Chaos, Clock, LogLevel, LogLine, Place, Profile, Quirk, Trap};
 use builder::Answerers;
@@ -242,6 +242,13 @@ impl Gateway {
     pub fn metrics(&self) -> BTreeMap<String, u64> {
         let shared = self.blueprint.process.shared.lock();
         shared.metrics.iter().map(|(name, metric)| (name.to_owned(), metric.value())).collect()
+    }
+
+    /// Which of the metrics are gauges.
+    pub fn gauges(&self) -> BTreeSet<String> {
+        let shared = self.blueprint.process.shared.lock();
+        let gauges = shared.metrics.iter().filter(|(_, metric)| matches!(metric, Metric::Gauge(_)));
+        gauges.map(|(name, _)| name.to_owned()).collect()
     }
 
     /// The name under which this host exports a metric.

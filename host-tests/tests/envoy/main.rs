@@ -9,6 +9,7 @@ mod dead;
 mod directory;
 mod edge;
 mod endings;
+mod flags;
 mod fleet;
 mod gateways;
 mod hammer;

@@ -36,6 +36,7 @@ fn key(name: &str) -> ApiKey {
         plan: None,
         environment: Some("production".to_owned()),
         feature: None,
+        scopes: None,
         expires: None,
     }
 }

@@ -1,4 +1,6 @@
 //! No tenant is ever mistaken for another.
+use std::collections::BTreeSet;
+
 use crate::common::{ACME, GLOBEX, answer, chat, config, config_with, unlimited, usage_event};
 use serde_json::{Value, json};
 use weir_host_tests::host::Profile;
@@ -159,6 +161,30 @@ on_both_gateways! {
         }
         assert_eq!(names(), before);
         assert_eq!(gateway.metric("weir_requests.result.invalid_credential"), 50);
+    }
+
+    fn the_page_of_metrics_names_all_of_them(gateway) {
+        let gateway = gateway.config(config()).start();
+        let page = include_str!("../../../docs/metrics.md").split("## Gateways").nth(1).expect("a chapter");
+        let (mut names, mut gauges) = (BTreeSet::new(), BTreeSet::new());
+        for row in page.lines().filter(|line| line.starts_with("| `weir_")) {
+            let cells: Vec<&str> = row.split(" | ").collect();
+            let name = cells[0].trim_start_matches("| ").trim_matches('`');
+            let named = match cells[2].split_once(": ") {
+                Some((label, values)) => values.split(", ").map(|value| format!("{name}.{label}.{}", value.trim_matches('`'))).collect(),
+                None => vec![name.to_owned()],
+            };
+            if cells[1] == "gauge" {
+                gauges.extend(named.clone());
+            }
+            names.extend(named);
+        }
+        // Its series exist while a worker has a slot.
+        let of_slots = |name: &String| name.starts_with("weir_source.slot.");
+        let defined: BTreeSet<String> = gateway.metrics().into_keys().filter(|name| !of_slots(name)).collect();
+        assert!(names.remove("weir_source") && gauges.remove("weir_source"));
+        assert_eq!(names, defined);
+        assert_eq!(gauges, gateway.gauges().into_iter().filter(|name| !of_slots(name)).collect());
     }
 
     fn a_browsers_preflight_passes_without_a_key(gateway) {

@@ -1,7 +1,7 @@
 //! What plans made of requests, beyond whether they passed.
 use weir_filter::enforce::Changes;
 use weir_filter::limit::{Settlement, Standing, Unit};
-use weir_filter::refusal::{Refusal, Unread};
+use weir_filter::refusal::Refusal;
 
 use crate::host::{self, Metric, MetricKind};
 
@@ -18,27 +18,13 @@ pub(crate) struct PlanMetrics {
     overshot: Metric,
 }
 
-/// One of every refusal that comes from a plan, and so of every one that can be observed.
-const OF_PLANS: [Refusal; 12] = [
-    Refusal::RateLimited(Standing::ANY),
-    Refusal::PoolSaturated(Standing::ANY),
-    Refusal::LimitUnreachable(Standing::ANY),
-    Refusal::ModelNotAllowed,
-    Refusal::ClassNotAllowed,
-    Refusal::RequestTooLarge,
-    Refusal::AmbiguousBody,
-    Refusal::AmbiguousPath,
-    Refusal::UnreadableBody(Unread::TooLarge),
-    Refusal::UnreadableBody(Unread::Encoded),
-    Refusal::UnreadableBody(Unread::NotJson),
-    Refusal::UnreadableBody(Unread::Unheld),
-];
-
 impl PlanMetrics {
     pub(super) fn define() -> Self {
         let counter = |name: &str| host::define(MetricKind::Counter, name);
         PlanMetrics {
-            observed: OF_PLANS.map(|why| (why.code(), counter(&format!("weir_observed.would.{}", why.code())))).into(),
+            observed: Refusal::of_plans()
+                .map(|why| (why.code(), counter(&format!("weir_observed.would.{}", why.code()))))
+                .into(),
             limited: [Unit::Requests, Unit::Tokens, Unit::Cost]
                 .map(|unit| counter(&format!("weir_limited.unit.{}", unit.as_str()))),
             changes: ["model", "output", "answers", "usage"].map(|what| counter(&format!("weir_changes.what.{what}"))),

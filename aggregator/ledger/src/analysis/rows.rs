@@ -1,4 +1,4 @@
-//! Rows of the table `analysis`.
+//! Rows of the table `analysis`, and of `flag_sum`, which holds the same sums under other dimensions.
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -12,63 +12,111 @@ use crate::amount::{Currency, PICO, Pico};
 use crate::cost::{Kind, Quantities, Tariff};
 use crate::{LedgerError, signed};
 
-/// The columns that keep rows apart, after `window_start` and `tenant`.
-const KEY: [&str; 14] = [
-    "model",
-    "class",
-    "route",
-    "feature",
-    "prompt_version",
-    "environment",
-    "credential",
-    "plan",
-    "provider",
-    "tier",
-    "input_over",
-    "marks",
-    "unpriced",
-    "currency",
-];
+/// The columns that keep rows apart, after `window_start`, `tenant` and the dimensions.
+const KEY: [&str; 6] = ["provider", "tier", "input_over", "marks", "unpriced", "currency"];
 /// The columns that are summed, before those of the kinds.
 const SUMMED: [&str; 6] =
     ["requests", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"];
+
+/// A table of lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Table {
+    /// Under the dimensions of requests.
+    Analysis,
+    /// Under flags and their values.
+    Flags,
+}
+
+impl Table {
+    fn name(self) -> &'static str {
+        match self {
+            Table::Analysis => "analysis",
+            Table::Flags => "flag_sum",
+        }
+    }
+
+    /// The columns of the first dimensions of a line; the others are not kept.
+    fn dimensions(self) -> &'static [&'static str] {
+        match self {
+            Table::Analysis => &DIMENSIONS,
+            Table::Flags => &FLAG_COLUMNS,
+        }
+    }
+
+    fn sql(self) -> &'static Sql {
+        static ANALYSIS: LazyLock<Sql> = LazyLock::new(|| Sql::of(Table::Analysis));
+        static FLAGS: LazyLock<Sql> = LazyLock::new(|| Sql::of(Table::Flags));
+        match self {
+            Table::Analysis => &ANALYSIS,
+            Table::Flags => &FLAGS,
+        }
+    }
+
+    /// The combination that one is summed under where a tenant's window has so many rows.
+    fn bounded<'c>(self, combination: &'c Combination, rows: u32) -> Cow<'c, Combination> {
+        // Rows by model have room for as many as `analysis` has in all: where it names every model, so do the rows of flags.
+        let (apart, by_model) = match self {
+            Table::Analysis => (COMBINATIONS_MAX, COMBINATIONS_MAX),
+            Table::Flags => (FLAG_ROWS_MAX, 2 * COMBINATIONS_MAX),
+        };
+        match rows {
+            rows if rows < apart => Cow::Borrowed(combination),
+            rows => Cow::Owned(combination.folded(rows < apart + by_model)),
+        }
+    }
+}
+
+/// The columns of `flag_sum` in the place of [`DIMENSIONS`].
+pub(crate) const FLAG_COLUMNS: [&str; 3] = ["model", "flag", "value"];
+/// The most rows of one tenant in one window that keep flags and values apart; further ones are summed under
+/// [`OTHER`](super::OTHER), by model.
+pub(crate) const FLAG_ROWS_MAX: u32 = 1_000;
 
 struct Sql {
     update: String,
     insert: String,
     select: String,
+    count: String,
 }
 
-static SQL: LazyLock<Sql> = LazyLock::new(|| {
-    let kinds = Kind::ALL.map(|kind| format!("of_{}", kind.as_str()));
-    let key: Vec<&str> = ["window_start", "tenant"].into_iter().chain(KEY).collect();
-    let summed: Vec<&str> = SUMMED.into_iter().chain(kinds.iter().map(String::as_str)).collect();
-    let units = key.len() + summed.len() + 1;
-    let mut set: Vec<String> =
-        summed.iter().zip(key.len() + 1..).map(|(column, number)| format!("{column} = {column} + ?{number}")).collect();
-    set.push(format!("cost_units = cost_units + ?{units} + (cost_pico + ?{}) / {PICO}", units + 1));
-    set.push(format!("cost_pico = (cost_pico + ?{}) % {PICO}", units + 1));
-    let (set, values) = (set.join(", "), (1..=units + 1).map(|n| format!("?{n}")).collect::<Vec<_>>().join(","));
-    let is: Vec<String> = key.iter().zip(1..).map(|(column, number)| format!("{column} = ?{number}")).collect();
-    let all = [&key[..], &summed[..], &["cost_units", "cost_pico"]].concat().join(", ");
-    Sql {
-        update: format!("UPDATE analysis SET {set} WHERE {}", is.join(" AND ")),
-        insert: format!("INSERT INTO analysis({all}) VALUES ({values}) ON CONFLICT DO UPDATE SET {set}"),
-        select: format!("SELECT {all} FROM analysis WHERE window_start = ?1 AND tenant = ?2"),
+impl Sql {
+    fn of(table: Table) -> Self {
+        let kinds = Kind::ALL.map(|kind| format!("of_{}", kind.as_str()));
+        let key = [&["window_start", "tenant"], table.dimensions(), &KEY].concat();
+        let name = table.name();
+        let summed: Vec<&str> = SUMMED.into_iter().chain(kinds.iter().map(String::as_str)).collect();
+        let units = key.len() + summed.len() + 1;
+        let mut set: Vec<String> = summed
+            .iter()
+            .zip(key.len() + 1..)
+            .map(|(column, number)| format!("{column} = {column} + ?{number}"))
+            .collect();
+        set.push(format!("cost_units = cost_units + ?{units} + (cost_pico + ?{}) / {PICO}", units + 1));
+        set.push(format!("cost_pico = (cost_pico + ?{}) % {PICO}", units + 1));
+        let (set, values) = (set.join(", "), (1..=units + 1).map(|n| format!("?{n}")).collect::<Vec<_>>().join(","));
+        let is: Vec<String> = key.iter().zip(1..).map(|(column, number)| format!("{column} = ?{number}")).collect();
+        let all = [&key[..], &summed[..], &["cost_units", "cost_pico"]].concat().join(", ");
+        Sql {
+            update: format!("UPDATE {name} SET {set} WHERE {}", is.join(" AND ")),
+            insert: format!("INSERT INTO {name}({all}) VALUES ({values}) ON CONFLICT DO UPDATE SET {set}"),
+            select: format!("SELECT {all} FROM {name} WHERE window_start = ?1 AND tenant = ?2"),
+            count: format!("SELECT count(*) FROM {name} WHERE window_start = ?1 AND tenant = ?2"),
+        }
     }
-});
+}
 
 /// Adds a line to its row; returns the combination that the row is of.
-pub(super) fn write<'l>(tx: &Transaction<'_>, line: &'l Line) -> Result<Cow<'l, Combination>, LedgerError> {
-    if execute(tx, &SQL.update, line, &line.combination)? > 0 {
+pub(super) fn write<'l>(
+    tx: &Transaction<'_>,
+    table: Table,
+    line: &'l Line,
+) -> Result<Cow<'l, Combination>, LedgerError> {
+    let sql = table.sql();
+    if execute(tx, (table, &sql.update), line, &line.combination)? > 0 {
         return Ok(Cow::Borrowed(&line.combination));
     }
-    let known = combinations(tx, line)?;
-    let combination = match known {
-        known if known < COMBINATIONS_MAX => Cow::Borrowed(&line.combination),
-        known => Cow::Owned(line.combination.folded(known < 2 * COMBINATIONS_MAX)),
-    };
-    execute(tx, &SQL.insert, line, &combination)?;
+    let combination = table.bounded(&line.combination, combinations(tx, table, line)?);
+    execute(tx, (table, &sql.insert), line, &combination)?;
     Ok(combination)
 }
 
@@ -76,17 +124,23 @@ fn text(text: &str) -> ToSqlOutput<'_> {
     ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
 }
 
-fn execute(tx: &Transaction<'_>, sql: &str, line: &Line, combination: &Combination) -> Result<usize, LedgerError> {
+fn execute(
+    tx: &Transaction<'_>,
+    (table, sql): (Table, &str),
+    line: &Line,
+    combination: &Combination,
+) -> Result<usize, LedgerError> {
     let number = |number: u64| signed(number).map(ToSqlOutput::from);
     let Combination { dimensions, provider, tariff, marks, unpriced, currency } = combination;
     let Amounts {
         requests, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, ..
     } = line.amounts;
     let (units, pico) = line.amounts.cost.columns();
-    let mut row: Vec<ToSqlOutput<'_>> = Vec::with_capacity(2 + KEY.len() + SUMMED.len() + Kind::COUNT + 2);
+    let mut row: Vec<ToSqlOutput<'_>> =
+        Vec::with_capacity(2 + dimensions.len() + KEY.len() + SUMMED.len() + Kind::COUNT + 2);
     row.push(number(line.window.as_millis())?);
     row.push(text(line.tenant.as_str()));
-    for value in dimensions {
+    for (value, _) in dimensions.iter().zip(table.dimensions()) {
         row.push(text(value));
     }
     row.extend([text(provider), text(&tariff.tier), number(tariff.over)?]);
@@ -102,10 +156,9 @@ fn execute(tx: &Transaction<'_>, sql: &str, line: &Line, combination: &Combinati
     Ok(tx.prepare_cached(sql)?.execute(params_from_iter(row))?)
 }
 
-fn combinations(tx: &Transaction<'_>, line: &Line) -> Result<u32, LedgerError> {
-    let sql = "SELECT count(*) FROM analysis WHERE window_start = ?1 AND tenant = ?2";
+fn combinations(tx: &Transaction<'_>, table: Table, line: &Line) -> Result<u32, LedgerError> {
     let key = params![line.window.as_millis(), line.tenant.as_str()];
-    Ok(tx.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
+    Ok(tx.prepare_cached(&table.sql().count)?.query_row(key, |row| row.get(0))?)
 }
 
 /// The next windows and tenants with rows, in order, after a given one; at most `most`.
@@ -130,24 +183,28 @@ fn tenant(text: &str) -> Result<TenantId, LedgerError> {
 }
 
 /// The rows of one window and tenant.
-pub(crate) fn read_window(tx: &Transaction<'_>, window: Timestamp, of: &TenantId) -> Result<Vec<Line>, LedgerError> {
-    let mut select = tx.prepare_cached(&SQL.select)?;
+pub(crate) fn read_window(
+    tx: &Transaction<'_>,
+    table: Table,
+    (window, of): (Timestamp, &TenantId),
+) -> Result<Vec<Line>, LedgerError> {
+    let mut select = tx.prepare_cached(&table.sql().select)?;
     let mut rows = select.query(params![window.as_millis(), of.as_str()])?;
     let mut lines = Vec::new();
     while let Some(row) = rows.next()? {
-        lines.push(line(row, window, of)?);
+        lines.push(line(row, table, window, of)?);
     }
     Ok(lines)
 }
 
-fn line(row: &Row<'_>, window: Timestamp, tenant: &TenantId) -> Result<Line, LedgerError> {
+fn line(row: &Row<'_>, table: Table, window: Timestamp, tenant: &TenantId) -> Result<Line, LedgerError> {
     let words = |column: usize| row.get::<_, String>(column).map(Box::<str>::from);
     let number = |column: usize| row.get::<_, u64>(column);
     let mut dimensions: [Box<str>; DIMENSIONS.len()] = Default::default();
-    for (value, column) in dimensions.iter_mut().zip(2..) {
+    for ((value, _), column) in dimensions.iter_mut().zip(table.dimensions()).zip(2..) {
         *value = words(column)?;
     }
-    let rest = 2 + DIMENSIONS.len();
+    let rest = 2 + table.dimensions().len();
     let combination = Combination {
         dimensions,
         provider: words(rest)?,
@@ -178,19 +235,19 @@ fn line(row: &Row<'_>, window: Timestamp, tenant: &TenantId) -> Result<Line, Led
 /// Replaces the rows of one window and tenant. Rows of the same combination become one.
 pub(crate) fn replace_window(
     tx: &Transaction<'_>,
-    window: Timestamp,
-    tenant: &TenantId,
+    table: Table,
+    (window, tenant): (Timestamp, &TenantId),
     lines: &[Line],
 ) -> Result<(), LedgerError> {
-    let sql = "DELETE FROM analysis WHERE window_start = ?1 AND tenant = ?2";
-    tx.prepare_cached(sql)?.execute(params![window.as_millis(), tenant.as_str()])?;
+    let sql = format!("DELETE FROM {} WHERE window_start = ?1 AND tenant = ?2", table.name());
+    tx.prepare_cached(&sql)?.execute(params![window.as_millis(), tenant.as_str()])?;
     let mut merged: BTreeMap<&Combination, Amounts> = BTreeMap::new();
     for line in lines {
         merged.entry(&line.combination).or_default().add(&line.amounts);
     }
     for (combination, amounts) in merged {
         let line = Line { window, tenant: tenant.clone(), combination: combination.clone(), amounts };
-        execute(tx, &SQL.insert, &line, combination)?;
+        execute(tx, (table, &table.sql().insert), &line, combination)?;
     }
     Ok(())
 }

@@ -85,34 +85,7 @@ impl LedgerReader {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<CostRow>, LedgerError> {
-        let tx = self.0.transaction()?;
-        let mut sums: HashMap<String, Vec<(Option<Currency>, Parts)>> = HashMap::default();
-        for slice in roll::slices(&tx, from, to)? {
-            let mut select = tx.prepare_cached(&cost_sql(&slice))?;
-            let mut rows = select.query(params![slice.from.as_millis(), slice.to.as_millis(), tenant])?;
-            while let Some(row) = rows.next()? {
-                let tenant = row.get_ref(0)?.as_str().unwrap_or_default();
-                let currency = Currency::parse(row.get_ref(1)?.as_str().unwrap_or_default());
-                // Most rows are of a tenant that is there already, and need no new text.
-                let of_tenant = match sums.get_mut(tenant) {
-                    Some(known) => known,
-                    None => sums.entry(tenant.to_owned()).or_default(),
-                };
-                add_parts(of_tenant, currency, &cost_parts(row)?, slice.sign);
-            }
-        }
-        let rows = sums.into_iter().flat_map(|(tenant, sums)| {
-            let there = sums.into_iter().filter(|(_, parts)| parts.iter().any(|part| *part != 0));
-            there.map(move |(currency, parts)| CostRow {
-                tenant: tenant.clone(),
-                currency,
-                sums: of_parts(&parts),
-                ..CostRow::default()
-            })
-        });
-        let mut rows: Vec<CostRow> = rows.collect();
-        rows.sort_unstable_by(|a, b| (&a.tenant, a.currency).cmp(&(&b.tenant, b.currency)));
-        Ok(rows)
+        costs_by_tenant(&self.0.transaction()?, tenant, from, to)
     }
 
     /// The first window with a billable unit, of one tenant or of each.
@@ -143,6 +116,42 @@ impl LedgerReader {
     pub fn anchors(&mut self) -> Result<std::collections::HashMap<String, Anchor>, LedgerError> {
         periods::anchors(&self.0)
     }
+}
+
+/// The costs of one tenant or of each, sorted by tenant and currency.
+pub(crate) fn costs_by_tenant(
+    tx: &Transaction<'_>,
+    tenant: Option<&str>,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<CostRow>, LedgerError> {
+    let mut sums: HashMap<String, Vec<(Option<Currency>, Parts)>> = HashMap::default();
+    for slice in roll::slices(tx, from, to)? {
+        let mut select = tx.prepare_cached(&cost_sql(&slice))?;
+        let mut rows = select.query(params![slice.from.as_millis(), slice.to.as_millis(), tenant])?;
+        while let Some(row) = rows.next()? {
+            let tenant = row.get_ref(0)?.as_str().unwrap_or_default();
+            let currency = Currency::parse(row.get_ref(1)?.as_str().unwrap_or_default());
+            // Most rows are of a tenant that is there already, and need no new text.
+            let of_tenant = match sums.get_mut(tenant) {
+                Some(known) => known,
+                None => sums.entry(tenant.to_owned()).or_default(),
+            };
+            add_parts(of_tenant, currency, &cost_parts(row)?, slice.sign);
+        }
+    }
+    let rows = sums.into_iter().flat_map(|(tenant, sums)| {
+        let there = sums.into_iter().filter(|(_, parts)| parts.iter().any(|part| *part != 0));
+        there.map(move |(currency, parts)| CostRow {
+            tenant: tenant.clone(),
+            currency,
+            sums: of_parts(&parts),
+            ..CostRow::default()
+        })
+    });
+    let mut rows: Vec<CostRow> = rows.collect();
+    rows.sort_unstable_by(|a, b| (&a.tenant, a.currency).cmp(&(&b.tenant, b.currency)));
+    Ok(rows)
 }
 
 /// Sums of units with a sign. Rows of a tenant follow each other in every table, so that a tenant is looked up once for all of them.

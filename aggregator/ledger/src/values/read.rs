@@ -3,8 +3,7 @@ use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
 use rusqlite::{Connection, Row, Rows, Statement, params};
 use weir_contract::Timestamp;
 
-use super::pack::Values;
-use super::{ROLLED, SEPARATOR, cost_of, row_columns, since, through};
+use super::{ROLLED, SEPARATOR, Values, cost_of, row_columns, since, through};
 use crate::LedgerError;
 use crate::amount::Currency;
 use crate::costs::{

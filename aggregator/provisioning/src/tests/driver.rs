@@ -262,9 +262,16 @@ impl Run {
                 return Err(format!("nobody recorded that {} was taken back", thing.name));
             }
         }
-        let place = |step: &Step| STEPS.iter().position(|known| known == step).unwrap_or_default();
-        let undone = self.journal.iter().filter(|(_, act)| matches!(act, Act::Undo | Act::Drop));
-        let places: Vec<_> = undone.map(|(step, _)| place(step)).collect();
-        if places.windows(2).any(|pair| pair[0] < pair[1]) { Err(format!("taken back as {places:?}")) } else { Ok(()) }
+        // What rests on something is taken back before it.
+        let undone = |step: Step| move |(of, act): &(Step, Act)| *of == step && matches!(act, Act::Undo | Act::Drop);
+        for step in STEPS {
+            let first = self.journal.iter().position(undone(step)).unwrap_or(usize::MAX);
+            for upper in step.carries() {
+                if self.journal.iter().rposition(undone(*upper)).is_some_and(|last| last > first) {
+                    return Err(format!("{} was taken back before {}", step.as_str(), upper.as_str()));
+                }
+            }
+        }
+        Ok(())
     }
 }

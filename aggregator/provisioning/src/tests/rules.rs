@@ -1,9 +1,24 @@
 //! Single rules of sagas, in words.
+use super::driver::{Kill, Run, Trouble};
+use super::world::{Fault, World};
 use super::{NOW, planned};
 use crate::{Act, Answer, Call, Kind, Mark, Next, Phase, Planned, Saga, Step};
 use weir_contract::Timestamp;
 
 const HOUR_MS: u64 = 3_600_000;
+
+/// Nothing goes wrong.
+struct Nothing;
+
+impl Trouble for Nothing {
+    fn fault(&mut self, _: u32) -> Option<Fault> {
+        None
+    }
+
+    fn kill(&mut self, _: u32, _: Kill) -> bool {
+        false
+    }
+}
 
 fn call(saga: &Saga, now: Timestamp) -> Call {
     match saga.next(now) {
@@ -45,6 +60,77 @@ fn a_collection_that_was_there_before_is_nobodys_to_take() {
     let mut saga = Saga::new(Kind::Provision, planned(&[Step::Collection, Step::Publish]));
     answer(&mut saga, Answer::Done(Some("acme".to_owned())), NOW);
     assert!(matches!(saga.phase(), Phase::Undone { step: Step::Collection, .. }), "{saga:?}");
+}
+
+#[test]
+fn a_collection_that_a_stranger_makes_in_between_is_left_to_them() {
+    let mut run = Run::new(World::default().with_a_stranger(), None);
+    run.refused = true;
+    let ended = run.run_out(&mut Nothing).expect("a good end");
+    assert!(matches!(ended, Phase::Undone { step: Step::Collection, .. }), "{ended:?}");
+    let left: Vec<&str> = run.world.things.iter().filter(|thing| thing.is_there).map(|thing| &*thing.name).collect();
+    assert_eq!(left, ["a_strangers"]);
+}
+
+#[test]
+fn a_collection_that_is_there_after_a_call_without_an_answer_is_taken_for_its_work() {
+    let mut saga = Saga::new(Kind::Provision, planned(&[Step::Collection, Step::Publish]));
+    let mut now = answer(&mut saga, Answer::Missing, NOW);
+    now = answer(&mut saga, Answer::Unsure("time-out".to_owned()), now);
+    now = answer(&mut saga, Answer::Taken("409".to_owned()), now);
+    if let Next::Wait(until) = saga.next(now) {
+        now = until;
+    }
+    assert_eq!(call(&saga, now).act, Act::List);
+    answer(&mut saga, Answer::Done(Some("acme".to_owned())), now);
+    assert_eq!((saga.steps()[0].mark, saga.phase()), (Mark::Done, &Phase::Forward));
+}
+
+#[test]
+fn what_cannot_be_taken_back_holds_up_only_what_it_rests_on() {
+    let steps = [Step::Customer, Step::Subscription, Step::Collection, Step::Environment, Step::Welcome, Step::Publish];
+    let mut saga = Saga::new(Kind::Provision, planned(&steps));
+    for name in ["cus_1", "sub_1", "acme"] {
+        answer(&mut saga, Answer::Missing, NOW);
+        answer(&mut saga, Answer::Done(Some(name.to_owned())), NOW);
+    }
+    answer(&mut saga, Answer::Done(None), NOW);
+    answer(&mut saga, Answer::Done(None), NOW);
+    answer(&mut saga, Answer::Refused("no".to_owned()), NOW);
+    let mut undone = Vec::new();
+    let mut now = NOW;
+    while !saga.has_ended() {
+        if let Next::Wait(until) = saga.next(now) {
+            now = until;
+        }
+        let next = call(&saga, now);
+        let fails = matches!(next.step, Step::Welcome | Step::Environment) && !undone.contains(&Step::Customer);
+        saga.begin(&next, now);
+        saga.settle(&next, if fails { Answer::Unsure("away".to_owned()) } else { Answer::Done(None) }, now);
+        if !fails {
+            undone.push(next.step);
+        }
+    }
+    let order = [Step::Publish, Step::Subscription, Step::Customer];
+    assert_eq!(undone[..3], order, "Stripe's part does not wait for a receiver that is away");
+    let place = |step| undone.iter().position(|known| *known == step);
+    assert!(place(Step::Environment) < place(Step::Collection), "{undone:?}");
+    assert!(matches!(saga.phase(), Phase::Undone { step: Step::Publish, .. }), "{saga:?}");
+}
+
+#[test]
+fn what_does_not_fail_is_taken_back_from_the_last_step_to_the_first() {
+    let mut saga = Saga::new(Kind::Provision, planned(&[Step::Keys, Step::Environment, Step::Budgets, Step::Publish]));
+    for _ in 0..3 {
+        answer(&mut saga, Answer::Done(None), NOW);
+    }
+    answer(&mut saga, Answer::Refused("no".to_owned()), NOW);
+    let mut undone = Vec::new();
+    while !saga.has_ended() {
+        undone.push(call(&saga, NOW).step);
+        answer(&mut saga, Answer::Done(None), NOW);
+    }
+    assert_eq!(undone, [Step::Publish, Step::Budgets, Step::Environment, Step::Keys]);
 }
 
 #[test]

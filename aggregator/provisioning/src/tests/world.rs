@@ -64,6 +64,8 @@ pub(super) struct World {
     late: Vec<Call>,
     /// Steps that make nothing elsewhere, and are done.
     pub(super) done: Vec<Step>,
+    /// Somebody else makes a collection of that name just before the saga does.
+    stranger: bool,
     /// How often gateways were told of the tenant.
     pub(super) published: u32,
 }
@@ -73,6 +75,11 @@ impl World {
     pub(super) fn with(mut self, step: Step) -> Self {
         self.things.push(Thing { step, name: format!("before_{}", step.as_str()), is_ours: false, is_there: true });
         self
+    }
+
+    /// Somebody else makes a collection of the tenant's name at the worst moment.
+    pub(super) fn with_a_stranger(self) -> Self {
+        World { stranger: true, ..self }
     }
 
     /// Answers a call.
@@ -170,7 +177,24 @@ impl World {
         self.things.iter().find(is_meant).map_or(Answer::Missing, |thing| Answer::Done(Some(thing.name.clone())))
     }
 
+    /// A vector store knows no idempotency keys: it makes what is not there, and refuses what is.
+    fn make_collection(&mut self, call: &Call) -> Answer {
+        if std::mem::take(&mut self.stranger) {
+            let name = "a_strangers".to_owned();
+            self.things.push(Thing { step: call.step, name, is_ours: false, is_there: true });
+        }
+        if self.things.iter().any(|thing| thing.step == call.step && thing.is_there) {
+            return Answer::Taken("409".to_owned());
+        }
+        let name = format!("{}_{}", call.step.as_str(), self.things.len());
+        self.things.push(Thing { step: call.step, name: name.clone(), is_ours: true, is_there: true });
+        Answer::Done(Some(name))
+    }
+
     fn make(&mut self, call: &Call, now: Timestamp) -> Answer {
+        if !call.step.repeats() {
+            return self.make_collection(call);
+        }
         self.kept.retain(|_, (_, at)| *at > now || now.millis_since(*at) < KEYS_KEPT_MS);
         match self.kept.get(&(call.step, call.key)) {
             Some((Kept::Made(name), _)) => Answer::Done(Some(name.clone())),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use weir_contract::directory::{KEYS_MAX, KeyHash, TENANTS_MAX};
 use weir_contract::placement::Placement;
+use weir_contract::scopes::Scopes;
 use weir_contract::{TenantId, Timestamp};
 use weir_ledger::amount::Pico;
 use weir_ledger::periods::Interval;
@@ -207,6 +208,9 @@ pub struct NewKey {
     /// The product feature it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,
+    /// What it may be used for: classes of requests, and routes as `route:NAME`. Absent: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Scopes>,
     /// When it expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,

@@ -58,6 +58,7 @@ impl TenantStore {
                 plan: old.key.plan.clone(),
                 environment: old.key.environment.clone(),
                 feature: old.key.feature.clone(),
+                scopes: old.key.scopes.clone(),
                 // As long as the old one was given.
                 expires: lifetime_ms.map(|lifetime| by.at.plus_millis(lifetime)),
             };
@@ -127,6 +128,7 @@ pub(super) fn add(
         plan: new.plan.clone(),
         environment: new.environment.clone(),
         feature: new.feature.clone(),
+        scopes: new.scopes.clone(),
         expires: new.expires,
     };
     let stored = StoredKey { tenant: owner.entry.id, key, created_at: Some(by.at), revoked_at: None };

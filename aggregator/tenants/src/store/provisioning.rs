@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use weir_contract::directory::{ApiKey, KeyHash};
+use weir_contract::scopes::Scopes;
 use weir_contract::{TenantId, Timestamp};
 
 use super::change::{By, ChangeError, Made, NewKey, NewTenant};
@@ -26,6 +27,8 @@ pub use rows::{JournalEntry, Saved};
 pub(crate) const UNDER_WAY_MAX: usize = 10_000;
 /// The most keys that a tenant comes with.
 pub(crate) const FIRST_KEYS_MAX: usize = 16;
+/// How long sagas that have ended are kept with their journals, in milliseconds: a year and a month.
+const ENDED_KEPT_MS: u64 = 396 * 24 * 3_600 * 1_000;
 /// The acts of a journal that an answer shows, the latest ones.
 const JOURNAL_SHOWN: u32 = 200;
 
@@ -57,6 +60,9 @@ pub struct FirstKeyKind {
     /// The product feature it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,
+    /// What it may be used for. Absent: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Scopes>,
 }
 
 /// A tenant that is to come or go.
@@ -126,6 +132,7 @@ impl TenantStore {
             return if same { Ok(Begun { saved, repeated: true }) } else { Err(ChangeError::OtherRequest) };
         }
         check_begin(&tx, new)?;
+        rows::expire(&tx, Timestamp::from_millis(by.at.as_millis().saturating_sub(ENDED_KEPT_MS)))?;
         let keys: Vec<FirstKey> =
             new.keys.iter().cloned().map(|new| FirstKey { new, sha256: None, told: false }).collect();
         let number = rows::insert(&tx, new, by, &request, &keys)?;
@@ -167,6 +174,11 @@ impl TenantStore {
         Ok(rows::latest(&self.db(), tenant, Some("provision"))?)
     }
 
+    /// Keeps what the outside system answered about an environment, unless it has answered before; returns its first answer.
+    pub fn tell_environment(&self, number: i64, told: &str) -> Result<String, ChangeError> {
+        Ok(rows::tell(&self.db(), number, told)?)
+    }
+
     /// Keeps the hashes of the keys that a tenant comes with.
     pub fn make_first_keys(&self, number: i64, made: &[Made]) -> Result<(), ChangeError> {
         let mut db = self.db();
@@ -201,8 +213,8 @@ impl TenantStore {
             edit::insert(tx, new, &by)?;
             for key in first {
                 let Some(sha256) = key.sha256 else { continue };
-                let FirstKeyKind { id, plan, environment, feature } = key.new;
-                let key = ApiKey { id, sha256, plan, environment, feature, expires: None };
+                let FirstKeyKind { id, plan, environment, feature, scopes } = key.new;
+                let key = ApiKey { id, sha256, plan, environment, feature, scopes, expires: None };
                 let (tenant, created_at) = (new.id.clone(), Some(by.at));
                 tenant_rows::write_key(tx, &tenant_rows::StoredKey { tenant, key, created_at, revoked_at: None })?;
             }
@@ -243,11 +255,11 @@ impl TenantStore {
             let mut views = Vec::with_capacity(first.len());
             for (key, made) in first.iter_mut().zip(made) {
                 keys::revoke(tx, tenant.as_str(), &key.new.id, &by)?;
-                let FirstKeyKind { plan, environment, feature, .. } = key.new.clone();
+                let FirstKeyKind { plan, environment, feature, scopes, .. } = key.new.clone();
                 let view = keys::add(
                     tx,
                     tenant.as_str(),
-                    &NewKey { id: None, plan, environment, feature, expires: None },
+                    &NewKey { id: None, plan, environment, feature, scopes, expires: None },
                     made,
                     &by,
                 )?;

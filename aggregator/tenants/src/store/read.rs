@@ -33,7 +33,7 @@ pub(super) fn everything(db: &Connection, now: Timestamp) -> rusqlite::Result<Ev
         return Ok(Everything::default());
     }
     let mut keys: HashMap<TenantId, Vec<StoredKey>> = HashMap::new();
-    for key in rows::all_keys(db)? {
+    for key in rows::all_keys(db, version)? {
         keys.entry(key.tenant.clone()).or_default().push(key);
     }
     let mut all = Everything::default();

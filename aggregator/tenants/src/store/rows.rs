@@ -19,7 +19,11 @@ const TENANT_BEFORE: &str = "id, version, state, plan, identifiers, stripe_custo
                              created_at, changed_at, NULL, NULL, NULL";
 /// The version of the tables that has those columns.
 const PLACEMENT_SINCE: i64 = 4;
-const KEY: &str = "tenant, id, sha256, plan, environment, feature, expires, created_at, revoked_at";
+const KEY: &str = "tenant, id, sha256, plan, environment, feature, expires, created_at, revoked_at, scopes";
+/// The same in a database of versions before the last column.
+const KEY_BEFORE: &str = "tenant, id, sha256, plan, environment, feature, expires, created_at, revoked_at, NULL";
+/// The version of the tables that has that column.
+const SCOPES_SINCE: i64 = 5;
 
 /// A tenant without its keys.
 #[derive(Clone, Debug)]
@@ -87,6 +91,7 @@ impl StoredKey {
             plan: key.plan.clone(),
             environment: key.environment.clone(),
             feature: key.feature.clone(),
+            scopes: key.scopes.clone(),
             expires: key.expires,
             created_at: self.created_at,
             revoked_at: self.revoked_at,
@@ -134,9 +139,10 @@ pub(super) fn keys(db: &Connection, tenant: &str) -> rusqlite::Result<Vec<Stored
     select.query_map([tenant], read_key)?.collect()
 }
 
-/// Reads every key that is not revoked, by tenant.
-pub(super) fn all_keys(db: &Connection) -> rusqlite::Result<Vec<StoredKey>> {
-    let mut select = db.prepare(&format!("SELECT {KEY} FROM key WHERE revoked_at IS NULL ORDER BY tenant, id"))?;
+/// Reads every key that is not revoked, by tenant, of a database of this version.
+pub(super) fn all_keys(db: &Connection, version: i64) -> rusqlite::Result<Vec<StoredKey>> {
+    let columns = if version < SCOPES_SINCE { KEY_BEFORE } else { KEY };
+    let mut select = db.prepare(&format!("SELECT {columns} FROM key WHERE revoked_at IS NULL ORDER BY tenant, id"))?;
     select.query_map([], read_key)?.collect()
 }
 
@@ -188,8 +194,8 @@ pub(super) fn write_tenant(db: &Connection, tenant: &StoredTenant) -> rusqlite::
 pub(super) fn write_key(db: &Connection, stored: &StoredKey) -> rusqlite::Result<()> {
     let key = &stored.key;
     let sql = format!(
-        "INSERT INTO key({KEY}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT(tenant, id) DO UPDATE SET plan = ?4, environment = ?5, feature = ?6, expires = ?7, revoked_at = ?9"
+        "INSERT INTO key({KEY}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT(tenant, id) DO UPDATE SET plan = ?4, environment = ?5, feature = ?6, expires = ?7, revoked_at = ?9, scopes = ?10"
     );
     db.prepare_cached(&sql)?.execute(params![
         stored.tenant.as_str(),
@@ -201,6 +207,7 @@ pub(super) fn write_key(db: &Connection, stored: &StoredKey) -> rusqlite::Result
         key.expires.map(Timestamp::as_millis),
         stored.created_at.map(Timestamp::as_millis),
         stored.revoked_at.map(Timestamp::as_millis),
+        key.scopes.as_ref().map(text),
     ])?;
     Ok(())
 }
@@ -239,6 +246,7 @@ fn read_key(row: &Row<'_>) -> rusqlite::Result<StoredKey> {
         plan: row.get(3)?,
         environment: row.get(4)?,
         feature: row.get(5)?,
+        scopes: row.get::<_, Option<String>>(9)?.map(|_| parsed(row, 9)).transpose()?,
         expires: time(row, 6)?,
     };
     Ok(StoredKey { tenant: id(row, 0)?, key, created_at: time(row, 7)?, revoked_at: time(row, 8)? })

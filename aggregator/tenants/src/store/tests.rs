@@ -5,6 +5,7 @@ use super::view::{HistoryQuery, KeyView, Standing, TenantsQuery};
 use super::*;
 use crate::TenantsFile;
 use weir_contract::directory::{KeyHash, Page, Revoked, TENANTS_MAX, TenantState};
+use weir_contract::scopes::Scopes;
 use weir_settings::duration::Millis;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -182,6 +183,52 @@ fn a_rotated_key_that_expires_has_a_successor_of_the_same_lifetime() {
     let rotation = Rotation { overlap: None, id: None };
     let successor = kept.store.rotate_key("acme", &old.id, &rotation, &made(), &later).expect("rotated").answer;
     assert_eq!(successor.expires, Some(NOW.plus_millis(19 * HOUR_MS)));
+}
+
+#[test]
+fn a_confined_key_stays_confined_over_rotation_restart_export_and_import() {
+    let kept = Kept::new();
+    kept.create("acme");
+    let scopes = Scopes::new(["route:docs", "chat"]).expect("scopes");
+    let new = NewKey { scopes: Some(scopes.clone()), ..NewKey::default() };
+    let key = kept.store.create_key("acme", &new, &made(), &by()).expect("made").answer;
+    let successor = kept.store.rotate_key("acme", &key.id, &Rotation::default(), &made(), &by()).expect("rotated");
+    assert_eq!((key.scopes.as_ref(), successor.answer.scopes.as_ref()), (Some(&scopes), Some(&scopes)));
+    let told = |store: &TenantStore| -> Vec<Option<Scopes>> {
+        let page = store.directory().current().state().page(None).expect("a page");
+        let page: Page = serde_json::from_slice(&page).expect("a page");
+        page.tenants[0].keys.iter().map(|key| key.scopes.clone()).collect()
+    };
+    assert_eq!(told(&kept.store), [Some(scopes.clone()), Some(scopes.clone())]);
+    let file = TenantStore::export(&kept.path(), NOW).expect("exported");
+    let elsewhere = Kept::new();
+    TenantStore::import(&elsewhere.path(), file.clone(), &by(), false).expect("imported");
+    let opened = TenantStore::open(&elsewhere.path(), NOW).expect("opened");
+    assert_eq!(told(&opened), [Some(scopes.clone()), Some(scopes)]);
+    let mut widened = file;
+    widened.tenants[0].keys[0].scopes = None;
+    let view = TenantStore::import(&elsewhere.path(), widened, &by(), false).expect("imported");
+    assert_eq!((view.changed, view.differences.len()), (1, 1), "another scope is a difference");
+    assert_eq!(told(&TenantStore::open(&elsewhere.path(), NOW).expect("opened"))[0], None);
+}
+
+#[test]
+fn a_database_before_scopes_is_read_as_it_is_and_takes_scopes_once_it_is_opened() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("tenants.sqlite");
+    let db = Connection::open(&path).expect("a database");
+    MIGRATIONS.iter().take(4).for_each(|step| db.execute_batch(step).expect("a step"));
+    db.pragma_update(None, "user_version", 4).expect("set");
+    let tenant = "INSERT INTO tenant(id, version, state, plan, identifiers, changed_at) VALUES ('acme', 1, 'active', 'p', '[]', 0)";
+    db.execute(tenant, []).expect("written");
+    let hash = KeyHash::of(b"sk_weir_before");
+    db.execute("INSERT INTO key(tenant, id, sha256) VALUES ('acme', 'k', ?1)", [hash.0]).expect("written");
+    drop(db);
+    assert_eq!(TenantStore::look(&path, NOW).expect("read").current().counts(), (1, 1));
+    let store = TenantStore::open(&path, NOW).expect("opened");
+    assert_eq!(store.keys("acme").expect("keys")[0].scopes, None);
+    let new = NewKey { scopes: Scopes::new(["chat"]).ok(), ..NewKey::default() };
+    store.create_key("acme", &new, &made(), &by()).expect("made");
 }
 
 #[test]

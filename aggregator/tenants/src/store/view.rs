@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weir_contract::placement::Placement;
+use weir_contract::scopes::Scopes;
 use weir_contract::{TenantId, Timestamp};
 use weir_ledger::amount::Pico;
 use weir_ledger::periods::Interval;
@@ -98,6 +99,9 @@ pub struct KeyView {
     /// The product feature it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,
+    /// What it may be used for; absent for everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Scopes>,
     /// When it expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,

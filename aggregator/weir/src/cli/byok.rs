@@ -55,6 +55,9 @@ fn key_path(tenant: &str, provider: &str) -> String {
 fn put(config: &Config, args: &PutArgs, as_json: bool) -> anyhow::Result<u8> {
     let (tenant, provider) = (args.tenant.as_str(), args.provider.as_str());
     own_keys::provider(provider).map_err(|problem| anyhow::anyhow!("provider {provider:?}: {problem}"))?;
+    if args.secret.is_some() {
+        bail!("a key is no argument, which lists of processes and the shell's history show: pipe it to standard input");
+    }
     let secret = read_secret()?;
     let view: ProviderKeyView = access::block_on(async {
         match keeper(config)? {

@@ -97,12 +97,14 @@ pub(super) fn list(config: &Config, tenant: &str, as_json: bool) -> anyhow::Resu
         return Ok(EXIT_DONE);
     }
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
-    let mut rows = table(&["key", "environment", "feature", "plan", "created", "expires", "revoked", "last used"]);
+    let mut rows =
+        table(&["key", "environment", "feature", "plan", "scopes", "created", "expires", "revoked", "last used"]);
     for key in keys {
+        let scopes = key.scopes.map(|scopes| scopes.iter().collect::<Vec<_>>().join(", ")).unwrap_or_default();
         let texts = [key.id, key.environment.unwrap_or_default(), key.feature.unwrap_or_default()];
         let used = key.last_used.map(|day| day.to_string().chars().take(DAY_CHARS).collect()).unwrap_or_default();
         let times = [time(key.created_at), time(key.expires), time(key.revoked_at), used];
-        rows.add_row(texts.into_iter().chain([key.plan.unwrap_or_default()]).chain(times));
+        rows.add_row(texts.into_iter().chain([key.plan.unwrap_or_default(), scopes]).chain(times));
     }
     say!("{rows}");
     Ok(EXIT_DONE)

@@ -2,8 +2,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_contract::Timestamp;
+use weir_contract::{Timestamp, flags};
 use weir_ledger::analysis::{DIMENSIONS, OTHER};
+use weir_ledger::flags::FlagQuery;
 use weir_ledger::values::{ValueCost, ValueQuery};
 use weir_ledger::view::cost::{CostRow, CostSums};
 use weir_money::amount::{Currency, Pico};
@@ -21,6 +22,8 @@ pub(super) type Keyed = BTreeMap<(String, Currency), Amounts>;
 type ByModel = BTreeMap<String, u64>;
 /// Tenants that a note names.
 const TENANTS_NAMED: usize = 5;
+/// The word for feature flags in `by`.
+const FLAG: &str = "flag";
 /// The key of tenants without a plan.
 const NO_PLAN: &str = "(no plan)";
 /// The key of costs that no request causes: they belong to no value of a dimension.
@@ -37,6 +40,7 @@ impl Finance {
             self.check_tenant(tenant)?;
         }
         let by = query.by.as_deref().unwrap_or("tenant");
+        let flag = flag(by, query.flag.as_deref())?;
         let mut notes: Vec<String> = self.note_future(query.to).into_iter().collect();
         if !matches!(by, "tenant" | "plan") {
             let since = self.kept_since(by, to)?;
@@ -45,7 +49,10 @@ impl Finance {
                 notes.push(format!("sums by {by} are kept since {since}: the span begins there"));
             }
         }
-        let amounts = self.amounts(by, tenant, from, to)?;
+        let amounts = match flag {
+            Some(flag) => self.by_flag(flag, tenant, (from, to), &mut notes)?,
+            None => self.amounts(by, tenant, from, to)?,
+        };
         let mut view = MarginView::new(by, from, to, amounts);
         if view.totals.iter().any(|row| !row.unpriced().is_none()) {
             (view.unpriced, view.unpriced_requests) = self.unpriced(tenant, from, to)?;
@@ -92,9 +99,9 @@ impl Finance {
 
     /// The moment from which sums by a dimension are kept. Refuses a dimension that does not exist, and a span before that moment.
     pub(super) fn kept_since(&self, by: &str, to: Timestamp) -> Result<Timestamp, FinanceError> {
-        if !dimensions(by).iter().all(|dimension| DIMENSIONS.contains(dimension)) {
+        if by != FLAG && !dimensions(by).iter().all(|dimension| DIMENSIONS.contains(dimension)) {
             let known = DIMENSIONS.join(", ");
-            return Err(FinanceError::Question(format!("`by` is tenant, plan, or some of {known}")));
+            return Err(FinanceError::Question(format!("`by` is tenant, plan, {FLAG}, or some of {known}")));
         }
         let since = self.reader.values_since()?;
         if since < to {
@@ -115,6 +122,30 @@ impl Finance {
         let mut values = ByValue { revenue, keyed: BTreeMap::new(), keys: 0 };
         let query = ValueQuery { tenant, by: &dimensions(by), from, to, by_tenant: true };
         self.reader.value_costs(&query, &mut |tenant, costs| values.add(tenant, &costs))?;
+        Ok(values.finish(&other))
+    }
+
+    /// Costs by value of a feature flag, among which each tenant's revenue is spread.
+    fn by_flag(
+        &mut self,
+        flag: &str,
+        tenant: Option<&str>,
+        (from, to): (Timestamp, Timestamp),
+        notes: &mut Vec<String>,
+    ) -> Result<Keyed, FinanceError> {
+        let revenue = self.revenue(tenant, from, to)?;
+        let other = self.other(tenant, from, to, Purpose::Running)?;
+        let mut values = ByValue { revenue, keyed: BTreeMap::new(), keys: 0 };
+        let query = FlagQuery { flag, tenant, from, to };
+        let found = self.reader.flag_costs(&query, &mut |tenant, costs| values.add(tenant, &costs))?;
+        if !found.seen {
+            notes.push(format!("no request of the span saw the flag {flag}"));
+        }
+        if found.folded {
+            notes.push(format!(
+                "some tenants saw more flags and values in an hour than are kept apart: what exceeds them is under {NO_VALUE}"
+            ));
+        }
         Ok(values.finish(&other))
     }
 
@@ -219,6 +250,17 @@ fn by_tenant(rows: &[CostRow], revenue: &Revenue, other: &Revenue) -> Keyed {
         *keyed.entry(key.clone()).or_default() += Amounts { other_cost: *amount, ..Amounts::default() };
     }
     keyed
+}
+
+/// The flag whose values are asked for, if `by` asks for one.
+fn flag<'q>(by: &str, flag: Option<&'q str>) -> Result<Option<&'q str>, FinanceError> {
+    match (by, flag) {
+        (FLAG, Some(flag)) if flags::is_name(flag) => Ok(Some(flag)),
+        (FLAG, Some(flag)) => Err(FinanceError::Question(format!("{flag:?} is no name of a flag"))),
+        (FLAG, None) => Err(FinanceError::Question("`flag` names the feature flag to compare by".to_owned())),
+        (_, Some(_)) => Err(FinanceError::Question(format!("`flag` goes with `by` = {FLAG}"))),
+        (_, None) => Ok(None),
+    }
 }
 
 /// The dimensions that `by` names.

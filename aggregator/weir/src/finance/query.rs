@@ -6,9 +6,12 @@ use weir_contract::Timestamp;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MarginQuery {
-    /// `tenant` (also if absent), `plan`, or a dimension of the analysis.
+    /// `tenant` (also if absent), `plan`, `flag`, or a dimension of the analysis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// The feature flag whose values rows stand for, with `by` = `flag`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flag: Option<String>,
     /// Only this tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,

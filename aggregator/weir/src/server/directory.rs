@@ -15,18 +15,20 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
-use weir_contract::directory::Page;
+use weir_contract::Timestamp;
+use weir_contract::directory::{Page, Tenant};
 use weir_contract::flags::KNOWS_FLAGS;
 use weir_contract::hard::KNOWS_HARD_BUDGETS;
 use weir_contract::placement::KNOWS_PLACEMENT;
+use weir_contract::scopes::KNOWS_SCOPES;
 use weir_contract::stage::{self, KNOWS_STAGES};
 use weir_contract::vault::KNOWS_VAULT;
 
 use super::App;
 use super::auth::require;
-use super::byok;
 use super::connections::{Slot, until};
 use super::error::ApiError;
+use super::{byok, catalogue};
 use crate::config::tokens::{Scope, Token};
 use crate::metrics::UnsignedGauge;
 use weir_contract::plans::PLANS_HEADER;
@@ -107,12 +109,13 @@ pub(super) async fn get_directory(
     if let Some(plans) = headers.get(PLANS_HEADER).and_then(|value| value.to_str().ok()) {
         app.0.seen.announced(plans, app.0.clock.now());
     }
+    catalogue::note(&app, &headers);
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let known = known.or(query.since.as_deref()).map(|version| version.trim_matches('"'));
     let wait = query.wait.map(|wait| Duration::from_millis(wait.0)).or_else(|| preferred_wait(&headers));
     if let (Some(known), Some(wait), None) = (known, wait, &query.from) {
         app.0.seen.fetched(token.name.clone(), app.0.clock.now(), known);
-        wait_for_another(&app, &slot, known, wait.min(WAIT_MAX)).await;
+        wait_for_another(&app, &slot, (known, &headers), wait.min(WAIT_MAX)).await;
         // The token may have been withdrawn meanwhile.
         require(&app, &headers, Scope::Directory)?;
     }
@@ -134,10 +137,13 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     seconds.map(Duration::from_secs)
 }
 
-/// Returns once another version than `known` is in force, after `wait`, and at once if there is no room or the server stops.
-async fn wait_for_another(app: &App, slot: &Slot, known: &str, wait: Duration) {
+/// Returns once another version than `known` is in force, or another catalogue than the gateway has; after `wait`; and at once if
+/// there is no room or the server stops.
+async fn wait_for_another(app: &App, slot: &Slot, (known, headers): (&str, &HeaderMap), wait: Duration) {
     let (mut changed, waiters) = (app.0.directory.subscribe(), &app.0.waiters);
-    if app.0.directory.current().version() != known {
+    let mut recatalogued = app.0.catalogue.subscribe();
+    let is_current = || app.0.directory.current().version() == known && !catalogue::lacks_catalogue(app, headers);
+    if !is_current() {
         return;
     }
     let Ok(_room) = waiters.room.try_acquire() else {
@@ -147,7 +153,14 @@ async fn wait_for_another(app: &App, slot: &Slot, known: &str, wait: Duration) {
     slot.leave();
     let _counted = Counted::new(app.0.metrics.directory_waiting());
     let another = async {
-        while app.0.directory.current().version() == known && changed.changed().await.is_ok() {
+        while is_current() {
+            let is_open = tokio::select! {
+                change = changed.changed() => change.is_ok(),
+                change = recatalogued.changed() => change.is_ok(),
+            };
+            if !is_open {
+                return;
+            }
             tokio::time::sleep(GATHER).await;
         }
     };
@@ -187,9 +200,10 @@ async fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &
     tracing::debug!(token = token.name, version = snapshot.version(), since = ?query.since, "the directory was fetched");
     app.0.seen.fetched(token.name.clone(), app.0.clock.now(), snapshot.version());
     let etag = format!("\"{}\"", snapshot.version());
+    let lacking = catalogue::lacking(app, headers);
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
     let etag = HeaderValue::from_str(&etag).map_err(|error| ApiError::internal(&error))?;
-    if known {
+    if known && lacking.is_empty() {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
     let page = match page {
@@ -197,7 +211,7 @@ async fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &
         None => snapshot.state().page(query.from.as_deref()).map_err(internal)?.into(),
     };
     let page = for_gateway(page, headers).map_err(internal)?;
-    let page = with_keys(app, headers, token, page).await?;
+    let page = lacking.added_to(with_keys(app, headers, token, page).await?);
     let json = HeaderValue::from_static("application/json");
     Ok(([(header::ETAG, etag), (header::CONTENT_TYPE, json)], page).into_response())
 }
@@ -233,16 +247,20 @@ fn has_any(page: &[u8], fields: &[&str]) -> bool {
     std::str::from_utf8(page).map_or(true, |text| fields.iter().any(|field| text.contains(field)))
 }
 
+/// A moment at which every key had expired that has one.
+const LONG_PAST: Timestamp = Timestamp::from_secs(1);
+
 /// The page without what the gateway does not read.
 fn for_gateway(page: Bytes, headers: &HeaderMap) -> Result<Bytes, serde_json::Error> {
-    let words = [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_VAULT, KNOWS_FLAGS, KNOWS_PLACEMENT];
-    let [stages, hard, vault, flags, placement] = words.map(|word| knows(headers, word));
+    let words = [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_VAULT, KNOWS_FLAGS, KNOWS_PLACEMENT, KNOWS_SCOPES];
+    let [stages, hard, vault, flags, placement, scopes] = words.map(|word| knows(headers, word));
     let mut unread = Vec::new();
     unread.extend((!stages).then_some("\"stages\":"));
     unread.extend((!hard).then_some("\"hard_budgets\":"));
     unread.extend((!flags).then_some("\"flags\":"));
     unread.extend([PROVIDER_KEYS, "\"house_key\":"].into_iter().filter(|_| !vault));
     unread.extend((!placement).then_some("\"placement\":"));
+    unread.extend((!scopes).then_some("\"scopes\":"));
     if !has_any(&page, &unread) {
         return Ok(page);
     }
@@ -263,8 +281,18 @@ fn for_gateway(page: Bytes, headers: &HeaderMap) -> Result<Bytes, serde_json::Er
         if !placement {
             tenant.placement = None;
         }
+        if !scopes {
+            end_confined_keys(tenant);
+        }
     }
     serde_json::to_vec(&shown).map(Bytes::from)
+}
+
+/// Lets the keys that have scopes expire, for a gateway that would serve them without.
+fn end_confined_keys(tenant: &mut Tenant) {
+    for key in tenant.keys.iter_mut().filter(|key| key.scopes.is_some()) {
+        (key.scopes, key.expires) = (None, Some(LONG_PAST));
+    }
 }
 
 #[cfg(test)]
@@ -296,6 +324,22 @@ mod tests {
         assert_eq!(told("flags"), [false, false, false, false, true, false]);
         assert_eq!(told("placement"), [false, false, false, false, false, true]);
         assert_eq!(told("stages,hard_budgets,vault,flags,placement"), [true; 6]);
+    }
+
+    #[test]
+    fn a_gateway_that_reads_no_scopes_is_told_that_confined_keys_have_expired() {
+        let key = |rest: &str| format!(r#"{{"id":"k","sha256":"{}"{rest}}}"#, "a".repeat(64));
+        let tenant = format!(r#"{{"id":"acme","plan":"p","keys":[{},{}]}}"#, key(r#","scopes":["chat"]"#), key(""));
+        let page = Bytes::from(format!(r#"{{"version":"v","tenants":[{tenant}],"totals":{{"tenants":1,"keys":2}}}}"#));
+        let told = |knows: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(stage::KNOWS_HEADER, HeaderValue::from_static(knows));
+            let told = for_gateway(page.clone(), &headers).expect("a page");
+            let told: Page = serde_json::from_slice(&told).expect("a page");
+            told.tenants[0].keys.iter().map(|key| (key.scopes.is_some(), key.expires)).collect::<Vec<_>>()
+        };
+        assert_eq!(told("stages"), [(false, Some(LONG_PAST)), (false, None)]);
+        assert_eq!(told("scopes"), [(true, None), (false, None)]);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Tenants that come and go in one call: takes the requests, answers how far they are, and drives the sagas ([`drive`]).
+pub(super) mod answers;
 pub(super) mod drive;
 mod messages;
 mod perform;
 mod vectors;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::{Notify, watch};
 use weir_contract::TenantId;
-use weir_provisioning::{Answer, Kind, Planned, Saga, Step};
+use weir_provisioning::{Answer, Kind, Phase, Planned, Saga, Step};
 use weir_tenants::store::change::{By, ChangeError, Made, NewTenant};
 use weir_tenants::store::provisioning::{FirstKeyKind, JournalEntry, NewProvisioning, Saved, check};
 use weir_tenants::store::view::KeyView;
@@ -39,6 +40,9 @@ const EMAIL_MAX_CHARS: usize = 512;
 /// The characters of a saga's name: 128 random bits in hex.
 const NAME_CHARS: usize = 32;
 
+/// The most sagas whose keys nobody was told are remembered. The oldest are forgotten first: who asks then is told another key.
+const REMEMBERED_MAX: usize = 10_000;
+
 /// What drives sagas, and what only memory knows of them.
 #[derive(Debug, Default)]
 pub(super) struct InProgress {
@@ -46,13 +50,17 @@ pub(super) struct InProgress {
     begun: Notify,
     /// Sees every step of every saga.
     went_on: watch::Sender<()>,
-    /// Keys that nobody was told yet, by saga. They are gone with the process.
-    keys: Mutex<HashMap<i64, Vec<Zeroizing<String>>>>,
+    /// Keys that nobody was told yet, by saga, at most [`REMEMBERED_MAX`]. They are gone with the process.
+    keys: Mutex<BTreeMap<i64, Vec<Zeroizing<String>>>>,
 }
 
 impl InProgress {
     fn remember(&self, number: i64, keys: Vec<Zeroizing<String>>) {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(number, keys);
+        let mut known = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(number, keys);
+        if known.len() > REMEMBERED_MAX {
+            known.pop_first();
+        }
     }
 
     fn take(&self, number: i64) -> Option<Vec<Zeroizing<String>>> {
@@ -187,7 +195,10 @@ fn deprovision(app: &App, request: &DeprovisionRequest, came: Option<&Saved>) ->
     let came = came.and_then(|came| serde_json::from_str::<Saga>(&came.saga).ok());
     let came_with = |step| came.as_ref().and_then(|saga| saga.came_with(step)).map(str::to_owned);
     let (subscription, collection) = (came_with(Step::Subscription), came_with(Step::Collection));
-    let has_environment = |saga: &Saga| saga.steps().iter().any(|progress| progress.step == Step::Environment);
+    let has_environment = |saga: &Saga| {
+        let prepares = saga.steps().iter().any(|progress| progress.step == Step::Environment);
+        prepares && *saga.phase() == Phase::Done
+    };
     let had_environment = settings.environment.is_some() && came.as_ref().is_some_and(has_environment);
     let mut steps = vec![Step::Suspend, Step::Report];
     steps.extend(subscription.as_ref().map(|_| Step::EndSubscription));

@@ -185,3 +185,29 @@ async fn tail_follows_the_log_beside_the_server_and_shows_what_fits() {
     let none = weir(dir.path(), &["tail"]);
     assert!(String::from_utf8_lossy(&none.stderr).contains("no event log yet"), "{none:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn top_sums_what_comes_while_it_looks() {
+    let server = Running::start(noon(), "").await;
+    let (acme, globex) = (Worker::new(1, noon()), Worker { tenant: "globex", ..Worker::new(2, noon()) });
+    server.post(batch(&[acme.usage(1)])).await;
+    let mut top = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .arg("--config")
+        .arg(server.dir.path().join("weir.yaml"))
+        .args(["top", "--json", "--every", "1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let mut lines = BufReader::new(top.stdout.take().expect("piped")).lines();
+    let mut next =
+        move || -> Value { serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("JSON") };
+    assert_eq!(next()["total"]["requests"], 0, "what was there before is not of now");
+    server.post(batch(&[globex.usage(1), acme.refused(2, "rate_limited", 4), acme.usage(3), acme.usage(4)])).await;
+    let screen = std::iter::repeat_with(next).find(|screen| screen["total"]["requests"] != 0).expect("a screen");
+    let names: Vec<&Value> = screen["tenants"].as_array().expect("rows").iter().map(|row| &row[0]).collect();
+    assert_eq!(names, ["acme", "globex"], "{screen}");
+    assert_eq!((&screen["total"]["input_tokens"], &screen["refused"]), (&Value::from(30), &Value::from(4)), "{screen}");
+    top.kill().expect("killed");
+    top.wait().expect("ended");
+    server.stop().await;
+}

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use weir_contract::Outcome;
 use weir_contract::stage::KNOWS_HEADER;
 
 use super::commands::weir;
@@ -258,6 +259,62 @@ async fn an_application_with_openfeatures_sdk_reads_them() {
         (&read["noContext"]["value"], &read["noContext"]["errorCode"]),
         (&json!(true), &json!("TARGETING_KEY_MISSING"))
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_two_sides_of_a_flag_are_compared_by_cost_failures_retries_and_margin() {
+    // A token in costs a half, a token out 1: an event costs 10, and one that did not fail brings 60.
+    let money = "prices: {shipped: false, entries: [{model: m, per_million: {input: 500000, output: 1000000}}]}\n\
+                 price_plans: [{name: flat, currency: USD, plans: [pro], per_request: 60}]\n";
+    let server = Running::start(noon(), &format!("{FLAGS}{money}")).await;
+    let new = json!({"id": "acme", "plan": "pro"});
+    assert_eq!(call(&server, TOKEN, ("POST", "/v1/tenants"), &[], &new).await.0, 201);
+    let worker = Worker::new(1, noon());
+    let event = |number: u64, flags: Option<&'static str>, failed: bool, again: bool| {
+        worker.usage_with(number, |data| {
+            data.response_model = Some("m".into());
+            data.flags = flags.map(Into::into);
+            data.outcome = if failed { Outcome::UpstreamError } else { Outcome::Ok };
+            data.idempotency_key_hash = again.then(|| "same".into());
+        })
+    };
+    let (on, off) = (Some("tone=\"long, or so\", use-claude"), Some("tone=\"short\", use-claude=?0"));
+    let events = [
+        event(1, on, false, true),
+        event(2, on, true, true),
+        event(3, off, false, false),
+        event(4, off, false, false),
+        event(5, off, true, false),
+        event(6, None, false, false),
+    ];
+    assert_eq!(server.post(batch(&events)).await.status(), reqwest::StatusCode::ACCEPTED);
+    let rows = async |flag: &str| -> std::collections::BTreeMap<String, Value> {
+        let view = server.json(&format!("/v1/margin?by=flag&flag={flag}")).await;
+        let rows = view["rows"].as_array().unwrap_or_else(|| panic!("{view}")).clone();
+        rows.into_iter().map(|row| (row["key"].as_str().expect("a key").to_owned(), row)).collect()
+    };
+    let counted = async {
+        while rows("use-claude").await.values().filter_map(|row| row["requests"].as_u64()).sum::<u64>() < 6 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), counted).await.expect("counted");
+    let of = |row: &Value| {
+        ["requests", "llm_cost", "revenue", "margin", "failed_percent", "retry_percent"].map(|name| row[name].clone())
+    };
+    let sides = rows("use-claude").await;
+    assert_eq!(of(&sides["true"]), [json!(2), json!("20"), json!("80"), json!("60"), json!("50.00"), json!("50.00")]);
+    assert_eq!(of(&sides["false"]), [json!(3), json!("30"), json!("120"), json!("90"), json!("33.33"), json!("0.00")]);
+    assert_eq!(of(&sides["(none)"]), [json!(1), json!("10"), json!("40"), json!("30"), json!("0.00"), json!("0.00")]);
+    assert_eq!(rows("tone").await.keys().collect::<Vec<_>>(), ["(none)", "long, or so", "short"]);
+    let unseen = server.json("/v1/margin?by=flag&flag=retries").await;
+    assert!(unseen["notes"].to_string().contains("no request of the span saw the flag retries"), "{unseen}");
+    for wrong in ["by=flag", "by=model&flag=tone", "by=flag&flag=No%20Flag", "flag=tone"] {
+        assert_eq!(server.get(&format!("/v1/margin?{wrong}")).await.status().as_u16(), 400, "{wrong}");
+    }
+    let shown = weir(server.dir.path(), &["margin", "--by", "flag", "--flag", "use-claude", "--csv"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("failed %") && shown.contains("true,USD,80,~,20"), "{shown}");
 }
 
 #[tokio::test]

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use weir_clock::SystemClock;
+use weir_contract::Timestamp;
 use weir_contract::directory::{KeyHash, Page};
+use weir_contract::scopes::Scopes;
+use weir_contract::stage::KNOWS_HEADER;
 
 use super::events::noon;
 use super::server::{Running, TOKEN};
@@ -64,6 +67,38 @@ async fn a_tenant_is_created_changed_and_suspended_and_gateways_see_each_step() 
     assert_eq!(history["changes"][0]["who"], "all", "the token's name");
     let keys = server.json("/v1/tenants/acme/keys").await;
     assert!(keys[0].get("key").is_none() && !keys.to_string().contains(&hash.to_string()), "{keys}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_confined_to_scopes_and_what_is_no_scope_is_refused() {
+    let server = start().await;
+    expect(&server, Method::POST, "/v1/tenants", &json!({"id": "acme", "plan": "starter"}), 201).await;
+    let keys = "/v1/tenants/acme/keys";
+    let key = expect(&server, Method::POST, keys, &json!({"scopes": ["route:docs", "chat"]}), 201).await;
+    assert_eq!(key["scopes"], json!(["chat", "route:docs"]));
+    for (scopes, needle) in
+        [(json!(["chats"]), "is no scope"), (json!([]), "1 to 32 scopes"), (json!("chat"), "sequence")]
+    {
+        let told = expect(&server, Method::POST, keys, &json!({"scopes": scopes}), 400).await;
+        assert!(told.to_string().contains(needle), "{told}");
+    }
+    let reads =
+        server.http.get(format!("{}/v1/directory", server.url)).bearer_auth(TOKEN).header(KNOWS_HEADER, "scopes");
+    let told: Page = reads.send().await.expect("an answer").json().await.expect("a page");
+    let told = &told.tenants[0].keys[0];
+    assert_eq!((told.scopes.as_ref().map(Scopes::as_str), told.expires), (Some("chat route:docs"), None));
+    let before = page(&server).await.tenants.remove(0).keys.remove(0);
+    assert!(
+        before.scopes.is_none() && before.expires == Some(Timestamp::from_secs(1)),
+        "an earlier gateway: {before:?}"
+    );
+    let made =
+        said(&weir(server.dir.path(), &["keys", "create", "acme", "--scopes", "embedding,route:docs", "--json"]));
+    assert_eq!(made["scopes"], json!(["embedding", "route:docs"]));
+    let wrong = weir(server.dir.path(), &["keys", "create", "acme", "--scopes", "embeddings"]);
+    assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("is no scope"), "{wrong:?}");
+    let listed = weir(server.dir.path(), &["keys", "list", "acme"]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("chat, route:docs"), "{listed:?}");
 }
 
 #[tokio::test]

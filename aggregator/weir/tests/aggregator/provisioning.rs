@@ -9,8 +9,11 @@ use axum::routing::{any, post};
 use reqwest::Response;
 use serde_json::{Value, json};
 use weir_clock::{ManualClock, SystemClock};
+use weir_contract::Timestamp;
 use weir_contract::directory::{KeyHash, Page};
 use weir_rig::stripe::{Account, Fault, Foreign, Limits, Price, Scheme, Stripe, StripeServer};
+use weir_settings::secret::Secret;
+use weir_steer::message::signature;
 
 use super::events::noon;
 use super::killing::Process;
@@ -20,7 +23,7 @@ use super::server::{Running, TOKEN, config};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A stand-in with a price.
-fn stripe() -> (StripeServer, String) {
+pub(super) fn stripe() -> (StripeServer, String) {
     let mut stripe = Stripe::new(Account::sandbox());
     stripe.set_limits(Limits::NONE);
     let scheme = Scheme::PerUnit("1".to_owned());
@@ -29,7 +32,7 @@ fn stripe() -> (StripeServer, String) {
 }
 
 /// A configuration with Stripe, and what `provisioning` says beside it.
-fn settings(dir: &Path, stripe: &StripeServer, price: &str, more: &str) -> String {
+pub(super) fn settings(dir: &Path, stripe: &StripeServer, price: &str, more: &str) -> String {
     std::fs::write(dir.join("key"), Account::sandbox().secret_key).expect("written");
     std::fs::write(dir.join("secret"), SECRET).expect("written");
     format!(
@@ -51,7 +54,7 @@ async fn call(url: &str, path: &str, key: &str, body: &Value) -> reqwest::Result
     http.post(format!("{url}{path}")).bearer_auth(TOKEN).header("idempotency-key", key).json(body).send().await
 }
 
-async fn provision(server: &Running, key: &str, body: &Value) -> (u16, Value) {
+pub(super) async fn provision(server: &Running, key: &str, body: &Value) -> (u16, Value) {
     let response = call(&server.url, "/v1/provisionings", key, body).await.expect("an answer");
     (response.status().as_u16(), response.json().await.expect("JSON"))
 }
@@ -208,6 +211,8 @@ async fn killed_at_any_moment_the_tenant_comes_whole_and_once() {
 struct Around {
     messages: Arc<Mutex<Vec<(String, Value)>>>,
     collections: Arc<Mutex<Vec<String>>>,
+    /// An environment is never ready when the outside system is asked.
+    is_slow: bool,
 }
 
 impl Around {
@@ -239,6 +244,7 @@ impl Around {
         messages.push((id, body));
         match (kind.as_str(), asked) {
             ("tenant.environment.requested", 0) => (StatusCode::ACCEPTED, String::new()),
+            ("tenant.environment.requested", _) if self.is_slow => (StatusCode::ACCEPTED, String::new()),
             ("tenant.environment.requested", _) => {
                 (StatusCode::OK, json!({"endpoint": "https://acme.example"}).to_string())
             }
@@ -303,6 +309,78 @@ async fn a_silo_waits_for_its_environment_and_its_endpoint_reaches_gateways() {
     let (status, said) = provision(&server, "k2", &globex).await;
     assert!(status == 409 && said["error"].as_str().is_some_and(|why| why.contains("nobody knows whose")), "{said}");
     assert_eq!((outside.collections.lock().expect("a list").len(), live(&stripe)), (2, (1, 1)), "it stays");
+}
+
+/// Calls as the outside system does, signed with `secret` at `at`.
+async fn answer_as(server: &Running, secret: &str, at: Timestamp, body: &Value) -> (u16, String) {
+    let (body, id) = (body.to_string(), "msg_answer");
+    let signed = signature(&Secret::new(secret.to_owned()), id, at, body.as_bytes()).expect("signed");
+    let call = server.http.post(format!("{}/v1/tenants/acme/environment", server.url)).header("webhook-id", id);
+    let call = call.header("webhook-timestamp", at.as_secs()).header("webhook-signature", format!("v1a,x {signed}"));
+    let response = call.body(body).send().await.expect("an answer");
+    (response.status().as_u16(), response.text().await.expect("a text"))
+}
+
+/// Waits until the outside system is asked for an environment, and returns the provisioning's name.
+async fn asked(outside: &Around) -> String {
+    let waiting = async {
+        loop {
+            let last = outside.messages.lock().expect("a list").last().map(|(_, body)| body.clone());
+            if let Some(body) = last.filter(|body| body["type"] == "tenant.environment.requested") {
+                return body["data"]["provisioning"].as_str().expect("a name").to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("asked")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_outside_system_may_answer_by_a_signed_call_and_its_first_answer_counts() {
+    let (stripe, price) = stripe();
+    let outside = Around { is_slow: true, ..Around::default() };
+    let server = start(&stripe, &price, &around(&outside.listen().await)).await;
+    let body = json!({"tenant": {"id": "acme", "plan": "starter", "placement": {"isolation": "silo"}}});
+    let now = || Timestamp::from_secs(jiff::Timestamp::now().as_second().unsigned_abs());
+    let answering = async {
+        let name = asked(&outside).await;
+        let ready = json!({"provisioning": name, "endpoint": "https://acme.example"});
+        for (secret, at, body, status) in [
+            ("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", now(), &ready, 400),
+            (SECRET, Timestamp::from_millis(now().as_millis() - 301_000), &ready, 400),
+            (SECRET, now(), &json!({"provisioning": "another"}), 404),
+            (SECRET, now(), &json!({"provisioning": name, "endpoint": "not a place"}), 400),
+            (SECRET, now(), &ready, 200),
+            (SECRET, now(), &ready, 200),
+            (SECRET, now(), &json!({"provisioning": name, "refused": "too late"}), 409),
+        ] {
+            let (found, told) = answer_as(&server, secret, at, body).await;
+            assert_eq!(found, status, "{body}: {told}");
+        }
+        ready
+    };
+    let ((status, view), ready) = tokio::join!(provision(&server, "k", &body), answering);
+    assert_eq!(status, 201, "{view}");
+    let record = server.json("/v1/tenants/acme").await;
+    assert_eq!(record["placement"]["endpoint"], "https://acme.example");
+    let (status, told) = answer_as(&server, SECRET, now(), &ready).await;
+    assert!(status == 200 && told.contains("true"), "a repeat after the end: {told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_environment_that_the_outside_system_refuses_takes_everything_back() {
+    let (stripe, price) = stripe();
+    let outside = Around { is_slow: true, ..Around::default() };
+    let server = start(&stripe, &price, &around(&outside.listen().await)).await;
+    let body = json!({"tenant": {"id": "acme", "plan": "starter", "placement": {"isolation": "silo"}}});
+    let refusing = async {
+        let refused = json!({"provisioning": asked(&outside).await, "refused": "no capacity in eu"});
+        let now = Timestamp::from_secs(jiff::Timestamp::now().as_second().unsigned_abs());
+        assert_eq!(answer_as(&server, SECRET, now, &refused).await.0, 200);
+    };
+    let ((status, said), ()) = tokio::join!(provision(&server, "k", &body), refusing);
+    assert!(status == 409 && said["error"].as_str().is_some_and(|why| why.contains("no capacity in eu")), "{said}");
+    assert_eq!((live(&stripe), outside.collections.lock().expect("a list").len()), ((0, 0), 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,6 +15,7 @@ fn the_reference_and_the_schemas_are_those_of_the_types() {
         (Subject::Tenants, "schema/tenants.json"),
         (Subject::Kong, "../kong/weir.meta.json"),
         (Subject::Reference, "configuration.md"),
+        (Subject::Metrics, "metrics.md"),
     ] {
         let written = std::fs::read_to_string(docs(file)).unwrap_or_default();
         assert!(written == print(subject).expect("json"), "docs/{file} is out of date: run `make docs`");

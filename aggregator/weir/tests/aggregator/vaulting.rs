@@ -3,6 +3,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -14,7 +15,8 @@ use weir_contract::vault::RECIPIENT_HEADER;
 use weir_key_delivery::{Label, Recipient};
 
 use super::events::{Worker, batch, noon};
-use super::server::{Running, TOKEN};
+use super::killing::Process;
+use super::server::{Running, TOKEN, config};
 
 const VAULT: &str = "tenants_database: true\nvault: {key: {file: kek}}\n";
 const SECRET: &str = "sk-proj-acme-0123456789abcdef";
@@ -223,6 +225,118 @@ async fn a_server_whose_key_is_another_does_not_start_and_says_so() {
     std::fs::set_permissions(open.path().join("kek"), std::fs::Permissions::from_mode(0o644)).expect("a mode");
     let error = Running::refused(open, VAULT).await;
     assert!(error.contains("chmod 600") && !error.contains("1111"), "{error}");
+}
+
+/// Runs `weir` with something on its standard input, and a key-encryption key in its environment.
+fn weir(dir: &Path, args: &[&str], kek: Option<&str>, input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command.arg("--config").arg(dir.join("weir.yaml")).args(args).env_remove("WEIR_TEST_KEK");
+    command.envs(kek.map(|kek| ("WEIR_TEST_KEK", kek)));
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().expect("started");
+    // One that reads nothing may have ended before.
+    let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+    child.wait_with_output().expect("ended")
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn a_key_is_read_from_standard_input_and_refused_as_an_argument_without_a_word_of_it() {
+    let dir = dir();
+    std::fs::write(dir.path().join("weir.yaml"), config(dir.path(), VAULT)).expect("written");
+    assert!(weir(dir.path(), &["tenants", "create", "acme", "--plan", "p"], None, "").status.success());
+    for args in [&["byok", "put", "acme", "openai", SECRET][..], &["byok", "put", "acme", "openai", "--secret", SECRET]]
+    {
+        let refused = weir(dir.path(), args, None, OTHER);
+        assert!(!refused.status.success(), "{refused:?}");
+        assert_unseen(dir.path(), &[&said(&refused)]);
+    }
+    let none = weir(dir.path(), &["byok", "list", "acme", "--json"], None, "");
+    assert_eq!(serde_json::from_slice::<Value>(&none.stdout).expect("JSON")["keys"], json!([]));
+    let put = weir(dir.path(), &["byok", "put", "acme", "openai", "--json"], None, &format!("{SECRET}\n"));
+    let view: Value = serde_json::from_slice(&put.stdout).unwrap_or_else(|_| panic!("{put:?}"));
+    assert_eq!(view["last_four"], "cdef");
+    assert_unseen(dir.path(), &[&said(&put)]);
+}
+
+#[test]
+fn the_key_encryption_key_may_come_from_the_environment_and_another_one_opens_nothing() {
+    let dir = dir();
+    let vault = "tenants_database: true\nvault: {key: {env: WEIR_TEST_KEK}}\n";
+    std::fs::write(dir.path().join("weir.yaml"), config(dir.path(), vault)).expect("written");
+    let (one, two) = ("1".repeat(64), "2".repeat(64));
+    assert!(weir(dir.path(), &["tenants", "create", "acme", "--plan", "p"], None, "").status.success());
+    let put = |kek: Option<&str>, secret: &str| weir(dir.path(), &["byok", "put", "acme", "openai"], kek, secret);
+    let without = put(None, SECRET);
+    assert!(!without.status.success() && said(&without).contains("WEIR_TEST_KEK"), "{without:?}");
+    let stored = put(Some(&one), SECRET);
+    assert!(stored.status.success(), "{stored:?}");
+    let another = put(Some(&two), OTHER);
+    assert!(!another.status.success() && said(&another).contains("previous_key"), "{another:?}");
+    assert!(put(Some(&one), OTHER).status.success(), "the right one opens the vault still");
+    for output in [&without, &stored, &another] {
+        assert!(!said(output).contains(&one) && !said(output).contains(&two), "{output:?}");
+        assert_unseen(dir.path(), &[&said(output)]);
+    }
+}
+
+/// Asks a server that runs as a process of its own.
+async fn ask(process: &Process, token: &str, (method, path): (&str, &str), body: Value) -> reqwest::Result<String> {
+    let url = format!("http://{}{path}", process.note().address);
+    let request = reqwest::Client::new().request(method.parse().expect("a method"), url).bearer_auth(token);
+    request.json(&body).send().await?.error_for_status()?.text().await
+}
+
+/// Kills a server at many moments of a rotation; in the end every key opens under the new key-encryption key alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_within_a_rotation_it_loses_no_key() {
+    const TENANTS: usize = 40;
+    let dir = dir();
+    let with = |vault: &str| std::fs::write(dir.path().join("weir.yaml"), config(dir.path(), vault)).expect("written");
+    with(VAULT);
+    let mut process = Process::start(dir.path());
+    let mut secrets = Vec::new();
+    for number in 0..TENANTS {
+        let (tenant, secret) = (format!("tenant-{number:02}"), format!("sk-proj-{number:02}-0123456789abcdef"));
+        let new = json!({"id": tenant, "plan": "p"});
+        ask(&process, TOKEN, ("POST", "/v1/tenants"), new).await.expect("created");
+        let path = format!("/v1/tenants/{tenant}/provider-keys/openai");
+        ask(&process, TOKEN, ("PUT", &path), json!({ "secret": secret })).await.expect("stored");
+        secrets.push(secret);
+    }
+    let scopes = json!({"name": "gateway", "scopes": ["directory", "byok"]});
+    let made = ask(&process, TOKEN, ("POST", "/v1/tokens"), scopes).await.expect("made");
+    let gateway = serde_json::from_str::<Value>(&made).expect("JSON")["token"].as_str().expect("told once").to_owned();
+    drop(process);
+    with(&VAULT.replace("key: {file: kek}", "key: {file: other}, previous_key: {file: kek}"));
+    process = Process::start(dir.path());
+    let mut cut_short = 0;
+    for kill in 0..super::killing::kills() {
+        process.note();
+        let rotating = ask(&process, TOKEN, ("POST", "/v1/byok/rotate"), json!({"data_keys": true}));
+        let within = Duration::from_millis(2 + (kill * 37) % 120);
+        cut_short += u64::from(tokio::time::timeout(within, rotating).await.is_err());
+        drop(process);
+        process = Process::start(dir.path());
+    }
+    assert!(cut_short > 0, "no rotation was cut short");
+    let rotated = ask(&process, TOKEN, ("POST", "/v1/byok/rotate"), json!({"data_keys": true})).await.expect("rotated");
+    let view: Value = serde_json::from_str(&rotated).expect("JSON");
+    assert_eq!((&view["resealed"], &view["unreadable"]), (&json!(TENANTS), &json!([])), "{view}");
+    drop(process);
+    with(&VAULT.replace("file: kek", "file: other"));
+    let process = Process::start(dir.path());
+    let mut recipient = Recipient::new([7; 32]);
+    let asked = recipient.ask();
+    let request = reqwest::Client::new().get(format!("http://{}/v1/directory", process.note().address));
+    let request = request.bearer_auth(&gateway).header(KNOWS_HEADER, "vault").header(RECIPIENT_HEADER, asked);
+    let page = request.send().await.expect("an answer").text().await.expect("a page");
+    let mut found = opened(&page, &recipient);
+    found.sort();
+    assert_eq!(found, secrets);
 }
 
 /// A provider that answers every question with one status, and tells what it was asked.

@@ -8,7 +8,11 @@ use super::{Act, FirstKey, Kept, NewProvisioning};
 use crate::store::change::By;
 use crate::store::rows::{id, parsed, text};
 
-const SAGA: &str = "number, tenant, kind, who, spec, saga, keys, open, started_at, changed_at";
+/// The acts of a saga's journal that are kept from its beginning on, and those of its end.
+const JOURNAL_FIRST: u32 = 200;
+const JOURNAL_LAST: u32 = 800;
+
+const SAGA: &str = "number, tenant, kind, who, spec, saga, keys, open, started_at, changed_at, told";
 
 /// A saga as it is kept.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ pub struct Saved {
     pub started_at: Timestamp,
     /// When it last went on.
     pub changed_at: Timestamp,
+    /// What the outside system itself answered, as JSON.
+    pub told: Option<String>,
 }
 
 /// An act of a saga.
@@ -75,7 +81,7 @@ pub(super) fn insert(
 
 pub(super) fn by_key(db: &Connection, who: &str, key: &str) -> rusqlite::Result<Option<(Saved, [u8; 32])>> {
     let sql = format!("SELECT {SAGA}, request FROM provisioning WHERE who = ?1 AND key = ?2");
-    db.prepare_cached(&sql)?.query_row([who, key], |row| Ok((read(row)?, row.get(10)?))).optional()
+    db.prepare_cached(&sql)?.query_row([who, key], |row| Ok((read(row)?, row.get(11)?))).optional()
 }
 
 pub(super) fn by_number(db: &Connection, number: i64) -> rusqlite::Result<Option<Saved>> {
@@ -109,6 +115,31 @@ pub(super) fn write_keys(db: &Connection, number: i64, keys: &[FirstKey]) -> rus
 pub(super) fn write_act(db: &Connection, number: i64, at: Timestamp, act: Act<'_>) -> rusqlite::Result<()> {
     let sql = "INSERT INTO provisioning_journal(provisioning, at, step, act, detail) VALUES (?1, ?2, ?3, ?4, ?5)";
     db.prepare_cached(sql)?.execute(params![number, at.as_millis(), act.step, act.act, act.detail])?;
+    // The beginning says what was made, and the end how it stands; between them are attempts that failed alike.
+    let middle = "DELETE FROM provisioning_journal WHERE provisioning = ?1
+        AND number > (SELECT number FROM provisioning_journal WHERE provisioning = ?1 ORDER BY number LIMIT 1 OFFSET ?2)
+        AND number < (SELECT number FROM provisioning_journal WHERE provisioning = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?3)";
+    db.prepare_cached(middle)?.execute(params![number, JOURNAL_FIRST - 1, JOURNAL_LAST - 1])?;
+    Ok(())
+}
+
+/// Keeps what the outside system answered, if it is the first answer; returns the first.
+pub(super) fn tell(db: &Connection, number: i64, told: &str) -> rusqlite::Result<String> {
+    let sql = "UPDATE provisioning SET told = ifnull(told, ?2) WHERE number = ?1 RETURNING told";
+    db.prepare_cached(sql)?.query_row(params![number, told], |row| row.get(0))
+}
+
+/// Drops the journals of sagas that ended before a moment, and the sagas themselves unless a tenant that is there came by them.
+pub(super) fn expire(db: &Connection, before: Timestamp) -> rusqlite::Result<()> {
+    let over = "SELECT number FROM provisioning WHERE open = 0 AND changed_at < ?1";
+    let journals = format!("DELETE FROM provisioning_journal WHERE at < ?1 AND provisioning IN ({over})");
+    db.prepare_cached(&journals)?.execute([before.as_millis()])?;
+    let sagas = format!(
+        "DELETE FROM provisioning WHERE number IN ({over})
+           AND (kind = 'deprovision' OR tenant NOT IN (SELECT id FROM tenant WHERE state <> 'archived'))
+           AND number NOT IN (SELECT provisioning FROM provisioning_journal)"
+    );
+    db.prepare_cached(&sagas)?.execute([before.as_millis()])?;
     Ok(())
 }
 
@@ -135,5 +166,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Saved> {
         open: row.get(7)?,
         started_at: Timestamp::from_millis(row.get(8)?),
         changed_at: Timestamp::from_millis(row.get(9)?),
+        told: row.get(10)?,
     })
 }

@@ -98,3 +98,50 @@ fn a_tenant_that_goes_leaves_no_key_and_no_secret() {
     let left: u32 = kept.store.db().query_row("SELECT count(*) FROM vault_tenant", [], |row| row.get(0)).expect("read");
     assert_eq!(left, 0);
 }
+
+#[test]
+fn a_journal_keeps_its_beginning_and_its_end_however_often_an_act_fails() {
+    let kept = store();
+    let number = begin(&kept.store, "provision", "k").expect("begun").saved.number;
+    for attempt in 0..1_500 {
+        let detail = format!("attempt {attempt}");
+        let act = Act { step: "welcome", act: "undo", detail: Some(&detail) };
+        kept.store.keep_provisioning(Kept { act, ..super::tests::kept(number, true) }).expect("kept");
+    }
+    let db = kept.store.db();
+    let read = |sql: &str| -> Vec<String> {
+        let mut select = db.prepare(sql).expect("prepared");
+        let rows = select.query_map([], |row| Ok(row.get::<_, Option<String>>(0)?.unwrap_or_default()));
+        rows.expect("read").collect::<Result<_, _>>().expect("rows")
+    };
+    let details = read("SELECT detail FROM provisioning_journal ORDER BY number");
+    assert_eq!(details.len(), 1_000);
+    // The record itself comes first.
+    assert_eq!((&*details[199], &*details[200], &*details[999]), ("attempt 198", "attempt 700", "attempt 1499"));
+}
+
+#[test]
+fn sagas_that_ended_long_ago_are_forgotten_unless_a_tenant_came_by_them() {
+    let kept = store();
+    publish(&kept.store);
+    let globex = TenantId::new("globex").expect("an id");
+    let spec = serde_json::json!({"request": {"plan": "starter"}});
+    let new = |tenant| NewProvisioning { tenant, kind: "provision", spec: &spec, saga: "{}", keys: Vec::new() };
+    let failed = kept.store.begin_provisioning(&new(&globex), &by("g")).expect("begun").saved.number;
+    kept.store.keep_provisioning(super::tests::kept(failed, false)).expect("ended");
+    let later = By { at: NOW.plus_millis(ENDED_KEPT_MS + 1), ..by("later") };
+    let initech = TenantId::new("initech").expect("an id");
+    kept.store.begin_provisioning(&new(&initech), &later).expect("begun");
+    assert!(kept.store.provisioning(failed).expect("read").is_none());
+    let (came, journal) = kept.store.provisioning_of("acme").expect("read").expect("it came by this one");
+    assert!(!came.open && journal.is_empty());
+}
+
+#[test]
+fn the_first_answer_of_an_outside_system_counts() {
+    let kept = store();
+    let number = begin(&kept.store, "provision", "k").expect("begun").saved.number;
+    assert_eq!(kept.store.tell_environment(number, "a").expect("kept"), "a");
+    assert_eq!(kept.store.tell_environment(number, "b").expect("kept"), "a");
+    assert_eq!(kept.store.provisioning(number).expect("read").expect("there").told.as_deref(), Some("a"));
+}

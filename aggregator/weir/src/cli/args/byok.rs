@@ -51,6 +51,9 @@ pub(in crate::cli) struct PutArgs {
     /// When it expires.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(in crate::cli) expires: Option<Timestamp>,
+    /// A key, which is refused here. Otherwise the error about an argument too many would repeat it.
+    #[arg(hide = true)]
+    pub(in crate::cli) secret: Option<String>,
 }
 
 #[derive(Debug, Args)]

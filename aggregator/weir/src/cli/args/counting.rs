@@ -253,6 +253,19 @@ pub(in crate::cli) struct TailArgs {
     pub(in crate::cli) no_follow: bool,
 }
 
+#[derive(Debug, Args)]
+pub(in crate::cli) struct TopArgs {
+    /// Seconds between two screens.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub(in crate::cli) every: u64,
+    /// The tenants, and the models, that are shown.
+    #[arg(long, value_name = "NUMBER", default_value_t = 15)]
+    pub(in crate::cli) rows: usize,
+    /// End after this many screens.
+    #[arg(long, value_name = "NUMBER")]
+    pub(in crate::cli) count: Option<u64>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ReadingsCommand {
     /// Import the readings of a file. One error refuses the whole file; it is shown with line and column.

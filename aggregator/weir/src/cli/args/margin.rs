@@ -12,7 +12,9 @@ use crate::finance::query::{BillQuery, CompareQuery, CrossoverQuery, MarginQuery
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum FinanceCommand {
     /// Show revenue, cost and margin, the worst margin first. Exit code 3 when one is negative.
-    #[command(after_help = "Example: weir margin --by model --from 2026-11")]
+    #[command(
+        after_help = "Examples: weir margin --by model --from 2026-11\n          weir margin --by flag --flag use-claude"
+    )]
     Margin(MarginArgs),
     /// Replay the bill of a tenant's billing period, line by line.
     #[command(after_help = "Example: weir bill acme --at 2026-10")]
@@ -49,9 +51,12 @@ pub(in crate::cli) struct SpanArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct MarginArgs {
-    /// What rows stand for: tenant, plan, feature, prompt_version, model, class, route, environment or credential.
+    /// What rows stand for: tenant, plan, feature, prompt_version, model, class, route, environment, credential, or flag.
     #[arg(long, default_value = "tenant")]
     by: String,
+    /// The feature flag whose values rows stand for, with --by flag.
+    #[arg(long, value_name = "FLAG")]
+    flag: Option<String>,
     /// Only this tenant.
     #[arg(long)]
     tenant: Option<String>,
@@ -65,7 +70,7 @@ pub(in crate::cli) struct MarginArgs {
 impl MarginArgs {
     pub(in crate::cli) fn query(&self) -> MarginQuery {
         let SpanArgs { from, to } = self.span;
-        MarginQuery { by: Some(self.by.clone()), tenant: self.tenant.clone(), from, to }
+        MarginQuery { by: Some(self.by.clone()), flag: self.flag.clone(), tenant: self.tenant.clone(), from, to }
     }
 }
 

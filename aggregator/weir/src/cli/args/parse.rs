@@ -3,6 +3,7 @@ use weir_billing::explain::period::Period;
 use weir_billing::outbox::Hold;
 use weir_billing::outbox::view::Settlement;
 use weir_contract::Timestamp;
+use weir_contract::scopes::{Scopes, ScopesError};
 
 pub(super) fn parse_settlement(text: &str) -> Result<Settlement, String> {
     let known = [Settlement::Invoiced, Settlement::Void];
@@ -24,6 +25,11 @@ pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     let wrong = "expected a time in UTC such as 2026-11-21T03:00:00Z, or a month, day, hour or minute: 2026-11, 2026-11-21, \
                  2026-11-21T03, 2026-11-21T03:15";
     Timestamp::parse(text).or_else(minute).or_else(first).ok_or_else(|| wrong.to_owned())
+}
+
+/// Scopes of a key, with commas between them.
+pub(super) fn parse_scopes(text: &str) -> Result<Scopes, ScopesError> {
+    Scopes::new(text.split(',').map(str::trim))
 }
 
 /// A day: `2026-11-28`. Returned as it is written.

@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use weir_contract::scopes::Scopes;
 use weir_contract::{TenantId, Timestamp};
 use weir_ledger::periods::Interval;
 use weir_settings::duration::Millis;
@@ -9,7 +10,7 @@ use weir_tenants::store::change::{NewKey, NewTenant, Rotation, TenantPatch};
 use weir_tenants::store::provisioning::FirstKeyKind;
 use weir_tenants::store::view::{HistoryQuery, ROWS_MAX, Standing, TenantsQuery};
 
-use super::parse::parse_time;
+use super::parse::{parse_scopes, parse_time};
 use super::placement::{BudgetAmount, PlacementArgs};
 use crate::provisioning::ProvisionRequest;
 
@@ -282,6 +283,9 @@ pub(in crate::cli) struct KeyCreateArgs {
     /// The product feature it belongs to.
     #[arg(long)]
     feature: Option<String>,
+    /// What it may be used for, with commas between them: classes of requests (chat, embedding), and route:NAME. Absent: everything.
+    #[arg(long, value_parser = parse_scopes, value_name = "SCOPE,…")]
+    scopes: Option<Scopes>,
     /// When it expires.
     #[arg(long, value_parser = parse_time, value_name = "TIME")]
     expires: Option<Timestamp>,
@@ -294,6 +298,7 @@ impl KeyCreateArgs {
             plan: self.plan,
             environment: self.environment,
             feature: self.feature,
+            scopes: self.scopes,
             expires: self.expires,
         }
     }

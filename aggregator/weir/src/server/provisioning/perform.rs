@@ -10,6 +10,7 @@ use weir_tenants::store::provisioning::Saved;
 use weir_tenants::store::view::Standing;
 use zeroize::Zeroizing;
 
+use super::answers::EnvironmentAnswer;
 use super::messages::{self, Message};
 use super::{App, made, refused, vectors};
 use crate::provisioning::{ProvisionRequest, Spec};
@@ -26,7 +27,8 @@ const REPORT_AGAIN_MS: u64 = 60_000;
 pub(super) async fn perform(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &Call) -> Answer {
     // What is dropped does not come back, so a tenant that was let in again keeps it.
     let drops = matches!(call.step, Step::DropCollection | Step::ReleaseEnvironment | Step::Goodbye);
-    if drops && let Err(Answer::Refused(why)) = still_goes(app, saved).await {
+    if drops && let Err(answer) = still_goes(app, saved).await {
+        let Answer::Refused(why) = answer else { return answer };
         return Answer::Unsure(format!("{why}; suspend it to go on"));
     }
     match call.step {
@@ -183,6 +185,13 @@ async fn environment(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &
         return Answer::Unsure("there is no `provisioning.environment` in the configuration any more".to_owned());
     };
     let asks = call.step == Step::Environment && call.act == Act::Do;
+    // Its own answer counts, whatever the outside system would say now.
+    let number = saved.number;
+    match kept(app, move |store| store.provisioning(number)).await {
+        Ok(Some(Saved { told: Some(told), .. })) if asks => return EnvironmentAnswer::of(&told),
+        Ok(_) => {}
+        Err(error) => return error.into(),
+    }
     let kind = if asks { "tenant.environment.requested" } else { "tenant.environment.released" };
     let message = Message { id: id_of(spec, kind), kind, data: &facts(saved, spec, saga) };
     messages::send(app, &environment.webhook, message, asks, app.0.clock.now()).await

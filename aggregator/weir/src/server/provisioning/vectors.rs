@@ -141,9 +141,9 @@ fn meaning(store: VectorStore, act: Act, name: &str, status: u16, text: &str) ->
         200..=299 if matches!(act, Act::Find | Act::List | Act::Make) => found(),
         200..=299 => Answer::Done(None),
         404 if act != Act::Make => Answer::Missing,
-        // Another call has made it, perhaps ours: a list tells.
-        409 => Answer::Broken(why()),
-        400 | 422 if act == Act::Make && text.contains("exist") => Answer::Broken(why()),
+        409 if act == Act::Make => Answer::Taken(why()),
+        409 => Answer::Unsure(why()),
+        400 | 422 if act == Act::Make && text.contains("exist") => Answer::Taken(why()),
         401 | 403 | 408 | 425 | 429 | 500.. => Answer::Unsure(why()),
         _ => Answer::Refused(why()),
     }
@@ -158,11 +158,17 @@ fn milvus(act: Act, name: &str, text: &str) -> Answer {
         (Act::Find | Act::List, true) => Answer::Missing,
         (Act::Make, true) => Answer::Done(Some(name.to_owned())),
         (_, true) => Answer::Done(None),
+        (Act::Make, false) if says_taken(&body) => Answer::Taken(format!("Milvus answered code {}", body["code"])),
         (Act::Make, false) => Answer::Broken(format!("Milvus answered code {}", body["code"])),
         // 100: there is no such collection.
         (_, false) if body["code"] == 100 => Answer::Missing,
         (_, false) => Answer::Unsure(format!("Milvus answered code {}", body["code"])),
     }
+}
+
+/// Milvus has one code for many mistakes, and says in words which.
+fn says_taken(body: &Value) -> bool {
+    body["message"].as_str().is_some_and(|said| said.contains("duplicate collection") || said.contains("already exist"))
 }
 
 const fn words_of(store: VectorStore) -> &'static str {
@@ -224,16 +230,18 @@ mod tests {
     fn an_answer_that_may_hide_a_collection_is_looked_into() {
         let of = |store, act, status, text| meaning(store, act, "n", status, text);
         for store in STORES {
-            assert!(matches!(of(store, Act::Make, 409, ""), Answer::Broken(_)), "{store:?}");
+            assert!(matches!(of(store, Act::Make, 409, ""), Answer::Taken(_)), "{store:?}");
             assert!(matches!(of(store, Act::Make, 503, ""), Answer::Unsure(_)), "{store:?}");
             assert_eq!(of(store, Act::Find, 404, ""), Answer::Missing);
         }
-        assert!(matches!(of(VectorStore::Weaviate, Act::Make, 422, "class already exists"), Answer::Broken(_)));
+        assert!(matches!(of(VectorStore::Weaviate, Act::Make, 422, "class already exists"), Answer::Taken(_)));
         assert!(matches!(of(VectorStore::Qdrant, Act::Make, 400, "wrong size"), Answer::Refused(_)));
         let has = r#"{"code":0,"data":{"has":true}}"#;
         assert_eq!(of(VectorStore::Milvus, Act::Find, 200, has), Answer::Done(Some("n".to_owned())));
         assert_eq!(of(VectorStore::Milvus, Act::Find, 200, r#"{"code":0,"data":{"has":false}}"#), Answer::Missing);
         assert!(matches!(of(VectorStore::Milvus, Act::Make, 200, r#"{"code":1100}"#), Answer::Broken(_)));
+        let taken = r#"{"code":65535,"message":"create duplicate collection with different parameters"}"#;
+        assert!(matches!(of(VectorStore::Milvus, Act::Make, 200, taken), Answer::Taken(_)));
         assert_eq!(name(VectorStore::Pinecone, &"x".repeat(46)), None);
     }
 }

@@ -1,0 +1,117 @@
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+use weir_config::Environment;
+use weir_contract::Timestamp;
+use weir_contract::directory::KeyHash;
+
+use crate::head::Pair;
+use crate::limit::{Charge, Fault, Limiter, Settlement, Verdict};
+use crate::request::{Arrival, BodyAction, Decided, HeadAction, Request};
+use crate::worker::{FilterState, Worker};
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// Lets everything pass.
+struct Open;
+
+impl Limiter for Open {
+    fn take(&mut self, _tenant: &str, _charges: &[Charge], _now: Timestamp) -> Verdict {
+        Verdict::Admitted(Vec::new())
+    }
+
+    fn settle(&mut self, _tenant: &str, _settlements: &[Settlement], _now: Timestamp) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// A gateway whose tenant has a key without scopes, one for chats, and one for a route.
+fn gateway(mode: &str) -> (Worker, FilterState) {
+    let key = |id: &str, scopes: Value| json!({"id": id, "sha256": KeyHash::of(format!("sk_{id}").as_bytes()), "scopes": scopes});
+    let keys = [key("all", Value::Null), key("chat", json!(["chat"])), key("docs", json!(["route:docs", "other"]))];
+    let config = json!({
+        "version": 1, "gateway": "gw", "mode": mode,
+        "identity": {"sources": [{"api_key": {"prefix": "sk_"}}]},
+        "plans": {"p": {}},
+        "classification": [{"match": {"model": "rag-*"}, "class": "rag"}],
+        "tenants": [{"id": "acme", "plan": "p", "keys": keys}],
+        "routes": [{"name": "docs", "match": {"path_prefix": "/docs/"}, "class": "rag"},
+                   {"name": "more", "match": {"path_prefix": "/docs-more/"}, "class": "rag"}],
+    });
+    let mut worker = Worker::new([3; 32]);
+    let state = worker.configure(config.to_string().as_bytes(), &Environment::Elsewhere, NOW).expect("a configuration");
+    (worker, state)
+}
+
+/// The code of the refusal of a request whose body is sent; None if it goes up.
+fn refused(mode: &str, key: &str, path: &str, headers: &[Pair<'_>], body: &[u8]) -> Option<&'static str> {
+    let (mut worker, mut state) = gateway(mode);
+    (state.sets_path, state.edits_every_copy) = (true, true);
+    let credential = format!("Bearer sk_{key}");
+    let mut pairs: Vec<Pair<'_>> = vec![
+        (b":method", b"POST"),
+        (b":path", path.as_bytes()),
+        (b"content-type", b"application/json"),
+        (b"authorization", credential.as_bytes()),
+    ];
+    pairs.extend_from_slice(headers);
+    let (mut request, mut limiter) = (Request::default(), Open);
+    let arrival = Arrival { pairs: &pairs, ends: body.is_empty(), route: None };
+    let (decided, action) = request.head(&mut worker, &mut state, &mut limiter, &arrival, NOW);
+    let decided = match action {
+        HeadAction::Hold(_) => {
+            let (decided, action) = request.body(&mut worker, &mut limiter, Ok(body), NOW).expect("awaited");
+            assert_eq!(matches!(decided, Decided::Refused(_)), matches!(action, BodyAction::Answer(_)));
+            decided
+        }
+        HeadAction::Forward(_) => decided,
+        HeadAction::Answer(reply) => {
+            assert_eq!(reply.status, 403);
+            decided
+        }
+    };
+    match decided {
+        Decided::Refused(refusal) => Some(refusal.code()),
+        _ => None,
+    }
+}
+
+const CHAT: &[u8] = br#"{"model":"gpt-4o","messages":[]}"#;
+const EMBEDDING: &[u8] = br#"{"model":"text-embedding-3-small","input":"x"}"#;
+const DENIED: Option<&str> = Some("insufficient_scope");
+
+#[test]
+fn a_key_serves_the_classes_and_routes_of_its_scopes_only() {
+    for (key, path, body, expected) in [
+        ("all", "/v1/embeddings", EMBEDDING, None),
+        ("chat", "/v1/chat/completions", CHAT, None),
+        ("chat", "/v1/embeddings", EMBEDDING, DENIED),
+        ("chat", "/anything", b"", DENIED),
+        ("docs", "/docs/search", b"{}", None),
+        ("docs", "/docs-more/search", b"{}", DENIED),
+        ("docs", "/anything", b"", None),
+        ("docs", "/v1/chat/completions", CHAT, DENIED),
+    ] {
+        assert_eq!(refused("enforce", key, path, &[], body), expected, "{key} {path}");
+    }
+}
+
+#[test]
+fn observing_lets_no_key_exceed_its_scopes() {
+    assert_eq!(refused("observe", "chat", "/v1/embeddings", &[], EMBEDDING), DENIED);
+    assert_eq!(refused("observe", "chat", "/v1/chat/completions", &[], CHAT), None);
+}
+
+#[test]
+fn what_a_request_says_of_itself_widens_no_scope() {
+    let class: Pair<'_> = (b"x-request-class", b"chat");
+    assert_eq!(refused("enforce", "chat", "/v1/embeddings", &[class], EMBEDDING), DENIED);
+    let by_rule: &[u8] = br#"{"model":"rag-1","messages":[]}"#;
+    assert_eq!(
+        refused("enforce", "chat", "/v1/chat/completions", &[], by_rule),
+        DENIED,
+        "its model makes it another class, too"
+    );
+    // A body that looks like a chat makes a path without a class no chat: it may be taken for either.
+    assert_eq!(refused("enforce", "chat", "/somewhere", &[], CHAT), DENIED);
+}
