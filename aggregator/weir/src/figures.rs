@@ -7,7 +7,7 @@ use weir_contract::Timestamp;
 use weir_contract::catalogue::{FIGURES_MAX, ModelFigures};
 use weir_event_log::LogError;
 use weir_ledger::recent::Recent;
-use weir_ledger::validate::verdict::EventHasher;
+use weir_ledger::validate::EventHasher;
 
 use crate::config::catalogue::Catalogue;
 use crate::store::DataDir;
