@@ -187,6 +187,8 @@ impl Revoked {
 /// A whole state is one page or more, chained by `next`. With `?since=VERSION` the answer may be the difference to
 /// that version: always one page, on which every changed tenant is complete, with at most [`DIFFERENCE_MAX_ROWS`]. If
 /// there is no such difference (an unknown version, or too many changes), the answer is the whole state.
+///
+/// Beside these members a page may have the [parts](crate::catalogue) `catalogue` and `figures`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// The version of the whole directory this page is part of; also the ETag.

@@ -2,11 +2,13 @@
 //!
 //! The envelope is the [CloudEvents JSON format](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md)
 //! with the `sequence` extension, so that any CloudEvents receiver can take weir's events.
+pub mod attempts;
 mod front;
 pub mod security;
 mod written;
 
 pub use crate::class::Class;
+pub use attempts::{AttemptFailure, AttemptsData, BreakerChange, LastFailure, ModelAttempts};
 pub use security::{SearchData, SecurityData, SecurityFinding, SecurityKind, SecuritySample, Severity};
 pub use written::{EventRef, PayloadRef};
 
@@ -29,6 +31,8 @@ pub(crate) const SOURCE_TYPE: &str = "weir.source.v1";
 pub(crate) const SECURITY_TYPE: &str = "weir.security.v1";
 /// `type` of a search of a vector store: [`SearchData`].
 pub(crate) const SEARCH_TYPE: &str = "weir.search.v1";
+/// `type` of a minute's attempts at providers: [`AttemptsData`].
+pub(crate) const ATTEMPTS_TYPE: &str = "weir.attempts.v1";
 /// `specversion` of every event.
 pub(crate) const SPEC_VERSION: &str = "1.0";
 
@@ -41,9 +45,9 @@ pub struct Event<'a> {
     pub source: SourceId,
     /// Its number in that source. Announcements ([`Payload::Source`]) take no number.
     pub sequence: Option<Sequence>,
-    /// The tenant. None only in announcements, and in refusals and findings that concern no known tenant.
+    /// The tenant. None only in announcements and sums of attempts, and in refusals and findings that concern no known tenant.
     pub subject: Option<TenantId>,
-    /// The request's end (usage), the minute's start (refused, security), the time of the announcement (source).
+    /// The request's end (usage), the minute's start (refused, security, attempts), the time of the announcement (source).
     pub time: Timestamp,
     /// What happened.
     pub payload: Payload<'a>,
@@ -62,6 +66,8 @@ pub enum Payload<'a> {
     Security(SecurityData),
     /// `weir.search.v1`
     Search(Box<SearchData>),
+    /// `weir.attempts.v1`
+    Attempts(AttemptsData),
 }
 
 /// `data` of `weir.usage.v1`: what one request was and used.
@@ -325,7 +331,8 @@ pub enum EventError {
     SpecVersion(String),
     /// A type that this version does not know.
     #[error(
-        "type {0:?} is not known; known are {USAGE_TYPE}, {REFUSED_TYPE}, {SOURCE_TYPE}, {SECURITY_TYPE} and {SEARCH_TYPE}"
+        "type {0:?} is not known; known are {USAGE_TYPE}, {REFUSED_TYPE}, {SOURCE_TYPE}, {SECURITY_TYPE}, {SEARCH_TYPE} and \
+         {ATTEMPTS_TYPE}"
     )]
     Type(String),
     /// A field that the type requires.
@@ -386,6 +393,10 @@ impl<'a> Event<'a> {
                 require(SEARCH_TYPE, "sequence", envelope.sequence.is_some())?;
                 Payload::Search(Box::new(serde_json::from_str(data)?))
             }
+            ATTEMPTS_TYPE => {
+                require(ATTEMPTS_TYPE, "sequence", envelope.sequence.is_some())?;
+                Payload::Attempts(serde_json::from_str(data)?)
+            }
             other => return Err(EventError::Type(other.to_owned())),
         };
         Ok(Event {
@@ -406,6 +417,7 @@ impl<'a> Event<'a> {
             Payload::Source(data) => PayloadRef::Source(data),
             Payload::Security(data) => PayloadRef::Security(data),
             Payload::Search(data) => PayloadRef::Search(data),
+            Payload::Attempts(data) => PayloadRef::Attempts(data),
         };
         let Event { id, source, sequence, subject, time, .. } = self;
         let (id, sequence, time, subject) = (*id, *sequence, *time, subject.as_ref());

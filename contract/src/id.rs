@@ -42,6 +42,11 @@ impl SourceId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The gateway's name.
+    pub fn gateway(&self) -> &str {
+        self.0.strip_prefix("/weir/").and_then(|rest| rest.split_once('/')).map_or("", |(gateway, _)| gateway)
+    }
 }
 
 /// Whether `name` may name a gateway.

@@ -9,6 +9,7 @@
 //! * [`user`]: how events name an end user;
 //! * [`lease`]: how gateways divide a fleet-wide limit among them;
 //! * [`directory`]: tenants, their state and the hashes of their keys, as the gateway learns them;
+//! * [`catalogue`]: models and their live figures, as the directory hands them to a gateway;
 //! * [`placement`]: where a tenant is kept apart from others;
 //! * [`vault`]: providers' keys of tenants, as the directory hands them to a gateway;
 //! * [`flags`]: feature flags, their rules, and how a request is decided by them;
@@ -20,6 +21,7 @@
 #![deny(missing_docs)]
 
 pub mod batch;
+pub mod catalogue;
 mod class;
 pub mod directory;
 pub mod event;
@@ -45,9 +47,9 @@ pub mod whole;
 mod writer;
 
 pub use event::{
-    Class, Decision, Estimate, EstimateMethod, Event, EventError, EventRef, Outcome, PaidBy, Payload, PayloadRef,
-    RefusedData, SearchData, SecurityData, SecurityFinding, SecurityKind, SecuritySample, Severity, SourceData, Usage,
-    UsageData, UsageStatus,
+    AttemptFailure, AttemptsData, BreakerChange, Class, Decision, Estimate, EstimateMethod, Event, EventError,
+    EventRef, LastFailure, ModelAttempts, Outcome, PaidBy, Payload, PayloadRef, RefusedData, SearchData, SecurityData,
+    SecurityFinding, SecurityKind, SecuritySample, Severity, SourceData, Usage, UsageData, UsageStatus,
 };
 pub use id::{EventId, IdSeed, Sequence, SourceId};
 pub use tenant::TenantId;

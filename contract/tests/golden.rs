@@ -1,7 +1,9 @@
 //! The golden samples are the contract: a change to them changes what other versions read.
 use weir_contract::lease;
 use weir_contract::stage::Stage;
-use weir_contract::{Estimate, EstimateMethod, Event, EventId, PaidBy, Payload, SecurityKind, Sequence, Severity};
+use weir_contract::{
+    AttemptFailure, Estimate, EstimateMethod, Event, EventId, PaidBy, Payload, SecurityKind, Sequence, Severity,
+};
 
 const USAGE: &str = include_str!("../golden/usage.json");
 const BUDGET: &str = include_str!("../golden/usage_budget.json");
@@ -11,10 +13,11 @@ const REFUSED: &str = include_str!("../golden/refused.json");
 const SOURCE: &str = include_str!("../golden/source.json");
 const SECURITY: &str = include_str!("../golden/security.json");
 const SEARCH: &str = include_str!("../golden/search.json");
+const ATTEMPTS: &str = include_str!("../golden/attempts.json");
 
 #[test]
 fn every_golden_event_is_read_and_written_back_byte_for_byte() {
-    for golden in [USAGE, BUDGET, OWN_KEY, ESTIMATED, REFUSED, SOURCE, SECURITY, SEARCH] {
+    for golden in [USAGE, BUDGET, OWN_KEY, ESTIMATED, REFUSED, SOURCE, SECURITY, SEARCH, ATTEMPTS] {
         let golden = golden.trim_end();
         let event = Event::parse(golden.as_bytes()).expect("a golden event");
         let mut written = Vec::new();
@@ -67,6 +70,22 @@ fn the_golden_finding_is_as_grave_as_its_kind() {
 }
 
 #[test]
+fn the_golden_attempts_say_how_they_failed_and_which_breaker_is_open() {
+    let event = Event::parse(ATTEMPTS.as_bytes()).expect("a golden event");
+    let Payload::Attempts(data) = event.payload else { panic!("not about attempts") };
+    assert_eq!(event.subject, None);
+    assert_eq!(data.models[0].failed.get(&AttemptFailure::Overloaded), Some(&5));
+    assert_eq!(
+        data.models[0].last_failure.map(|last| (last.reason, last.status)),
+        Some((AttemptFailure::Overloaded, Some(529)))
+    );
+    assert_eq!(data.breakers.iter().map(|breaker| breaker.open_until.is_some()).collect::<Vec<_>>(), [true, false]);
+    for failure in AttemptFailure::ALL {
+        assert_eq!(serde_json::to_string(&failure).expect("JSON"), format!("{:?}", failure.as_str()));
+    }
+}
+
+#[test]
 fn the_golden_leases_are_read_and_written_back_byte_for_byte() {
     fn again<T: serde::Serialize + serde::de::DeserializeOwned>(golden: &str) {
         let value: T = serde_json::from_str(golden).expect("a golden message");
@@ -109,7 +128,7 @@ fn what_is_no_event_says_why() {
 
 #[test]
 fn every_golden_id_follows_from_time_source_and_number() {
-    for golden in [USAGE, REFUSED, SECURITY, SEARCH] {
+    for golden in [USAGE, REFUSED, SECURITY, SEARCH, ATTEMPTS] {
         let event = Event::parse(golden.as_bytes()).expect("a golden event");
         let sequence = event.sequence.expect("numbered");
         assert_eq!(event.id, EventId::derive(event.time, &event.source, sequence), "of {golden}");

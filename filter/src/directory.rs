@@ -10,6 +10,7 @@
 pub mod arena;
 pub mod delta;
 pub mod page;
+mod parts;
 pub mod poll;
 pub mod rows;
 mod wait;

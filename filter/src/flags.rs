@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use weir_config::ConfigError;
 use weir_config::flags::FlagIs;
+use weir_config::routing::Source;
 use weir_config::shape::Config;
 use weir_contract::flags::{self, FlagType, FlagValue, Flags, Subject};
 
@@ -25,6 +26,8 @@ pub struct FlagPolicy {
     tells: bool,
     /// Whether a plan or a rule of routing depends on a flag.
     decides: bool,
+    /// Whether rules of routing come from the directory, which may name flags that the configuration does not.
+    routes_by_directory: bool,
 }
 
 /// The flags of one request, decided.
@@ -44,7 +47,8 @@ impl FlagPolicy {
     pub(crate) fn compile(config: &Config) -> Result<Option<Self>, ConfigError> {
         let mut declared = config.flags.clone();
         flags::check(&mut declared).map_err(|error| ConfigError::new(error.path, error.problem))?;
-        let decides = check_conditions(config, &declared)?;
+        let routes_by_directory = config.routing.as_ref().is_some_and(|routing| routing.from == Source::Directory);
+        let decides = check_conditions(config, &declared)? || routes_by_directory;
         let tells = config.flags_header || config.routes.iter().any(|route| route.flags == Some(true));
         if tells && declared.is_empty() && config.directory.is_none() {
             let problem = "there are no flags: declare some in `flags`, or get those of weir serve by `directory`";
@@ -54,7 +58,7 @@ impl FlagPolicy {
             let problem = "nothing asks for them: no plan, no rule of routing and no `flags_header`";
             return if declared.is_empty() { Ok(None) } else { Err(ConfigError::new("flags", problem)) };
         }
-        Ok(Some(FlagPolicy { declared, header: config.flags_header, tells, decides }))
+        Ok(Some(FlagPolicy { declared, header: config.flags_header, tells, decides, routes_by_directory }))
     }
 
     /// The flags in force where `weir serve` has these.
@@ -65,7 +69,7 @@ impl FlagPolicy {
                 Some(own) if own.kind == flag.kind => own.clone_from(flag),
                 // Conditions here expect another type.
                 Some(_) => {}
-                None if self.tells => drop(all.insert(name.clone(), flag.clone())),
+                None if self.tells || self.routes_by_directory => drop(all.insert(name.clone(), flag.clone())),
                 None => {}
             }
         }
@@ -144,7 +148,7 @@ fn check_conditions(config: &Config, declared: &Flags) -> Result<bool, ConfigErr
     Ok(some)
 }
 
-fn check_condition(is: &FlagIs, declared: &Flags, path: &str) -> Result<(), ConfigError> {
+pub(crate) fn check_condition(is: &FlagIs, declared: &Flags, path: &str) -> Result<(), ConfigError> {
     if is.0.is_empty() {
         return Err(ConfigError::new(path, "name a flag"));
     }

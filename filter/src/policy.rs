@@ -25,7 +25,7 @@ use crate::hash::Keyed;
 use crate::identity::Sources;
 use crate::limit::Center;
 use crate::plan::{Plan, Plans};
-use crate::routing::Catalogue;
+use crate::routing::{Catalogue, InForce};
 use pool::{Pool, Pools};
 use redaction::Redaction;
 pub use route::Route;
@@ -67,7 +67,7 @@ pub struct Policy {
     /// What is done with feature flags; None where nothing is.
     pub flags: Option<FlagPolicy>,
     /// The models that requests are sent to; None where none is chosen.
-    pub routing: Option<Catalogue>,
+    pub routing: Option<InForce>,
     /// The pool of each provider of the catalogue, in its order.
     pub(crate) provider_pools: Vec<Option<Rc<Pool>>>,
     /// The plans.
@@ -97,7 +97,7 @@ impl Policy {
         secrets::check_keys(&config.tenants)?;
         check_one_directory(&config)?;
         let center = Center::compile(&config)?;
-        let routing = Catalogue::compile(&config)?;
+        let routing = InForce::compile(&config)?;
         let flags = FlagPolicy::compile(&config)?;
         let mut plans = Plans::new(keyed);
         for (name, plan) in config.plans {
@@ -126,17 +126,18 @@ impl Policy {
         if let (Some(_), false) = (routes.sealing(), config.hold) {
             return Err(ConfigError::new("hold", "with `hold: false` no body is read, so no route can seal ids"));
         }
+        let reaches_server = config.directory.is_some() || !pools.is_empty() || plans.all().any(Plan::reaches_fleet);
+        let origin = config.directory.map(|directory| Origin::compile(directory, &config.gateway, plans.names()));
         Ok(Policy {
             version,
             mode: config.mode,
+            origin: origin.transpose()?,
             gateway: config.gateway.into(),
             routes,
             sources,
             directory: Rc::new(directory),
             redaction,
-            center: center
-                .filter(|_| config.directory.is_some() || !pools.is_empty() || plans.all().any(Plan::reaches_fleet)),
-            origin: config.directory.map(|directory| Origin::compile(directory, plans.names())).transpose()?,
+            center: center.filter(|_| reaches_server),
             labels: config.events.as_ref().map(LabelRules::compile).transpose()?.unwrap_or_default(),
             events: config.events.map(Destination::compile).transpose()?.map(Rc::new),
             body_max_bytes: config.hold.then_some(config.body_max_bytes),
@@ -148,6 +149,13 @@ impl Policy {
             provider_pools,
             plans,
         })
+    }
+}
+
+impl Policy {
+    /// The catalogue in force, if models are chosen.
+    pub fn catalogue(&self) -> Option<Rc<Catalogue>> {
+        self.routing.as_ref().map(InForce::current)
     }
 }
 

@@ -10,7 +10,10 @@
 pub mod breaker;
 mod choose;
 mod compile;
+mod deliver;
 mod habits;
+mod in_force;
+mod latency;
 mod price;
 pub mod told;
 
@@ -27,7 +30,10 @@ use crate::flags::Condition;
 
 pub use choose::{Asked, Choice, Chosen, Why};
 pub(crate) use compile::{check_provider, compile_model, server_of};
+pub use deliver::check_delivered;
 pub use habits::Habits;
+pub use in_force::InForce;
+use latency::Latencies;
 
 /// The header by which Envoy picks the route of a chain: names of providers, joined by dots.
 pub const CHAIN_HEADER: &str = "x-weir-chain";
@@ -59,6 +65,10 @@ pub struct Catalogue {
     currency: Box<str>,
     /// Whether clients are told.
     pub tells_client: bool,
+    /// How fast its models have been lately.
+    latencies: Latencies,
+    /// The version under which the directory brought it; None for that of the configuration.
+    delivered: Option<Box<str>>,
 }
 
 /// A provider, compiled.
@@ -112,7 +122,20 @@ struct Rule {
     /// The parts of the candidates, if they share the requests: none where the cheapest is chosen.
     parts: Vec<u32>,
     split_by: SplitBy,
-    quality_min: u8,
+    least: Least,
+}
+
+/// What a model must be at least.
+#[derive(Clone, Copy, Debug)]
+struct Least {
+    quality: u8,
+    /// The longest time for 99 of 100 answers, in milliseconds.
+    latency_p99_ms_max: u32,
+}
+
+impl Least {
+    /// Every model is as good as this.
+    const ANY: Least = Least { quality: 0, latency_p99_ms_max: u32::MAX };
 }
 
 /// Why a candidate does not fit a request.
@@ -134,6 +157,8 @@ pub enum Misfit {
     Images,
     /// It is not good enough.
     Quality,
+    /// It has been too slow lately.
+    Latency,
     /// Its provider fails.
     Breaker,
     /// Its provider's pool is saturated.
@@ -154,6 +179,7 @@ impl Misfit {
             Misfit::Tools => "tools",
             Misfit::Images => "images",
             Misfit::Quality => "quality",
+            Misfit::Latency => "latency",
             Misfit::Breaker => "breaker",
             Misfit::Pool => "pool",
             Misfit::Dialect => "dialect",
@@ -162,6 +188,23 @@ impl Misfit {
 }
 
 impl Model {
+    /// A model as far as the upstream role needs it.
+    fn told(name: &str, upstream: &str, output_max_tokens: u64, (thinking, samples): (Thinking, bool)) -> Self {
+        Model {
+            name: name.into(),
+            provider: 0,
+            upstream: upstream.into(),
+            context_max_tokens: u64::MAX,
+            output_max_tokens,
+            quality: [0; Class::ALL.len()],
+            price: Price { input: 0, output: 0, cache_read: 0, cache_write: 0 },
+            thinking,
+            samples,
+            tools: true,
+            images: true,
+        }
+    }
+
     pub(crate) fn target(&self, server: Server) -> Target<'_> {
         Target {
             server,
@@ -178,6 +221,20 @@ impl Model {
 }
 
 impl Catalogue {
+    /// What the upstream role is told of a choice.
+    pub(crate) fn told(&self, chosen: &Chosen, dialect: Dialect) -> String {
+        let word = |name: &Rc<str>| match &self.delivered {
+            None => name.to_string(),
+            Some(_) => self.word_in_full(name).unwrap_or_else(|| name.to_string()),
+        };
+        told::choice(dialect, chosen.models.iter().map(word))
+    }
+
+    fn word_in_full(&self, name: &str) -> Option<String> {
+        let model = self.models.iter().find(|known| *known.name == *name)?;
+        Some(told::in_full(model, &self.providers.get(model.provider)?.name))
+    }
+
     /// Who answers for a model, as events name it: a translated answer has the shape of another provider.
     pub(crate) fn answerer(&self, model: &str) -> Option<Answerer> {
         let model = self.models.iter().find(|known| *known.name == *model)?;
@@ -211,6 +268,15 @@ impl Catalogue {
             set.dedup();
             sets.push(set);
         }
+        self.chains_of(sets)
+    }
+
+    /// The names of all chains of some of the providers, where rules may change: each in every order.
+    pub(crate) fn chains_of_all(&self) -> Option<Vec<String>> {
+        self.chains_of(vec![(0..self.providers.len()).collect()])
+    }
+
+    fn chains_of(&self, mut sets: Vec<Vec<usize>>) -> Option<Vec<String>> {
         sets.sort_unstable();
         sets.dedup();
         let mut chains = BTreeSet::new();

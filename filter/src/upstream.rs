@@ -7,6 +7,8 @@
 //!
 //! Envoy gives all attempts one header map, so that an attempt finds what the one before it has changed: whatever an attempt
 //! needs is set, never assumed, and a credential that an earlier provider's filter has put in is taken off.
+use std::rc::Rc;
+
 use weir_config::{ConfigError, routing as shape};
 use weir_contract::Timestamp;
 use weir_llm_translate::{AnswerHead, AnswerTranslator, Dialect, Ending, Expected, Server, Unfit, head, translate};
@@ -33,7 +35,7 @@ pub struct Upstream {
     server: Server,
     path: Box<str>,
     authority: Option<Box<str>>,
-    models: Vec<Model>,
+    models: Vec<Rc<Model>>,
 }
 
 impl Upstream {
@@ -57,7 +59,7 @@ impl Upstream {
                 let problem = format_args!("this filter stands in front of {:?}", config.provider.name);
                 return Err(ConfigError::new(format!("{path}.provider"), problem));
             }
-            models.push(compile_model(model, 0, &path)?);
+            models.push(Rc::new(compile_model(model, 0, &path)?));
         }
         let server = server_of(config.provider.dialect);
         let own_path = match server.dialect() {
@@ -71,6 +73,14 @@ impl Upstream {
             authority: config.provider.authority.as_deref().map(Into::into),
             models,
         })
+    }
+
+    /// The model of a word of the choice, if this provider serves it.
+    fn model(&self, word: &str) -> Option<Rc<Model>> {
+        match told::read_in_full(word) {
+            Some((provider, model)) => (*provider == *self.provider).then(|| Rc::new(model)),
+            None => self.models.iter().find(|model| *model.name == *word).cloned(),
+        }
     }
 }
 
@@ -113,7 +123,7 @@ pub struct Attempt {
     /// `x-request-id`.
     request_id: String,
     number: usize,
-    model: Option<usize>,
+    model: Option<Rc<Model>>,
     client: Option<Dialect>,
     expected: Option<Expected>,
     answer: Option<AnswerTranslator>,
@@ -141,8 +151,7 @@ impl Attempt {
         self.number = told::attempts(&self.before).count().saturating_add(1);
         let choice = choice.and_then(|text| std::str::from_utf8(text).ok()).and_then(told::read_choice);
         if let Some((dialect, mut models)) = choice {
-            let own = |name: &str| upstream.models.iter().position(|model| *model.name == *name);
-            (self.client, self.model) = (Some(dialect), models.find_map(own));
+            (self.client, self.model) = (Some(dialect), models.find_map(|word| upstream.model(word)));
         }
         (RequestChanges { remove, set: Vec::new() }, self.model.is_some())
     }
@@ -171,7 +180,7 @@ impl Attempt {
             field: "body".to_owned(),
             why: "no model was chosen",
         };
-        let model = self.model.and_then(|at| upstream.models.get(at)).ok_or_else(unchosen)?;
+        let model = self.model.as_ref().ok_or_else(unchosen)?;
         let client = self.client.ok_or_else(unchosen)?;
         let translated = translate(client, &model.target(upstream.server), body)?;
         self.expected = Some(translated.answer);
@@ -192,7 +201,7 @@ impl Attempt {
 
     /// The state that lists the attempts, this one included; None for a request that weir has not routed.
     pub fn attempts(&self, upstream: &Upstream) -> Option<String> {
-        let model = upstream.models.get(self.model?)?;
+        let model = self.model.as_ref()?;
         let (status, retry_after_secs) = (self.status, self.retry_after_secs);
         let mut text = self.before.clone();
         Attempted { provider: &upstream.provider, model: &model.name, status, retry_after_secs }.write(&mut text);
@@ -216,7 +225,7 @@ impl Attempt {
         let status = find(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
         (self.status, self.retry_after_secs) =
             (Some(status), find("retry-after").and_then(|secs| secs.trim().parse().ok()));
-        let Some(model) = self.model.and_then(|at| upstream.models.get(at)) else { return AnswerChanges::default() };
+        let Some(model) = &self.model else { return AnswerChanges::default() };
         let served = format!("{};{};{}", upstream.provider, model.name, self.number);
         let mut changes = AnswerChanges { set: vec![("x-weir-served".to_owned(), served)], ..AnswerChanges::default() };
         let Some(expected) = self.expected.filter(Expected::is_translated) else { return changes };

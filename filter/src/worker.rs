@@ -2,6 +2,7 @@
 pub mod fetching;
 mod inherit;
 pub mod notes;
+mod parts;
 mod readiness;
 
 use std::rc::Rc;
@@ -76,6 +77,17 @@ pub enum FetchOutcome {
     Tenants(Update),
     /// About an issuer's keys.
     Keys(Renewal),
+    /// About the catalogue of models.
+    Catalogue(CatalogueUpdate),
+}
+
+/// What became of a catalogue that the directory brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CatalogueUpdate {
+    /// This version is in force.
+    Taken(Box<str>),
+    /// It cannot be used, for this reason: the one before stays in force.
+    Refused(String),
 }
 
 impl FilterState {
@@ -202,6 +214,9 @@ impl FilterState {
 
     /// Takes in a part of a fetched directory; call it at every tick.
     pub fn step(&mut self, now: Timestamp) -> Option<FetchOutcome> {
+        if let Some(update) = self.take_parts() {
+            return Some(FetchOutcome::Catalogue(update));
+        }
         let policy = Rc::clone(&self.policy);
         let revoked = self.tenants(now).map(|tenants| Rc::clone(tenants.revoked()));
         let update = self.poll.as_mut()?.step(policy.origin.as_ref()?, now)?;
@@ -239,6 +254,9 @@ fn first_poll(origin: &Origin, policy: &Policy, keyed: Keyed, now: Timestamp) ->
     let mut poll = Poll::new(keyed, policy.redaction.looks_for(), now);
     if policy.flags.is_some() {
         poll.ask_flags();
+    }
+    if let Some(routing) = &policy.routing {
+        poll.parts.ask(routing.follows_directory());
     }
     if origin.starts_inline() { poll.starting_with(Rc::clone(&policy.directory)) } else { poll }
 }

@@ -66,7 +66,8 @@ pub(crate) fn head(input: &[u8]) {
 /// Answers to polls, one a line: whatever comes, a state is in force whole or not at all, and the sums it names hold.
 pub(crate) fn directory(input: &[u8]) {
     let shape = serde_json::json!({"cluster": "weir", "token": "t", "refresh": "1s"});
-    let Some(Ok(origin)) = serde_json::from_value(shape).ok().map(|shape| Origin::compile(shape, std::iter::empty()))
+    let Some(Ok(origin)) =
+        serde_json::from_value(shape).ok().map(|shape| Origin::compile(shape, "gw", std::iter::empty()))
     else {
         return;
     };

@@ -9,7 +9,7 @@ use weir_filter::identity::keyring::Renewal;
 use weir_filter::limit::{Attempts, Fault};
 use weir_filter::refusal::{Refusal, Unread};
 use weir_filter::request::{Decided, Kept};
-use weir_filter::worker::FetchOutcome;
+use weir_filter::worker::{CatalogueUpdate, FetchOutcome};
 
 use crate::gateway::is_kong;
 use crate::host::{self, Metric, MetricKind};
@@ -47,6 +47,8 @@ pub(crate) struct Metrics {
     stopped: Metric,
     directory: [Metric; 7],
     keys: [Metric; 3],
+    /// Catalogues of the directory: taken, refused.
+    catalogues: [Metric; 2],
     tenants: Metric,
     tenants_age: Metric,
     identifiers_left_out: Metric,
@@ -88,6 +90,7 @@ impl Metrics {
             directory: ["confirmed", "staged", "replaced", "changed", "unfit", "failed", "refused"]
                 .map(|name| counter(&format!("weir_directory.result.{name}"))),
             keys: ["same", "changed", "failed"].map(|name| counter(&format!("weir_jwks.result.{name}"))),
+            catalogues: ["taken", "refused"].map(|name| counter(&format!("weir_catalogues.result.{name}"))),
             tenants: host::define(MetricKind::Gauge, "weir_directory_tenants"),
             tenants_age: host::define(MetricKind::Gauge, "weir_directory_age_seconds"),
             identifiers_left_out: host::define(MetricKind::Gauge, "weir_identifiers_left_out"),
@@ -174,6 +177,7 @@ impl Metrics {
     pub(crate) fn fetched(&self, outcome: &FetchOutcome) {
         let [confirmed, staged, replaced, changed_in_place, unfit, failed, refused] = self.directory;
         let [same, changed, no_keys] = self.keys;
+        let [taken, unusable] = self.catalogues;
         match outcome {
             FetchOutcome::Tenants(Update::Confirmed) => confirmed,
             FetchOutcome::Tenants(Update::Staged) => staged,
@@ -185,6 +189,8 @@ impl Metrics {
             FetchOutcome::Keys(Renewal::Same) => same,
             FetchOutcome::Keys(Renewal::Changed) => changed,
             FetchOutcome::Keys(Renewal::Failed(_)) => no_keys,
+            FetchOutcome::Catalogue(CatalogueUpdate::Taken(_)) => taken,
+            FetchOutcome::Catalogue(CatalogueUpdate::Refused(_)) => unusable,
         }
         .add(1);
     }

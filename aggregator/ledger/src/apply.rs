@@ -15,10 +15,13 @@ use super::sources::Sources;
 use super::splits::WindowSplits;
 use super::steering::Moment;
 use super::sums::Sums;
-use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, flags, kept_answers, request_keys, security, totals};
+use super::{
+    Applied, LedgerError, LoggedBatch, SqliteLedger, attempts, flags, kept_answers, request_keys, security, totals,
+};
 use crate::analysis::Marks;
 use crate::books::Books;
 use crate::meters::Meters;
+use crate::recent::Call;
 use crate::validate::{Claim, EARLY_AFTER_MS, Rejection};
 use crate::validate::{Fact, FactPayload, ValidatedBatch};
 use weir_event_log::{Position, Record};
@@ -58,6 +61,7 @@ fn count(ledger: &mut SqliteLedger, entries: &[Entry<'_>]) -> Result<Applied, Le
         let kept_ms = ANALYSIS_DAYS * 24 * weir_contract::time::HOUR_MS;
         let before = Timestamp::from_millis(last.received_at.as_millis().saturating_sub(kept_ms));
         analysis::expire(step.tx, before)?;
+        attempts::expire(step.tx, before)?;
         flags::expire(step.tx, before)?;
         entries
             .chunk_by(|a, b| a.record.forgotten_before == b.record.forgotten_before)
@@ -114,13 +118,14 @@ fn transact(
         sums: Sums::default(),
         first_answers: FirstAnswers::default(),
         applied: Applied::default(),
+        calls: Vec::new(),
         refused_kept: totals::get(&tx, "quarantine", "events")? > 0,
     };
     if fault::hit(Point::PositionApart) {
         tx.execute_batch(&format!("UPDATE ledger SET position = {position}; COMMIT; BEGIN IMMEDIATE"))?;
     }
     work(&mut step)?;
-    let (sums, first_answers, applied) = step.end();
+    let (sums, first_answers, applied, calls) = step.end();
     assert!(position >= ledger.position, "a ledger's position never goes back");
     if fault::hit(Point::DedupeApart) {
         tx.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
@@ -139,6 +144,7 @@ fn transact(
     }
     tx.commit()?;
     ledger.position = position;
+    ledger.recent.add(&calls);
     if let Some(steering) = &mut ledger.steering {
         steering.committed();
     }
@@ -156,14 +162,16 @@ struct Step<'tx, 'l> {
     sums: Sums,
     first_answers: FirstAnswers,
     applied: Applied,
+    /// How requests went.
+    calls: Vec<Call>,
     /// Whether the quarantine may hold something.
     refused_kept: bool,
 }
 
 impl Step<'_, '_> {
     /// Drops the transaction's statements, so that it can be committed.
-    fn end(self) -> (Sums, FirstAnswers, Applied) {
-        (self.sums, self.first_answers, self.applied)
+    fn end(self) -> (Sums, FirstAnswers, Applied, Vec<Call>) {
+        (self.sums, self.first_answers, self.applied, self.calls)
     }
 
     /// Drops the ids of days that a record declares forgotten, except the last of them: bodies under way at midnight
@@ -293,6 +301,7 @@ impl Step<'_, '_> {
     fn count(&mut self, event: &Fact, time: Timestamp, of: &Body<'_>) -> Result<(), LedgerError> {
         match (&event.payload, &event.subject) {
             (FactPayload::Usage(data), Some(tenant)) => {
+                self.calls.extend(Call::of(data, of.raw, event.time));
                 let window = self.splits.window(self.tx, tenant, time)?;
                 let mut counted = data.data(of.raw);
                 if let Some(answer) = data.kept_answer(of.raw)
@@ -310,6 +319,7 @@ impl Step<'_, '_> {
             (FactPayload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), time, data),
             (FactPayload::Security(data), tenant) => security::keep_findings(self.tx, tenant.as_ref(), time, data)?,
             (FactPayload::Search(data), Some(tenant)) => security::keep_search(self.tx, tenant, time, data)?,
+            (FactPayload::Attempts(data), _) => attempts::count(self.tx, &event.source, time, data)?,
             // The contract gives every event of a request a subject, and announcements carry no usage.
             (FactPayload::Usage(_) | FactPayload::Search(_) | FactPayload::Source(_), _) => {}
         }

@@ -38,6 +38,7 @@
 //! | `quarantine`, `early` | refused events, and events ahead of the clock |
 //! | `refused`, `total`, `audit` | refusals by the hour, running totals, actions of administrators |
 //! | `security`, `search` | findings about the borders between tenants, and searches of vector stores; they expire |
+//! | `attempt`, `attempt_failure`, `provider_failure`, `breaker` | attempts of gateways at providers by the hour, which expire; last failures; breakers |
 //! | `budget_use`, `budget_followed`, `budget_past`, `budget_stage`, `budget_transition`, `budget_raise`, `notice` | budgets and alerts; written by `weir-steer` through a port ([`steering`]) |
 //! | `anchor`, `cut` | billing periods, and the hours that they split |
 //! | `outbox`, `adjustment`, `settlement`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
@@ -58,6 +59,7 @@
 pub mod amount;
 pub mod analysis;
 mod apply;
+pub mod attempts;
 pub mod audit;
 mod batch;
 pub mod books;
@@ -84,6 +86,7 @@ pub mod reading;
 mod reading_sums;
 mod readings;
 pub mod rebuild;
+pub mod recent;
 pub mod reprice;
 mod request_keys;
 mod roll;
@@ -101,6 +104,7 @@ pub mod values;
 pub mod view;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use weir_fault::{self as fault, Point};
 
 use rusqlite::{Connection, ErrorCode};
@@ -111,6 +115,7 @@ use crate::cost::Prices;
 use crate::meters::Meters;
 use crate::validate::EventHasher;
 pub use batch::{LoggedBatch, ValidatedBody};
+use recent::Recent;
 use sources::Sources;
 use splits::WindowSplits;
 use steering::Steering;
@@ -234,6 +239,7 @@ pub struct SqliteLedger {
     options: LedgerOptions,
     broken: Option<String>,
     steering: Option<Box<dyn Steering>>,
+    recent: Arc<Recent>,
 }
 
 /// Bytes of counted bodies after which the write-ahead log moves into the database. Weir checkpoints itself, because
@@ -291,6 +297,7 @@ impl SqliteLedger {
             options,
             broken: None,
             steering: None,
+            recent: Arc::new(Recent::new(position)),
         })
     }
 
@@ -307,6 +314,11 @@ impl SqliteLedger {
     /// The hasher of events' bytes.
     pub fn hasher(&self) -> &EventHasher {
         &self.hasher
+    }
+
+    /// How requests went lately.
+    pub fn recent(&self) -> &Arc<Recent> {
+        &self.recent
     }
 
     /// The ledger's meters.

@@ -122,6 +122,7 @@ impl LedgerReader {
             events_unbooked: totals.get("unbooked", "events"),
             unpriced: totals.of("unpriced"),
             security: totals.of("security"),
+            attempts: totals.of("attempts"),
             audit_dropped: totals.of("audit_dropped"),
             totals: totals.sources(),
             sources: Vec::new(),

@@ -12,7 +12,7 @@ use weir_event_log::{LogError, LogReader, Position};
 const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// What is compared: a table and its columns. All of it follows from the log alone.
-const COMPARED: [(&str, &str); 12] = [
+const COMPARED: [(&str, &str); 14] = [
     ("usage", "window_start, tenant, meter, billable"),
     ("excluded", "window_start, tenant, meter, reason, amount"),
     ("refused", "window_start, tenant, reason, count"),
@@ -23,6 +23,8 @@ const COMPARED: [(&str, &str); 12] = [
     ("reading_sum", "*"),
     ("kept_answer", "tenant, response_id, day"),
     ("reading", "id, day, hash, position, item"),
+    ("attempt", "*"),
+    ("attempt_failure", "*"),
     ("quarantine", "hash, position, item, source, sequence, reason, times"),
     ("total", "kind, key, value"),
 ];

@@ -13,7 +13,7 @@ use crate::meters::Meters;
 /// `user_version` of the file: the number of [`MIGRATIONS`] applied to it.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// How a file becomes one of the latest version, from whichever it is of.
-const MIGRATIONS: [&str; 20] = [
+const MIGRATIONS: [&str; 21] = [
     include_str!("migrations/1_ledger.sql"),
     // Forgotten days, fractions, and the audit, which can only grow. Running totals: triggers keep those whose rows
     // change one by one, the ledger keeps those that change by thousands.
@@ -54,6 +54,8 @@ const MIGRATIONS: [&str; 20] = [
     include_str!("migrations/18_tenant_plans.sql"),
     // The event with which each kept answer was counted, and when each tenant was first answered.
     include_str!("migrations/19_kept_events.sql"),
+    // Attempts of gateways at providers, by hour, and the breakers that they opened.
+    include_str!("migrations/20_attempts.sql"),
     // Sums by feature flag and value.
     include_str!("migrations/21_flag_sums.sql"),
 ];

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use super::{Applied, LedgerError, LedgerFailure, LoggedBatch, SqliteLedger, ValidatedBody, apply};
+use crate::recent::Recent;
 use crate::validate::EventHasher;
 use weir_clock::Clock;
 use weir_event_log::writer::Synced;
@@ -186,6 +187,7 @@ pub struct LedgerHandle {
     woken: Arc<AtomicBool>,
     batches: Arc<Queue>,
     progress: Arc<Progress>,
+    recent: Arc<Recent>,
     hasher: EventHasher,
 }
 
@@ -227,7 +229,8 @@ impl LedgerHandle {
         let woken = Arc::new(AtomicBool::new(false));
         let progress = Arc::new(Progress { position: AtomicU64::new(ledger.position()), ..Progress::default() });
         let batches = Arc::new(Queue::new(ledger.options().queue_max_bytes));
-        let handle = LedgerHandle { messages, woken, batches, progress, hasher: *ledger.hasher() };
+        let (recent, hasher) = (Arc::clone(ledger.recent()), *ledger.hasher());
+        let handle = LedgerHandle { messages, woken, batches, progress, recent, hasher };
         let (woken, batches) = (Arc::clone(&handle.woken), Arc::clone(&handle.batches));
         let progress = Arc::clone(&handle.progress);
         let follower = Follower { ledger, log, clock, queue, woken, batches, progress, waits_for_more: false };
@@ -297,6 +300,11 @@ impl LedgerHandle {
     /// The ledger's hasher of events' bytes.
     pub fn hasher(&self) -> &EventHasher {
         &self.hasher
+    }
+
+    /// How requests went lately.
+    pub fn recent(&self) -> &Arc<Recent> {
+        &self.recent
     }
 
     /// The ledger's progress.

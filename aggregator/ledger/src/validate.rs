@@ -3,6 +3,7 @@
 //! Pure, and run twice: when a batch comes in, for the answer, and when the ledger reads the log. Both must reach the
 //! same verdict, so everything that a verdict depends on is in the log record: bytes, time of receipt, the token's
 //! gateway.
+mod attempts;
 mod audit;
 mod batch;
 mod facts;
@@ -159,6 +160,7 @@ fn check_event<'a>(event: Event<'a>, admission: Admission<'_>) -> Result<Event<'
         Payload::Source(data) => check_announcement(*data)?,
         Payload::Security(data) => audit::check_findings(data)?,
         Payload::Search(data) => audit::check_search(data)?,
+        Payload::Attempts(data) => attempts::check(data)?,
     }
     Ok(event)
 }

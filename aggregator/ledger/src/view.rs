@@ -215,6 +215,9 @@ pub struct LedgerView {
     /// Findings about the borders between tenants since the ledger's beginning, by kind.
     #[serde(default)]
     pub security: BTreeMap<String, u64>,
+    /// Attempts at providers since the ledger's beginning: all (`made`), and those that failed, by reason.
+    #[serde(default)]
+    pub attempts: BTreeMap<String, u64>,
     /// Findings and searches dropped for want of room, by table.
     #[serde(default)]
     pub audit_dropped: BTreeMap<String, u64>,

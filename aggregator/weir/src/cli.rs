@@ -15,6 +15,7 @@ mod flags;
 mod gateway;
 mod keys;
 mod limits;
+mod models;
 mod operate;
 mod prices;
 mod quarantine;
@@ -73,7 +74,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     let load = || Config::load(&cli.config);
     match cli.command {
         Command::Serve(args) => serve::run(&cli.config, args.check),
-        Command::Check(args) => check::run(&args.files, cli.json),
+        Command::Check(args) => check::run(&args.files, args.gateway, cli.json),
         Command::Gateway(command) => gateway::run(command),
         Command::Schema { subject } => {
             say!("{}", crate::schema::print(subject)?.trim_end_matches('\n'));
@@ -102,6 +103,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::User(UserCommand::Forget(args)) => operate::forget_user(&load()?, &args.request(), cli.json),
         Command::Adjust(args) => operate::adjust(&load()?, &args.request(), cli.json),
         Command::Status => status::run(&load()?, cli.json),
+        Command::Models => models::run(&load()?, cli.json),
         Command::Audit(AuditArgs { command }) => run_audit(&load()?, command, cli.json),
         Command::Ledger(LedgerArgs { command: None }) => show::ledger(&load()?, cli.json),
         Command::Ledger(LedgerArgs { command: Some(LedgerCommand::Rebuild { replace }) }) => {

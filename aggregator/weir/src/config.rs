@@ -3,6 +3,7 @@
 //! `weir.example.yaml` shows every field.
 pub mod alerts;
 mod budgets;
+pub mod catalogue;
 pub mod export;
 pub mod finances;
 mod flags;
@@ -24,6 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use alerts::Alerts;
+use catalogue::Catalogue;
 use export::{Export, ExportFile};
 use finances::{Finances, FinancesError, Planned};
 use home::TenantsHome;
@@ -40,6 +42,7 @@ use weir_contract::flags::Flags;
 use weir_contract::signed::KeyTooShort;
 use weir_contract::user::UserKey;
 use weir_event_log::redis::RedisPlace;
+use weir_filter::config::routing;
 use weir_ledger::cost::Rules;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
 use weir_money::other::{self, OtherCost};
@@ -150,6 +153,16 @@ pub(crate) struct ConfigFile {
     /// Changes apply without a restart.
     #[serde(default, skip_serializing_if = "Flags::is_empty")]
     pub flags: Flags,
+    /// The providers of models, at most 32, for gateways whose filter says `routing: {from: directory}`. Each of these gateways has
+    /// providers of the same names, dialects and regions. Changes apply without a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<routing::Provider>,
+    /// Their models, at most 256. `weir models` shows them with live figures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<routing::Model>,
+    /// How these gateways choose among the models. Absent: each gateway by its own configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<routing::Routing>,
     /// What happens beside the tenant's record when a tenant comes or goes by `weir tenants provision` and `deprovision`; needs
     /// `tenants_database`. Absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -203,6 +216,8 @@ pub struct Config {
     pub vault: Option<VaultConfig>,
     /// The feature flags.
     pub flags: Flags,
+    /// The catalogue of models that gateways fetch.
+    pub catalogue: Option<Catalogue>,
     /// What happens when a tenant comes or goes.
     pub provisioning: Provisioning,
     /// The places of the keys under which gateways name users.
@@ -259,6 +274,14 @@ pub enum ConfigError {
         /// The problem and its remedy.
         problem: String,
     },
+    /// The catalogue of models is not valid.
+    #[error("{}: {source}", path.display())]
+    Catalogue {
+        /// The file.
+        path: PathBuf,
+        /// The field, the problem and its remedy.
+        source: weir_filter::config::ConfigError,
+    },
     /// Prices cannot be used.
     #[error(transparent)]
     Prices(#[from] PricesError),
@@ -304,6 +327,8 @@ impl Config {
         let vault = file.vault.map(|file| vault::check(path, &tenants, file)).transpose()?;
         let provisioning = provisioning::check(path, &tenants, stripe.is_some(), file.provisioning)?;
         let log_max_bytes = check_log_max(path, file.log_max_mb, file.log.is_some())?;
+        let flags = flags::check(path, file.flags)?;
+        let catalogue = catalogue::check(path, (file.providers, file.models, file.routing), &flags)?;
         Ok(Config {
             listen,
             tls: file.tls.map(|tls| tls.within(&base)),
@@ -312,7 +337,8 @@ impl Config {
             data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
             tenants,
             vault,
-            flags: flags::check(path, file.flags)?,
+            flags,
+            catalogue,
             provisioning,
             tokens: file.tokens,
             meters,

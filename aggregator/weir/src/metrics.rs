@@ -20,7 +20,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use weir_contract::{SecurityKind, Timestamp};
+use weir_contract::{AttemptFailure, SecurityKind, Timestamp};
 
 use crate::export::ExportStatus;
 use crate::leases::LeaseTotals;
@@ -172,6 +172,10 @@ pub struct Metrics {
     events_unbooked: Counter,
     findings: Family<FindingLabels, Counter>,
     audit_dropped: Counter,
+    attempts: Counter,
+    attempts_failed: Family<ReasonLabels, Counter>,
+    breakers_open: UnsignedGauge,
+    figures_left_out: Counter,
     early: UnsignedGauge,
     log_position: UnsignedGauge,
     ledger_position: UnsignedGauge,
@@ -236,6 +240,10 @@ impl Default for Metrics {
             events_unbooked: Counter::default(),
             findings: Family::default(),
             audit_dropped: Counter::default(),
+            attempts: Counter::default(),
+            attempts_failed: Family::default(),
+            breakers_open: UnsignedGauge::default(),
+            figures_left_out: Counter::default(),
             early: Gauge::default(),
             log_position: Gauge::default(),
             ledger_position: Gauge::default(),
@@ -369,6 +377,12 @@ impl Metrics {
         count("conflict", made.map_or(0, |made| made.conflicts.len() as u64));
     }
 
+    /// Sets how many breakers of gateways are open, and how many requests are in no live figure of a model.
+    pub(crate) fn show_models(&self, open: u64, left_out: u64) {
+        self.breakers_open.set(open);
+        show(&self.figures_left_out, left_out);
+    }
+
     /// Sets the metrics of the ledger.
     pub fn show_ledger(&self, view: &LedgerView) {
         self.log_position.set(view.log_position);
@@ -378,6 +392,11 @@ impl Metrics {
         show(&self.sources_dropped, view.sources_dropped);
         show(&self.events_unbooked, view.events_unbooked);
         show(&self.audit_dropped, view.audit_dropped.values().sum());
+        show(&self.attempts, view.attempts.get("made").copied().unwrap_or(0));
+        for failure in AttemptFailure::ALL {
+            let count = view.attempts.get(failure.as_str()).copied().unwrap_or(0);
+            show(&self.attempts_failed.get_or_create(&ReasonLabels { reason: failure.as_str().to_owned() }), count);
+        }
         for kind in SecurityKind::ALL {
             let count = view.security.get(kind.as_str()).copied().unwrap_or(0);
             show(&self.findings.get_or_create(&finding_labels(kind)), count);

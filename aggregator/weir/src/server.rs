@@ -20,6 +20,7 @@
 //! | `POST /v1/budgets/raise`, `/v1/budgets/resume` | admin | `budgets` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `GET /v1/status` | viewer | `status` |
+//! | `GET /v1/models` | viewer | `models` |
 //! | `GET /v1/tenants`, `/v1/tenants/{id}`, `/v1/tenants/{id}/history`, `/v1/revoked` | viewer | `tenants` |
 //! | `POST /v1/tenants`, `PATCH /v1/tenants/{id}`, `PUT /v1/revoked` | operator | `tenants` |
 //! | `GET /v1/tenants/{id}/keys` | viewer | `keys` |
@@ -54,6 +55,7 @@ pub mod auth;
 pub mod billing_routes;
 mod budgets;
 pub(crate) mod byok;
+mod catalogue;
 mod conditions;
 mod connections;
 pub(crate) mod directory;
@@ -65,6 +67,7 @@ mod hooks;
 pub mod ingest;
 pub(crate) mod keys;
 mod leases;
+mod models;
 mod money;
 mod ofrep;
 mod periods;
@@ -88,12 +91,14 @@ use axum::middleware::from_fn;
 use axum::routing::{delete, get, post, put};
 use tokio::sync::Semaphore;
 
+use crate::config::catalogue::Catalogue;
 use crate::config::finances::Finances;
 use crate::config::home::TenantsHome;
 use crate::config::prices::PriceSources;
 use crate::config::provisioning::Provisioning;
 use crate::config::tokens::{KeptTokens, Tokens};
 use crate::export;
+use crate::figures::LastMeasured;
 use crate::leases::Leases;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -147,6 +152,10 @@ struct Inner {
     vault: VaultInForce,
     /// The feature flags that the configuration declares.
     flags: RwLock<Arc<Flags>>,
+    /// The catalogue of models.
+    catalogue: catalogue::CatalogueInForce,
+    /// The figures that gateways get.
+    measured: LastMeasured,
     /// What happens when a tenant comes or goes.
     provisioning: Provisioning,
     /// Tenants on their way.
@@ -202,6 +211,8 @@ pub struct Parts {
     pub(crate) vault: VaultInForce,
     /// The feature flags that the configuration declares.
     pub flags: Flags,
+    /// The catalogue of models.
+    pub catalogue: Option<Catalogue>,
     /// What happens when a tenant comes or goes.
     pub provisioning: Provisioning,
     /// How long a window stays open after its end, in milliseconds.
@@ -238,6 +249,8 @@ impl App {
             exports: parts.exports,
             vault: parts.vault,
             flags: RwLock::new(Arc::new(parts.flags)),
+            catalogue: catalogue::CatalogueInForce::new(parts.catalogue),
+            measured: LastMeasured::default(),
             provisioning: parts.provisioning,
             in_progress: provisioning::InProgress::default(),
             grace_ms: parts.grace_ms,
@@ -296,6 +309,7 @@ impl App {
     pub(crate) fn router(&self) -> Router {
         Router::new()
             .route("/v1/status", get(status::get_status))
+            .route("/v1/models", get(models::get_models))
             .route("/v1/events/{id}", get(read::get_event))
             .route("/v1/readings/{id}", get(readings::get_reading))
             .route("/v1/directory", get(directory::get_directory))

@@ -3,11 +3,15 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
+use weir_contract::time::HOUR_MS;
 
+use crate::config::catalogue::Catalogue;
 use crate::export::ExportStatus;
 use crate::lookup::LookupError;
+use crate::models::decimal;
 use crate::store::DataDir;
 use weir_event_log::{LogReader, Position};
+use weir_ledger::attempts::ProviderHealth;
 use weir_ledger::query::LedgerReader;
 use weir_ledger::validate;
 use weir_ledger::view::{LedgerView, WorkerView};
@@ -22,6 +26,8 @@ const SILENT_MS: u64 = 10 * 60 * 1000;
 const RECENT_RECORDS: u64 = 200;
 /// The most of their bytes.
 const RECENT_BYTES: usize = 8 * 1024 * 1024;
+/// Prices of the catalogue are those of so many tokens.
+const TOKENS_OF_PRICE: u128 = 1_000_000;
 /// The bound of reporting: an hour, its grace and an hour more, in seconds.
 const LAG_MAX_SECS: u64 = 3_600 + 3_600 + 600;
 
@@ -38,6 +44,9 @@ pub struct SystemStatus {
     pub gateways: Vec<GatewayStatus>,
     /// Events and their counting.
     pub events: EventsStatus,
+    /// Providers of models that gateways have tried in this hour and the one before, or keep away from.
+    #[serde(default)]
+    pub providers: Vec<ProviderStatus>,
     /// Reporting to Stripe, if it is configured.
     pub billing: Option<BillingStatus>,
     /// What needs a person, and what to do.
@@ -97,6 +106,22 @@ pub struct GatewayStatus {
     pub plans: Vec<String>,
 }
 
+/// A provider: how attempts at it went in this hour and the one before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderStatus {
+    /// What gateways have told.
+    #[serde(flatten)]
+    pub health: ProviderHealth,
+    /// What it may charge for prompts that it took and never answered, at the catalogue's prices; absent where no price is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub possible_cost: Option<String>,
+    /// The currency of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// Tokens of such prompts for which no price is known.
+    pub unpriced_input_tokens: u64,
+}
+
 /// Events and their counting.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsStatus {
@@ -138,7 +163,7 @@ impl SystemStatus {
     pub fn of(
         now: Timestamp,
         server: Option<ServerStatus>,
-        gateways: Vec<GatewayStatus>,
+        (gateways, providers): (Vec<GatewayStatus>, Vec<ProviderStatus>),
         ledger: &LedgerView,
         billing: Option<(BillingStatus, &StatusView)>,
     ) -> Self {
@@ -161,6 +186,7 @@ impl SystemStatus {
             at: Some(now),
             server,
             gateways,
+            providers,
             events: EventsStatus::of(ledger),
             billing: billing.map(|(billing, _)| billing),
             problems,
@@ -240,6 +266,38 @@ pub fn gateways(home: &DataDir, now: Timestamp) -> Result<Vec<GatewayStatus>, Lo
     Ok(found.into_iter().map(|(name, gateway)| GatewayStatus { gateway: name, ..gateway }).collect())
 }
 
+/// The providers that gateways have tried lately, by name.
+pub(crate) fn providers(
+    home: &DataDir,
+    catalogue: Option<&Catalogue>,
+    now: Timestamp,
+) -> Result<Vec<ProviderStatus>, LookupError> {
+    let from = Timestamp::from_millis(now.as_millis().saturating_sub(HOUR_MS));
+    let found = LedgerReader::open(&home.ledger())?.provider_health(from, now)?;
+    Ok(found.into_iter().map(|health| ProviderStatus::of(health, catalogue)).collect())
+}
+
+impl ProviderStatus {
+    fn of(health: ProviderHealth, catalogue: Option<&Catalogue>) -> Self {
+        let (mut cost, mut unpriced) = (None, 0_u64);
+        for model in &health.models {
+            let tokens = model.unanswered_input_tokens;
+            match catalogue.and_then(|catalogue| catalogue.model(&model.model)) {
+                _ if tokens == 0 => {}
+                Some(known) => cost = Some(cost.unwrap_or(0) + u128::from(tokens) * u128::from(known.price.input)),
+                None => unpriced += tokens,
+            }
+        }
+        let cost = cost.map(|cost: u128| u64::try_from(cost.div_ceil(TOKENS_OF_PRICE)).unwrap_or(u64::MAX));
+        ProviderStatus {
+            health,
+            currency: cost.and(catalogue).map(|catalogue| catalogue.says.routing.currency.clone()),
+            possible_cost: cost.map(decimal),
+            unpriced_input_tokens: unpriced,
+        }
+    }
+}
+
 /// The gateway in a source's name: `/weir/GATEWAY/LIFE`.
 fn gateway_of(source: &str) -> Option<&str> {
     source.strip_prefix("/weir/")?.split('/').next()
@@ -300,14 +358,14 @@ mod tests {
         let ledger = LedgerView { balanced: true, ..LedgerView::default() };
         let running = Some(ServerStatus::default());
         let now = Timestamp::from_secs(10_000);
-        let well = SystemStatus::of(now, running.clone(), Vec::new(), &ledger, None);
+        let well = SystemStatus::of(now, running.clone(), Default::default(), &ledger, None);
         assert_eq!(well.problems, [""; 0]);
-        let stopped = SystemStatus::of(now, None, Vec::new(), &ledger, None);
+        let stopped = SystemStatus::of(now, None, Default::default(), &ledger, None);
         assert!(stopped.problems[0].contains("no server runs"), "{stopped:?}");
         let full = ServerStatus { log: Some("the disk is full".to_owned()), ..ServerStatus::default() };
         let status = StatusView { lag_seconds: 9_000, ..StatusView::default() };
         let billing = BillingStatus::of(&status, None, None);
-        let ill = SystemStatus::of(now, Some(full), Vec::new(), &ledger, Some((billing, &status)));
+        let ill = SystemStatus::of(now, Some(full), Default::default(), &ledger, Some((billing, &status)));
         assert_eq!(ill.problems.len(), 2, "{ill:?}");
         assert!(ill.problems[0].contains("disk is full") && ill.problems[1].contains("weir stripe status"), "{ill:?}");
     }

@@ -85,6 +85,8 @@ mod replaying;
 mod reporting;
 #[path = "aggregator/repricing.rs"]
 mod repricing;
+#[path = "aggregator/routing.rs"]
+mod routing;
 #[path = "aggregator/schema.rs"]
 mod schema;
 #[path = "aggregator/server.rs"]

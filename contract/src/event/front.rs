@@ -6,7 +6,9 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use super::{Event, Payload, REFUSED_TYPE, SEARCH_TYPE, SECURITY_TYPE, SOURCE_TYPE, SPEC_VERSION, USAGE_TYPE};
+use super::{
+    ATTEMPTS_TYPE, Event, Payload, REFUSED_TYPE, SEARCH_TYPE, SECURITY_TYPE, SOURCE_TYPE, SPEC_VERSION, USAGE_TYPE,
+};
 use crate::id::{EventId, Sequence, SourceId};
 use crate::tenant::TenantId;
 use crate::text::Text;
@@ -111,6 +113,7 @@ fn read_payload<'de, A: MapAccess<'de>>(map: &mut A, kind: Option<&str>) -> Resu
         Some(SOURCE_TYPE) => Ok(Payload::Source(map.next_value()?)),
         Some(SECURITY_TYPE) => Ok(Payload::Security(map.next_value()?)),
         Some(SEARCH_TYPE) => Ok(Payload::Search(map.next_value()?)),
+        Some(ATTEMPTS_TYPE) => Ok(Payload::Attempts(map.next_value()?)),
         _ => Err(A::Error::custom("no known type stands before the data")),
     }
 }
@@ -122,7 +125,7 @@ impl<'a> Parts<'a> {
         let (sequence, subject) = (self.sequence.flatten(), self.subject.flatten());
         let complete = match &payload {
             Payload::Usage(_) | Payload::Search(_) => subject.is_some() && sequence.is_some(),
-            Payload::Refused(_) | Payload::Security(_) => sequence.is_some(),
+            Payload::Refused(_) | Payload::Security(_) | Payload::Attempts(_) => sequence.is_some(),
             Payload::Source(_) => true,
         };
         let known = self.specversion.as_deref() == Some(SPEC_VERSION) && self.kind.is_some();

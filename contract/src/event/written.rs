@@ -3,8 +3,9 @@
 //! The bytes are those that `serde` would write, member by member. A gateway writes one event per request, so
 //! constant names, quotes and commas are copied in one piece. `written/tests.rs` compares the two.
 use super::{
-    Decision, EstimateMethod, EventError, Outcome, REFUSED_TYPE, RefusedData, SEARCH_TYPE, SECURITY_TYPE, SOURCE_TYPE,
-    SPEC_VERSION, SearchData, SecurityData, SourceData, USAGE_TYPE, Usage, UsageData, UsageStatus,
+    ATTEMPTS_TYPE, AttemptsData, Decision, EstimateMethod, EventError, Outcome, REFUSED_TYPE, RefusedData, SEARCH_TYPE,
+    SECURITY_TYPE, SOURCE_TYPE, SPEC_VERSION, SearchData, SecurityData, SourceData, USAGE_TYPE, Usage, UsageData,
+    UsageStatus,
 };
 use crate::id::{EventId, Sequence, SourceId};
 use crate::tenant::TenantId;
@@ -42,6 +43,8 @@ pub enum PayloadRef<'e> {
     Security(&'e SecurityData),
     /// `weir.search.v1`
     Search(&'e SearchData),
+    /// `weir.attempts.v1`
+    Attempts(&'e AttemptsData),
 }
 
 impl EventRef<'_> {
@@ -53,6 +56,7 @@ impl EventRef<'_> {
             PayloadRef::Source(_) => SOURCE_TYPE,
             PayloadRef::Security(_) => SECURITY_TYPE,
             PayloadRef::Search(_) => SEARCH_TYPE,
+            PayloadRef::Attempts(_) => ATTEMPTS_TYPE,
         };
         // None of these bytes ever needs an escape.
         for part in ["{\"specversion\":\"", SPEC_VERSION, "\",\"type\":\"", kind, "\",\"id\":\""] {
@@ -80,6 +84,7 @@ impl EventRef<'_> {
             // Rare, and with lists, which the quick writer does not know.
             PayloadRef::Security(data) => serde_json::to_writer(&mut *out, data)?,
             PayloadRef::Search(data) => serde_json::to_writer(&mut *out, data)?,
+            PayloadRef::Attempts(data) => serde_json::to_writer(&mut *out, data)?,
         }
         out.push(b'}');
         Ok(())

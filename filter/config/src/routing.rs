@@ -127,6 +127,10 @@ pub enum Thinking {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Routing {
+    /// Where models and rules come from. With `directory` those of weir serve replace the ones here as soon as it answers;
+    /// `providers` stay, since the gateway has a cluster for each. It needs `directory`. Absent: `inline`.
+    #[serde(default, skip_serializing_if = "Source::is_inline")]
+    pub from: Source,
     /// The rules; the first that matches a request names its candidates.
     #[serde(default)]
     pub rules: Vec<Rule>,
@@ -142,6 +146,37 @@ pub struct Routing {
     /// Tells clients the choice and who served, in `x-weir-route` and `x-weir-served`.
     #[serde(default)]
     pub tell_client: bool,
+}
+
+/// Where models and rules come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "RoutingSource"))]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// This configuration.
+    #[default]
+    Inline,
+    /// The directory of weir serve.
+    Directory,
+}
+
+impl Source {
+    fn is_inline(&self) -> bool {
+        *self == Source::Inline
+    }
+}
+
+/// A catalogue as weir serve hands it to gateways.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivered {
+    /// The providers.
+    pub providers: Vec<Provider>,
+    /// Their models.
+    pub models: Vec<Model>,
+    /// How models are chosen.
+    pub routing: Routing,
 }
 
 /// A rule: what a client asks for, and the models that may serve it.
@@ -167,6 +202,10 @@ pub struct Rule {
     /// The least quality, 0 to 100, for the class of the request.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub quality_min: u8,
+    /// Within how many milliseconds 99 of 100 answers of a model to requests of this class must have ended lately, over all gateways. A
+    /// model with fewer than 20 answers in 15 minutes fits. It needs `directory`, which brings the figures. Absent: any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_p99_ms_max: Option<u32>,
 }
 
 /// What must be true of a request.

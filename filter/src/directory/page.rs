@@ -2,9 +2,12 @@
 //!
 //! Reading a page of 256 KB and adding its tenants takes longer than a request may wait. So an arriving page is only
 //! cut into tenants; they are parsed and added at the ticks that follow, at most [`BYTES_PER_STEP`] each time.
+use std::rc::Rc;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use weir_contract::TenantId;
+use weir_contract::catalogue::{CATALOGUE_MAX_BYTES, Part};
 use weir_contract::directory::{PAGE_MAX_BYTES, Revoked, Tenant, Totals};
 use weir_contract::flags::{self, Flags};
 
@@ -43,6 +46,30 @@ pub struct Frame {
     pub totals: Option<Totals>,
     /// The public key under which the tenants' own keys are sealed, in hex.
     pub sealed_by: Option<Box<str>>,
+    /// The catalogue of models, if there is another.
+    pub catalogue: Option<Arrived>,
+    /// Figures of models, if there are others.
+    pub figures: Option<Arrived>,
+}
+
+/// A part that is not read yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// Its version.
+    pub version: Box<str>,
+    /// Its content, as JSON.
+    pub content: Rc<[u8]>,
+}
+
+impl Arrived {
+    fn cut(part: Option<Part<'_>>) -> Result<Option<Self>, String> {
+        let Some(part) = part else { return Ok(None) };
+        let content = part.content.get().as_bytes();
+        if !part.has_version() || content.len() > CATALOGUE_MAX_BYTES {
+            return Err(format!("a part without a version, or of more than {CATALOGUE_MAX_BYTES} bytes"));
+        }
+        Ok(Some(Arrived { version: (*part.version).into(), content: content.into() }))
+    }
 }
 
 /// [`weir_contract::directory::Page`] with its tenants unparsed.
@@ -61,6 +88,10 @@ struct RawPage<'a> {
     flags: Flags,
     totals: Option<Totals>,
     sealed_by: Option<String>,
+    #[serde(borrow)]
+    catalogue: Option<Part<'a>>,
+    #[serde(borrow)]
+    figures: Option<Part<'a>>,
 }
 
 impl PageReader {
@@ -96,6 +127,8 @@ impl PageReader {
             flags: page.flags,
             totals: page.totals,
             sealed_by: page.sealed_by.map(Into::into),
+            catalogue: Arrived::cut(page.catalogue)?,
+            figures: Arrived::cut(page.figures)?,
         };
         Ok(PageReader { frame, body: body.to_vec(), spans: spans.into_iter() })
     }

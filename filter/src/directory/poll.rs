@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use weir_config::{ConfigError, Secret, Span, shape};
 use weir_contract::Timestamp;
+use weir_contract::catalogue::GATEWAY_HEADER;
 use weir_contract::flags::{Flags, KNOWS_FLAGS};
 use weir_contract::hard::KNOWS_HARD_BUDGETS;
 use weir_contract::placement::KNOWS_PLACEMENT;
@@ -24,6 +25,7 @@ use weir_key_delivery::Recipient;
 
 use super::delta::Delta;
 use super::page::PageReader;
+use super::parts::Parts;
 use super::wait::{Ended, Patience, WAIT_MAX_MS};
 use super::{Directory, DirectoryError};
 use crate::fetch::{Failure, Fetch, Fetched, Schedule, Target};
@@ -41,6 +43,8 @@ pub struct Origin {
     authority: Rc<str>,
     path: Box<str>,
     authorization: Box<str>,
+    /// The gateway's name, told where the server may hand it a catalogue.
+    gateway: Box<str>,
     /// The gateway's plans, told with each call, so that a tenant with another one is noticed where it is created.
     plans: Option<Box<str>>,
     refresh_ms: u64,
@@ -79,7 +83,11 @@ impl Origin {
     }
 
     /// Checks what the shape cannot say.
-    pub fn compile<'p>(directory: shape::Directory, plans: impl Iterator<Item = &'p str>) -> Result<Self, ConfigError> {
+    pub fn compile<'p>(
+        directory: shape::Directory,
+        gateway: &str,
+        plans: impl Iterator<Item = &'p str>,
+    ) -> Result<Self, ConfigError> {
         let staleness_max_ms = directory.staleness_max.map(Span::as_millis);
         let refresh_ms = directory.refresh.as_millis();
         if refresh_ms < 1_000 {
@@ -116,6 +124,7 @@ impl Origin {
             authority: directory.authority.into(),
             path: directory.path.into(),
             authorization: format!("Bearer {}", directory.token.expose()).into(),
+            gateway: gateway.into(),
             plans: announced(plans),
             refresh_ms,
             // A state must not grow too old while a call is held.
@@ -161,6 +170,8 @@ pub struct Poll {
     asks_flags: bool,
     /// The state in force was fetched without them: the next fetch asks for the whole state, changed or not.
     lacks_flags: bool,
+    /// The catalogue of models, and their figures.
+    pub(crate) parts: Parts,
 }
 
 /// A state of which some pages have arrived.
@@ -218,6 +229,7 @@ impl Poll {
             lacking_since: None,
             asks_flags: false,
             lacks_flags: false,
+            parts: Parts::default(),
         }
     }
 
@@ -251,6 +263,7 @@ impl Poll {
     /// Takes over the state of another configuration that polls the same directory, so that a change of the configuration
     /// needs no answer to go on. The next state comes whole, because both hold this one.
     pub fn inherit(&mut self, from: &Poll) {
+        self.parts.inherit(&from.parts);
         // A state that was fetched without tenants' own keys would make them look as if there were none.
         if self.recipient.is_some() && from.recipient.is_none() {
             return;
@@ -290,19 +303,21 @@ impl Poll {
         if !self.schedule.start(now) {
             return None;
         }
-        let mut knows = vec![KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_PLACEMENT, KNOWS_SCOPES];
+        let mut knows = [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_PLACEMENT, KNOWS_SCOPES].map(str::to_owned).to_vec();
+        knows.extend(self.parts.words());
         let mut headers = vec![("authorization", origin.authorization.to_string())];
         if let Some(recipient) = &mut self.recipient {
-            knows.push(KNOWS_VAULT);
+            knows.push(KNOWS_VAULT.to_owned());
             headers.push((RECIPIENT_HEADER, recipient.ask()));
         }
-        knows.extend(self.asks_flags.then_some(KNOWS_FLAGS));
+        knows.extend(self.asks_flags.then(|| KNOWS_FLAGS.to_owned()));
         headers.push((KNOWS_HEADER, knows.join(",")));
         let asks_again = self.lacking_since.is_some_and(|since| now.millis_since(since) >= LACKING_RETRY_MS);
         if asks_again {
             self.lacking_since = Some(now);
         }
         headers.extend(origin.plans.as_ref().map(|plans| (PLANS_HEADER, plans.to_string())));
+        headers.extend(self.parts.are_asked().then(|| (GATEWAY_HEADER, origin.gateway.to_string())));
         self.patience.asks(0, now);
         let mut timeout_ms = origin.timeout_ms;
         let next = self.staged.as_ref().and_then(|staged| staged.next.as_ref());
@@ -410,6 +425,7 @@ impl Poll {
         let opener = self.recipient.as_ref().zip(page.frame.sealed_by.as_ref()).and_then(|(to, by)| to.opener(by));
         self.opener = opener.map(RefCell::new).map(Rc::new);
         let frame = &mut page.frame;
+        self.parts.keep(frame);
         let contents = match (self.staged.take(), &frame.since) {
             (_, Some(since)) if self.takes_difference() && self.version.as_ref() == Some(since) => {
                 Contents::Difference(Delta {

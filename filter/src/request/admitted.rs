@@ -7,6 +7,7 @@ use weir_config::shape::OnAnswers;
 use weir_config::shared::Shared;
 use weir_contract::tenant::is_id_byte;
 use weir_contract::{Class, SecurityKind, Timestamp};
+use weir_llm_usage::Provider;
 use weir_llm_usage::bytes::any;
 use weir_sealed_ids::Dialect;
 
@@ -127,8 +128,8 @@ pub(super) struct Admitted {
     pub(super) head_goes_first: bool,
     /// The model that was chosen for it; None where its own goes on.
     pub(super) routed: Option<Box<Routed>>,
-    /// The model of the catalogue that served.
-    pub(super) served: Option<Box<str>>,
+    /// The provider that served, where a model of the catalogue did.
+    pub(super) served_by: Option<Provider>,
 }
 
 impl Admitted {
@@ -200,7 +201,7 @@ impl Admitted {
             own_key_refused: false,
             head_goes_first: false,
             routed: None,
-            served: None,
+            served_by: None,
         }
     }
 

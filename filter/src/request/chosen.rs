@@ -3,7 +3,7 @@ use std::rc::Rc;
 
 use weir_llm_translate::Dialect;
 
-use crate::routing::Chosen;
+use crate::routing::{Catalogue, Chosen};
 
 /// A request whose model was chosen.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(super) struct Routed {
     pub(super) asked: Box<str>,
     /// The dialect that it speaks.
     pub(super) dialect: Dialect,
+    /// The catalogue that it was chosen from, which may have been replaced since.
+    pub(super) catalogue: Rc<Catalogue>,
     /// What serves it.
     pub(super) chosen: Chosen,
     /// A provider has failed lately.

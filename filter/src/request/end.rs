@@ -129,7 +129,7 @@ impl Admitted {
         let tokens = usage.input_tokens.unwrap_or(0).saturating_add(usage.output_tokens.unwrap_or(0));
         let cost = self.routed.as_deref().filter(|_| self.counts_cost()).and_then(|routed| {
             let model = routed.served.as_deref().or_else(|| routed.chosen.models.first().map(|model| &**model))?;
-            self.policy.routing.as_ref()?.cost_of(model, usage.into())
+            routed.catalogue.cost_of(model, usage.into())
         });
         Used { tokens, cost: cost.unwrap_or(0) }
     }
@@ -148,8 +148,7 @@ impl Admitted {
 
     /// Who answered: the provider that served, where the request was routed; else by the answer's shape.
     fn answerer(&self, reading: Option<&Reading>) -> Option<Provider> {
-        let served = || self.policy.routing.as_ref()?.answerer(self.served.as_deref()?);
-        served().or_else(|| reading?.provider)
+        self.served_by.or_else(|| reading?.provider)
     }
 
     fn data<'a>(

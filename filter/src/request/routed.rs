@@ -47,17 +47,18 @@ impl Admitted {
         limiter: &mut impl Limiter,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let Some(catalogue) = &self.policy.routing else { return Ok(()) };
+        let Some(catalogue) = self.policy.catalogue() else { return Ok(()) };
         let tokens = self.tokens_of_pools(body);
         let (Some(dialect), Body::Read(document)) = (client_dialect(&self.path), body) else { return Ok(()) };
         if document.ambiguous || document.is_form {
             return Ok(());
         }
         let Some(name) = document.model_name().map(str::to_owned) else { return Ok(()) };
-        let standing =
-            limiter.shared().map_or_else(Standing::default, |mut store| breaker::standing(&mut *store, catalogue, now));
+        let standing = limiter
+            .shared()
+            .map_or_else(Standing::default, |mut store| breaker::standing(&mut *store, &catalogue, now));
         let (habits, full) = (&mut worker.habits, Saturated::default());
-        let mut choosing = Choosing { catalogue, habits, limiter, standing, full, now };
+        let mut choosing = Choosing { catalogue: &catalogue, habits, limiter, standing, full, now };
         loop {
             let (choice, probe) = self.choose(&mut choosing, dialect, &name, document, bytes);
             let chosen = match choice {
@@ -70,7 +71,7 @@ impl Admitted {
                 Ok(pool) => self.beside.extend(pool),
                 Err(refusal) => {
                     choosing.release(probe.as_deref());
-                    choosing.full.with(&first, refusal, catalogue)?;
+                    choosing.full.with(&first, refusal, &catalogue)?;
                     continue;
                 }
             }
@@ -78,7 +79,7 @@ impl Admitted {
                 model.name = Some((*first).into());
             }
             let (troubled, asked, served) = (standing.troubled, name.into(), None);
-            self.routed = Some(Box::new(Routed { asked, dialect, chosen, troubled, probe, served }));
+            self.routed = Some(Box::new(Routed { asked, dialect, catalogue, chosen, troubled, probe, served }));
             return Ok(());
         }
     }
@@ -195,13 +196,13 @@ impl Admitted {
 
     /// The most that the request costs with so many tokens at any of its models; 0 where no budget asks.
     pub(super) fn cost_max(&self, tokens: u64) -> u64 {
-        let (Some(routed), Some(catalogue)) = (&self.routed, &self.policy.routing) else { return 0 };
+        let Some(routed) = &self.routed else { return 0 };
         if !self.counts_cost() {
             return 0;
         }
         let input = self.input_estimate.unwrap_or(tokens).min(tokens);
         let models = routed.chosen.models.iter().map(|model| &**model);
-        catalogue.cost_max(models, input, tokens.saturating_sub(input))
+        routed.catalogue.cost_max(models, input, tokens.saturating_sub(input))
     }
 
     /// Refuses a request that a hard budget of cost covers and whose price nobody knows here: none of the catalogue's models
@@ -214,7 +215,7 @@ impl Admitted {
             traits(&self.identity, self.route.as_deref(), (self.base_class, self.classes), self.model.as_deref());
         let is_priced = |limit: &Limit| {
             let currency = limit.term().and_then(|term| term.currency.as_deref()).unwrap_or_default();
-            self.routed.is_some() && self.policy.routing.as_ref().is_some_and(|catalogue| catalogue.is_in(currency))
+            self.routed.as_ref().is_some_and(|routed| routed.catalogue.is_in(currency))
         };
         let is_unknown = |beside: &Beside| {
             let all = beside.limits();
@@ -257,18 +258,18 @@ impl Admitted {
     pub(super) fn lead(&self, edits: &mut Edits) {
         let Some(routed) = &self.routed else { return };
         edits.set.push((CHAIN_HEADER, routed.chosen.chain.clone().into()));
-        edits.choice = Some(routed.chosen.told(routed.dialect));
+        edits.choice = Some(routed.catalogue.told(&routed.chosen, routed.dialect));
     }
 
     /// Reads who served, and tells the client as far as the configuration says so.
     pub(super) fn tell_route(&mut self, pairs: &[Pair<'_>], edits: &mut ResponseEdits) {
-        let (Some(routed), Some(catalogue)) = (&mut self.routed, &self.policy.routing) else { return };
+        let Some(routed) = &mut self.routed else { return };
         let served =
             pairs.iter().find(|(name, _)| is(name, SERVED)).and_then(|(_, value)| std::str::from_utf8(value).ok());
         let model = served.and_then(|served| served.split(';').nth(1));
         routed.served =
             model.filter(|model| routed.chosen.models.iter().any(|chosen| **chosen == **model)).map(Into::into);
-        if !catalogue.tells_client {
+        if !routed.catalogue.tells_client {
             edits.remove.extend(served.map(|_| SERVED));
             return;
         }
@@ -293,7 +294,7 @@ impl Admitted {
         if self.routed.as_ref().and_then(|routed| routed.probe.as_deref()).is_some_and(|provider| !probed(provider)) {
             self.release_probe(limiter, now);
         }
-        let Routed { asked, chosen, served, troubled, .. } = *self.routed.take()?;
+        let Routed { asked, catalogue, chosen, served, troubled, .. } = *self.routed.take()?;
         let changes = limiter.shared().map(|mut store| breaker::learn(&mut *store, attempts.clone(), troubled, now));
         let changes = changes.unwrap_or_default();
         let count = |of: usize| u64::try_from(of).unwrap_or(u64::MAX);
@@ -302,7 +303,7 @@ impl Admitted {
         limiter.attempted(Attempts { made, failed, opened: changes.opened, closed: changes.closed });
         let first = chosen.models.first().map(|model| (**model).to_owned()).unwrap_or_default();
         self.model = Some(asked);
-        self.served = served.clone();
+        self.served_by = served.as_deref().and_then(|model| catalogue.answerer(model));
         Some(InEvent {
             chosen: Text::from(first),
             reason: Text::from(chosen.why.as_str()),

@@ -11,7 +11,7 @@ use weir_contract::Class;
 use weir_contract::stage::Stage;
 use weir_llm_translate::{Dialect, Server, translate};
 
-use super::{Catalogue, Habits, Misfit, Model, Rule, class_bit, stage_bit, told};
+use super::{Catalogue, Habits, Least, Misfit, Model, Rule, class_bit, stage_bit};
 use crate::flags::RequestFlags;
 use crate::plan::Plan;
 
@@ -119,13 +119,6 @@ struct Fit {
     provider: usize,
 }
 
-impl Chosen {
-    /// What the upstream role is told.
-    pub(crate) fn told(&self, dialect: Dialect) -> String {
-        told::choice(dialect, self.models.iter().map(|model| &**model))
-    }
-}
-
 impl Catalogue {
     /// Chooses the models for a request.
     pub fn choose(&self, asked: &Asked<'_>, habits: &mut Habits) -> Choice {
@@ -140,17 +133,17 @@ impl Catalogue {
             return Choice::Unasked;
         }
         let mut sorted = Sorted::default();
-        self.sort(&[named], 0, asked, &mut sorted);
+        self.sort(&[named], Least::ANY, asked, &mut sorted);
         self.chain(sorted, None, Why::Named, asked)
     }
 
     fn choose_by(&self, at: usize, rule: &Rule, asked: &Asked<'_>, habits: &mut Habits) -> Choice {
         let mut sorted = Sorted { fits: Vec::with_capacity(rule.candidates.len()), ..Sorted::default() };
-        self.sort(&rule.candidates, rule.quality_min, asked, &mut sorted);
+        self.sort(&rule.candidates, rule.least, asked, &mut sorted);
         if let Some(model) = rule.part(asked) {
             return self.chain(sorted, Some(model), Why::Split, asked);
         }
-        let key = key(at, asked.tenant);
+        let key = self.habit_key(at, asked.tenant);
         let kept = habits.model(key).filter(|model| sorted.is_near(*model, self.hysteresis_percent));
         let why = if kept.is_some_and(|model| !sorted.is_near(model, 0)) { Why::Kept } else { Why::Cheapest };
         let choice = self.chain(sorted, kept, why, asked);
@@ -164,8 +157,17 @@ impl Catalogue {
         choice
     }
 
+    /// Names a tenant under a rule of this catalogue.
+    fn habit_key(&self, rule: usize, tenant: &str) -> u64 {
+        let mut hasher = SipHasher13::new();
+        hasher.write(self.delivered.as_deref().unwrap_or_default().as_bytes());
+        hasher.write_usize(rule);
+        hasher.write(tenant.as_bytes());
+        hasher.finish()
+    }
+
     /// Sorts candidates into those that fit, those behind an open breaker, and the others.
-    fn sort(&self, candidates: &[usize], quality_min: u8, asked: &Asked<'_>, sorted: &mut Sorted) {
+    fn sort(&self, candidates: &[usize], least: Least, asked: &Asked<'_>, sorted: &mut Sorted) {
         let barred = self.barred(asked.plan);
         let tokens = asked.input_tokens.saturating_add(asked.output_cap.unwrap_or(0));
         for at in candidates {
@@ -173,7 +175,7 @@ impl Catalogue {
             let misfit = match barred.get(model.provider).copied().flatten() {
                 Some(misfit) => Some(misfit),
                 None if asked.saturated & 1 << model.provider != 0 => Some(Misfit::Pool),
-                None => model.misfit(quality_min, tokens, asked),
+                None => model.misfit(least.quality, tokens, asked).or_else(|| self.slow(*at, least, asked.class)),
             };
             if let Some(misfit) = misfit {
                 sorted.dropped.push((Rc::clone(&model.name), misfit));
@@ -186,6 +188,12 @@ impl Catalogue {
                 sorted.open.push(fit);
             }
         }
+    }
+
+    /// Whether a model has been too slow lately. One that nobody has measured is not.
+    fn slow(&self, model: usize, least: Least, class: Class) -> Option<Misfit> {
+        let max = Some(least.latency_p99_ms_max).filter(|max| *max != u32::MAX)?;
+        (self.p99_ms(model, class)? > max).then_some(Misfit::Latency)
     }
 
     /// For each provider why it may not serve the plan's tenants, if it may not.
@@ -336,12 +344,4 @@ impl Rule {
         }
         None
     }
-}
-
-/// Names a tenant under a rule.
-fn key(rule: usize, tenant: &str) -> u64 {
-    let mut hasher = SipHasher13::new();
-    hasher.write_usize(rule);
-    hasher.write(tenant.as_bytes());
-    hasher.finish()
 }

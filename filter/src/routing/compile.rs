@@ -1,4 +1,7 @@
 //! Checks and compiles the catalogue and its rules.
+use std::collections::BTreeMap;
+
+use weir_config::plans;
 use weir_config::shape::Config;
 use weir_config::{ConfigError, routing};
 use weir_contract::Class;
@@ -7,7 +10,8 @@ use weir_llm_translate::{Server, Thinking};
 use crate::flags::Condition;
 
 use super::{
-    ATTEMPTS_MAX, Catalogue, MODELS_MAX, Model, PROVIDERS_MAX, Price, Provider, RULES_MAX, Rule, class_bit, stage_bit,
+    ATTEMPTS_MAX, Catalogue, Latencies, Least, MODELS_MAX, Model, PROVIDERS_MAX, Price, Provider, RULES_MAX, Rule,
+    class_bit, stage_bit,
 };
 
 /// The longest name of a provider, in bytes.
@@ -16,22 +20,55 @@ const PROVIDER_NAME_MAX_BYTES: usize = 32;
 /// The longest name of a model, in bytes.
 const MODEL_NAME_MAX_BYTES: usize = 64;
 
+/// What a catalogue is compiled from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written<'a> {
+    pub(super) providers: &'a [routing::Provider],
+    pub(super) models: &'a [routing::Model],
+    pub(super) routing: &'a routing::Routing,
+    /// The plans that rules may name; None: any.
+    pub(super) plans: Option<&'a BTreeMap<String, plans::Plan>>,
+}
+
 impl Catalogue {
     /// Compiles what a configuration says; None where it routes nothing.
     ///
     /// # Errors
     /// For a name that is unknown or given twice, a number out of bounds, and a catalogue that nothing would use.
     pub(crate) fn compile(config: &Config) -> Result<Option<Self>, ConfigError> {
-        let Some(rules) = &config.routing else { return check_unused(config).map(|()| None) };
+        let Some(routing) = &config.routing else { return check_unused(config).map(|()| None) };
         if !config.hold {
             return Err(ConfigError::new("routing", "with `hold: false` no body is read, so no model can be chosen"));
         }
-        let providers = compile_providers(&config.providers)?;
-        let models = compile_models(&config.models, &providers)?;
+        if routing.from == routing::Source::Directory && config.directory.is_none() {
+            let problem = "`directory` is missing: nothing says which weir serve has the models and rules";
+            return Err(ConfigError::new("routing.from", problem));
+        }
+        let is_measured = |rule: &routing::Rule| rule.latency_p99_ms_max.is_some();
+        if let Some(at) = routing.rules.iter().position(is_measured).filter(|_| config.directory.is_none()) {
+            let problem = "figures come from weir serve: it needs `directory`";
+            return Err(ConfigError::new(format!("routing.rules[{at}].latency_p99_ms_max"), problem));
+        }
+        let (providers, models, plans) = (&config.providers, &config.models, Some(&config.plans));
+        let catalogue = Self::of(&Written { providers, models, routing, plans })?;
+        catalogue.check_plans(config)?;
+        Ok(Some(catalogue))
+    }
+
+    /// Compiles models and rules.
+    pub(super) fn of(written: &Written<'_>) -> Result<Self, ConfigError> {
+        let rules = written.routing;
+        let providers = compile_providers(written.providers)?;
+        let models = compile_models(written.models, &providers)?;
         if !(1..=ATTEMPTS_MAX).contains(&rules.attempts_max) {
             return Err(ConfigError::new("routing.attempts_max", format_args!("expected 1 to {ATTEMPTS_MAX}")));
         }
+        if rules.currency.len() != 3 || !rules.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err(ConfigError::new("routing.currency", "expected a currency by ISO 4217, such as USD"));
+        }
+        bounded("routing.rules", rules.rules.len(), RULES_MAX)?;
         let mut catalogue = Catalogue {
+            latencies: Latencies::of(&models),
             providers,
             models,
             rules: Vec::new(),
@@ -39,27 +76,29 @@ impl Catalogue {
             hysteresis_percent: rules.hysteresis_percent.into(),
             currency: rules.currency.as_str().into(),
             tells_client: rules.tell_client,
+            delivered: None,
         };
-        if rules.currency.len() != 3 || !rules.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return Err(ConfigError::new("routing.currency", "expected a currency by ISO 4217, such as USD"));
-        }
-        bounded("routing.rules", rules.rules.len(), RULES_MAX)?;
         for (at, rule) in rules.rules.iter().enumerate() {
-            let rule = catalogue.compile_rule(rule, config, &format!("routing.rules[{at}]"))?;
+            let rule = catalogue.compile_rule(rule, written.plans, &format!("routing.rules[{at}]"))?;
             catalogue.rules.push(rule);
         }
-        catalogue.check_plans(config)?;
-        Ok(Some(catalogue))
+        Ok(catalogue)
     }
 
-    fn compile_rule(&self, rule: &routing::Rule, config: &Config, path: &str) -> Result<Rule, ConfigError> {
+    fn compile_rule(
+        &self,
+        rule: &routing::Rule,
+        plans: Option<&BTreeMap<String, plans::Plan>>,
+        path: &str,
+    ) -> Result<Rule, ConfigError> {
         if rule.candidates.is_empty() == rule.split.is_empty() {
             return Err(ConfigError::new(path, "give either `candidates` or `split`"));
         }
         if rule.quality_min > 100 {
             return Err(ConfigError::new(format!("{path}.quality_min"), "expected 0 to 100"));
         }
-        if let Some(plan) = rule.matches.plans.iter().find(|plan| !config.plans.contains_key(*plan)) {
+        let is_unknown = |plan: &&String| plans.is_some_and(|plans| !plans.contains_key(*plan));
+        if let Some(plan) = rule.matches.plans.iter().find(is_unknown) {
             return Err(ConfigError::new(format!("{path}.match.plans"), format_args!("no plan is named {plan:?}")));
         }
         if rule.split.values().any(|part| *part == 0 || *part > 1_000_000) {
@@ -90,7 +129,7 @@ impl Catalogue {
             candidates: named.map(model).collect::<Result<_, _>>()?,
             parts: rule.split.values().copied().collect(),
             split_by: rule.split_by,
-            quality_min: rule.quality_min,
+            least: Least { quality: rule.quality_min, latency_p99_ms_max: rule.latency_p99_ms_max.unwrap_or(u32::MAX) },
         })
     }
 

@@ -28,13 +28,13 @@ fn read(config: &Value) -> Result<Policy, String> {
         .map_err(|error| error.to_string())
 }
 
-fn catalogue(rules: &Value) -> Catalogue {
-    read(&config(rules)).expect("a policy").routing.expect("a catalogue")
+fn catalogue(rules: &Value) -> Rc<Catalogue> {
+    read(&config(rules)).expect("a policy").catalogue().expect("a catalogue")
 }
 
-const BODY: &[u8] = br#"{"model":"auto","messages":[{"role":"user","content":"Hi"}]}"#;
+pub(super) const BODY: &[u8] = br#"{"model":"auto","messages":[{"role":"user","content":"Hi"}]}"#;
 
-fn asked(plan: &Plan) -> Asked<'_> {
+pub(super) fn asked(plan: &Plan) -> Asked<'_> {
     Asked {
         dialect: Dialect::OpenAi,
         model: "auto",
@@ -55,7 +55,7 @@ fn asked(plan: &Plan) -> Asked<'_> {
     }
 }
 
-fn chosen(catalogue: &Catalogue, asked: &Asked<'_>) -> Chosen {
+pub(super) fn chosen(catalogue: &Catalogue, asked: &Asked<'_>) -> Chosen {
     match catalogue.choose(asked, &mut Habits::default()) {
         Choice::Chosen(chosen) => chosen,
         other => panic!("{other:?}"),
@@ -149,7 +149,7 @@ fn a_tenant_keeps_its_model_until_another_is_enough_cheaper() {
     let mut file = config(&json!([{"model": "auto", "candidates": ["a", "b"]}]));
     file["models"][0]["price"] = json!({"input": 100, "output": 105});
     file["models"][1]["price"] = json!({"input": 105, "output": 100});
-    let catalogue = read(&file).expect("a policy").routing.expect("a catalogue");
+    let catalogue = read(&file).expect("a policy").catalogue().expect("a catalogue");
     let (plan, mut habits) = (Plan::default(), Habits::default());
     let mut first = |input_tokens, output_tokens| {
         let asked = Asked { input_tokens, output_tokens, ..asked(&plan) };
@@ -223,7 +223,7 @@ proptest! {
         for (at, price) in prices.iter().enumerate() {
             file["models"][at]["price"] = json!({"input": price, "output": price});
         }
-        let catalogue = read(&file).expect("a policy").routing.expect("a catalogue");
+        let catalogue = read(&file).expect("a policy").catalogue().expect("a catalogue");
         let plan = Plan::default();
         let asked = Asked { open, input_tokens: input, output_cap: cap, ..asked(&plan) };
         match catalogue.choose(&asked, &mut Habits::default()) {
@@ -245,7 +245,7 @@ proptest! {
 }
 
 /// A catalogue with the providers `one` and `two`.
-pub(super) fn catalogue_of_two() -> Catalogue {
+pub(super) fn catalogue_of_two() -> Rc<Catalogue> {
     catalogue(&json!([{"model": "auto", "candidates": ["a", "b"]}]))
 }
 
@@ -259,12 +259,12 @@ fn a_rule_may_depend_on_a_feature_flag() {
         json!({"beta": {"type": "bool", "default": false, "rules": [{"tenants": ["acme"], "value": true}]}});
     let policy = read(&config).expect("a policy");
     let flags = std::rc::Rc::new(policy.flags.as_ref().expect("flags").with_served(None));
-    let (catalogue, plan) = (policy.routing.as_ref().expect("a catalogue"), plan("p"));
+    let (catalogue, plan) = (policy.catalogue().expect("a catalogue"), plan("p"));
     let first = |tenant: &str| {
         let subject = weir_contract::flags::Subject { tenant, ..Default::default() };
         let flags = crate::flags::RequestFlags::decide(&flags, &subject);
-        chosen(catalogue, &Asked { flags: Some(&flags), ..asked(&plan) }).models[0].to_string()
+        chosen(&catalogue, &Asked { flags: Some(&flags), ..asked(&plan) }).models[0].to_string()
     };
     assert_eq!((first("acme"), first("globex")), ("b".to_owned(), "a".to_owned()));
-    assert_eq!(&*chosen(catalogue, &asked(&plan)).models[0], "a", "no flag is decided");
+    assert_eq!(&*chosen(&catalogue, &asked(&plan)).models[0], "a", "no flag is decided");
 }

@@ -3,9 +3,12 @@
 //! All attempts of a request share one header map in Envoy, and what one attempt changes in it the next one finds; the state of
 //! the stream is shared as well, and no client reaches it. So what must hold for every attempt stands there.
 //!
-//! * [`CHOICE`], by the downstream role: the client's dialect and the chosen models, in the order of the chain.
+//! * [`CHOICE`], by the downstream role: the client's dialect and the chosen models, in the order of the chain. The upstream role
+//!   knows the models of its configuration by their names; of one that the directory brought it is told all that it needs.
 //! * [`ATTEMPTS`], by the upstream role: each attempt with its provider, model and status.
-use weir_llm_translate::Dialect;
+use weir_llm_translate::{Dialect, Thinking};
+
+use super::Model;
 
 /// The state that names the choice.
 pub const CHOICE: &str = "weir_choice";
@@ -13,16 +16,50 @@ pub const CHOICE: &str = "weir_choice";
 /// The state that lists the attempts.
 pub const ATTEMPTS: &str = "weir_attempts";
 
-/// Writes a choice.
-pub(crate) fn choice<'m>(dialect: Dialect, models: impl Iterator<Item = &'m str>) -> String {
+/// The longest name of a model at its provider, in bytes, where the upstream role is told of it.
+const UPSTREAM_NAME_MAX_BYTES: usize = 256;
+
+/// Whether the upstream role can be told of a model by this name at its provider.
+pub(super) fn is_tellable(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_graphic() && byte != b';';
+    (1..=UPSTREAM_NAME_MAX_BYTES).contains(&name.len()) && name.bytes().all(fits)
+}
+
+/// Writes a choice of models, each as a word.
+pub(crate) fn choice(dialect: Dialect, models: impl Iterator<Item = String>) -> String {
     let dialect = match dialect {
         Dialect::OpenAi => "openai",
         Dialect::Anthropic => "anthropic",
     };
-    models.fold(dialect.to_owned(), |text, model| text + " " + model)
+    models.fold(dialect.to_owned(), |text, model| text + " " + &model)
 }
 
-/// Reads a choice: the client's dialect and the models.
+/// The word of a model that the upstream role has not in its configuration.
+pub(super) fn in_full(model: &Model, provider: &str) -> String {
+    let thinking = match model.thinking {
+        Thinking::Never => "never",
+        Thinking::Budget => "budget",
+        Thinking::Effort => "effort",
+    };
+    let Model { name, upstream, output_max_tokens, samples, .. } = model;
+    format!("{name};{provider};{upstream};{output_max_tokens};{thinking};{}", u8::from(*samples))
+}
+
+/// Reads such a word: the provider, and the model as far as the upstream role needs it.
+pub(crate) fn read_in_full(word: &str) -> Option<(&str, Model)> {
+    let mut parts = word.split(';');
+    let (name, provider, upstream) = (parts.next()?, parts.next()?, parts.next()?);
+    let output_max_tokens = parts.next()?.parse().ok()?;
+    let thinking = match parts.next()? {
+        "budget" => Thinking::Budget,
+        "effort" => Thinking::Effort,
+        _ => Thinking::Never,
+    };
+    let samples = parts.next()? == "1";
+    Some((provider, Model::told(name, upstream, output_max_tokens, (thinking, samples))))
+}
+
+/// Reads a choice: the client's dialect and the models' words.
 pub(crate) fn read_choice(text: &str) -> Option<(Dialect, impl Iterator<Item = &str>)> {
     let mut words = text.split(' ');
     let dialect = match words.next()? {

@@ -1,7 +1,7 @@
 //! What a log says of fetches: that tenants or keys do not come, why, and that they come again. Each change is told once.
 use weir_contract::Timestamp;
 
-use super::{FetchOutcome, FilterState};
+use super::{CatalogueUpdate, FetchOutcome, FilterState};
 use crate::directory::poll::Update;
 use crate::fetch::{Failure, Target};
 use crate::identity::keyring::Renewal;
@@ -55,6 +55,14 @@ impl FilterState {
                 return Some(FetchNotice::Note(format!("the tenants are fetched whole: {reason}")));
             }
             FetchOutcome::Tenants(Update::Failed(failure)) => failed(*failure, "directory.token"),
+            FetchOutcome::Catalogue(CatalogueUpdate::Taken(version)) => {
+                return Some(FetchNotice::Note(format!("the catalogue {version} of the directory is in force")));
+            }
+            FetchOutcome::Catalogue(CatalogueUpdate::Refused(reason)) => {
+                return Some(FetchNotice::Failing(format!(
+                    "the catalogue of the directory is not used: {reason}; the one before stays in force"
+                )));
+            }
             FetchOutcome::Tenants(Update::Refused(reason)) => format!("its state cannot be used: {reason}"),
             FetchOutcome::Keys(Renewal::Failed(failure)) => failure.to_string(),
             FetchOutcome::Tenants(Update::Confirmed | Update::Replaced | Update::Changed)

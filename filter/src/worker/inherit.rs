@@ -12,6 +12,8 @@ impl FilterState {
             poll.inherit(from);
         }
         self.renew_flags();
+        // One that this configuration cannot use leaves its own in force, and is told to the server.
+        let _update = self.take_parts();
         for (at, issuer) in self.policy.sources.issuers().iter().enumerate() {
             let is_same = |old: &crate::identity::jwt::Issuer| {
                 let places = issuer.remote().zip(old.remote());

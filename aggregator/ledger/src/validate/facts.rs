@@ -1,7 +1,7 @@
 //! The facts of an accepted event that the ledger needs. They own or point into the event's bytes.
 use weir_contract::{
-    Class, Event, EventId, Outcome, PaidBy, Payload, RefusedData, SearchData, SecurityData, Sequence, SourceData,
-    SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus,
+    AttemptsData, Class, Event, EventId, Outcome, PaidBy, Payload, RefusedData, SearchData, SecurityData, Sequence,
+    SourceData, SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus,
 };
 
 /// The facts of an accepted event.
@@ -34,6 +34,8 @@ pub enum FactPayload {
     Security(SecurityData),
     /// A search of a vector store.
     Search(Box<SearchData>),
+    /// Attempts of a minute at providers.
+    Attempts(AttemptsData),
 }
 
 /// A text of an event.
@@ -52,6 +54,10 @@ pub struct UsageFact {
     outcome: Outcome,
     paid_by: PaidBy,
     usage: Usage,
+    duration_ms: u64,
+    first_token_ms: Option<u64>,
+    /// The model of a catalogue that served, or was to serve.
+    routed: Option<Span>,
     plan: Span,
     credential_id: Option<Span>,
     route: Option<Span>,
@@ -83,6 +89,7 @@ impl Fact {
             Payload::Source(data) => FactPayload::Source(data),
             Payload::Security(data) => FactPayload::Security(data),
             Payload::Search(data) => FactPayload::Search(data),
+            Payload::Attempts(data) => FactPayload::Attempts(data),
         };
         let Event { id, source, sequence, subject, time, .. } = event;
         Fact { id, source, sequence, subject, time, payload }
@@ -117,6 +124,9 @@ impl UsageFact {
             outcome: data.outcome,
             paid_by: data.paid_by,
             usage: data.usage,
+            duration_ms: data.duration_ms,
+            first_token_ms: data.time_to_first_token_ms,
+            routed: data.routed.map(|routed| Span::of(routed.served.as_ref().unwrap_or(&routed.chosen), raw)),
             plan: Span::of(&data.plan, raw),
             credential_id: span(data.credential_id),
             route: span(data.route),
@@ -130,6 +140,23 @@ impl UsageFact {
             response_model: span(data.response_model),
             flags: span(data.flags),
         }
+    }
+
+    /// The class of the request.
+    pub(crate) fn class(&self) -> Class {
+        self.class
+    }
+
+    /// How the request ended, and after how many milliseconds its answer did and began.
+    pub(crate) fn timing(&self) -> (Outcome, u64, Option<u64>) {
+        (self.outcome, self.duration_ms, self.first_token_ms)
+    }
+
+    /// The model that served or should have: by its name in the catalogue, else as the answer or the request names it.
+    pub(crate) fn model_tried<'r>(&'r self, raw: &'r [u8]) -> Option<&'r str> {
+        let raw = std::str::from_utf8(raw).unwrap_or_default();
+        let span = self.routed.as_ref().or(self.response_model.as_ref()).or(self.request_model.as_ref())?;
+        Some(span.text(raw))
     }
 
     /// The provider's id of the answer, if the provider keeps it and its usage counts only once.

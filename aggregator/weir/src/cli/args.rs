@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::check::CheckedFor;
 use crate::cli::gateway::GatewayCommand;
 use crate::forget::ForgetRequest;
 use crate::schema::Subject;
@@ -105,6 +106,9 @@ pub(super) enum Command {
     /// Show on one screen how everything stands: gateways, counting, billing, and what needs a person. Exit code 3 when something
     /// does.
     Status,
+    /// Show the models of the catalogue: prices, and requests, errors and latencies of the last 15 minutes; and which catalogue each
+    /// gateway has.
+    Models,
     /// Create, change and list the tenants that are kept in the database (`tenants_database: true`).
     #[command(subcommand)]
     Tenants(TenantsCommand),
@@ -199,7 +203,8 @@ pub(super) enum Command {
                             of Envoy, Kong, Istio, Envoy Gateway or Kubernetes with any of these in it; it may have several documents.\n\n\
                             Exit code 0 when all files are good; 3 with warnings only: it runs, and something in it costs more than \
                             it seems to; 1 with errors: it is refused, or does not do what it says.\n\n\
-                            Example: weir check --json envoy.yaml tenants.yaml"
+                            Examples: weir check --json envoy.yaml tenants.yaml\n          \
+                            weir check --gateway kong filter.yaml"
     )]
     Check(CheckArgs),
     /// Write Envoy's configuration for a catalogue of models, or compare a file with it.
@@ -289,4 +294,7 @@ pub(super) struct CheckArgs {
     /// Configuration files; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
+    /// The gateway that is to run a filter's configuration which stands alone in its file: says what of it that gateway cannot keep.
+    #[arg(long, value_name = "GATEWAY", default_value = "envoy")]
+    pub(super) gateway: CheckedFor,
 }

@@ -85,8 +85,18 @@ struct Shown {
     text: String,
 }
 
-pub(super) fn run(files: &[PathBuf], as_json: bool) -> anyhow::Result<u8> {
-    let judged: Vec<Judged> = files.iter().map(|file| judge(file)).collect();
+/// The gateway that is to run a filter's configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum CheckedFor {
+    /// Envoy, which keeps everything.
+    #[default]
+    Envoy,
+    /// Kong.
+    Kong,
+}
+
+pub(super) fn run(files: &[PathBuf], gateway: CheckedFor, as_json: bool) -> anyhow::Result<u8> {
+    let judged: Vec<Judged> = files.iter().map(|file| judge(file, gateway)).collect();
     if as_json {
         render::json(&judged)?;
     } else {
@@ -112,13 +122,13 @@ fn show(judged: &Judged) {
 }
 
 /// Checks one file.
-fn judge(path: &Path) -> Judged {
+fn judge(path: &Path, gateway: CheckedFor) -> Judged {
     let is_input = path == Path::new(STANDARD_INPUT.0);
     let name = if is_input { Path::new(STANDARD_INPUT.1) } else { path };
     let read = if is_input { read_input() } else { yaml::read_text(path).map_err(|error| error.to_string()) };
     let (kind, problems) = match read {
         Ok(text) => {
-            let (kind, problems) = document::check(name, &text);
+            let (kind, problems) = document::check(name, &text, gateway);
             (kind, problems.into_iter().map(|(severity, problem)| shown(severity, &problem, name, &text)).collect())
         }
         Err(error) => (None, vec![shown(Severity::Error, &Problem::without_place(error), name, "")]),

@@ -1,12 +1,13 @@
 //! `weir gateway`: writes Envoy's listener, routes, clusters and filters for a catalogue, and compares a file with it.
 mod bootstrap;
+mod manifest;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use serde::Deserialize;
 use serde_json::Value;
 use weir_filter::config::{Config as FilterConfig, Environment, Policy};
@@ -24,12 +25,18 @@ const DIFFERENCES_MAX: usize = 50;
 /// What is done for a gateway.
 #[derive(Debug, Subcommand)]
 pub(super) enum GatewayCommand {
-    /// Print Envoy's configuration, in JSON.
-    #[command(after_help = "Example: weir gateway generate gateway.yaml > envoy.json && envoy -c envoy.json")]
+    /// Print Envoy's configuration, or manifests of Istio or Envoy Gateway, in JSON.
+    #[command(
+        after_help = "Examples: weir gateway generate gateway.yaml > envoy.json && envoy -c envoy.json\n          \
+                            weir gateway generate --for istio gateway.yaml | kubectl apply -f -"
+    )]
     Generate {
         /// What the gateway is to do.
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Who runs Envoy.
+        #[arg(long = "for", value_name = "RUNNER", default_value = "envoy")]
+        runner: Runner,
     },
     /// Compare a configuration of Envoy with what `generate` writes now.
     #[command(
@@ -39,10 +46,24 @@ pub(super) enum GatewayCommand {
         /// What the gateway is to do.
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// The configuration that Envoy runs with.
+        /// The configuration that Envoy runs with, or the manifests.
         #[arg(value_name = "ENVOY_FILE")]
         running: PathBuf,
+        /// Who runs Envoy.
+        #[arg(long = "for", value_name = "RUNNER", default_value = "envoy")]
+        runner: Runner,
     },
+}
+
+/// Who runs Envoy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Runner {
+    /// Nobody: a static file.
+    Envoy,
+    /// Istio's ingress gateway: an `EnvoyFilter`.
+    Istio,
+    /// Envoy Gateway: an `EnvoyProxy` and an `EnvoyPatchPolicy`.
+    EnvoyGateway,
 }
 
 /// A gateway, as people write it.
@@ -67,8 +88,54 @@ struct Gateway {
     /// How long a provider may stay silent before another is tried, or a stream ends.
     #[serde(default = "default_silence_secs")]
     silence_max_seconds: u64,
+    /// Where Istio's gateway is, for `--for istio`.
+    #[serde(default)]
+    istio: IstioPlace,
+    /// Where Envoy Gateway's is, for `--for envoy-gateway`.
+    #[serde(default)]
+    envoy_gateway: EnvoyGatewayPlace,
     /// The filter's configuration, with its catalogue.
     filter: Value,
+}
+
+/// The gateway of Istio that is patched.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct IstioPlace {
+    /// The name of the `EnvoyFilter`.
+    name: String,
+    /// Its namespace.
+    namespace: String,
+    /// The labels of the gateway's pods.
+    labels: BTreeMap<String, String>,
+}
+
+impl Default for IstioPlace {
+    fn default() -> Self {
+        let labels = [("istio".to_owned(), "ingressgateway".to_owned())].into();
+        IstioPlace { name: "weir".to_owned(), namespace: "istio-system".to_owned(), labels }
+    }
+}
+
+/// The `Gateway` that Envoy Gateway runs.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct EnvoyGatewayPlace {
+    /// The name of the manifests.
+    name: String,
+    /// Their namespace, which is the `Gateway`'s.
+    namespace: String,
+    /// The `Gateway`.
+    gateway: String,
+    /// Its listener.
+    listener: String,
+}
+
+impl Default for EnvoyGatewayPlace {
+    fn default() -> Self {
+        let [name, namespace, gateway, listener] = ["weir", "default", "edge", "http"].map(str::to_owned);
+        EnvoyGatewayPlace { name, namespace, gateway, listener }
+    }
 }
 
 /// How a provider is reached.
@@ -140,39 +207,47 @@ fn yes() -> bool {
 
 pub(super) fn run(command: GatewayCommand) -> anyhow::Result<u8> {
     match command {
-        GatewayCommand::Generate { file } => {
-            say!("{}", serde_json::to_string_pretty(&generate(&file)?)?);
+        GatewayCommand::Generate { file, runner } => {
+            say!("{}", serde_json::to_string_pretty(&generate(&file, runner)?)?);
             Ok(EXIT_DONE)
         }
-        GatewayCommand::Check { file, running } => check(&file, &running),
+        GatewayCommand::Check { file, running, runner } => check(&file, &running, runner),
     }
 }
 
-fn generate(file: &Path) -> anyhow::Result<Value> {
-    of_text(file, &yaml::read_text(file)?).map_err(|error| {
+fn generate(file: &Path, runner: Runner) -> anyhow::Result<Value> {
+    of_text(file, &yaml::read_text(file)?, runner).map_err(|error| {
         // What is wrong in YAML says its place by itself.
         if error.is::<YamlError>() { error } else { error.context(file.display().to_string()) }
     })
 }
 
-/// Makes Envoy's configuration of a gateway's text. An error that no place of the file is known for begins with the field.
-pub(super) fn of_text(file: &Path, text: &str) -> anyhow::Result<Value> {
+/// Makes what a runner of Envoy takes of a gateway's text. An error that no place of the file is known for begins with the field.
+pub(super) fn of_text(file: &Path, text: &str, runner: Runner) -> anyhow::Result<Value> {
     let gateway: Gateway = yaml::parse(file, text)?;
     let config: FilterConfig = weir_filter::config::parse(gateway.filter.to_string().as_bytes())
         .map_err(|error| anyhow::anyhow!("filter.{error}"))?;
     let policy = Policy::compile(config.clone(), &Environment::Elsewhere, Keyed::new([0; 16]))
         .map_err(|error| anyhow::anyhow!("filter.{error}"))?;
-    let Some(catalogue) = &policy.routing else {
+    let Some(routing) = &policy.routing else {
         bail!("filter.routing: there is none, so there is nothing to generate for");
     };
     check_reached(&gateway, &config.providers)?;
-    let Some(chains) = catalogue.chains() else {
+    let Some(chains) = routing.chains() else {
         bail!(
             "filter.routing: its rules try providers in more than {CHAINS_MAX} orders, each a route of Envoy; lower `attempts_max`, \
              or name candidates of fewer providers"
         );
     };
-    Ok(bootstrap::of(&gateway, &chains, &config))
+    let envoy = bootstrap::of(&gateway, &chains, &config);
+    let made = match runner {
+        Runner::Envoy => Some(envoy),
+        Runner::Istio => manifest::istio(&envoy, &gateway.istio),
+        Runner::EnvoyGateway => manifest::envoy_gateway(&envoy, &gateway.envoy_gateway),
+    };
+    made.ok_or_else(|| {
+        anyhow::anyhow!("the configuration that this weir ships for Envoy has another form than expected")
+    })
 }
 
 /// Refuses a provider that is not reached, and one that the catalogue does not have.
@@ -199,8 +274,8 @@ fn check_reached(gateway: &Gateway, providers: &[weir_filter::config::routing::P
     }
 }
 
-fn check(file: &Path, running: &Path) -> anyhow::Result<u8> {
-    let expected = generate(file)?;
+fn check(file: &Path, running: &Path, runner: Runner) -> anyhow::Result<u8> {
+    let expected = generate(file, runner)?;
     let found: Value = yaml::parse(running, &yaml::read_text(running)?)?;
     let mut differences = Vec::new();
     compare(&expected, &found, String::new(), &mut differences);

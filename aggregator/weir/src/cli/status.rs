@@ -4,7 +4,7 @@ use super::render::{json, say, table};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
 use crate::export::ExportStatus;
-use crate::status::{self, BillingStatus, Fetch, GatewayStatus, ServerStatus, SystemStatus};
+use crate::status::{self, BillingStatus, Fetch, GatewayStatus, ProviderStatus, ServerStatus, SystemStatus};
 use weir_contract::Timestamp;
 use weir_ledger::query::LedgerReader;
 use weir_stripe::status as stripe;
@@ -35,7 +35,8 @@ fn here(config: &Config, home: &crate::store::DataDir) -> anyhow::Result<SystemS
     let billed = config.stripe.as_ref().map(|stripe| stripe.event_names.clone());
     let billing = billed.map(|billed| stripe::read(reader.db(), now, false, &billed)).transpose()?;
     let billing = billing.as_ref().map(|status| (BillingStatus::of(status, None, None), status));
-    Ok(SystemStatus::of(now, None, status::gateways(home, now)?, &ledger, billing))
+    let lists = (status::gateways(home, now)?, status::providers(home, config.catalogue.as_ref(), now)?);
+    Ok(SystemStatus::of(now, None, lists, &ledger, billing))
 }
 
 fn print(view: &SystemStatus) {
@@ -43,6 +44,7 @@ fn print(view: &SystemStatus) {
     say!("weir {} at {at}", view.version);
     print_server(view.server.as_ref());
     print_gateways(&view.gateways);
+    print_providers(&view.providers);
     let events = &view.events;
     say!(
         "\nevents: {} counted, {} missing, {} refused, {} conflicting, {} ahead of the clock; {} records not counted yet",
@@ -92,6 +94,38 @@ fn print_gateways(gateways: &[GatewayStatus]) {
         ]);
     }
     say!("\n{rows}");
+}
+
+fn print_providers(providers: &[ProviderStatus]) {
+    if providers.is_empty() {
+        return;
+    }
+    let mut rows =
+        table(&["provider", "#attempts", "#failed", "reasons", "possible cost", "last failure", "breaker open at"]);
+    for ProviderStatus { health, possible_cost, currency, unpriced_input_tokens } in providers {
+        let failed: u64 = health.failed.values().sum();
+        let reasons: Vec<String> = health.failed.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        let priced = possible_cost.iter().zip(currency).map(|(cost, currency)| format!("{cost} {currency}"));
+        let unpriced = (*unpriced_input_tokens > 0).then(|| format!("{unpriced_input_tokens} tokens without a price"));
+        let last = health.last_failure.as_ref().map(|last| {
+            let status = last.status.map(|status| format!(" {status}")).unwrap_or_default();
+            format!("{} {}{status}, {} at {}", last.at, last.reason, last.model, last.gateway)
+        });
+        let open = health.open.iter().map(|open| format!("{} until {}", open.gateway, open.until));
+        rows.add_row([
+            health.provider.clone(),
+            health.attempts.to_string(),
+            failed.to_string(),
+            reasons.join(", "),
+            priced.chain(unpriced).collect::<Vec<_>>().join(", "),
+            last.unwrap_or_default(),
+            open.collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    say!("\n{rows}");
+    say!(
+        "Attempts of this hour and the one before; a possible cost is for prompts that were taken and never answered."
+    );
 }
 
 fn print_billing(billing: Option<&BillingStatus>) {

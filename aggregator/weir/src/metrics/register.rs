@@ -1,6 +1,6 @@
 //! Registers every metric with its name and help, and makes the series that alerts wait for.
 use prometheus_client::registry::Registry;
-use weir_contract::SecurityKind;
+use weir_contract::{AttemptFailure, SecurityKind};
 
 use weir_ledger::cost::Kind;
 use weir_ledger::quarantine::REASONS;
@@ -77,6 +77,9 @@ impl Metrics {
         for kind in SecurityKind::ALL {
             drop(self.findings.get_or_create(&finding_labels(kind)));
         }
+        for failure in AttemptFailure::ALL {
+            drop(self.attempts_failed.get_or_create(&ReasonLabels { reason: failure.as_str().to_owned() }));
+        }
         for state in ["accepted", "rejected", "duplicate", "conflict"] {
             drop(self.readings.get_or_create(&StateLabels { state }));
         }
@@ -119,6 +122,14 @@ impl Metrics {
         registry.register("security_findings", help, self.findings.clone());
         let help = "Findings and searches that are kept no longer, since there were too many";
         registry.register("audit_rows_dropped", help, self.audit_dropped.clone());
+        let help = "Attempts of gateways at providers of models";
+        registry.register("provider_attempts", help, self.attempts.clone());
+        let help = "Attempts of gateways at providers of models that failed, by reason";
+        registry.register("provider_attempts_failed", help, self.attempts_failed.clone());
+        let help = "Breakers that keep a gateway's requests away from a provider";
+        registry.register("provider_breakers_open", help, self.breakers_open.clone());
+        let help = "Requests in no live figure of a model, since too many models were asked for in a minute";
+        registry.register("figures_left_out", help, self.figures_left_out.clone());
     }
 
     fn register_connections(&self, registry: &mut Registry) {

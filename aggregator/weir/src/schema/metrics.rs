@@ -65,13 +65,14 @@ const GAUGES: [(&str, &str); 5] = [
 ];
 
 /// What a gateway counts by one label with fixed values.
-const LABELLED: [(&str, &str, &[&str], &str); 14] = [
+const LABELLED: [(&str, &str, &[&str], &str); 15] = [
     (
         "weir_answers_held",
         "result",
         &["same", "changed", "replaced", "refused"],
         "Whole answers that were held, by what became of them",
     ),
+    ("weir_catalogues", "result", &["taken", "refused"], "Catalogues of models that the directory brought"),
     ("weir_changes", "what", &["model", "output", "answers", "usage"], "Requests that a plan changed, by what of them"),
     (
         "weir_directory",

@@ -26,9 +26,9 @@ use weir_contract::vault::KNOWS_VAULT;
 
 use super::App;
 use super::auth::require;
-use super::byok;
 use super::connections::{Slot, until};
 use super::error::ApiError;
+use super::{byok, catalogue};
 use crate::config::tokens::{Scope, Token};
 use crate::metrics::UnsignedGauge;
 use weir_contract::plans::PLANS_HEADER;
@@ -104,12 +104,13 @@ pub(super) async fn get_directory(
     if let Some(plans) = headers.get(PLANS_HEADER).and_then(|value| value.to_str().ok()) {
         app.0.seen.announced(plans, app.0.clock.now());
     }
+    catalogue::note(&app, &headers);
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let known = known.or(query.since.as_deref()).map(|version| version.trim_matches('"'));
     let wait = query.wait.map(|wait| Duration::from_millis(wait.0)).or_else(|| preferred_wait(&headers));
     if let (Some(known), Some(wait), None) = (known, wait, &query.from) {
         app.0.seen.fetched(token.name.clone(), app.0.clock.now(), known);
-        wait_for_another(&app, &slot, known, wait.min(WAIT_MAX)).await;
+        wait_for_another(&app, &slot, (known, &headers), wait.min(WAIT_MAX)).await;
         // The token may have been withdrawn meanwhile.
         require(&app, &headers, Scope::Directory)?;
     }
@@ -131,10 +132,13 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     seconds.map(Duration::from_secs)
 }
 
-/// Returns once another version than `known` is in force, after `wait`, and at once if there is no room or the server stops.
-async fn wait_for_another(app: &App, slot: &Slot, known: &str, wait: Duration) {
+/// Returns once another version than `known` is in force, or another catalogue than the gateway has; after `wait`; and at once if
+/// there is no room or the server stops.
+async fn wait_for_another(app: &App, slot: &Slot, (known, headers): (&str, &HeaderMap), wait: Duration) {
     let (mut changed, waiters) = (app.0.directory.subscribe(), &app.0.waiters);
-    if app.0.directory.current().version() != known {
+    let mut recatalogued = app.0.catalogue.subscribe();
+    let is_current = || app.0.directory.current().version() == known && !catalogue::lacks_catalogue(app, headers);
+    if !is_current() {
         return;
     }
     let Ok(_room) = waiters.room.try_acquire() else {
@@ -144,7 +148,14 @@ async fn wait_for_another(app: &App, slot: &Slot, known: &str, wait: Duration) {
     slot.leave();
     let _counted = Counted::new(app.0.metrics.directory_waiting());
     let another = async {
-        while app.0.directory.current().version() == known && changed.changed().await.is_ok() {
+        while is_current() {
+            let is_open = tokio::select! {
+                change = changed.changed() => change.is_ok(),
+                change = recatalogued.changed() => change.is_ok(),
+            };
+            if !is_open {
+                return;
+            }
             tokio::time::sleep(GATHER).await;
         }
     };
@@ -184,9 +195,10 @@ async fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &
     tracing::debug!(token = token.name, version = snapshot.version(), since = ?query.since, "the directory was fetched");
     app.0.seen.fetched(token.name.clone(), app.0.clock.now(), snapshot.version());
     let etag = format!("\"{}\"", snapshot.version());
+    let lacking = catalogue::lacking(app, headers);
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
     let etag = HeaderValue::from_str(&etag).map_err(|error| ApiError::internal(&error))?;
-    if known {
+    if known && lacking.is_empty() {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
     let page = match page {
@@ -194,7 +206,7 @@ async fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &
         None => snapshot.state().page(query.from.as_deref()).map_err(internal)?.into(),
     };
     let page = for_gateway(page, headers).map_err(internal)?;
-    let page = with_keys(app, headers, token, page).await?;
+    let page = lacking.added_to(with_keys(app, headers, token, page).await?);
     let json = HeaderValue::from_static("application/json");
     Ok(([(header::ETAG, etag), (header::CONTENT_TYPE, json)], page).into_response())
 }

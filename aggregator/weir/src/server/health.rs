@@ -49,6 +49,9 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
     }
     let metrics = &app.0.metrics;
     metrics.show_ledger(&read::totals_view(&app).await?);
+    let now = app.0.clock.now();
+    let open = read::with_reader(&app, move |reader| reader.open_breakers(now)).await?;
+    metrics.show_models(open, app.0.store.ledger.recent().left_out());
     metrics.show_exports(&app.exports());
     metrics.show_billing(&billing_routes::status_totals(&app).await?);
     // A busy center is no reason to show nothing: the last totals stay.

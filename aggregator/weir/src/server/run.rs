@@ -14,7 +14,8 @@ use super::budgets::BudgetsInForce;
 use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
 use super::{
-    App, Parts, admin, alerts, budgets, byok, conditions, connections, flags, periods, prices, provisioning, read,
+    App, Parts, admin, alerts, budgets, byok, catalogue, conditions, connections, flags, models, periods, prices,
+    provisioning, read,
 };
 use crate::config::export::Export;
 use crate::config::home::TenantsHome;
@@ -152,6 +153,7 @@ fn tasks_of(app: &App, config: &Config, exports: Vec<(Export, Arc<export::Progre
         tokio::spawn(alerts::watch::repeat(app.clone())),
         tokio::spawn(forget_again(app.clone())),
         tokio::spawn(provisioning::drive::drive(app.clone())),
+        tokio::spawn(models::reread(app.clone())),
     ];
     tasks.extend(exports.into_iter().map(|(export, progress)| tokio::spawn(hand_on(app.clone(), export, progress))));
     if config.stripe.is_some() {
@@ -245,6 +247,7 @@ impl Server {
             exports: exports.iter().map(|(_, progress)| Arc::clone(progress)).collect(),
             vault: VaultInForce::new(vault),
             flags: config.flags.clone(),
+            catalogue: config.catalogue.clone(),
             provisioning: config.provisioning.clone(),
             grace_ms: config.grace_ms,
             loopback,
@@ -366,6 +369,7 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
             app.0.alerts.replace(config.alerts);
             byok::reload(&app, config.vault, config.base).await;
             flags::reload(&app, config.flags).await;
+            catalogue::reload(&app, config.catalogue);
         } else {
             app.0.metrics.prices_read(false);
         }
@@ -397,7 +401,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             } else if changed != known.told {
                 tracing::warn!(
                     changed = changed.join(", "),
-                    "the configuration changed; what is neither tokens, prices, price plans, budgets, alerts, flags nor the vault is in force after a restart"
+                    "the configuration changed; what is neither tokens, prices, price plans, budgets, alerts, flags, the catalogue of models nor the vault is in force after a restart"
                 );
                 known.told = changed;
             }
@@ -406,7 +410,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
         Err(error) => {
             let problem = masked(&error.to_string());
             if known.problem != problem {
-                tracing::error!(%problem, "the configuration is not used; tokens, prices, price plans, budgets and alerts stay as they are");
+                tracing::error!(%problem, "the configuration is not used; tokens, prices, price plans, budgets, alerts and the catalogue of models stay as they are");
                 known.problem = problem;
             }
             None

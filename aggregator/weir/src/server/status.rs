@@ -5,12 +5,15 @@ use std::sync::{Mutex, PoisonError};
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use weir_contract::id::is_gateway_name;
 use weir_contract::{Timestamp, plans};
 
 use super::auth::require;
 use super::error::ApiError;
 use super::{App, billing_routes, health, read};
 use crate::config::tokens::Scope;
+use crate::lookup::LookupError;
+use crate::models::CatalogueUse;
 use crate::status::{self, BillingStatus, Fetch, ServerStatus, SystemStatus};
 
 /// How long an announcement of plans is believed, in milliseconds: several times the longest wait of a gateway.
@@ -18,7 +21,12 @@ const PLANS_KNOWN_MS: u64 = 300_000;
 /// The most different lists of plans: more than fleets have kinds of gateways.
 const PLAN_LISTS_MAX: usize = 64;
 
-/// What happened since the start. Bounded by the number of tokens.
+/// The most gateways whose catalogue is remembered: further ones are in no list.
+const CATALOGUE_USERS_MAX: usize = 1_024;
+/// The longest version of a catalogue that is remembered, in bytes.
+const CATALOGUE_VERSION_MAX_BYTES: usize = 64;
+
+/// What happened since the start. Bounded by the number of tokens, and by the constants above.
 #[derive(Debug, Default)]
 pub(super) struct Seen(Mutex<Remembered>);
 
@@ -27,6 +35,8 @@ struct Remembered {
     fetches: BTreeMap<String, (Timestamp, String)>,
     /// The plans that gateways have, each list with the time of its last announcement. At most [`PLAN_LISTS_MAX`].
     plans: BTreeMap<String, Timestamp>,
+    /// The catalogue that each gateway has, by its name. At most [`CATALOGUE_USERS_MAX`].
+    catalogues: BTreeMap<String, CatalogueUse>,
     last_report: Option<Timestamp>,
     next_report: Option<Timestamp>,
 }
@@ -61,6 +71,28 @@ impl Seen {
         })
     }
 
+    /// A gateway has this version of the catalogue, or cannot use it.
+    pub(super) fn catalogue_used(&self, gateway: &str, version: &str, refused: bool, at: Timestamp) {
+        if !is_gateway_name(gateway) || version.len() > CATALOGUE_VERSION_MAX_BYTES {
+            return;
+        }
+        let (gateway, version) = (gateway.to_owned(), version.to_owned());
+        self.with(|seen| {
+            if seen.catalogues.len() >= CATALOGUE_USERS_MAX && !seen.catalogues.contains_key(&gateway) {
+                seen.catalogues.retain(|_, last| at.millis_since(last.at) < PLANS_KNOWN_MS);
+            }
+            if seen.catalogues.len() < CATALOGUE_USERS_MAX || seen.catalogues.contains_key(&gateway) {
+                seen.catalogues.insert(gateway.clone(), CatalogueUse { gateway, version, refused, at });
+            }
+        });
+    }
+
+    /// The catalogues that gateways have said to have lately, by their names.
+    pub(super) fn catalogues(&self, now: Timestamp) -> Vec<CatalogueUse> {
+        let is_late = |one: &&CatalogueUse| now.millis_since(one.at) < PLANS_KNOWN_MS;
+        self.with(|seen| seen.catalogues.values().filter(is_late).cloned().collect())
+    }
+
     /// A report has ended.
     pub(super) fn reported(&self, at: Timestamp) {
         self.with(|seen| seen.last_report = Some(at));
@@ -90,8 +122,11 @@ pub(super) async fn get_status(State(app): State<App>, headers: HeaderMap) -> Re
         None => None,
     };
     let home = app.0.store.home.clone();
-    let gateways = tokio::task::spawn_blocking(move || status::gateways(&home, now)).await;
-    let gateways = gateways.map_err(|error| ApiError::internal(&error))??;
+    let catalogue = app.0.catalogue.current();
+    let asked = tokio::task::spawn_blocking(move || {
+        Ok::<_, LookupError>((status::gateways(&home, now)?, status::providers(&home, catalogue.as_deref(), now)?))
+    });
+    let lists = asked.await.map_err(|error| ApiError::internal(&error))??;
     let (log, failure) = health::faults(&app);
     let snapshot = app.0.directory.current();
     let (tenants, keys) = snapshot.counts();
@@ -107,5 +142,5 @@ pub(super) async fn get_status(State(app): State<App>, headers: HeaderMap) -> Re
     };
     let (last, next) = app.0.seen.with(|seen| (seen.last_report, seen.next_report));
     let billing = stripe.as_ref().map(|status| (BillingStatus::of(status, last, next), status));
-    Ok(Json(SystemStatus::of(now, Some(server), gateways, &ledger, billing)))
+    Ok(Json(SystemStatus::of(now, Some(server), lists, &ledger, billing)))
 }

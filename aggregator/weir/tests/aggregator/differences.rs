@@ -118,7 +118,7 @@ impl Both {
         Both {
             server: Served::open(Some(path.clone())).expect("good"),
             path,
-            origin: Origin::compile(shape, std::iter::empty()).expect("good"),
+            origin: Origin::compile(shape, "gw-1", std::iter::empty()).expect("good"),
             poll: Poll::new(Keyed::new([0; 16]), None, now),
             now,
             updates: Vec::new(),

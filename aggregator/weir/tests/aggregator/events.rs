@@ -1,8 +1,8 @@
 //! Builds events.
 use weir_contract::batch::join;
 use weir_contract::{
-    Event, EventId, Outcome, Payload, RefusedData, SearchData, SecurityData, SecurityFinding, SecurityKind,
-    SecuritySample, Sequence, SourceData, SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus,
+    AttemptsData, Event, EventId, Outcome, Payload, RefusedData, SearchData, SecurityData, SecurityFinding,
+    SecurityKind, SecuritySample, Sequence, SourceData, SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus,
 };
 
 /// A moment in the middle of an hour, for tests with a clock of their own.
@@ -83,6 +83,11 @@ impl Worker {
             ..SearchData::default()
         };
         self.event(Some(sequence), Payload::Search(Box::new(data)))
+    }
+
+    /// Attempts of a minute at providers.
+    pub(crate) fn attempts(&self, sequence: u64, data: AttemptsData) -> Vec<u8> {
+        self.event(Some(sequence), Payload::Attempts(data))
     }
 
     /// The announcement that `last` is the last number.

@@ -43,6 +43,7 @@ fn written(payload: PayloadRef<'_>, sequence: Option<Sequence>, subject: Option<
         PayloadRef::Source(data) => (SOURCE_TYPE, json(data)),
         PayloadRef::Security(data) => (SECURITY_TYPE, json(data)),
         PayloadRef::Search(data) => (SEARCH_TYPE, json(data)),
+        PayloadRef::Attempts(data) => (ATTEMPTS_TYPE, json(data)),
     };
     let sequence = sequence.map_or(String::new(), |sequence| format!("\"sequence\":{},", json(&sequence)));
     let subject = subject.map_or(String::new(), |subject| format!("\"subject\":{},", json(subject)));

@@ -10,7 +10,8 @@ fn origin(staleness_max: Option<&str>) -> Origin {
 }
 
 fn compiled(shape: Value) -> Origin {
-    Origin::compile(serde_json::from_value(shape).expect("a shape"), ["starter", "pro"].into_iter()).expect("good")
+    Origin::compile(serde_json::from_value(shape).expect("a shape"), "gw-1", ["starter", "pro"].into_iter())
+        .expect("good")
 }
 
 fn page(version: &str, next: Option<&str>, ids: &[&str]) -> Value {
@@ -193,6 +194,64 @@ fn a_state_is_confirmed_twice_before_it_is_too_old() {
     for wait in ["999ms", "51s"] {
         let shape = json!({"cluster": "weir", "token": "t", "wait": wait});
         let shape = serde_json::from_value(shape).expect("a shape");
-        assert!(Origin::compile(shape, std::iter::empty()).is_err(), "{wait}");
+        assert!(Origin::compile(shape, "gw-1", std::iter::empty()).is_err(), "{wait}");
     }
+}
+
+/// The words by which the poll says what it reads and has.
+fn words(poll: &mut Poll, origin: &Origin, now: Timestamp) -> String {
+    let fetch = poll.due(origin, now).expect("due");
+    let header = |name: &str| fetch.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| value.clone());
+    assert_eq!(header("x-weir-gateway").as_deref(), Some("gw-1"));
+    header("x-weir-knows").expect("words")
+}
+
+#[test]
+fn a_catalogue_is_asked_for_by_the_version_that_is_known_whether_or_not_it_could_be_used() {
+    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), None, NOW), origin(None));
+    poll.parts.ask(true);
+    assert!(words(&mut poll, &origin, NOW).ends_with("placement,catalogue,figures"));
+    let mut body = page("v1", None, &["acme"]);
+    body["catalogue"] = json!({"version": "c1", "content": {"models": []}});
+    body["figures"] = json!({"version": "f1", "content": []});
+    let body = body.to_string();
+    let answer = Fetched::Answer { status: 200, etag: None, cache_control: None, body: body.as_bytes() };
+    assert_eq!(poll.answered(&origin, &answer, NOW), Update::Staged);
+    let arrived = poll.parts.take_catalogue().expect("it came");
+    assert_eq!((&*arrived.version, &*arrived.content), ("c1", &br#"{"models":[]}"#[..]));
+    assert_eq!(poll.parts.take_figures().map(|figures| figures.version), Some("f1".into()));
+    poll.parts.settled(arrived, true);
+    assert_eq!((0..100).find_map(|_| poll.step(&origin, NOW)), Some(Update::Replaced));
+    let later = NOW.plus_millis(10_000);
+    assert!(words(&mut poll, &origin, later).ends_with("catalogue=c1,refuses_catalogue,figures=f1"));
+}
+
+#[test]
+fn a_part_without_a_version_or_too_long_is_refused_with_its_page() {
+    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), None, NOW), origin(None));
+    poll.parts.ask(true);
+    for (at, part) in [json!({"version": "", "content": {}}), json!({"version": "c1", "content": "x".repeat(70_000)})]
+        .iter()
+        .enumerate()
+    {
+        let mut body = page("v1", None, &["acme"]);
+        body["catalogue"] = part.clone();
+        let (_, update) = round(&mut poll, &origin, 200, &body, NOW.plus_millis(at as u64 * 60_000));
+        assert!(matches!(update, Update::Refused(_)), "{update:?}");
+    }
+}
+
+#[test]
+fn a_new_configuration_begins_with_the_catalogue_of_the_one_before() {
+    let (mut before, origin) = (Poll::new(Keyed::new([0; 16]), None, NOW), origin(None));
+    before.parts.ask(true);
+    let mut body = page("v1", None, &["acme"]);
+    body["catalogue"] = json!({"version": "c1", "content": {}});
+    round(&mut before, &origin, 200, &body, NOW);
+    let arrived = before.parts.take_catalogue().expect("it came");
+    before.parts.settled(arrived, false);
+    let mut after = Poll::new(Keyed::new([0; 16]), None, NOW);
+    after.parts.ask(true);
+    after.inherit(&before);
+    assert_eq!(after.parts.take_catalogue().map(|catalogue| catalogue.version), Some("c1".into()));
 }

@@ -153,8 +153,8 @@ impl Gateway {
 
     /// How the breakers stand: which providers are open, and which are due.
     fn breakers(&mut self) -> (u32, u32) {
-        let catalogue = self.state.policy.routing.as_ref().expect("a catalogue");
-        let standing = breaker::standing(&mut &mut self.limiter.shared, catalogue, NOW);
+        let catalogue = self.state.policy.catalogue().expect("a catalogue");
+        let standing = breaker::standing(&mut &mut self.limiter.shared, &catalogue, NOW);
         (standing.open, standing.due)
     }
 

@@ -7,8 +7,10 @@ use serde_json::Value;
 
 use super::embedded::{self, Embedded};
 use super::point::{self, Problem};
-use super::{Finding, Severity, apart, buffers, clusters, envoy, host, kubernetes, named, per_route, rules, yaml_1_1};
-use crate::cli::gateway::of_text;
+use super::{
+    CheckedFor, Finding, Severity, apart, buffers, clusters, envoy, host, kubernetes, named, per_route, rules, yaml_1_1,
+};
+use crate::cli::gateway::{Runner, of_text};
 use crate::config::{Config, ConfigFile};
 use weir_settings::yaml::YamlError;
 use weir_settings::yaml::located::Node;
@@ -72,7 +74,7 @@ fn describe(kinds: &[Kind]) -> String {
 }
 
 /// Checks a file's text: what it is, if every document is known, and all problems.
-pub(super) fn check(path: &Path, text: &str) -> (Option<String>, Problems) {
+pub(super) fn check(path: &Path, text: &str, gateway: CheckedFor) -> (Option<String>, Problems) {
     let error = |message: String| (None, vec![(Severity::Error, Problem::without_place(message))]);
     let documents = split(text);
     if documents.is_empty() {
@@ -83,7 +85,7 @@ pub(super) fn check(path: &Path, text: &str) -> (Option<String>, Problems) {
     }
     let (mut kinds, mut problems) = (Vec::new(), Vec::new());
     for document in &documents {
-        let (kind, found) = check_one(path, document);
+        let (kind, found) = check_one(path, document, gateway);
         kinds.push(kind);
         problems.extend(found);
     }
@@ -119,7 +121,7 @@ fn split(text: &str) -> Vec<String> {
 }
 
 /// Checks one document.
-fn check_one(path: &Path, text: &str) -> (Option<Kind>, Problems) {
+fn check_one(path: &Path, text: &str, on: CheckedFor) -> (Option<Kind>, Problems) {
     let error = |problem| (None, vec![(Severity::Error, problem)]);
     let node = match Node::parse(path, text) {
         Ok(node) => node,
@@ -131,8 +133,8 @@ fn check_one(path: &Path, text: &str) -> (Option<Kind>, Problems) {
             let problems = gateway(&value, text, &node);
             (Some(kind), problems)
         }
-        Some(Kind::Files { name, .. }) => carried(path, text, &node, &value, name),
-        Some(Kind::Filter) => (Some(Kind::Filter), filter(&value, text, &node)),
+        Some(Kind::Files { name, .. }) => carried((path, text, on), &node, &value, name),
+        Some(Kind::Filter) => (Some(Kind::Filter), filter(&value, text, &node, on)),
         Some(Kind::Server) => {
             let checked = Config::parse(path, text);
             let problems = checked.err().map(|failed| (Severity::Error, Problem::of_server(&node, &failed)));
@@ -146,10 +148,15 @@ fn check_one(path: &Path, text: &str) -> (Option<Kind>, Problems) {
 }
 
 /// Checks every file of the object `name` that weir reads. Others are left alone: a `ConfigMap` may hold anything.
-fn carried(path: &Path, text: &str, node: &Node, value: &Value, name: String) -> (Option<Kind>, Problems) {
+fn carried(
+    (path, text, on): (&Path, &str, CheckedFor),
+    node: &Node,
+    value: &Value,
+    name: String,
+) -> (Option<Kind>, Problems) {
     let (mut kinds, mut problems) = (Vec::new(), Vec::new());
     for file in kubernetes::files(value) {
-        let (kind, found) = check_one(path, file.text);
+        let (kind, found) = check_one(path, file.text, on);
         if kind.is_none() && !file.is_named {
             continue;
         }
@@ -247,10 +254,12 @@ fn place(node: &Node, Finding { severity, path, problem }: Finding) -> (Severity
     (severity, Problem::at(node, &path, message))
 }
 
-fn filter(value: &Value, text: &str, node: &Node) -> Problems {
+fn filter(value: &Value, text: &str, node: &Node, on: CheckedFor) -> Problems {
     let config = Embedded::Structure(value);
     let wrong = config.check(text, node, "").err().map(|problem| (Severity::Error, problem));
-    let findings = rules::findings(value).into_iter().chain(apart::findings(value)).map(|finding| place(node, finding));
+    let of_gateway = if on == CheckedFor::Kong { host::on_kong(value) } else { Vec::new() };
+    let findings = rules::findings(value).into_iter().chain(apart::findings(value)).chain(of_gateway);
+    let findings = findings.map(|finding| place(node, finding));
     wrong.into_iter().chain(findings).collect()
 }
 
@@ -268,7 +277,7 @@ fn tenants(path: &Path, text: &str, node: &Node) -> Problems {
 }
 
 fn generator(path: &Path, text: &str, node: &Node) -> Problems {
-    let Err(failed) = of_text(path, text) else { return Vec::new() };
+    let Err(failed) = of_text(path, text, Runner::Envoy) else { return Vec::new() };
     let problem = match failed.downcast_ref::<YamlError>() {
         Some(failed) => Problem::of_yaml(failed),
         None => {

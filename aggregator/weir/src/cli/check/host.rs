@@ -131,6 +131,18 @@ fn of_kong(document: &Value, filter: &Found<'_>) -> Vec<Finding> {
     off.chain(sealing_routes(filter)).chain(fleet_limits(filter)).chain(routing_rules(filter)).collect()
 }
 
+/// What Kong cannot keep of a filter's configuration that stands alone.
+pub(super) fn on_kong(config: &Value) -> Vec<Finding> {
+    let filter = Found {
+        host: Host::Kong,
+        path: String::new(),
+        config: Ok(Embedded::Structure(config)),
+        holder: config,
+        holder_path: String::new(),
+    };
+    of_kong(config, &filter)
+}
+
 /// Finds rules that choose a model: Kong picks no route by a header of the filter, and retries at no other provider.
 fn routing_rules(filter: &Found<'_>) -> Option<Finding> {
     let config = filter.config.as_ref().map(Embedded::value).unwrap_or_default();

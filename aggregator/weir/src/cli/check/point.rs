@@ -52,6 +52,7 @@ impl Problem {
                 return Problem { location, message: source.to_string() };
             }
             ConfigError::Token { source, .. } => ("tokens", source.to_string()),
+            ConfigError::Catalogue { source, .. } => (source.path.as_str(), source.problem.clone()),
             ConfigError::Field { field, problem, .. } => (*field, problem.clone()),
             ConfigError::Prices(PricesError::Yaml(error)) => return Self::of_yaml(error),
             ConfigError::Prices(PricesError::Entry { field, problem, .. }) => (field.as_str(), problem.clone()),

@@ -6,7 +6,7 @@ fn judge_text(text: &str) -> Judged {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("a.yaml");
     std::fs::write(&path, text).expect("written");
-    judge(&path)
+    judge(&path, CheckedFor::Envoy)
 }
 
 /// What a good file is, or the errors of one that is not, as people see them.
@@ -17,6 +17,26 @@ fn of(text: &str) -> Result<String, Vec<String>> {
         problems.map(|problem| problem.text.clone()).collect::<Vec<_>>()
     };
     if judged.errors > 0 { Err(of_severity(Severity::Error)) } else { Ok(judged.kind.expect("a kind")) }
+}
+
+#[test]
+fn rules_that_kong_cannot_keep_are_told_of_a_filters_configuration_that_is_meant_for_kong() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("filter.yaml");
+    let model =
+        "{name: haiku, provider: one, context_max_tokens: 9, output_max_tokens: 9, price: {input: 1, output: 1}}";
+    let text = format!(
+        "version: 1\n{IDENTITY}\nplans: {{}}\nproviders: [{{name: one, dialect: anthropic}}]\nmodels: [{model}]\n\
+         routing: {{rules: [{{model: auto, candidates: [haiku]}}]}}\n"
+    );
+    std::fs::write(&path, text).expect("written");
+    assert_eq!(judge(&path, CheckedFor::Envoy).errors, 0);
+    let judged = judge(&path, CheckedFor::Kong);
+    let [problem] = judged.problems.as_slice() else { panic!("{judged:?}") };
+    assert!(
+        problem.message.starts_with("routing: Kong picks no route") && problem.message.contains("auto"),
+        "{problem:?}"
+    );
 }
 
 #[test]

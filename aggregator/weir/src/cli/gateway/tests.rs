@@ -27,7 +27,7 @@ fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn each_chain_has_a_route_and_each_provider_a_cluster_with_its_own_models() {
     let (_folder, file) = written(FILE);
-    let config = generate(&file).expect("a configuration");
+    let config = generate(&file, Runner::Envoy).expect("a configuration");
     let manager = &config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
     let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array().expect("routes");
     let names: Vec<&str> = routes.iter().filter_map(|route| route["name"].as_str()).collect();
@@ -49,15 +49,15 @@ fn each_chain_has_a_route_and_each_provider_a_cluster_with_its_own_models() {
 #[test]
 fn a_running_file_that_differs_is_told_by_its_paths() {
     let (folder, file) = written(FILE);
-    let mut running = generate(&file).expect("a configuration");
+    let mut running = generate(&file, Runner::Envoy).expect("a configuration");
     let path = folder.path().join("envoy.json");
     std::fs::write(&path, running.to_string()).expect("written");
-    assert_eq!(check(&file, &path).expect("read"), EXIT_DONE);
+    assert_eq!(check(&file, &path, Runner::Envoy).expect("read"), EXIT_DONE);
     running["static_resources"]["clusters"][0]["connect_timeout"] = "9s".into();
     std::fs::write(&path, running.to_string()).expect("written");
-    assert_eq!(check(&file, &path).expect("read"), EXIT_FAILED);
+    assert_eq!(check(&file, &path, Runner::Envoy).expect("read"), EXIT_FAILED);
     let mut differences = Vec::new();
-    compare(&generate(&file).expect("a configuration"), &running, String::new(), &mut differences);
+    compare(&generate(&file, Runner::Envoy).expect("a configuration"), &running, String::new(), &mut differences);
     assert_eq!(differences, ["static_resources.clusters[0].connect_timeout: it differs from what is generated"]);
 }
 
@@ -75,7 +75,7 @@ fn more_orders_of_providers_than_envoy_shall_have_routes_for_are_refused() {
         gateway["filter"]["routing"]["rules"][0]["candidates"].as_array_mut().expect("names").push(name.into());
     }
     let (_folder, file) = written(&gateway.to_string());
-    let error = format!("{:#}", generate(&file).expect_err("an error"));
+    let error = format!("{:#}", generate(&file, Runner::Envoy).expect_err("an error"));
     assert!(error.contains("in more than 1024 orders"), "{error}");
 }
 
@@ -97,7 +97,142 @@ fn providers_of_file_and_catalogue_are_the_same() {
         ("candidates: [haiku, llama]", "candidates: [gpt]", "no model of the catalogue is named \"gpt\""),
     ] {
         let (_folder, file) = written(&FILE.replacen(from, to, 1));
-        let error = format!("{:#}", generate(&file).expect_err("an error"));
+        let error = format!("{:#}", generate(&file, Runner::Envoy).expect_err("an error"));
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// What a gateway has without weir: a listener with a route of its own.
+fn plain() -> Value {
+    let manager = serde_json::json!({"@type": "HttpConnectionManager", "stat_prefix": "theirs",
+        "route_config": {"virtual_hosts": [{"name": "theirs", "routes": [{"match": {"prefix": "/"}}]}]},
+        "http_filters": [{"name": "envoy.filters.http.router"}]});
+    serde_json::json!({"listener": {"default_filter_chain": {"filters": [{"typed_config": manager}]}}, "clusters": [], "bootstrap": {}})
+}
+
+/// The parts of a configuration of Envoy that patches have to bring, whichever way.
+fn brought(listener: &Value, chain: &str, clusters: &Value, secrets: &Value) -> Value {
+    let manager = &listener.pointer(chain).expect("a chain")["filters"][0]["typed_config"];
+    let host = &manager["route_config"]["virtual_hosts"][0];
+    let routes =
+        host["routes"].as_array().expect("routes").iter().filter(|route| route["match"].get("headers").is_some());
+    serde_json::json!({
+        "buffer": listener["per_connection_buffer_limit_bytes"], "host_buffer": host["request_body_buffer_limit"],
+        "mutations": manager["early_header_mutation_extensions"], "paths": manager["path_with_escaped_slashes_action"],
+        "filter": manager["http_filters"][0], "routes": routes.collect::<Vec<_>>(), "clusters": clusters, "secrets": secrets,
+    })
+}
+
+fn expected() -> Value {
+    let (_folder, file) = written(FILE);
+    let envoy = generate(&file, Runner::Envoy).expect("a configuration");
+    let parts = &envoy["static_resources"];
+    brought(&parts["listeners"][0], "/filter_chains/0", &parts["clusters"], &parts["secrets"])
+}
+
+/// As protobuf merges messages: fields one by one, lists by appending.
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            from.iter().for_each(|(name, value)| merge(into.entry(name).or_insert(Value::Null), value));
+        }
+        (Value::Array(into), Value::Array(from)) => into.extend(from.iter().cloned()),
+        (into, from) => *into = from.clone(),
+    }
+}
+
+#[test]
+fn istio_makes_of_a_gateway_what_the_static_file_says() {
+    let (_folder, file) = written(FILE);
+    let made = generate(&file, Runner::Istio).expect("a manifest");
+    assert_eq!((&made["apiVersion"], &made["kind"]), (&"networking.istio.io/v1alpha3".into(), &"EnvoyFilter".into()));
+    assert_eq!(made["spec"]["workloadSelector"]["labels"]["istio"], "ingressgateway");
+    let mut have = plain();
+    for patch in made["spec"]["configPatches"].as_array().expect("patches") {
+        let (to, operation) = (patch["applyTo"].as_str().expect("a kind"), &patch["patch"]["operation"]);
+        let value = &patch["patch"]["value"];
+        assert_eq!(patch["match"].get("context").is_some(), to != "BOOTSTRAP");
+        let manager = "/listener/default_filter_chain/filters/0";
+        let (place, expected) = match to {
+            "LISTENER" => ("/listener".to_owned(), "MERGE"),
+            "NETWORK_FILTER" => (manager.to_owned(), "MERGE"),
+            "VIRTUAL_HOST" => (format!("{manager}/typed_config/route_config/virtual_hosts/0"), "MERGE"),
+            "HTTP_FILTER" => (format!("{manager}/typed_config/http_filters"), "INSERT_BEFORE"),
+            "HTTP_ROUTE" => (format!("{manager}/typed_config/route_config/virtual_hosts/0/routes"), "INSERT_FIRST"),
+            "CLUSTER" => ("/clusters".to_owned(), "ADD"),
+            "BOOTSTRAP" => ("/bootstrap".to_owned(), "MERGE"),
+            other => panic!("Istio knows no {other}"),
+        };
+        assert_eq!(operation, expected, "{to}");
+        let place = have.pointer_mut(&place).expect("a place");
+        match (expected, place) {
+            ("MERGE", place) => merge(place, value),
+            ("ADD", Value::Array(list)) => list.push(value.clone()),
+            (_, Value::Array(list)) => list.insert(0, value.clone()),
+            (_, other) => panic!("{other} takes nothing"),
+        }
+    }
+    let secrets = &have["bootstrap"]["static_resources"]["secrets"];
+    assert_eq!(brought(&have["listener"], "/default_filter_chain", &have["clusters"], secrets), expected());
+}
+
+#[test]
+fn envoy_gateway_makes_of_a_gateway_what_the_static_file_says() {
+    let (_folder, file) = written(FILE);
+    let made = generate(&file, Runner::EnvoyGateway).expect("manifests");
+    let [proxy, policy] = made["items"].as_array().expect("items").as_slice() else { panic!("{made}") };
+    assert_eq!((&proxy["kind"], &policy["kind"]), (&"EnvoyProxy".into(), &"EnvoyPatchPolicy".into()));
+    assert_eq!(policy["spec"]["targetRef"]["name"], "edge");
+    let mut have = plain();
+    let text = proxy["spec"]["bootstrap"]["value"].as_str().expect("a text");
+    merge(&mut have["bootstrap"], &serde_json::from_str(text).expect("JSON"));
+    for patch in policy["spec"]["jsonPatches"].as_array().expect("patches") {
+        let (kind, path) =
+            (patch["type"].as_str().expect("a type"), patch["operation"]["path"].as_str().expect("a path"));
+        let value = patch["operation"]["value"].clone();
+        assert_eq!(patch["operation"]["op"], "add");
+        let root = match kind.strip_prefix("type.googleapis.com/envoy.config.") {
+            Some("listener.v3.Listener") => "/listener",
+            Some("route.v3.RouteConfiguration") => "/listener/default_filter_chain/filters/0/typed_config/route_config",
+            Some("cluster.v3.Cluster") => {
+                assert_eq!((&patch["name"], path), (&value["name"], ""));
+                have["clusters"].as_array_mut().expect("clusters").push(value);
+                continue;
+            }
+            _ => panic!("Envoy Gateway patches no {kind}"),
+        };
+        assert_eq!(patch["name"], "default/edge/http");
+        let (parent, last) = path.rsplit_once('/').expect("a pointer");
+        match have.pointer_mut(&format!("{root}{parent}")).expect("a place") {
+            Value::Object(fields) => drop(fields.insert(last.to_owned(), value)),
+            Value::Array(items) => items.insert(last.parse().expect("an index"), value),
+            other => panic!("{other} takes nothing"),
+        }
+    }
+    let secrets = &have["bootstrap"]["static_resources"]["secrets"];
+    assert_eq!(brought(&have["listener"], "/default_filter_chain", &have["clusters"], secrets), expected());
+}
+
+#[test]
+fn a_manifest_that_differs_is_told_by_its_paths() {
+    let (folder, file) = written(FILE);
+    let mut running = generate(&file, Runner::Istio).expect("a manifest");
+    let path = folder.path().join("istio.json");
+    std::fs::write(&path, running.to_string()).expect("written");
+    assert_eq!(check(&file, &path, Runner::Istio).expect("read"), EXIT_DONE);
+    running["spec"]["workloadSelector"]["labels"]["istio"] = "other".into();
+    std::fs::write(&path, running.to_string()).expect("written");
+    assert_eq!(check(&file, &path, Runner::Istio).expect("read"), EXIT_FAILED);
+}
+
+#[test]
+fn rules_of_the_directory_have_a_route_for_each_order_of_the_providers() {
+    let inline = "routing: {rules: [{model: auto, candidates: [haiku, llama]}]}";
+    let directory = "routing: {from: directory}\n  directory: {cluster: weir, token: a-token-of-the-directory}";
+    let (_folder, file) = written(&FILE.replace(inline, directory));
+    let envoy = generate(&file, Runner::Envoy).expect("a configuration");
+    let host = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0";
+    let routes = envoy.pointer(host).expect("a host")["routes"].as_array().expect("routes");
+    let names: Vec<&str> = routes.iter().filter_map(|route| route["name"].as_str()).collect();
+    assert_eq!(names, ["anthropic", "anthropic.own", "own", "own.anthropic"]);
 }

@@ -34,7 +34,7 @@ fn every_shipped_file_of_weir_is_good_without_a_warning() {
     let files: Vec<PathBuf> = shipped().into_iter().filter(|path| !is_of_others(path)).collect();
     assert!(files.len() >= 20, "{files:?}");
     for path in files {
-        let judged = judge(&path);
+        let judged = judge(&path, CheckedFor::Envoy);
         let told = judged.problems.iter().map(|problem| problem.text.as_str());
         // The demo puts a secret that it draws there.
         let is_template = path.ends_with("examples/demo/filter.yaml");
@@ -46,7 +46,7 @@ fn every_shipped_file_of_weir_is_good_without_a_warning() {
 #[test]
 fn shipped_files_of_others_are_not_taken_for_weirs() {
     for path in shipped().into_iter().filter(|path| is_of_others(path)) {
-        let judged = judge(&path);
+        let judged = judge(&path, CheckedFor::Envoy);
         assert!(judged.kind.is_none() && judged.errors == 1, "{}: {judged:?}", path.display());
         let told = &judged.problems[0].text;
         assert!(told.contains("weir does not know what this is") || told.contains("nothing here is weir's"), "{told}");
@@ -67,9 +67,9 @@ fn what_a_shipped_file_is_is_said() {
         ("examples/demo/filter.yaml", "the filter's configuration"),
         ("examples/demo/weir.yaml", "the server's configuration"),
     ] {
-        assert_eq!(judge(&root().join(file)).kind.as_deref(), Some(what), "{file}");
+        assert_eq!(judge(&root().join(file), CheckedFor::Envoy).kind.as_deref(), Some(what), "{file}");
     }
-    let kubernetes = judge(&root().join("examples/kubernetes/weir.yaml")).kind.expect("known");
+    let kubernetes = judge(&root().join("examples/kubernetes/weir.yaml"), CheckedFor::Envoy).kind.expect("known");
     assert!(kubernetes.starts_with("the server's configuration in a ConfigMap, "), "{kubernetes}");
     assert!(kubernetes.ends_with(" Kubernetes objects that weir does not read"), "{kubernetes}");
 }
