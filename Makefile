@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo test-ui ui-shots wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -27,7 +27,16 @@ test: setup wasm binaries ## run every test: native, on wasm32, over the built m
 		cargo test -p weir-contract -p weir-config -p weir-keys -p weir-llm-usage -p weir-llm-translate -p weir-sealed-ids -p weir-vector-guard \
 			-p weir-filter --lib --target wasm32-unknown-unknown
 
-check: setup-check lint deny test ## run what CI runs: formatting, clippy, docs, licences and crates, then the tests
+test-ui: wasm binaries ## look at the dashboard of the demo in a real Chromium: pages, forms, accessibility, no call elsewhere
+	@scripts/setup ui
+	@node host-tests/ui/run.mjs $(target)/debug/weir-demo
+
+ui-shots: wasm binaries ## the same, and write pictures of every page into build/ui: light, dark, phone
+	@scripts/setup ui
+	@mkdir -p build/ui
+	@node host-tests/ui/run.mjs $(target)/debug/weir-demo build/ui
+
+check: setup-check lint deny test test-ui ## run what CI runs: formatting, clippy, docs, licences and crates, then the tests
 
 lint: ## check formatting, clippy and docs with warnings denied, and shell scripts where shellcheck is installed
 	@scripts/check-faults

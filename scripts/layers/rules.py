@@ -32,15 +32,17 @@ LAYERS = {
     "weir-steer": ["weir-ledger", "weir-settings"],
     "weir-stripe": ["weir-billing", "weir-settings"],
     "weir-provisioning": ["weir-contract"],
+    "weir-dashboard": ["weir-contract"],
     "weir-tenants": ["weir-billing", "weir-settings", "weir-key-delivery"],
     # `weir check` and `weir schema` read a filter's configuration as the filter does.
-    "weir": ["weir-stripe", "weir-tenants", "weir-money", "weir-steer", "weir-leases-redis", "weir-filter", "weir-provisioning"],
+    "weir": ["weir-stripe", "weir-tenants", "weir-money", "weir-steer", "weir-leases-redis", "weir-filter", "weir-provisioning",
+             "weir-dashboard"],
 }
 # Tests, tools and examples stand above everything.
 TOOLS = {"weir-sim", "weir-disk", "weir-host-tests", "weir-rig", "weir-seeded", "weir-soak", "weir-usage-oracle", "weir-bench", "weir-probe",
          "weir-empty", "weir-repeat", "weir-demo"}
 
-PURE = ["weir-contract", "weir-provisioning", "weir-config", "weir-key-delivery", "weir-keys", "weir-llm-translate", "weir-leases", "weir-llm-usage", "weir-redaction", "weir-sealed-ids",
+PURE = ["weir-contract", "weir-provisioning", "weir-dashboard", "weir-config", "weir-key-delivery", "weir-keys", "weir-llm-translate", "weir-leases", "weir-llm-usage", "weir-redaction", "weir-sealed-ids",
         "weir-vector-guard", "weir-filter"]
 NO_UNSAFE = ["weir-config", "weir-key-delivery", "weir-keys", "weir-llm-translate", "weir-llm-usage", "weir-redaction", "weir-sealed-ids",
         "weir-vector-guard", "weir-filter"]

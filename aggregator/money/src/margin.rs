@@ -285,7 +285,7 @@ pub fn spread(amount: Pico, weights: &[u128]) -> Vec<Pico> {
 }
 
 /// An average of an amount over units, half away from zero.
-pub(crate) fn average(amount: Pico, units: u64) -> Option<Pico> {
+pub fn average(amount: Pico, units: u64) -> Option<Pico> {
     (units > 0).then(|| Pico(divide(amount.0, i128::from(units))))
 }
 

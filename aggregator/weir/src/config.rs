@@ -16,6 +16,7 @@ mod redis;
 mod stripe;
 pub mod tls;
 pub mod tokens;
+pub mod ui;
 pub mod vault;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -37,6 +38,7 @@ use stripe::StripeFile;
 pub use stripe::{StripeApi, StripeConfig};
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
+use ui::{Ui, UiFile};
 use vault::{VaultConfig, VaultFile};
 use weir_contract::flags::Flags;
 use weir_contract::signed::KeyTooShort;
@@ -153,6 +155,9 @@ pub(crate) struct ConfigFile {
     /// Changes apply without a restart.
     #[serde(default, skip_serializing_if = "Flags::is_empty")]
     pub flags: Flags,
+    /// The dashboard under `/ui`. Absent: there is one, and it shows nothing before a person has signed in with a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ui: Option<UiFile>,
     /// The providers of models, at most 32, for gateways whose filter says `routing: {from: directory}`. Each of these gateways has
     /// providers of the same names, dialects and regions. Changes apply without a restart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -224,6 +229,8 @@ pub struct Config {
     pub user_keys: Vec<SecretSource>,
     /// Receivers of every accepted event.
     pub export: Vec<Export>,
+    /// The dashboard.
+    pub ui: Ui,
     /// The file's directory, where relative paths start.
     pub base: PathBuf,
     /// The file.
@@ -331,6 +338,7 @@ impl Config {
         let catalogue = catalogue::check(path, (file.providers, file.models, file.routing), &flags)?;
         Ok(Config {
             listen,
+            ui: ui::check(file.ui, listen, file.tls.is_some()),
             tls: file.tls.map(|tls| tls.within(&base)),
             log: file.log.map(|log| log.check(path, &base)).transpose()?,
             leases: file.leases.unwrap_or_default().check(path, &base)?,
@@ -383,6 +391,7 @@ impl Config {
                 ("other_costs", format!("{:?}", config.other_costs)),
                 ("export", format!("{:?}", config.export)),
                 ("provisioning", format!("{:?}", config.provisioning)),
+                ("ui", format!("{:?}", config.ui)),
             ]
         };
         let pairs = listed(self).into_iter().zip(listed(other));

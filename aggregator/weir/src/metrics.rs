@@ -7,6 +7,7 @@ mod described;
 mod format;
 mod provisioning;
 mod register;
+pub(crate) mod ui;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -29,6 +30,7 @@ pub use described::{Described, described};
 pub use format::TextFormat;
 use format::plain;
 use provisioning::ProvisioningMetrics;
+use ui::UiMetrics;
 use weir_billing::outbox::Hold;
 use weir_billing::reconcile::compare::Cause;
 use weir_ledger::cost::Kind;
@@ -189,6 +191,7 @@ pub struct Metrics {
     budget_changes: Counter,
     /// Alerts.
     pub(crate) alerts: AlertMetrics,
+    pub(crate) ui: UiMetrics,
     /// Tenants that come and go.
     pub(crate) provisioning: ProvisioningMetrics,
     in_flight: UnsignedGauge,
@@ -256,6 +259,7 @@ impl Default for Metrics {
             budget_evaluated_through: Gauge::default(),
             budget_changes: Counter::default(),
             alerts: AlertMetrics::default(),
+            ui: UiMetrics::default(),
             provisioning: ProvisioningMetrics::default(),
             in_flight: Gauge::default(),
             differences: Family::default(),

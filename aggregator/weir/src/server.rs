@@ -46,6 +46,7 @@
 //! | `POST /v1/stripe/settle`, `/v1/stripe/setup`, `/v1/stripe/prices` | admin | [`billing_routes`] |
 //! | `GET`, `POST /v1/tokens`, `DELETE /v1/tokens/{name}` | admin | `tokens` |
 //! | `POST /v1/stripe/webhook` | Stripe's signature | `hooks` |
+//! | `/ui` and below: pages for people | a session, begun with a token | `ui` |
 //! | `GET /openapi.json` | none | [`read`] |
 //! | `GET /metrics` | none on loopback, else metrics | [`health`] |
 //! | `GET /healthz`, `/readyz` | none | [`health`] |
@@ -82,6 +83,7 @@ mod status;
 mod tenants;
 pub mod tls;
 mod tokens;
+mod ui;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -97,6 +99,7 @@ use crate::config::home::TenantsHome;
 use crate::config::prices::PriceSources;
 use crate::config::provisioning::Provisioning;
 use crate::config::tokens::{KeptTokens, Tokens};
+use crate::config::ui::Ui;
 use crate::export;
 use crate::figures::LastMeasured;
 use crate::leases::Leases;
@@ -168,6 +171,8 @@ struct Inner {
     waiters: directory::Waiters,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
+    /// The dashboard: who is signed in.
+    ui: ui::Dashboard,
 }
 
 /// The parts of a server.
@@ -219,6 +224,8 @@ pub struct Parts {
     pub grace_ms: u64,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
+    /// The dashboard.
+    pub ui: Ui,
 }
 
 impl App {
@@ -257,6 +264,7 @@ impl App {
             seen: status::Seen::default(),
             waiters: directory::Waiters::default(),
             open_metrics: parts.loopback,
+            ui: ui::Dashboard::new(parts.ui),
         }))
     }
 
@@ -363,6 +371,7 @@ impl App {
             .route("/metrics", get(health::get_metrics))
             .route("/healthz", get(health::get_healthz))
             .route("/readyz", get(health::get_readyz))
+            .merge(self.0.ui.router())
             .layer(from_fn(connections::bound_body))
             // These two have time-outs of their own.
             .route("/v1/events", post(ingest::post_events).get(read::get_events))

@@ -21,7 +21,7 @@ use weir_stripe::status::StatusView;
 const LISTED_MS: u64 = 24 * 3_600 * 1000;
 /// A gateway announces its numbers every half minute, without traffic as well. One that was silent for longer than this is
 /// away, in milliseconds.
-const SILENT_MS: u64 = 10 * 60 * 1000;
+pub(crate) const SILENT_MS: u64 = 10 * 60 * 1000;
 /// How many records at the end of the log are read for the gateways' configurations: a minute of a busy fleet.
 const RECENT_RECORDS: u64 = 200;
 /// The most of their bytes.

@@ -11,6 +11,8 @@ mod alerting;
 mod answering;
 #[path = "aggregator/asking.rs"]
 mod asking;
+#[path = "aggregator/browser.rs"]
+mod browser;
 #[path = "aggregator/budgeting.rs"]
 mod budgeting;
 #[path = "aggregator/checking.rs"]
@@ -49,6 +51,8 @@ mod forgetting;
 mod hiding;
 #[path = "aggregator/holding.rs"]
 mod holding;
+#[path = "aggregator/intruding.rs"]
+mod intruding;
 #[path = "aggregator/keeping.rs"]
 mod keeping;
 #[path = "aggregator/killing.rs"]
@@ -103,6 +107,8 @@ mod vaulting;
 mod vector_stores;
 #[path = "aggregator/version_before.rs"]
 mod version_before;
+#[path = "aggregator/viewing.rs"]
+mod viewing;
 #[path = "aggregator/waiting.rs"]
 mod waiting;
 #[path = "aggregator/watching.rs"]

@@ -1,6 +1,7 @@
 //! `make run`: everything up until Ctrl-C, and how to try it by hand.
 
 use crate::credentials::Issuer;
+use crate::settings;
 use crate::stack::Stack;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,7 +30,7 @@ fn guide(stack: &Stack) -> anyhow::Result<String> {
     let (gateway, issuer) = (stack.envoy.url(), Issuer::new(clock::now())?);
     let (key, token) = (issuer.api_key("globex"), issuer.token("acme"));
     let weir = format!("{} --config {}", stack.aggregator.binary().display(), stack.aggregator.config_file().display());
-    let (serve, admin) = (stack.aggregator.url(), stack.envoy.admin());
+    let (serve, admin, sign_in) = (stack.aggregator.url(), stack.envoy.admin(), settings::admin_token()?);
     let (stripe, secret) = (stack.stripe.url(), stack.stripe.stripe().account().secret_key.clone());
     let llm = stack.llm.url();
     let chat = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"Why is the sky blue?"}]}"#;
@@ -42,6 +43,10 @@ fn guide(stack: &Stack) -> anyhow::Result<String> {
   weir      {serve}   weir serve
   provider  {llm}   stand-in for an LLM provider
   Stripe    {stripe}   stand-in for Stripe
+
+Look at the dashboard, and sign in with the token {sign_in}
+
+  {serve}/ui
 
 Ask as globex (plan starter: 40 requests at once, then one a second) with an API key:
 

@@ -107,6 +107,11 @@ pub(crate) fn api_key(tenant: &str, end: &str) -> String {
     format!("sk_weir_demo_{tenant}_{end}")
 }
 
+/// The token of the demo's administrator.
+pub(crate) fn admin_token() -> anyhow::Result<String> {
+    Ok(secrets()?.admin.clone())
+}
+
 /// What `weir serve` has in its environment.
 pub(crate) fn server_env(stripe_key: &str) -> anyhow::Result<Vec<(String, String)>> {
     let Secrets { gateway, signing, admin, .. } = secrets()?;

@@ -225,9 +225,13 @@ impl Tokens {
         self
     }
 
-    /// Finds the token that a client presents. Takes the same time for every token, so that timing reveals nothing.
+    /// Finds the token that a client presents.
     pub fn find(&self, presented: &[u8]) -> Option<&Token> {
-        let hash = KeyHash::of(presented);
+        self.find_hash(&KeyHash::of(presented))
+    }
+
+    /// Finds a token by its hash. Takes the same time for every token, so that timing reveals nothing.
+    pub(crate) fn find_hash(&self, hash: &KeyHash) -> Option<&Token> {
         let mut found = None;
         for token in &self.0 {
             if bool::from(token.hash.0.ct_eq(&hash.0)) {

@@ -48,6 +48,7 @@ impl Metrics {
         let help = "Changes of stages that gateways were told since the start";
         registry.register("budget_changes", help, self.budget_changes.clone());
         self.alerts.register(registry);
+        self.ui.register(registry);
         self.provisioning.register(registry);
         self.register_answers(registry);
         self.register_connections(registry);

@@ -23,13 +23,25 @@ pub(crate) fn by_command(user: &str) -> String {
 /// The token of a request, if it has `scope`.
 pub(super) fn require(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Token, ApiError> {
     let token = presented(app, headers)?;
-    if token.opens(&scope) { Ok(token) } else { Err(ApiError::Forbidden(scope)) }
+    allow(&token, scope)?;
+    Ok(token)
+}
+
+/// Refuses a token without `scope`.
+pub(super) fn allow(token: &Token, scope: Scope) -> Result<(), ApiError> {
+    if token.opens(&scope) { Ok(()) } else { Err(ApiError::Forbidden(scope)) }
 }
 
 /// The token of a request that concerns one tenant, if it has `scope` or is that tenant's own.
 pub(super) fn require_for(app: &App, headers: &HeaderMap, scope: Scope, tenant: &str) -> Result<Token, ApiError> {
     let token = presented(app, headers)?;
-    if token.opens(&scope) || token.is_of(tenant) { Ok(token) } else { Err(ApiError::Forbidden(scope)) }
+    allow_for(&token, scope, tenant)?;
+    Ok(token)
+}
+
+/// Refuses a token that has not `scope` and is not the tenant's own.
+pub(super) fn allow_for(token: &Token, scope: Scope, tenant: &str) -> Result<(), ApiError> {
+    if token.opens(&scope) || token.is_of(tenant) { Ok(()) } else { Err(ApiError::Forbidden(scope)) }
 }
 
 /// The token of a request, whatever it opens.

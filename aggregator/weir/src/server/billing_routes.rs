@@ -6,12 +6,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 
-use super::auth::require;
+use super::auth::{allow, require};
 use super::error::{ApiError, object};
 use super::provider::configured;
 use super::read::with_reader;
 use super::{App, admin};
-use crate::config::tokens::Scope;
+use crate::config::tokens::{Scope, Token};
 use crate::finance::stripe_prices::{self, StripePricesView};
 use crate::reporting::customers;
 use weir_billing::outbox::settle;
@@ -42,10 +42,15 @@ pub(super) async fn post_reconcile(
 
 pub(super) async fn get_stripe(State(app): State<App>, headers: HeaderMap) -> Result<Json<StatusView>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
+    status_rows(&app).await.map(Json)
+}
+
+/// The status with single rows.
+pub(super) async fn status_rows(app: &App) -> Result<StatusView, ApiError> {
     let now = app.0.clock.now();
-    let billed = billed(&app);
-    let view = with_reader(&app, move |reader| status::read(reader.db(), now, true, &billed)).await?;
-    Ok(Json(StatusView { periods_undecided: app.0.metrics.periods_undecided(), ..view }))
+    let billed = billed(app);
+    let view = with_reader(app, move |reader| status::read(reader.db(), now, true, &billed)).await?;
+    Ok(StatusView { periods_undecided: app.0.metrics.periods_undecided(), ..view })
 }
 
 /// The status without single rows, for metrics.
@@ -98,10 +103,15 @@ pub(super) async fn post_settle(
     body: Bytes,
 ) -> Result<Json<Vec<SettledRow>>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
-    let request: SettleRequest = object(&body)?;
+    settle(&app, token, object(&body)?).await.map(Json)
+}
+
+/// Settles held rows for an administrator. The ledger audits it, with the token's name.
+pub(super) async fn settle(app: &App, token: Token, request: SettleRequest) -> Result<Vec<SettledRow>, ApiError> {
+    allow(&token, Scope::Admin)?;
     let now = app.0.clock.now();
     let settle = move |db: &mut rusqlite::Connection| settle::settle(db, &request, &token.name, now);
-    Ok(Json(app.0.store.ledger.call(move |ledger| ledger.durably(settle)).await?))
+    Ok(app.0.store.ledger.call(move |ledger| ledger.durably(settle)).await?)
 }
 
 /// Acknowledges what Stripe found wrong.

@@ -24,13 +24,13 @@ use weir_steer::view::{self, InForce, Transition};
 use weir_tenants::{Overlay, Snapshot};
 
 use super::App;
-use super::auth::require;
+use super::auth::{allow, require};
 use super::error::{ApiError, object};
 use super::read::with_reader;
 use crate::budgets::{
     self, BudgetQuery, BudgetsView, HistoryQuery, OwnAmounts, RaiseRequest, ResumeRequest, Resumed, subject,
 };
-use crate::config::tokens::Scope;
+use crate::config::tokens::{Scope, Token};
 
 /// The longest time between two looks at what ends by itself: periods, raises.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -273,10 +273,15 @@ pub(super) async fn get_budgets(
 ) -> Result<Json<BudgetsView>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    list(&app, query).await.map(Json)
+}
+
+/// The budgets that a query asks for.
+pub(super) async fn list(app: &App, query: BudgetQuery) -> Result<BudgetsView, ApiError> {
     let (rules, now) = (app.0.budgets.rules(), app.0.clock.now());
-    let budgets = with_reader(&app, move |reader| budgets::budgets(reader, &rules, &query, now)).await?;
+    let budgets = with_reader(app, move |reader| budgets::budgets(reader, &rules, &query, now)).await?;
     let evaluated_through = app.0.budgets.signal.evaluated_through();
-    Ok(Json(BudgetsView { evaluated_through, lag_ms: lag_ms(&app), budgets }))
+    Ok(BudgetsView { evaluated_through, lag_ms: lag_ms(app), budgets })
 }
 
 /// How long acknowledged events have been waiting to be evaluated.
@@ -318,7 +323,12 @@ pub(super) async fn post_raise(
     body: Bytes,
 ) -> Result<Json<Raise>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
-    let request: RaiseRequest = object(&body)?;
+    raise(&app, token, object(&body)?).await.map(Json)
+}
+
+/// Raises or pauses a budget for an administrator.
+pub(super) async fn raise(app: &App, token: Token, request: RaiseRequest) -> Result<Raise, ApiError> {
+    allow(&token, Scope::Admin)?;
     check_names(&request.budget, &request.tenant)?;
     if !raise::is_reason(&request.why) {
         return Err(ApiError::Request(raise::RaiseError::Why.to_string()));
@@ -330,7 +340,7 @@ pub(super) async fn post_raise(
         ledger.review_steering(now, false)?;
         Ok::<_, LedgerError>(raised)
     });
-    raised.await?.map(Json).map_err(|error| ApiError::Report(error.to_string()))
+    raised.await?.map_err(|error| ApiError::Report(error.to_string()))
 }
 
 /// Takes back a raise or a pause.
@@ -340,7 +350,13 @@ pub(super) async fn post_resume(
     body: Bytes,
 ) -> Result<Json<Resumed>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
-    let ResumeRequest { budget, tenant } = object(&body)?;
+    resume(&app, token, object(&body)?).await.map(Json)
+}
+
+/// Takes back a raise or a pause for an administrator.
+pub(super) async fn resume(app: &App, token: Token, request: ResumeRequest) -> Result<Resumed, ApiError> {
+    allow(&token, Scope::Admin)?;
+    let ResumeRequest { budget, tenant } = request;
     check_names(&budget, &tenant)?;
     let subject = subject(&app.0.budgets.rules(), &budget, &tenant);
     let subject = subject.map_err(|error| ApiError::Report(error.to_string()))?;
@@ -350,5 +366,5 @@ pub(super) async fn post_resume(
         ledger.review_steering(now, false)?;
         Ok::<_, LedgerError>(resumed)
     });
-    Ok(Json(Resumed { resumed: resumed.await? }))
+    Ok(Resumed { resumed: resumed.await? })
 }

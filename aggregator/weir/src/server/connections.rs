@@ -88,6 +88,11 @@ struct SlotState {
 }
 
 impl Slot {
+    /// The address that the connection comes from.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.0.peer
+    }
+
     /// Leaves the place to other connections.
     pub(super) fn leave(&self) {
         drop(self.0.taken.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -75,6 +75,11 @@ pub(crate) fn raise_open_files() {
 }
 
 impl Waiters {
+    /// Tells when the server stops.
+    pub(super) fn stopped(&self) -> watch::Receiver<bool> {
+        self.stopped.subscribe()
+    }
+
     /// Ends all waiting, now and from now on: the server stops.
     pub(super) fn stop(&self) {
         self.stopped.send_replace(true);

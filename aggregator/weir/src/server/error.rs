@@ -35,6 +35,9 @@ pub enum ApiError {
     /// The token lacks the scope.
     #[error("the token has no scope {0}")]
     Forbidden(crate::config::tokens::Scope),
+    /// A form of the dashboard comes from elsewhere, or from another session.
+    #[error("{0}")]
+    ForeignForm(&'static str),
     /// The token is bound to another gateway than the one whose events it brings. Nothing of the batch was taken.
     #[error("{0}; nothing of the batch was taken")]
     ForeignGateway(String),
@@ -118,10 +121,10 @@ impl ApiError {
         ApiError::Internal
     }
 
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             ApiError::Unauthorized => StatusCode::UNAUTHORIZED,
-            ApiError::Forbidden(_) | ApiError::ForeignGateway(_) => StatusCode::FORBIDDEN,
+            ApiError::Forbidden(_) | ApiError::ForeignForm(_) | ApiError::ForeignGateway(_) => StatusCode::FORBIDDEN,
             ApiError::Batch(BatchError::Form { .. } | BatchError::Reading { .. }) | ApiError::Request(_) => {
                 StatusCode::BAD_REQUEST
             }

@@ -58,6 +58,7 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
     if let Ok(totals) = app.0.leases.totals().await {
         metrics.show_leases(&totals);
     }
+    app.0.ui.show(metrics);
     let signal = app.0.budgets.signal();
     metrics.show_budgets(budgets::lag_ms(&app), signal.evaluated_through(), signal.changes());
     let format = TextFormat::accepted(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()));

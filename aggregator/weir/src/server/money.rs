@@ -34,13 +34,18 @@ pub(super) async fn get_events(
 ) -> Result<Json<EventCosts>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    events(&app, query).await.map(Json)
+}
+
+/// A page of the events behind a sum.
+pub(super) async fn events(app: &App, query: EventCostQuery) -> Result<EventCosts, ApiError> {
     app.0.store.catch_up().await?;
     if let Some(tenant) = query.tenant.clone() {
-        with_finance(&app, move |finance| finance.check_tenant(&tenant)).await?;
+        with_finance(app, move |finance| finance.check_tenant(&tenant)).await?;
     }
     let home = app.0.store.home.clone();
     let page = tokio::task::spawn_blocking(move || cost_events::page(&home, &query)).await;
-    Ok(Json(page.map_err(|error| ApiError::internal(&error))??))
+    Ok(page.map_err(|error| ApiError::internal(&error))??)
 }
 
 pub(super) async fn get_models(

@@ -104,13 +104,17 @@ pub(super) async fn get_event(
     Path(id): Path<String>,
 ) -> Result<Json<EventView>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
-    let id = EventId::parse(&id).ok_or_else(|| ApiError::Request("an event id is a UUID".to_owned()))?;
+    event(&app, &id).await.map(Json)
+}
+
+/// Finds an event by its id.
+pub(super) async fn event(app: &App, id: &str) -> Result<EventView, ApiError> {
+    let id = EventId::parse(id).ok_or_else(|| ApiError::Request("an event id is a UUID".to_owned()))?;
     app.0.store.catch_up().await?;
     let home = app.0.store.home.clone();
     let found = tokio::task::spawn_blocking(move || find_event(&home, id)).await;
     found
         .map_err(|error| ApiError::internal(&error))??
-        .map(Json)
         .ok_or(ApiError::NotFound("no event with this id was counted, or it is older than the event log keeps"))
 }
 
@@ -122,9 +126,14 @@ pub(super) async fn get_events(
 ) -> Result<Json<Vec<EventView>>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    events(&app, query).await.map(Json)
+}
+
+/// Finds events by a request's or an answer's id.
+pub(super) async fn events(app: &App, query: EventsQuery) -> Result<Vec<EventView>, ApiError> {
     let home = app.0.store.home.clone();
     let found = tokio::task::spawn_blocking(move || find_events(&home, &query)).await;
-    Ok(Json(found.map_err(|error| ApiError::internal(&error))??))
+    Ok(found.map_err(|error| ApiError::internal(&error))??)
 }
 
 /// Queries the ledger on a thread that may block.

@@ -15,7 +15,7 @@ use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
 use super::{
     App, Parts, admin, alerts, budgets, byok, catalogue, conditions, connections, flags, models, periods, prices,
-    provisioning, read,
+    provisioning, read, ui,
 };
 use crate::config::export::Export;
 use crate::config::home::TenantsHome;
@@ -156,6 +156,9 @@ fn tasks_of(app: &App, config: &Config, exports: Vec<(Export, Arc<export::Progre
         tokio::spawn(models::reread(app.clone())),
     ];
     tasks.extend(exports.into_iter().map(|(export, progress)| tokio::spawn(hand_on(app.clone(), export, progress))));
+    if config.ui.is_enabled {
+        tasks.push(tokio::spawn(ui::live::follow(app.clone())));
+    }
     if config.stripe.is_some() {
         tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));
     }
@@ -251,6 +254,7 @@ impl Server {
             provisioning: config.provisioning.clone(),
             grace_ms: config.grace_ms,
             loopback,
+            ui: config.ui,
         });
         home.write_note(&note)?;
         let mut tasks = tasks_of(&app, &config, exports);

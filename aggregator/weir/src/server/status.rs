@@ -119,10 +119,15 @@ impl Seen {
 
 pub(super) async fn get_status(State(app): State<App>, headers: HeaderMap) -> Result<Json<SystemStatus>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
+    system(&app).await.map(Json)
+}
+
+/// How everything stands.
+pub(super) async fn system(app: &App) -> Result<SystemStatus, ApiError> {
     let now = app.0.clock.now();
-    let ledger = read::totals_view(&app).await?;
+    let ledger = read::totals_view(app).await?;
     let stripe = match app.0.provider {
-        Some(_) => Some(billing_routes::status_totals(&app).await?),
+        Some(_) => Some(billing_routes::status_totals(app).await?),
         None => None,
     };
     let home = app.0.store.home.clone();
@@ -131,7 +136,7 @@ pub(super) async fn get_status(State(app): State<App>, headers: HeaderMap) -> Re
         Ok::<_, LookupError>((status::gateways(&home, now)?, status::providers(&home, catalogue.as_deref(), now)?))
     });
     let lists = asked.await.map_err(|error| ApiError::internal(&error))??;
-    let (log, failure) = health::faults(&app);
+    let (log, failure) = health::faults(app);
     let snapshot = app.0.directory.current();
     let (tenants, keys) = snapshot.counts();
     let server = ServerStatus {
@@ -148,7 +153,7 @@ pub(super) async fn get_status(State(app): State<App>, headers: HeaderMap) -> Re
     };
     let (last, next) = app.0.seen.with(|seen| (seen.last_report, seen.next_report));
     let billing = stripe.as_ref().map(|status| (BillingStatus::of(status, last, next), status));
-    Ok(Json(SystemStatus::of(now, Some(server), lists, &ledger, billing)))
+    Ok(SystemStatus::of(now, Some(server), lists, &ledger, billing))
 }
 
 /// Gateways that have refused the catalogue in force.

@@ -11,10 +11,10 @@ use serde::Serialize;
 
 use super::App;
 use super::admin::{audit, note_tenants};
-use super::auth::{require, require_for};
+use super::auth::{allow, require, require_for};
 use super::error::{ApiError, object};
 use crate::config::home::TenantsHome;
-use crate::config::tokens::Scope;
+use crate::config::tokens::{Scope, Token};
 use weir_contract::directory::Revoked;
 use weir_tenants::store::change::{By, ChangeError, NewTenant, TenantPatch};
 use weir_tenants::store::view::{HistoryPage, HistoryQuery, TenantView, TenantsPage, TenantsQuery};
@@ -75,15 +75,29 @@ pub(super) async fn patch_tenant(
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let by = by(&app, &headers, require(&app, &headers, Scope::Operator)?.name)?;
-    let (patch, expected): (TenantPatch, _) = (object(&body)?, expected_version(&headers)?);
+    let token = require(&app, &headers, Scope::Operator)?;
+    let by = by(&app, &headers, token.name.clone())?;
+    let (patch, expected) = (object(&body)?, expected_version(&headers)?);
+    let outcome = change(&app, &token, (id, expected), patch, by).await?;
+    tagged(&app, StatusCode::OK, outcome)
+}
+
+/// Changes a tenant for an operator, if it has the expected version.
+pub(super) async fn change(
+    app: &App,
+    token: &Token,
+    (id, expected): (String, Option<u64>),
+    patch: TenantPatch,
+    by: By,
+) -> Result<Outcome<TenantView>, ApiError> {
+    allow(token, Scope::Operator)?;
     let is_billed_otherwise =
         patch.stripe_customer.is_some() || patch.billing_anchor.is_some() || patch.billing_interval.is_some();
-    let outcome = kept(&app, move |store| store.change(&id, &patch, expected, &by)).await?;
+    let outcome = kept(app, move |store| store.change(&id, &patch, expected, &by)).await?;
     if is_billed_otherwise {
-        note_tenants(&app).await?;
+        note_tenants(app).await?;
     }
-    tagged(&app, StatusCode::OK, outcome)
+    Ok(outcome)
 }
 
 pub(super) async fn get_revoked(State(app): State<App>, headers: HeaderMap) -> Result<Json<Revoked>, ApiError> {

@@ -23,7 +23,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 impl World {
     /// Rows that came after their invoice: held, one an hour.
-    async fn with_late_rows(rows: u8) -> Self {
+    pub(super) async fn with_late_rows(rows: u8) -> Self {
         let world = World::start("day").await;
         world.clock.advance(26 * HOUR);
         for life in 0..rows {

@@ -28,7 +28,12 @@ impl KeptTokens {
 
     /// Finds the token that a client presents, if it has not expired.
     pub fn find(&self, presented: &[u8], now: Timestamp) -> Option<&Token> {
-        let found = self.0.get(&KeyHash::of(presented))?;
+        self.find_hash(&KeyHash::of(presented), now)
+    }
+
+    /// Finds a token by its hash, if it has not expired.
+    pub(crate) fn find_hash(&self, hash: &KeyHash, now: Timestamp) -> Option<&Token> {
+        let found = self.0.get(hash)?;
         Some(found).filter(|token| token.expires.is_none_or(|expires| now < expires))
     }
 }

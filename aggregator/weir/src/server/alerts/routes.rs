@@ -5,7 +5,7 @@ use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use weir_steer::alert::silence::{self, NewSilence, Silence};
+use weir_steer::alert::silence::{self as silences, NewSilence, Silence};
 use weir_steer::alert::state::{self, AlertChange};
 use weir_steer::notice::{self, Notice};
 use weir_steer::raise::is_reason;
@@ -14,8 +14,8 @@ use super::{App, ledger_name, send};
 use crate::alerts::{
     self, AckRequest, Acked, AlertHistoryQuery, AlertsView, SilenceRequest, TestRequest, UnsilenceRequest,
 };
-use crate::config::tokens::Scope;
-use crate::server::auth::require;
+use crate::config::tokens::{Scope, Token};
+use crate::server::auth::{allow, require};
 use crate::server::error::{ApiError, object};
 use crate::server::read::with_reader;
 
@@ -35,8 +35,13 @@ pub(in crate::server) fn router() -> Router<App> {
 
 async fn get_alerts(State(app): State<App>, headers: HeaderMap) -> Result<Json<AlertsView>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
+    view(&app).await.map(Json)
+}
+
+/// What fires, who is told, and what was.
+pub(in crate::server) async fn view(app: &App) -> Result<AlertsView, ApiError> {
     let (of, now) = (app.0.alerts.current(), app.0.clock.now());
-    with_reader(&app, move |reader| alerts::alerts(reader, &of, now)).await.map(Json)
+    with_reader(app, move |reader| alerts::alerts(reader, &of, now)).await
 }
 
 async fn get_history(
@@ -46,6 +51,11 @@ async fn get_history(
 ) -> Result<Json<Vec<AlertChange>>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    history(&app, query).await.map(Json)
+}
+
+/// Beginnings and ends of alerts, the latest first.
+pub(in crate::server) async fn history(app: &App, query: AlertHistoryQuery) -> Result<Vec<AlertChange>, ApiError> {
     let AlertHistoryQuery { rule, before, limit } = query;
     if limit.is_some_and(|limit| !(1..=state::SHOWN_MAX).contains(&limit)) {
         return Err(ApiError::Request(format!("`limit` is 1 to {}", state::SHOWN_MAX)));
@@ -54,18 +64,24 @@ async fn get_history(
         return Err(ApiError::Request("`before` is the number of a change, 1 or more".to_owned()));
     }
     let limit = limit.unwrap_or(HISTORY_SHOWN);
-    with_reader(&app, move |reader| state::history(reader.db(), rule.as_deref(), before, limit)).await.map(Json)
+    with_reader(app, move |reader| state::history(reader.db(), rule.as_deref(), before, limit)).await
 }
 
 /// Sends a test to a receiver, and answers what came of the first attempt.
 async fn post_test(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Notice>, ApiError> {
-    require(&app, &headers, Scope::Admin)?;
-    let TestRequest { receiver } = object(&body)?;
+    let token = require(&app, &headers, Scope::Admin)?;
+    test(&app, &token, object(&body)?).await.map(Json)
+}
+
+/// Sends a test to a receiver for an administrator.
+pub(in crate::server) async fn test(app: &App, token: &Token, request: TestRequest) -> Result<Notice, ApiError> {
+    allow(token, Scope::Admin)?;
+    let TestRequest { receiver } = request;
     let alerts = app.0.alerts.current();
     let Some(receiver) = alerts.receivers.iter().find(|known| known.name == receiver).cloned() else {
         return Err(ApiError::Report(format!("there is no receiver {receiver:?} in `alerts`")));
     };
-    let (name, now) = (ledger_name(&app), app.0.clock.now());
+    let (name, now) = (ledger_name(app), app.0.clock.now());
     let made = app.0.store.ledger.call(move |ledger| {
         ledger.durably(|db| {
             let id = notice::test(db, &name, &receiver, now)?;
@@ -75,31 +91,53 @@ async fn post_test(State(app): State<App>, headers: HeaderMap, body: Bytes) -> R
     let lost = || ApiError::Report("the test is gone before it was sent".to_owned());
     let made = made.await?.ok_or_else(lost)?;
     let id = made.id.clone();
-    send::send(&app, made).await?;
-    with_reader(&app, move |reader| notice::get(reader.db(), &id)).await?.map(Json).ok_or_else(lost)
+    send::send(app, made).await?;
+    with_reader(app, move |reader| notice::get(reader.db(), &id)).await?.ok_or_else(lost)
 }
 
 async fn post_silence(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Silence>, ApiError> {
     let token = require(&app, &headers, Scope::Operator)?;
-    let SilenceRequest { rule, subject, until, why } = object(&body)?;
+    silence(&app, token, object(&body)?).await.map(Json)
+}
+
+/// Silences alerts for an operator.
+pub(in crate::server) async fn silence(app: &App, token: Token, request: SilenceRequest) -> Result<Silence, ApiError> {
+    allow(&token, Scope::Operator)?;
+    let SilenceRequest { rule, subject, until, why } = request;
     let subject = subject.unwrap_or_else(|| "*".to_owned());
     let new = NewSilence { rule, subject, until, who: token.name, why };
     let now = app.0.clock.now();
-    let added = app.0.store.ledger.call(move |ledger| ledger.durably(|db| silence::add(db, &new, now))).await?;
-    added.map(Json).map_err(|error| ApiError::Report(error.to_string()))
+    let added = app.0.store.ledger.call(move |ledger| ledger.durably(|db| silences::add(db, &new, now))).await?;
+    added.map_err(|error| ApiError::Report(error.to_string()))
 }
 
 async fn post_unsilence(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Silence>, ApiError> {
     let token = require(&app, &headers, Scope::Operator)?;
-    let UnsilenceRequest { id } = object(&body)?;
+    unsilence(&app, token, object(&body)?).await.map(Json)
+}
+
+/// Ends a silence for an operator.
+pub(in crate::server) async fn unsilence(
+    app: &App,
+    token: Token,
+    request: UnsilenceRequest,
+) -> Result<Silence, ApiError> {
+    allow(&token, Scope::Operator)?;
+    let UnsilenceRequest { id } = request;
     let now = app.0.clock.now();
-    let ended = app.0.store.ledger.call(move |ledger| ledger.durably(|db| silence::end(db, id, &token.name, now)));
-    ended.await?.map(Json).ok_or(ApiError::NotFound("no silence of this number is in force"))
+    let ended = app.0.store.ledger.call(move |ledger| ledger.durably(|db| silences::end(db, id, &token.name, now)));
+    ended.await?.ok_or(ApiError::NotFound("no silence of this number is in force"))
 }
 
 async fn post_ack(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Acked>, ApiError> {
     let token = require(&app, &headers, Scope::Operator)?;
-    let AckRequest { rule, subject, why } = object(&body)?;
+    acknowledge(&app, token, object(&body)?).await.map(Json)
+}
+
+/// Acknowledges an alert for an operator.
+pub(in crate::server) async fn acknowledge(app: &App, token: Token, request: AckRequest) -> Result<Acked, ApiError> {
+    allow(&token, Scope::Operator)?;
+    let AckRequest { rule, subject, why } = request;
     if !is_reason(&why) {
         return Err(ApiError::Report("why: give a reason of 1 to 250 characters; it stands in the audit".to_owned()));
     }
@@ -110,5 +148,5 @@ async fn post_ack(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Re
     if acknowledged == 0 {
         return Err(ApiError::NotFound("no alert of this rule and subject fires"));
     }
-    Ok(Json(Acked { acknowledged: acknowledged as u64 }))
+    Ok(Acked { acknowledged: acknowledged as u64 })
 }

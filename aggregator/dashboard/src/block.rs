@@ -1,0 +1,127 @@
+//! The parts of a page.
+use maud::{Markup, html};
+
+use crate::cell::{Cell, Tone};
+use crate::chart::Chart;
+use crate::form::Form;
+use crate::href::Href;
+use crate::table::Table;
+use crate::viewer::Viewer;
+
+/// A figure with its name.
+#[derive(Clone, Debug)]
+pub struct Tile {
+    /// Its name.
+    pub label: String,
+    /// The figure.
+    pub value: Cell,
+    /// A sentence below it: what it means, or what to do.
+    pub note: String,
+    /// Where more about it is.
+    pub href: Option<Href>,
+}
+
+impl Tile {
+    /// A figure.
+    pub fn new(label: &str, value: impl Into<Cell>) -> Self {
+        Tile { label: label.to_owned(), value: value.into(), note: String::new(), href: None }
+    }
+
+    /// The same with a sentence below it.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = note.into();
+        self
+    }
+
+    /// The same with a link.
+    #[must_use]
+    pub fn link(mut self, href: Href) -> Self {
+        self.href = Some(href);
+        self
+    }
+}
+
+/// A line of a list of facts.
+pub type Fact = (&'static str, Cell);
+
+/// A part of a page.
+#[derive(Clone, Debug)]
+pub enum Block {
+    /// Figures beside each other.
+    Tiles(Vec<Tile>),
+    /// A table.
+    Table(Table),
+    /// A chart.
+    Chart(Chart),
+    /// A form.
+    Form(Form),
+    /// A list of facts under a heading.
+    Facts(String, Vec<Fact>),
+    /// A sentence that stands out.
+    Notice(Tone, String),
+    /// The heading of what follows.
+    Heading(String),
+    /// A sentence.
+    Paragraph(String),
+    /// Links beside each other; the one to the page itself is marked.
+    Tabs(String, Vec<(String, Href, bool)>),
+    /// A secret that is shown this once.
+    Secret {
+        /// What it is.
+        label: String,
+        /// The secret.
+        value: String,
+    },
+    /// Text as it is, such as JSON, under a heading.
+    Text(String, String),
+}
+
+impl Block {
+    pub(crate) fn render(&self, viewer: &Viewer) -> Markup {
+        match self {
+            Block::Tiles(tiles) => html! { dl.tiles { @for tile in tiles { (figure(tile, viewer)) } } },
+            Block::Table(table) => table.render(viewer),
+            Block::Chart(chart) => chart.render(viewer),
+            Block::Form(form) => form.render(viewer),
+            Block::Facts(heading, facts) => html! {
+                section {
+                    h2 { (heading) }
+                    dl.facts { @for (name, value) in facts { div { dt { (name) } dd { (value.render(viewer)) } } } }
+                }
+            },
+            Block::Notice(tone, text) => html! { p class={ "notice " (tone.class()) } role="status" { (text) } },
+            Block::Heading(text) => html! { h2 { (text) } },
+            Block::Paragraph(text) => html! { p { (text) } },
+            Block::Tabs(label, tabs) => html! {
+                nav.tabs aria-label=(label) {
+                    @for (text, href, is_here) in tabs {
+                        a href=(href.as_str()) aria-current=[is_here.then_some("page")] { (text) }
+                    }
+                }
+            },
+            Block::Secret { label, value } => html! {
+                div.secret role="status" {
+                    p { (label) ". It is shown this once: copy it now." }
+                    code #secret data-copy { (value) }
+                }
+            },
+            Block::Text(heading, text) => html! {
+                section { h2 { (heading) } pre tabindex="0" aria-label=(heading) { (text) } }
+            },
+        }
+    }
+}
+
+fn figure(tile: &Tile, viewer: &Viewer) -> Markup {
+    html! {
+        div.tile {
+            dt { (tile.label) }
+            dd {
+                span.value { (tile.value.render(viewer)) }
+                @if !tile.note.is_empty() { span.note { (tile.note) } }
+                @if let Some(href) = &tile.href { a href=(href.as_str()) aria-label={ "More about: " (tile.label) } { "More" } }
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The dashboard's pages: values in, HTML out.
+//!
+//! A [`Page`] is a title and [`Block`]s: figures, tables, charts, forms. The server fills them from the same answers that the API
+//! gives; this crate writes them, and is the only place that writes HTML. Three rules hold for every page because they hold for every
+//! block:
+//!
+//! * Text is escaped, wherever it comes from. Addresses are built of parts ([`Href`]) that cannot leave `/ui`.
+//! * Nothing is rounded silently: a shortened number says so and carries the exact one in its `title`.
+//! * Nothing needs a script. The script shows times in the viewer's zone, sorts tables, copies keys and follows live figures.
+//!
+//! The pages carry no inline style or script, so that the server can forbid both by its Content-Security-Policy.
+mod assets;
+mod block;
+mod cell;
+mod chart;
+mod form;
+mod href;
+mod number;
+mod page;
+mod sheet;
+mod table;
+mod viewer;
+
+pub use assets::{Asset, asset};
+pub use block::{Block, Fact, Tile};
+pub use cell::{Cell, Tone};
+pub use chart::{Chart, Point};
+pub use form::{Act, Field, Form, Kind};
+pub use href::Href;
+pub use number::grouped;
+pub use page::{Page, Section, SignIn, error, sign_in};
+pub use sheet::Sheet;
+pub use table::{Column, Table};
+pub use viewer::{Role, Viewer};

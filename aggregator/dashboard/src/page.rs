@@ -1,0 +1,203 @@
+//! Whole pages: the frame around blocks, the page that asks for a token, and pages that say what went wrong.
+use maud::{DOCTYPE, Markup, html};
+use weir_contract::Timestamp;
+
+use crate::block::Block;
+use crate::cell::time;
+use crate::form::CSRF_FIELD;
+use crate::href::Href;
+use crate::viewer::{Role, Viewer};
+
+/// A page in the navigation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// How everything stands.
+    Overview,
+    /// All tenants.
+    Tenants,
+    /// Budgets.
+    Budgets,
+    /// Limits.
+    Limits,
+    /// Revenue, cost, margin.
+    Money,
+    /// Reporting to Stripe.
+    Billing,
+    /// Alerts.
+    Alerts,
+    /// Providers and models.
+    Models,
+    /// Tokens.
+    Access,
+    /// Single requests.
+    Requests,
+    /// Gateways and sources.
+    Gateways,
+    /// A tenant's own page.
+    Own,
+}
+
+impl Section {
+    /// Those of operators, in the order of the navigation.
+    const OPERATORS: [Section; 11] = [
+        Section::Overview,
+        Section::Tenants,
+        Section::Budgets,
+        Section::Limits,
+        Section::Money,
+        Section::Billing,
+        Section::Alerts,
+        Section::Models,
+        Section::Access,
+        Section::Requests,
+        Section::Gateways,
+    ];
+
+    fn of(self) -> (&'static str, &'static str) {
+        match self {
+            Section::Overview => ("overview", "Overview"),
+            Section::Tenants => ("tenants", "Tenants"),
+            Section::Budgets => ("budgets", "Budgets"),
+            Section::Limits => ("limits", "Limits"),
+            Section::Money => ("money", "Money"),
+            Section::Billing => ("billing", "Billing"),
+            Section::Alerts => ("alerts", "Alerts"),
+            Section::Models => ("models", "Models"),
+            Section::Access => ("tokens", "Tokens"),
+            Section::Requests => ("requests", "Requests"),
+            Section::Gateways => ("gateways", "Gateways"),
+            Section::Own => ("own", "Usage"),
+        }
+    }
+
+    /// Its page.
+    pub fn href(self) -> Href {
+        Href::to(&[self.of().0])
+    }
+
+    fn is_for(self, role: Role) -> bool {
+        match self {
+            Section::Access => role == Role::Admin,
+            _ => role > Role::Tenant,
+        }
+    }
+}
+
+/// A page.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Its title.
+    pub title: String,
+    /// Where it stands in the navigation.
+    pub section: Section,
+    /// The moment it describes.
+    pub at: Timestamp,
+    /// Its parts.
+    pub blocks: Vec<Block>,
+}
+
+impl Page {
+    /// Writes the page.
+    pub fn render(&self, viewer: &Viewer) -> String {
+        let body = html! {
+            header.top {
+                a.brand href="/ui" { "weir" }
+                (navigation(self.section, viewer.role))
+                form.who method="post" action="/ui/sign-out" {
+                    input type="hidden" name=(CSRF_FIELD) value=(viewer.csrf);
+                    span { (viewer.name) " " span.unit { "(" (viewer.role.word()) ")" } }
+                    button { "Sign out" }
+                }
+            }
+            main #content tabindex="-1" {
+                h1 { (self.title) }
+                @for block in &self.blocks { (block.render(viewer)) }
+            }
+            footer { "As of " (time(self.at)) }
+        };
+        frame(&self.title, &body)
+    }
+}
+
+fn navigation(here: Section, role: Role) -> Markup {
+    let shown = Section::OPERATORS.into_iter().filter(|section| section.is_for(role));
+    html! {
+        @if role > Role::Tenant {
+            nav aria-label="Pages" {
+                ul {
+                    @for section in shown {
+                        li { a href=(section.href().as_str()) aria-current=[(section == here).then_some("page")] { (section.of().1) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn frame(title: &str, body: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · weir" }
+                link rel="stylesheet" href="/ui/assets/weir.css";
+                link rel="icon" type="image/svg+xml" href="/ui/assets/weir.svg";
+                script src="/ui/assets/weir.js" defer {}
+            }
+            body { a.skip href="#content" { "Skip to the content" } (body) }
+        }
+    };
+    page.into_string()
+}
+
+/// Why a person is asked to sign in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignIn {
+    /// They are not signed in.
+    First,
+    /// The token is not known, has expired, or opens no page.
+    Refused,
+    /// Too many attempts came from this address.
+    TooMany,
+}
+
+/// The page that asks for a token.
+pub fn sign_in(why: SignIn) -> String {
+    let told = match why {
+        SignIn::First => None,
+        SignIn::Refused => {
+            Some("This token is not known, has expired, or opens no page. Ask your administrator for one.")
+        }
+        SignIn::TooMany => Some("Too many attempts from this address. Wait a minute, then try again."),
+    };
+    let body = html! {
+        main #content.narrow tabindex="-1" {
+            h1 { "Sign in to weir" }
+            @if let Some(told) = told { p.notice.bad role="alert" { (told) } }
+            form.act method="post" action="/ui/sign-in" {
+                label {
+                    span.label { "Token" }
+                    input type="password" name="token" required autocomplete="current-password" autofocus;
+                    span.hint { "A token with the scope viewer, operator, admin or tenant: `weir tokens create` makes one." }
+                }
+                button { "Sign in" }
+            }
+        }
+    };
+    frame("Sign in", &body)
+}
+
+/// A page that says what went wrong, and what to do.
+pub fn error(title: &str, told: &str) -> String {
+    let body = html! {
+        main #content.narrow tabindex="-1" {
+            h1 { (title) }
+            p.notice.bad role="alert" { (told) }
+            p { a href="/ui" { "Back to the first page" } }
+        }
+    };
+    frame(title, &body)
+}

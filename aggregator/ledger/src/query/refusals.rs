@@ -1,0 +1,54 @@
+//! The most frequent refusals since a moment: rows begin with their hour, so the span alone bounds what is read.
+use rusqlite::params;
+use weir_contract::Timestamp;
+
+use super::LedgerReader;
+use crate::LedgerError;
+use crate::view::RefusedRow;
+
+/// The most rows of one answer.
+const SHOWN: u32 = 200;
+const FREQUENT: &str =
+    "SELECT tenant, reason, sum(count) FROM refused WHERE window_start >= ?1 AND (?2 IS NULL OR tenant = ?2)
+    GROUP BY tenant, reason ORDER BY sum(count) DESC, tenant, reason LIMIT ?3";
+
+impl LedgerReader {
+    /// The most frequent refusals in windows that begin at `from` or later, of one tenant or of all.
+    pub fn frequent_refusals(&mut self, tenant: Option<&str>, from: Timestamp) -> Result<Vec<RefusedRow>, LedgerError> {
+        let mut select = self.db().prepare_cached(FREQUENT)?;
+        let rows = select.query_map(params![from.as_millis(), tenant, SHOWN], |row| {
+            Ok(RefusedRow { tenant: row.get(0)?, reason: row.get(1)?, count: row.get(2)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SqliteLedger;
+    use crate::meters::{self, Meters};
+
+    #[test]
+    fn refusals_are_read_from_the_hours_asked_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
+        let path = dir.path().join("ledger.sqlite");
+        let mut ledger = SqliteLedger::open(&path, "log", meters).expect("a ledger");
+        for (hour, tenant, count) in [(1, "acme", 50), (2, "acme", 3), (2, "globex", 4), (3, "acme", 2)] {
+            let sql = "INSERT INTO refused(window_start, tenant, reason, count) VALUES (?1, ?2, 'rate_limited', ?3)";
+            ledger.db().execute(sql, params![hour, tenant, count]).expect("a row");
+        }
+        let mut reader = LedgerReader::open(&path).expect("a reader");
+        let mut found = |tenant| -> Vec<(String, u64)> {
+            let rows = reader.frequent_refusals(tenant, Timestamp::from_millis(2)).expect("rows");
+            rows.into_iter().map(|row| (row.tenant, row.count)).collect()
+        };
+        assert_eq!(found(None), [("acme".to_owned(), 5), ("globex".to_owned(), 4)]);
+        assert_eq!(found(Some("globex")), [("globex".to_owned(), 4)]);
+        let mut plan = ledger.db().prepare(&format!("EXPLAIN QUERY PLAN {FREQUENT}")).expect("a plan");
+        let steps = plan.query_map(params![1, "acme", 1], |row| row.get::<_, String>(3)).expect("steps");
+        let steps: Vec<String> = steps.collect::<Result<_, _>>().expect("words");
+        assert_eq!(steps[0], "SEARCH refused USING PRIMARY KEY (window_start>?)");
+    }
+}

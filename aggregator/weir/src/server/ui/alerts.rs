@@ -1,0 +1,210 @@
+//! Alerts: what fires and since when, who is told; acknowledge, silence, test.
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::response::{Redirect, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table, Tone};
+use weir_steer::alert::silence::Silence;
+use weir_steer::alert::state::{Alert, AlertChange};
+use weir_steer::notice::Notice;
+
+use super::guard::{Acted, Staff};
+use super::words::{DONE, done, severity, tenant_link};
+use super::{UiError, page};
+use crate::alerts::{
+    AckRequest, AlertHistoryQuery, AlertsView, ReceiverView, SilenceRequest, TestRequest, UnsilenceRequest,
+};
+use crate::config::tokens::Scope;
+use crate::server::App;
+use crate::server::alerts::routes as alerts;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/alerts", get(get_page))
+        .route("/alerts/ack", post(post_ack))
+        .route("/alerts/silence", post(post_silence))
+        .route("/alerts/unsilence", post(post_unsilence))
+        .route("/alerts/test", post(post_test))
+}
+
+/// What the address says.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    done: Option<String>,
+}
+
+pub(super) async fn get_page(
+    State(app): State<App>,
+    staff: Staff,
+    Query(asked): Query<Asked>,
+) -> Result<Response, UiError> {
+    let view = alerts::view(&app).await?;
+    let changes = alerts::history(&app, AlertHistoryQuery::default()).await?;
+    let (may_act, may_test) = (staff.may(&Scope::Operator), staff.may(&Scope::Admin));
+    let mut blocks = done(asked.done.as_deref());
+    blocks.push(Block::Table(holding(&view, may_act)));
+    blocks.push(Block::Table(silences(&view.silences, may_act)));
+    blocks.extend(may_act.then(|| Block::Form(silence_form())));
+    blocks.push(Block::Table(receivers(&view.receivers, may_test)));
+    blocks.push(Block::Table(notices(&view.notices)));
+    blocks.push(Block::Table(history(&changes)));
+    Ok(page(&app, &staff, Section::Alerts, "Alerts", blocks))
+}
+
+fn tenant(tenant: Option<&String>) -> Cell {
+    tenant.map_or(Cell::Missing, |tenant| tenant_link(tenant))
+}
+
+/// Alerts whose conditions hold, those that fire first.
+fn holding(view: &AlertsView, may_act: bool) -> Table {
+    let rows = view.alerts.iter().map(|alert| {
+        let state = if alert.state == "firing" {
+            Cell::status("firing", Tone::Bad)
+        } else {
+            Cell::status(&alert.state, Tone::Warn)
+        };
+        let seen =
+            alert.acknowledged.as_ref().map_or(Cell::Missing, |seen| Cell::text(format!("{}: {}", seen.who, seen.why)));
+        let may_ack = may_act && alert.state == "firing" && alert.acknowledged.is_none();
+        vec![
+            state,
+            severity(alert.severity),
+            Cell::text(&alert.rule),
+            Cell::text(&alert.subject),
+            tenant(alert.tenant.as_ref()),
+            Cell::text(&alert.summary),
+            alert.since.into(),
+            seen,
+            Cell::Acts(if may_ack { vec![ack(alert)] } else { Vec::new() }),
+        ]
+    });
+    let columns = ["State", "Severity", "Rule", "Subject", "Tenant", "What holds", "Since", "Acknowledged", "Actions"];
+    Table::new("Alerts", &columns, "No alert fires, and no condition of one holds.").rows(rows)
+}
+
+fn why() -> Field {
+    Field::required("why", "Reason or remark", Kind::Text(String::new()))
+}
+
+fn ack(alert: &Alert) -> Act {
+    let fields = vec![Field::hidden("rule", &alert.rule), Field::hidden("subject", &alert.subject), why()];
+    Act::new("Acknowledge", Form::act("", Href::to(&["alerts", "ack"]), fields, "Acknowledge"))
+}
+
+fn silences(silences: &[Silence], may_act: bool) -> Table {
+    let rows = silences.iter().map(|silence| {
+        let id = vec![Field::hidden("id", silence.id.to_string())];
+        let end = || Act::new("End", Form::act("", Href::to(&["alerts", "unsilence"]), id, "End this silence"));
+        vec![
+            Cell::text(&silence.rule),
+            Cell::text(&silence.subject),
+            silence.until.into(),
+            Cell::text(&silence.who),
+            Cell::text(&silence.why),
+            Cell::Acts(if may_act { vec![end()] } else { Vec::new() }),
+        ]
+    });
+    Table::new("Silences", &["Rules", "Subjects", "Until", "Who", "Reason", "Actions"], "Nothing is silenced.")
+        .rows(rows)
+}
+
+fn silence_form() -> Form {
+    let any = "With * for any text.";
+    let fields = vec![
+        Field::required("rule", "Rule", Kind::Text(String::new())).hint(any),
+        Field::optional("subject", "Subject", Kind::Text(String::new())).hint("With * for any text. Empty: all."),
+        Field::required("until", "Until (UTC)", Kind::Time),
+        why(),
+    ];
+    Form::act("Silence alerts", Href::to(&["alerts", "silence"]), fields, "Silence")
+}
+
+fn receivers(receivers: &[ReceiverView], may_test: bool) -> Table {
+    let rows = receivers.iter().map(|receiver| {
+        let fields = vec![Field::hidden("receiver", &receiver.name)];
+        let test = || Act::new("Test", Form::act("", Href::to(&["alerts", "test"]), fields, "Send a test"));
+        vec![
+            Cell::text(&receiver.name),
+            Cell::text(&receiver.form),
+            Cell::Acts(if may_test { vec![test()] } else { Vec::new() }),
+        ]
+    });
+    let empty = "Nobody is told: `alerts.receivers` in weir.yaml names receivers.";
+    Table::new("Who is told", &["Receiver", "Kind", "Actions"], empty).rows(rows)
+}
+
+fn notices(notices: &[Notice]) -> Table {
+    let rows = notices.iter().map(|notice| {
+        let tone = match notice.state.as_str() {
+            "delivered" => Tone::Good,
+            "failed" => Tone::Bad,
+            _ => Tone::Warn,
+        };
+        vec![
+            notice.at.into(),
+            Cell::text(&notice.receiver),
+            Cell::status(&notice.state, tone),
+            Cell::Number(notice.attempts.into()),
+            Cell::maybe(notice.error.clone()),
+            Cell::Code(notice.id.clone()),
+        ]
+    });
+    let columns = ["Made", "Receiver", "State", "Attempts", "Last failure", "Id"];
+    Table::new("Latest messages", &columns, "No message was made yet.").rows(rows)
+}
+
+fn history(changes: &[AlertChange]) -> Table {
+    let rows = changes.iter().map(|change| {
+        vec![
+            change.at.into(),
+            Cell::text(&change.state),
+            severity(change.severity),
+            Cell::text(&change.rule),
+            Cell::text(&change.subject),
+            tenant(change.tenant.as_ref()),
+            Cell::text(&change.summary),
+        ]
+    });
+    let columns = ["When", "State", "Severity", "Rule", "Subject", "Tenant", "What held"];
+    Table::new("History", &columns, "No alert has begun or ended yet.").rows(rows)
+}
+
+fn back(word: &str) -> Redirect {
+    Redirect::to(Href::to(&["alerts"]).with(DONE, word).as_str())
+}
+
+pub(super) async fn post_ack(State(app): State<App>, Acted(staff, fields): Acted<Staff>) -> Result<Redirect, UiError> {
+    let request =
+        AckRequest { rule: fields.text("rule"), subject: fields.optional("subject"), why: fields.text("why") };
+    alerts::acknowledge(&app, staff.token().clone(), request).await?;
+    Ok(back("acknowledged"))
+}
+
+pub(super) async fn post_silence(
+    State(app): State<App>,
+    Acted(staff, fields): Acted<Staff>,
+) -> Result<Redirect, UiError> {
+    let request = SilenceRequest {
+        rule: fields.text("rule"),
+        subject: fields.optional("subject"),
+        until: fields.at("until")?,
+        why: fields.text("why"),
+    };
+    alerts::silence(&app, staff.token().clone(), request).await?;
+    Ok(back("silenced"))
+}
+
+pub(super) async fn post_unsilence(
+    State(app): State<App>,
+    Acted(staff, fields): Acted<Staff>,
+) -> Result<Redirect, UiError> {
+    let request = UnsilenceRequest { id: fields.number("id")? };
+    alerts::unsilence(&app, staff.token().clone(), request).await?;
+    Ok(back("unsilenced"))
+}
+
+pub(super) async fn post_test(State(app): State<App>, Acted(staff, fields): Acted<Staff>) -> Result<Redirect, UiError> {
+    alerts::test(&app, staff.token(), TestRequest { receiver: fields.text("receiver") }).await?;
+    Ok(back("tested"))
+}

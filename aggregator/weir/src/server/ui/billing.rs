@@ -1,0 +1,168 @@
+//! Reporting to Stripe: what is pending and held, what Stripe found wrong; held rows are settled here.
+use axum::extract::{Query, State};
+use axum::response::{Redirect, Response};
+use serde::Deserialize;
+use weir_billing::outbox::view::{OutboxRow, SettleRequest, Settlement};
+use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table, Tile, Tone};
+use weir_stripe::status::StatusView;
+
+use super::guard::{Acted, Staff};
+use super::words::{DONE, done, problem_count, tenant_link};
+use super::{UiError, page};
+use crate::config::tokens::Scope;
+use crate::server::error::ApiError;
+use crate::server::{App, billing_routes};
+
+/// What the address says.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    done: Option<String>,
+}
+
+pub(super) async fn get_page(
+    State(app): State<App>,
+    staff: Staff,
+    Query(asked): Query<Asked>,
+) -> Result<Response, UiError> {
+    let status = billing_routes::status_rows(&app).await?;
+    let mut blocks = done(asked.done.as_deref());
+    if app.0.provider.is_none() {
+        let told = "Nothing is reported: weir.yaml has no `stripe`. See docs/stripe.md.";
+        blocks.push(Block::Notice(Tone::Plain, told.to_owned()));
+    }
+    blocks.push(Block::Tiles(tiles(&status)));
+    blocks.push(Block::Table(reasons(&status)));
+    blocks.push(Block::Table(rows(&status, "held", staff.may(&Scope::Admin))));
+    blocks.push(Block::Table(rows(&status, "pending", false)));
+    blocks.push(Block::Table(errors(&status)));
+    blocks.extend(reconciled(&status));
+    Ok(page(&app, &staff, Section::Billing, "Billing", blocks))
+}
+
+fn tiles(status: &StatusView) -> Vec<Tile> {
+    let billing = &status.billing;
+    vec![
+        Tile::new("Held for a person", problem_count(billing.held)),
+        Tile::new("Pending", billing.pending),
+        Tile::new("Under way", status.in_flight),
+        Tile::new("Reported", billing.reported),
+        Tile::new("Settled by hand", billing.settled),
+        Tile::new("Oldest hour that Stripe lacks", billing.oldest_open.map_or(Cell::Missing, Cell::Time)),
+        Tile::new("Tenants without a billing period", problem_count(status.periods_undecided)),
+        Tile::new("Calls of Stripe that could not be read", problem_count(status.unread_reports.len() as u64)),
+    ]
+}
+
+fn reasons(status: &StatusView) -> Table {
+    let rows = status
+        .held_for
+        .iter()
+        .map(|held| vec![Cell::text(&held.reason), held.rows.into(), held.since.into(), Cell::text(&held.remedy)]);
+    let empty = "No row is held: everything that is due is reported or on its way.";
+    Table::new("Why rows are held", &["Reason", "Rows", "Since", "What to do"], empty).rows(rows)
+}
+
+/// The rows of a state, the oldest first; of all states together at most 500.
+fn rows(status: &StatusView, state: &str, may_settle: bool) -> Table {
+    let (caption, empty) =
+        if state == "held" { ("Held rows", "No row is held.") } else { ("Pending rows", "No row waits to be sent.") };
+    let columns = [
+        "Row",
+        "Hour",
+        "Tenant",
+        "Meter",
+        "Amount",
+        "Reason",
+        "Stripe's last words",
+        "Customer",
+        "Attempts",
+        "Actions",
+    ];
+    let of_state = status.billing.rows.iter().filter(|row| row.state == state);
+    Table::new(caption, &columns, empty).rows(of_state.map(|row| outbox_row(row, may_settle)))
+}
+
+fn outbox_row(row: &OutboxRow, may_settle: bool) -> Vec<Cell> {
+    let text = |text: &Option<String>| Cell::maybe(text.clone());
+    vec![
+        row.id.into(),
+        row.window.into(),
+        tenant_link(&row.tenant),
+        Cell::text(&row.meter),
+        row.value.into(),
+        text(&row.reason),
+        text(&row.detail),
+        text(&row.customer),
+        row.attempts.into(),
+        Cell::Acts(if may_settle { vec![settle_act(row.id)] } else { Vec::new() }),
+    ]
+}
+
+fn settle_act(row: i64) -> Act {
+    let choices = [("invoiced", "It is billed by other means"), ("void", "It is not billed")];
+    let choices = choices.map(|(value, words)| (value.to_owned(), words.to_owned())).to_vec();
+    let fields = vec![
+        Field::hidden("row", row.to_string()),
+        Field::required("as", "Outcome", Kind::Choice(choices)),
+        Field::optional("ref", "Invoice or invoice item", Kind::Text(String::new()))
+            .hint("Needed if it is billed by other means."),
+        Field::required("why", "Reason", Kind::Text(String::new())),
+    ];
+    Act::new("Settle", Form::act("", Href::to(&["billing", "settle"]), fields, &format!("Settle row {row}")))
+}
+
+fn errors(status: &StatusView) -> Table {
+    let rows = status.errors.iter().map(|error| {
+        vec![
+            Cell::text(&error.event_name),
+            Cell::Code(error.code.clone()),
+            error.errors.into(),
+            problem_count(error.unseen),
+            Cell::text(&error.message),
+            error.first_at.into(),
+            error.last_at.into(),
+        ]
+    });
+    let columns = ["Stripe's meter", "Code", "Events", "Not acknowledged", "What Stripe says", "First", "Last"];
+    Table::new("What Stripe found wrong afterwards", &columns, "Stripe has reported no errors.").rows(rows)
+}
+
+/// The last comparison with Stripe.
+fn reconciled(status: &StatusView) -> Option<Block> {
+    let last = status.reconciliation.as_ref()?;
+    let causes: Vec<String> =
+        last.by_cause.iter().map(|(cause, hours)| format!("{}: {hours}", cause.as_str())).collect();
+    let needs = if last.attention {
+        Cell::status("a person has to look", Tone::Bad)
+    } else {
+        Cell::status("none needs a person", Tone::Good)
+    };
+    let facts = vec![
+        ("Compared", last.at.into()),
+        ("From", last.from.into()),
+        ("To", last.to.into()),
+        ("Hours", last.windows.into()),
+        ("Differing hours by cause", Cell::text(causes.join(", "))),
+        ("Differences", needs),
+    ];
+    Some(Block::Facts("The last comparison with Stripe".to_owned(), facts))
+}
+
+pub(super) async fn post_settle(
+    State(app): State<App>,
+    Acted(staff, fields): Acted<Staff>,
+) -> Result<Redirect, UiError> {
+    let outcome = match fields.get("as") {
+        "invoiced" => Settlement::Invoiced,
+        "void" => Settlement::Void,
+        other => return Err(ApiError::Request(format!("`as` is invoiced or void, not {other:?}")).into()),
+    };
+    let request = SettleRequest {
+        rows: vec![fields.number("row")?],
+        outcome,
+        reference: fields.text("ref"),
+        why: fields.text("why"),
+    };
+    billing_routes::settle(&app, staff.token().clone(), request).await?;
+    Ok(Redirect::to(Href::to(&["billing"]).with(DONE, "settled").as_str()))
+}

@@ -1,0 +1,90 @@
+//! Gateways and sources: when each was last heard, with which configuration, and which numbers are missing.
+use axum::extract::State;
+use axum::response::Response;
+use weir_contract::Timestamp;
+use weir_dashboard::{Block, Cell, Section, Table, Tile, Tone};
+use weir_ledger::view::{LedgerView, SourceView};
+
+use super::guard::Staff;
+use super::words::problem_count;
+use super::{UiError, page};
+use crate::server::{App, read, status};
+use crate::status::{GatewayStatus, SILENT_MS, SystemStatus};
+
+/// Sources that are listed: those with problems first, then the latest.
+const SOURCES_SHOWN: usize = 200;
+
+pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Response, UiError> {
+    let (status, ledger) = (status::system(&app).await?, read::ledger_view(&app).await?);
+    let now = app.0.clock.now();
+    let totals = &ledger.totals;
+    let tiles = vec![
+        Tile::new("Sources", totals.sources),
+        Tile::new("Events counted", totals.accepted),
+        Tile::new("Missing numbers", problem_count(totals.missing)),
+        Tile::new("Repeats", totals.duplicates).note("arrived again, counted once"),
+        Tile::new("Conflicts", problem_count(totals.conflicts)),
+        Tile::new("Left as log lines", totals.spilled).note("`weir replay` brings them back"),
+    ];
+    let blocks = vec![
+        Block::Tiles(tiles),
+        Block::Table(gateways(&status, now)),
+        Block::Table(fetches(&status)),
+        Block::Table(sources(&ledger)),
+    ];
+    Ok(page(&app, &staff, Section::Gateways, "Gateways", blocks))
+}
+
+fn gateways(status: &SystemStatus, now: Timestamp) -> Table {
+    let columns = ["Gateway", "State", "Last heard", "Configuration", "Plans", "Workers", "Events", "Missing"];
+    let empty =
+        "No gateway was heard of within a day. Configure one with `events` to this server: see docs/deployment.md.";
+    Table::new("Gateways", &columns, empty).rows(status.gateways.iter().map(|gateway| gateway_row(gateway, now)))
+}
+
+fn gateway_row(gateway: &GatewayStatus, now: Timestamp) -> Vec<Cell> {
+    let is_silent = gateway.last_at.is_some_and(|last| now.millis_since(last) > SILENT_MS);
+    let state = match (gateway.workers, is_silent) {
+        (0, _) => Cell::status("ended", Tone::Plain),
+        (_, true) => Cell::status("silent", Tone::Bad),
+        (_, false) => Cell::status("heard", Tone::Good),
+    };
+    vec![
+        Cell::text(&gateway.gateway),
+        state,
+        Cell::maybe(gateway.last_at),
+        gateway.config_version.clone().map_or(Cell::Missing, Cell::Code),
+        Cell::text(gateway.plans.join(", ")),
+        gateway.workers.into(),
+        gateway.accepted.into(),
+        problem_count(gateway.missing),
+    ]
+}
+
+fn fetches(status: &SystemStatus) -> Table {
+    let fetches = status.server.iter().flat_map(|server| &server.fetches);
+    let rows = fetches.map(|fetch| vec![Cell::text(&fetch.token), fetch.at.into(), Cell::Code(fetch.version.clone())]);
+    let columns = ["Token", "Last fetch", "Version it knows"];
+    Table::new("Who fetches tenants", &columns, "No gateway has fetched tenants since the start.").rows(rows)
+}
+
+fn sources(ledger: &LedgerView) -> Table {
+    let rows = ledger.sources.iter().take(SOURCES_SHOWN).map(source);
+    let columns =
+        ["Source", "State", "Highest number", "Counted", "Missing", "Refused", "Repeats", "Conflicts", "Last heard"];
+    Table::new("Sources: one for each worker of a gateway", &columns, "No source was heard of yet.").rows(rows)
+}
+
+fn source(source: &SourceView) -> Vec<Cell> {
+    vec![
+        Cell::Code(source.source.clone()),
+        Cell::text(if source.closed { "ended" } else { "open" }),
+        source.last.into(),
+        source.accepted.into(),
+        problem_count(source.missing),
+        problem_count(source.quarantined),
+        source.duplicates.into(),
+        problem_count(source.conflicts),
+        source.last_at.into(),
+    ]
+}

@@ -1,0 +1,291 @@
+//! Who asks for a page, and whether a form may be acted on.
+//!
+//! A handler names whom it is for by its argument: [`Staff`] for people who see every page, [`Member`] for a tenant's own. A form
+//! arrives as [`Acted`], which has checked three things: the request comes from a page of this server (`Origin`), the session is
+//! good, and the form carries the session's own token. The cookie is `SameSite=Strict` besides.
+use std::collections::BTreeMap;
+
+use axum::Form;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use subtle::ConstantTimeEq;
+use weir_contract::{TenantId, Timestamp};
+use weir_dashboard::{Role, Viewer};
+
+use super::UiError;
+use crate::config::tokens::{COMMANDS, Scope, Token};
+use crate::server::App;
+use crate::server::error::ApiError;
+
+/// The cookie with a session's name.
+pub(super) const COOKIE: &str = "weir_session";
+
+/// Somebody who is signed in.
+#[derive(Clone, Debug)]
+pub(super) struct Anyone {
+    token: Token,
+    viewer: Viewer,
+}
+
+/// Somebody who sees every page.
+#[derive(Clone, Debug)]
+pub(super) struct Staff(Anyone);
+
+/// Somebody who sees the page of one tenant.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    person: Anyone,
+    tenant: TenantId,
+}
+
+/// A form that may be acted on, and who sent it.
+#[derive(Debug)]
+pub(super) struct Acted<P>(pub(super) P, pub(super) Fields);
+
+impl Anyone {
+    pub(super) fn is_staff(&self) -> bool {
+        self.token.opens(&Scope::Viewer)
+    }
+}
+
+impl Staff {
+    /// The token, which names the person.
+    pub(super) fn token(&self) -> &Token {
+        &self.0.token
+    }
+
+    pub(super) fn viewer(&self) -> &Viewer {
+        &self.0.viewer
+    }
+
+    /// Whether the person may do what the scope allows: pages leave out what would be refused.
+    pub(super) fn may(&self, scope: &Scope) -> bool {
+        self.0.token.opens(scope)
+    }
+}
+
+impl Member {
+    pub(super) fn token(&self) -> &Token {
+        &self.person.token
+    }
+
+    pub(super) fn viewer(&self) -> &Viewer {
+        &self.person.viewer
+    }
+
+    /// The tenant: the session's, which no request chooses.
+    pub(super) fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+}
+
+/// The token in force whose hash is that of `presented`, if it opens a page. Commands of the machine have none: the audit would name
+/// nobody.
+pub(super) fn token_of(app: &App, hash: &weir_contract::directory::KeyHash) -> Option<Token> {
+    let configured = app.tokens().find_hash(hash).cloned();
+    let kept = || app.kept_tokens().find_hash(hash, app.0.clock.now()).cloned();
+    let mut token = configured.or_else(kept).filter(|token| token.name != COMMANDS)?;
+    token.name = token.who();
+    (token.opens(&Scope::Viewer) || token.tenant().is_some()).then_some(token)
+}
+
+/// The session's name in a request. Several cookies of one name are a sign of somebody who plants them, so none counts.
+pub(super) fn session_name(headers: &HeaderMap) -> Option<&str> {
+    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut names = pairs.flat_map(|pairs| pairs.split(';')).filter_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == COOKIE).then_some(value)
+    });
+    names.next().filter(|_| names.next().is_none())
+}
+
+fn person(app: &App, headers: &HeaderMap) -> Option<Anyone> {
+    let session = app.0.ui.sessions.using(session_name(headers)?, app.0.clock.elapsed())?;
+    let token = token_of(app, &session.token)?;
+    let has = |scope| token.opens(&scope);
+    let role = match () {
+        () if has(Scope::Admin) => Role::Admin,
+        () if has(Scope::Operator) => Role::Operator,
+        () if has(Scope::Viewer) => Role::Viewer,
+        () => Role::Tenant,
+    };
+    let viewer = Viewer { name: token.name.clone(), role, csrf: session.csrf };
+    Some(Anyone { token, viewer })
+}
+
+impl FromRequestParts<App> for Anyone {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        person(app, &parts.headers).ok_or_else(|| Redirect::to("/ui/sign-in").into_response())
+    }
+}
+
+impl FromRequestParts<App> for Staff {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let person = Anyone::from_request_parts(parts, app).await?;
+        let refused = || UiError::from(ApiError::Forbidden(Scope::Viewer)).into_response();
+        if person.is_staff() { Ok(Staff(person)) } else { Err(refused()) }
+    }
+}
+
+impl FromRequestParts<App> for Member {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let person = Anyone::from_request_parts(parts, app).await?;
+        let Some(tenant) = person.token.tenant().cloned() else {
+            let told = "this page is for tenants, about themselves; yours are the other ones".to_owned();
+            return Err(UiError::from(ApiError::Report(told)).into_response());
+        };
+        Ok(Member { person, tenant })
+    }
+}
+
+impl AsRef<Viewer> for Anyone {
+    fn as_ref(&self) -> &Viewer {
+        &self.viewer
+    }
+}
+
+impl AsRef<Viewer> for Staff {
+    fn as_ref(&self) -> &Viewer {
+        self.viewer()
+    }
+}
+
+impl AsRef<Viewer> for Member {
+    fn as_ref(&self) -> &Viewer {
+        self.viewer()
+    }
+}
+
+impl<P> FromRequest<App> for Acted<P>
+where
+    P: FromRequestParts<App, Rejection = Response> + AsRef<Viewer> + Send,
+{
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        check_origin(&parts.headers).map_err(IntoResponse::into_response)?;
+        let person = P::from_request_parts(&mut parts, app).await?;
+        let fields = Fields::from_request(Request::from_parts(parts, body), app).await?;
+        let is_own = fields.get("csrf").as_bytes().ct_eq(person.as_ref().csrf.as_bytes());
+        if !bool::from(is_own) {
+            let told = "the form is not one of this session: go back, load the page again, and repeat it";
+            return Err(UiError(ApiError::ForeignForm(told)).into_response());
+        }
+        Ok(Acted(person, fields))
+    }
+}
+
+/// Refuses a form that another site's page sends. Every browser names the origin of a POST.
+pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), UiError> {
+    let of = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
+    let origin = of(header::ORIGIN)
+        .and_then(|origin| origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")));
+    match (origin, of(header::HOST)) {
+        (Some(origin), Some(host)) if origin.eq_ignore_ascii_case(host) => Ok(()),
+        _ => Err(UiError(ApiError::ForeignForm(
+            "the form does not come from a page of this server; a proxy in front has to pass `Host` on as it is",
+        ))),
+    }
+}
+
+/// The fields of a form.
+#[derive(Debug, Default)]
+pub(super) struct Fields(BTreeMap<String, String>);
+
+impl FromRequest<App> for Fields {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
+        let Form(pairs) = Form::<Vec<(String, String)>>::from_request(request, app)
+            .await
+            .map_err(|error| UiError(ApiError::Request(error.body_text())).into_response())?;
+        Ok(Fields(pairs.into_iter().collect()))
+    }
+}
+
+impl Fields {
+    /// A field's text, without blanks around it; empty if there is none.
+    pub(super) fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", |value| value.trim())
+    }
+
+    /// A field's text.
+    pub(super) fn text(&self, name: &str) -> String {
+        self.get(name).to_owned()
+    }
+
+    /// A field's text; None if it is empty.
+    pub(super) fn optional(&self, name: &str) -> Option<String> {
+        Some(self.text(name)).filter(|text| !text.is_empty())
+    }
+
+    /// A whole number.
+    pub(super) fn number(&self, name: &str) -> Result<i64, ApiError> {
+        let wrong = |_| ApiError::Request(format!("`{name}` is a whole number"));
+        self.get(name).parse().map_err(wrong)
+    }
+
+    /// A moment in UTC, as browsers send it, with or without seconds; None if the field is empty.
+    pub(super) fn moment(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
+        let Some(text) = self.optional(name) else { return Ok(None) };
+        let parsed = Timestamp::parse(&format!("{text}:00Z")).or_else(|| Timestamp::parse(&format!("{text}Z")));
+        let wrong = || ApiError::Request(format!("`{name}` is a date and a time in UTC, such as 2026-12-01T09:00"));
+        parsed.or_else(|| Timestamp::parse(&text)).ok_or_else(wrong).map(Some)
+    }
+
+    /// A moment that must be there.
+    pub(super) fn at(&self, name: &str) -> Result<Timestamp, ApiError> {
+        self.moment(name)?.ok_or_else(|| ApiError::Request(format!("`{name}` is empty: give a date and a time in UTC")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value"))).collect()
+    }
+
+    #[test]
+    fn one_cookie_names_the_session_and_two_name_none() {
+        assert_eq!(session_name(&headers(&[("cookie", "a=b; weir_session=x")])), Some("x"));
+        assert_eq!(session_name(&headers(&[("cookie", "weir_session=x; weir_session=y")])), None);
+        assert_eq!(session_name(&headers(&[("cookie", "other=1")])), None);
+        assert_eq!(session_name(&headers(&[])), None);
+    }
+
+    #[test]
+    fn forms_come_from_the_server_that_they_are_sent_to() {
+        let good = |origin, host| check_origin(&headers(&[("origin", origin), ("host", host)])).is_ok();
+        assert!(good("https://weir.example.com", "weir.example.com"));
+        assert!(good("http://127.0.0.1:8090", "127.0.0.1:8090"));
+        assert!(!good("https://evil.example.com", "weir.example.com"));
+        assert!(!good("null", "weir.example.com"));
+        assert!(!good("https://weir.example.com.evil", "weir.example.com"));
+        assert!(!good("https://weir.example.com:8443", "weir.example.com"), "another port is another origin");
+        assert!(check_origin(&headers(&[("host", "weir.example.com")])).is_err(), "no origin");
+    }
+
+    #[test]
+    fn fields_are_read_as_browsers_send_them() {
+        let fields = |value: &str| Fields([("until".to_owned(), value.to_owned())].into());
+        let written =
+            |value: &str| fields(value).at("until").map(|at| at.to_string()).map_err(|error| error.to_string());
+        assert_eq!(written("2026-12-01T09:30").as_deref(), Ok("2026-12-01T09:30:00.000Z"));
+        assert_eq!(written("2026-12-01T09:30:15").as_deref(), Ok("2026-12-01T09:30:15.000Z"));
+        assert_eq!(written("2026-12-01T09:30:15Z").as_deref(), Ok("2026-12-01T09:30:15.000Z"));
+        assert!(written("soon").is_err() && written("").is_err());
+        assert_eq!((fields("  ").optional("until"), fields(" x ").get("until")), (None, "x"));
+        assert!(fields("1.5").number("until").is_err());
+    }
+}

@@ -1,0 +1,168 @@
+//! A tenant's keys: made, rotated and revoked by operators, or by the tenant itself on its own page.
+use axum::extract::{Path, State};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Page, Section, Table, Tone, Viewer};
+use weir_tenants::store::change::{By, NewKey, Rotation};
+use weir_tenants::store::view::KeyView;
+
+use super::UiError;
+use super::guard::{Acted, Fields, Member, Staff};
+use super::words::DONE;
+use crate::config::tokens::Token;
+use crate::server::{App, keys};
+
+/// Whose page keys are on: the address of its acts.
+pub(super) struct Place {
+    base: Vec<String>,
+    section: Section,
+}
+
+impl Place {
+    /// The page of a tenant among others.
+    pub(super) fn of(tenant: &str) -> Self {
+        Place { base: vec!["tenants".to_owned(), tenant.to_owned()], section: Section::Tenants }
+    }
+
+    /// A tenant's own page.
+    pub(super) fn own() -> Self {
+        Place { base: vec!["own".to_owned()], section: Section::Own }
+    }
+
+    fn href(&self, more: &[&str]) -> Href {
+        let segments: Vec<&str> = self.base.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        Href::to(&segments)
+    }
+}
+
+/// The table of keys, and the form that makes one if the viewer may.
+pub(super) fn blocks(keys: &[KeyView], place: &Place, may_act: bool) -> Vec<Block> {
+    let columns = ["Key", "State", "Plan", "Environment", "Feature", "Made", "Last used", "Expires", "Actions"];
+    let table = Table::new("Keys", &columns, "There is no key. Make one below.")
+        .rows(keys.iter().map(|key| row(key, place, may_act)));
+    let mut blocks = vec![Block::Table(table)];
+    if may_act {
+        let name = Field::optional("id", "Name", Kind::Text(String::new()))
+            .hint("It appears in events. Empty: key-1, key-2 and so on.");
+        let expires = Field::optional("expires", "Expires (UTC)", Kind::Time);
+        blocks.push(Block::Form(Form::act("A new key", place.href(&["keys"]), vec![name, expires], "Make the key")));
+    }
+    blocks
+}
+
+fn row(key: &KeyView, place: &Place, may_act: bool) -> Vec<Cell> {
+    let text = |text: &Option<String>| Cell::maybe(text.clone());
+    let state = match key.revoked_at {
+        Some(_) => Cell::status("revoked", Tone::Plain),
+        None => Cell::status("in force", Tone::Good),
+    };
+    let acts = if may_act && key.revoked_at.is_none() { acts(key, place) } else { Vec::new() };
+    vec![
+        Cell::Code(key.id.clone()),
+        state,
+        text(&key.plan),
+        text(&key.environment),
+        text(&key.feature),
+        Cell::maybe(key.created_at),
+        Cell::maybe(key.last_used),
+        Cell::maybe(key.expires),
+        Cell::Acts(acts),
+    ]
+}
+
+fn acts(key: &KeyView, place: &Place) -> Vec<Act> {
+    let act = |label: &str, what: &str, submit: String| {
+        Act::new(label, Form::act("", place.href(&["keys", &key.id, what]), Vec::new(), &submit))
+    };
+    vec![
+        act("Rotate", "rotate", format!("Make a new key; {} ends in a day", key.id)),
+        act("Revoke", "revoke", format!("Revoke {} now", key.id)),
+    ]
+}
+
+fn by(app: &App, token: &Token) -> By {
+    By { who: token.name.clone(), at: app.0.clock.now(), key: None }
+}
+
+fn new_key(fields: &Fields) -> Result<NewKey, UiError> {
+    Ok(NewKey { id: fields.optional("id"), expires: fields.moment("expires")?, ..NewKey::default() })
+}
+
+/// The page that shows a key this once.
+fn made(app: &App, viewer: &Viewer, key: &KeyView, place: &Place) -> Response {
+    let secret = Block::Secret {
+        label: format!("The key {} of {}", key.id, key.tenant),
+        value: key.key.clone().unwrap_or_default(),
+    };
+    let told = "Gateways know it within a second.".to_owned();
+    let back = Block::Tabs("Back".to_owned(), vec![("Back to the keys".to_owned(), place.href(&[]), false)]);
+    let page = Page {
+        title: "A new key".to_owned(),
+        section: place.section,
+        at: app.0.clock.now(),
+        blocks: vec![secret, Block::Paragraph(told), back],
+    };
+    Html(page.render(viewer)).into_response()
+}
+
+fn revoked(place: &Place) -> Redirect {
+    Redirect::to(place.href(&[]).with(DONE, "revoked").as_str())
+}
+
+pub(super) async fn post_create(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Acted(staff, fields): Acted<Staff>,
+) -> Result<Response, UiError> {
+    let (new, by) = (new_key(&fields)?, by(&app, staff.token()));
+    let outcome = keys::create(&app, staff.token(), id.clone(), new, by).await?;
+    Ok(made(&app, staff.viewer(), &outcome.answer, &Place::of(&id)))
+}
+
+pub(super) async fn post_rotate(
+    State(app): State<App>,
+    Path((id, key)): Path<(String, String)>,
+    Acted(staff, _): Acted<Staff>,
+) -> Result<Response, UiError> {
+    let (by, place) = (by(&app, staff.token()), Place::of(&id));
+    let outcome = keys::rotate(&app, staff.token(), (id, key), Rotation::default(), by).await?;
+    Ok(made(&app, staff.viewer(), &outcome.answer, &place))
+}
+
+pub(super) async fn post_revoke(
+    State(app): State<App>,
+    Path((id, key)): Path<(String, String)>,
+    Acted(staff, _): Acted<Staff>,
+) -> Result<Redirect, UiError> {
+    let (by, place) = (by(&app, staff.token()), Place::of(&id));
+    keys::revoke(&app, staff.token(), (id, key), by).await?;
+    Ok(revoked(&place))
+}
+
+pub(super) async fn post_own_create(
+    State(app): State<App>,
+    Acted(member, fields): Acted<Member>,
+) -> Result<Response, UiError> {
+    let (new, by) = (new_key(&fields)?, by(&app, member.token()));
+    let outcome = keys::create(&app, member.token(), member.tenant().to_string(), new, by).await?;
+    Ok(made(&app, member.viewer(), &outcome.answer, &Place::own()))
+}
+
+pub(super) async fn post_own_rotate(
+    State(app): State<App>,
+    Path(key): Path<String>,
+    Acted(member, _): Acted<Member>,
+) -> Result<Response, UiError> {
+    let (by, named) = (by(&app, member.token()), (member.tenant().to_string(), key));
+    let outcome = keys::rotate(&app, member.token(), named, Rotation::default(), by).await?;
+    Ok(made(&app, member.viewer(), &outcome.answer, &Place::own()))
+}
+
+pub(super) async fn post_own_revoke(
+    State(app): State<App>,
+    Path(key): Path<String>,
+    Acted(member, _): Acted<Member>,
+) -> Result<Redirect, UiError> {
+    let (by, named) = (by(&app, member.token()), (member.tenant().to_string(), key));
+    keys::revoke(&app, member.token(), named, by).await?;
+    Ok(revoked(&Place::own()))
+}

@@ -1,0 +1,258 @@
+//! Money: revenue, cost and margin by any dimension, the weekly review, price plans compared.
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Deserialize;
+use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Sheet, Table, Tile, Tone};
+use weir_ledger::analysis::DIMENSIONS;
+use weir_money::compare::CompareView;
+use weir_money::document::{Block as Part, Document};
+use weir_money::margin::{Level, MarginRow, MarginView};
+use weir_money::review;
+
+use super::guard::Staff;
+use super::tenant::words_of;
+use super::words::{level, tenant_link};
+use super::{UiError, page};
+use crate::finance::Finance;
+use crate::finance::query::{CompareQuery, MarginQuery, ReviewQuery};
+use crate::server::App;
+use crate::server::error::ApiError;
+use crate::server::finance::with_finance;
+
+/// Rows of a table: the worst margins first.
+const ROWS_SHOWN: usize = 200;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/money", get(get_page))
+        .route("/money/margin.csv", get(get_csv))
+        .route("/money/review", get(get_review))
+        .route("/money/compare", get(get_compare))
+}
+
+/// What the address says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    by: String,
+    week: String,
+    tenant: String,
+}
+
+impl Asked {
+    fn by(&self) -> &str {
+        let known = |by: &&str| matches!(*by, "tenant" | "plan") || DIMENSIONS.contains(by);
+        Some(self.by.as_str()).filter(known).unwrap_or("tenant")
+    }
+}
+
+fn tabs(here: &str) -> Block {
+    let by = ["tenant"]
+        .into_iter()
+        .chain(DIMENSIONS)
+        .map(|by| (format!("By {}", words_of(by)), Href::to(&["money"]).with("by", by), by == here));
+    let others = [("Weekly review", "review"), ("Compare prices", "compare")];
+    let others = others.map(|(words, name)| (words.to_owned(), Href::to(&["money", name]), name == here));
+    Block::Tabs("About money".to_owned(), by.chain(others).collect())
+}
+
+async fn margin(app: &App, by: &str) -> Result<MarginView, UiError> {
+    let query = MarginQuery { by: Some(by.to_owned()), ..MarginQuery::default() };
+    Ok(with_finance(app, move |finance| finance.margin(&query)).await?)
+}
+
+async fn get_page(State(app): State<App>, staff: Staff, Query(asked): Query<Asked>) -> Result<Response, UiError> {
+    let by = asked.by();
+    let view = margin(&app, by).await?;
+    let mut blocks = vec![tabs(by), Block::Tiles(view.totals.iter().flat_map(totals).collect())];
+    blocks.extend(view.notes.iter().map(|note| Block::Notice(Tone::Warn, note.clone())));
+    let negative = view.rows.iter().filter(|row| row.level == Level::Negative);
+    let empty = format!("No {} costs more than it brings in.", words_of(by));
+    blocks.push(Block::Table(table("Cost above revenue this month", by, &empty, negative)));
+    let mut all = table("This month", by, "Nothing was used or billed this month.", view.rows.iter());
+    all.csv = Some(Href::to(&["money", "margin.csv"]).with("by", by));
+    blocks.push(Block::Table(all));
+    if !view.unpriced.is_empty() {
+        blocks.push(Block::Table(unpriced(&view)));
+    }
+    Ok(page(&app, &staff, Section::Money, "Money", blocks))
+}
+
+fn totals(row: &MarginRow) -> Vec<Tile> {
+    let tile = |label: &str, amount| Tile::new(label, Cell::amount(amount, row.currency));
+    let percent = row.margin_percent.map_or(Cell::Missing, |percent| Cell::amount(percent, "%"));
+    vec![
+        tile("Revenue this month", row.revenue),
+        tile("Cost of providers", row.llm_cost),
+        tile("Other cost", row.other_cost),
+        tile("Margin", row.margin),
+        Tile::new("Margin of revenue", percent),
+        tile("Failed and repeated requests", row.wasted_cost).note("part of the cost of providers"),
+    ]
+}
+
+fn table<'a>(caption: &str, by: &str, empty: &str, rows: impl Iterator<Item = &'a MarginRow>) -> Table {
+    let heading = words_of(by);
+    let columns = [
+        &*heading,
+        "Revenue",
+        "Cost of providers",
+        "Other cost",
+        "Margin",
+        "Margin %",
+        "Level",
+        "Requests",
+        "Failed and repeated",
+        "Tokens without a price",
+    ];
+    Table::new(caption, &columns, empty).rows(rows.take(ROWS_SHOWN).map(|row| {
+        let amount = |amount| Cell::amount(amount, row.currency);
+        vec![
+            if by == "tenant" { tenant_link(&row.key) } else { Cell::text(&row.key) },
+            amount(row.revenue),
+            amount(row.llm_cost),
+            amount(row.other_cost),
+            amount(row.margin),
+            row.margin_percent.map_or(Cell::Missing, |percent| Cell::amount(percent, "%")),
+            level(row.level),
+            row.requests.into(),
+            amount(row.wasted_cost),
+            row.unpriced_tokens.into(),
+        ]
+    }))
+}
+
+fn unpriced(view: &MarginView) -> Table {
+    let rows = view.unpriced.iter().map(|(model, tokens)| {
+        let requests = view.unpriced_requests.get(model).copied().unwrap_or(0);
+        vec![Cell::text(model), (*tokens).into(), requests.into()]
+    });
+    let columns = ["Model", "Tokens without a price", "Requests"];
+    Table::new("Models without a price: their cost is missing from every sum", &columns, "").rows(rows)
+}
+
+/// Every row as a file, with exact amounts.
+async fn get_csv(State(app): State<App>, _staff: Staff, Query(asked): Query<Asked>) -> Result<Response, UiError> {
+    let view = margin(&app, asked.by()).await?;
+    let mut sheet = Sheet::new(&[
+        asked.by(),
+        "currency",
+        "revenue",
+        "provider_cost",
+        "other_cost",
+        "margin",
+        "requests",
+        "unpriced_tokens",
+    ]);
+    for row in &view.rows {
+        sheet.row(&[
+            row.key.clone(),
+            row.currency.to_string(),
+            row.revenue.to_string(),
+            row.llm_cost.to_string(),
+            row.other_cost.to_string(),
+            row.margin.to_string(),
+            row.requests.to_string(),
+            row.unpriced_tokens.to_string(),
+        ]);
+    }
+    Ok(download(sheet, "margin.csv"))
+}
+
+/// A file that browsers save and do not show.
+pub(super) fn download(sheet: Sheet, name: &'static str) -> Response {
+    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""));
+    let disposition = disposition.unwrap_or(HeaderValue::from_static("attachment"));
+    let kind = HeaderValue::from_static("text/csv; charset=utf-8");
+    ([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, disposition)], sheet.into_text()).into_response()
+}
+
+async fn get_review(State(app): State<App>, staff: Staff, Query(asked): Query<Asked>) -> Result<Response, UiError> {
+    let week = Some(asked.week.clone()).filter(|week| !week.is_empty());
+    let query = ReviewQuery { week, ..ReviewQuery::default() };
+    let report = with_finance(&app, move |finance| finance.review(&query)).await.map(|view| review::document(&view));
+    let ask = Form::ask(
+        Href::to(&["money", "review"]),
+        vec![
+            Field::optional("week", "Week", Kind::Text(asked.week))
+                .hint("2026-W47, or one of its days. Empty: the last one that is over."),
+        ],
+        "Show",
+    );
+    let mut blocks = vec![tabs("review"), Block::Form(ask)];
+    let title = report.as_ref().map_or("Weekly review", |report| &*report.title).to_owned();
+    blocks.extend(or_why(report.map(|report| parts(&report)))?);
+    Ok(page(&app, &staff, Section::Money, title, blocks))
+}
+
+/// An answer's parts; or, where there is nothing to answer from yet, the reason.
+fn or_why(answer: Result<Vec<Block>, ApiError>) -> Result<Vec<Block>, ApiError> {
+    match answer {
+        Err(ApiError::Report(why)) => Ok(vec![Block::Notice(Tone::Plain, why)]),
+        other => other,
+    }
+}
+
+/// A report's parts as they stand in its other forms. A table takes the heading above it.
+fn parts(report: &Document) -> Vec<Block> {
+    let (mut blocks, mut heading) = (Vec::new(), None::<&String>);
+    for part in &report.blocks {
+        match part {
+            Part::Heading(text) => {
+                blocks.extend(heading.replace(text).map(|before| Block::Heading(before.clone())));
+            }
+            Part::Paragraph(text) => {
+                blocks.extend(heading.take().map(|before| Block::Heading(before.clone())));
+                blocks.push(Block::Paragraph(text.clone()));
+            }
+            Part::Table { columns, rows } => {
+                let names: Vec<&str> = columns.iter().map(|name| name.trim_start_matches('#')).collect();
+                let caption = heading.take().map_or("", String::as_str);
+                let cells = rows.iter().map(|row| row.iter().map(Cell::text).collect());
+                blocks.push(Block::Table(Table::new(caption, &names, "There is nothing to list.").rows(cells)));
+            }
+        }
+    }
+    blocks.extend(heading.map(|before| Block::Heading(before.clone())));
+    blocks
+}
+
+async fn get_compare(State(app): State<App>, staff: Staff, Query(asked): Query<Asked>) -> Result<Response, UiError> {
+    let ask = Form::ask(
+        Href::to(&["money", "compare"]),
+        vec![Field::required("tenant", "Tenant", Kind::Text(asked.tenant.clone()))],
+        "Compare",
+    );
+    let mut blocks = vec![tabs("compare"), Block::Form(ask)];
+    if !asked.tenant.is_empty() {
+        let query = CompareQuery { tenant: asked.tenant, plans: None, from: None, to: None };
+        let view = with_finance(&app, move |finance: &mut Finance| finance.compare(&query)).await;
+        blocks.extend(or_why(view.map(|view| compared(&view)))?);
+    }
+    Ok(page(&app, &staff, Section::Money, "Compare prices", blocks))
+}
+
+fn compared(view: &CompareView) -> Vec<Block> {
+    let rows = view.plans.iter().map(|plan| {
+        let amount = |amount| Cell::amount(amount, plan.currency);
+        vec![
+            Cell::text(&plan.plan),
+            Cell::text(if plan.current { "today's" } else { "" }),
+            amount(plan.revenue),
+            amount(plan.cost),
+            amount(plan.margin),
+            plan.margin_percent.map_or(Cell::Missing, |percent| Cell::amount(percent, "%")),
+            level(plan.level),
+            plan.more_than_current.map_or(Cell::Missing, amount),
+        ]
+    });
+    let columns = ["Price plan", "In force", "Revenue", "Cost", "Margin", "Margin %", "Level", "More than today"];
+    let empty = "There are no price plans to compare: `price_plans` in weir.yaml has them.";
+    let caption =
+        format!("The usage of {} under each price plan, over {} billing periods", view.tenant, view.periods.len());
+    let lacks = view.unpriced.words().map(|words| Block::Notice(Tone::Warn, words));
+    [Block::Table(Table::new(&caption, &columns, empty).rows(rows))].into_iter().chain(lacks).collect()
+}

@@ -1,0 +1,222 @@
+//! A tenant's own page: what it has used and has left, its bill so far, its keys. The tenant is the session's: no address names one,
+//! and nothing that the operator pays or plans is shown.
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use weir_contract::Timestamp;
+use weir_dashboard::{Block, Cell, Chart, Page, Point, Section, Sheet, Table};
+use weir_ledger::LedgerError;
+use weir_ledger::amount::Currency;
+use weir_ledger::query::LedgerReader;
+use weir_ledger::values::ValueQuery;
+use weir_ledger::view::cost::{CostQuery, CostRow, CostSums, Step};
+use weir_steer::view::BudgetView;
+
+use super::guard::Member;
+use super::money::download;
+use super::words::{done, stage_tone};
+use super::{UiError, keys as key_pages, tenant};
+use crate::budgets::BudgetQuery;
+use crate::finance::bill::BillView;
+use crate::finance::query::BillQuery;
+use crate::finance::{Finance, FinanceError};
+use crate::server::error::ApiError;
+use crate::server::finance::with_finance;
+use crate::server::{App, budgets, keys};
+
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+/// Values of a dimension that are shown.
+const VALUES_SHOWN: usize = 100;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/own", get(get_page))
+        .route("/own/usage.csv", get(get_csv))
+        .route("/own/keys", post(key_pages::post_own_create))
+        .route("/own/keys/{key}/rotate", post(key_pages::post_own_rotate))
+        .route("/own/keys/{key}/revoke", post(key_pages::post_own_revoke))
+}
+
+/// What the address says.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    done: Option<String>,
+}
+
+/// What the ledger says of the tenant.
+struct Used {
+    bill: BillView,
+    /// Units by meter, today and in the billing period.
+    meters: Vec<(String, u64, u64)>,
+    days: Vec<CostRow>,
+    features: Counts,
+    keys: Counts,
+}
+
+/// Requests, input and output tokens, by a value or a day.
+type Counts = BTreeMap<String, [u64; 3]>;
+
+async fn get_page(State(app): State<App>, member: Member, Query(asked): Query<Asked>) -> Result<Response, UiError> {
+    let tenant = member.tenant().to_string();
+    let of = tenant.clone();
+    let used = with_finance(&app, move |finance| used(finance, &of)).await?;
+    let limits = budgets::list(&app, BudgetQuery { tenant: Some(tenant.clone()), stage: None }).await?;
+    let mut blocks = done(asked.done.as_deref());
+    blocks.push(Block::Table(meters(&used)));
+    blocks.push(Block::Table(left(&limits.budgets, &tenant)));
+    blocks.push(Block::Chart(chart(&used.days, app.0.clock.now())));
+    blocks.push(Block::Table(by("feature", &used.features)));
+    blocks.push(Block::Table(by("key", &used.keys)));
+    blocks.extend(tenant::bill(&used.bill));
+    match keys::list(&app, tenant.clone()).await {
+        Ok(list) => blocks.extend(key_pages::blocks(&list, &key_pages::Place::own(), true)),
+        // Keys of a tenants file are the operator's to change.
+        Err(ApiError::NotConfigured(_) | ApiError::Unknown(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let page = Page { title: format!("Usage of {tenant}"), section: Section::Own, at: app.0.clock.now(), blocks };
+    Ok(Html(page.render(member.viewer())).into_response())
+}
+
+fn today(now: Timestamp) -> Timestamp {
+    Timestamp::from_millis(now.as_millis() / DAY_MS * DAY_MS)
+}
+
+fn used(finance: &mut Finance, tenant: &str) -> Result<Used, FinanceError> {
+    let bill = finance.bill(&BillQuery { tenant: tenant.to_owned(), at: None })?;
+    let (now, since) = (finance.now, today(finance.now));
+    let names: Vec<String> = finance.reader.totals()?.meters.into_iter().map(|meter| meter.meter).collect();
+    let asked: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let mut units = |from| -> Result<_, LedgerError> {
+        Ok(finance.reader.units(Some(tenant), &asked, from, now)?.remove(tenant).unwrap_or_default())
+    };
+    let (of_today, of_period) = (units(since)?, units(bill.from)?);
+    let meters = names.iter().map(|name| (name.clone(), of_today.get(name), of_period.get(name))).collect();
+    let days = days(finance, tenant)?;
+    let features = values(&mut finance.reader, tenant, "feature", (bill.from, now))?;
+    let keys = values(&mut finance.reader, tenant, "credential", (bill.from, now))?;
+    Ok(Used { meters, days, features, keys, bill })
+}
+
+/// Requests, input and output tokens by the values of a dimension.
+fn values(
+    reader: &mut LedgerReader,
+    tenant: &str,
+    by: &str,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Counts, LedgerError> {
+    let mut counts = Counts::new();
+    let query = ValueQuery { tenant: Some(tenant), by: &[by], from, to, by_tenant: true };
+    reader.value_costs(&query, &mut |_, costs| {
+        for cost in costs {
+            add(&mut counts, cost.value, &cost.sums);
+        }
+    })?;
+    Ok(counts)
+}
+
+fn add(counts: &mut Counts, of: String, sums: &CostSums) {
+    let of = counts.entry(of).or_default();
+    for (sum, part) in of.iter_mut().zip([sums.requests, sums.input_tokens, sums.output_tokens]) {
+        *sum += part;
+    }
+}
+
+/// Requests and tokens of the last days. What they cost the operator is not the tenant's to see.
+fn days(finance: &mut Finance, id: &str) -> Result<Vec<CostRow>, FinanceError> {
+    let query = CostQuery {
+        tenant: Some(id.to_owned()),
+        from: tenant::last_days(finance.now).first().copied(),
+        step: Step::Day,
+        ..CostQuery::default()
+    };
+    finance.cost(&query)
+}
+
+fn meters(used: &Used) -> Table {
+    let rows =
+        used.meters.iter().map(|(meter, today, period)| vec![Cell::text(meter), (*today).into(), (*period).into()]);
+    let mut table =
+        Table::new("Used", &["Meter", "Today (UTC)", "This billing period"], "Nothing is measured yet.").rows(rows);
+    table.csv = Some(weir_dashboard::Href::to(&["own", "usage.csv"]));
+    table
+}
+
+/// The tenant's own budgets. Of one in money, which may be the operator's cost, only the share is told; of one that tenants share,
+/// nothing.
+fn left(budgets: &[BudgetView], tenant: &str) -> Table {
+    let own = budgets.iter().filter(|budget| budget.subject == tenant);
+    let rows = own.map(|budget| {
+        let counted = |amount| {
+            if Currency::parse(&budget.unit).is_some() { Cell::Missing } else { Cell::amount(amount, &budget.unit) }
+        };
+        let (tone, left) = (stage_tone(budget.stage), budget.amount - budget.used);
+        vec![
+            Cell::text(&budget.budget),
+            counted(budget.used),
+            counted(left),
+            Cell::Meter { permille: budget.used_permille, tone },
+            Cell::status(budget.stage.as_str(), tone),
+            Cell::maybe(budget.period_end),
+        ]
+    });
+    let columns = ["Budget", "Used", "Left", "Share used", "Stage", "Begins anew"];
+    Table::new("Budgets", &columns, "No budget bounds your usage.").rows(rows)
+}
+
+fn chart(days: &[CostRow], now: Timestamp) -> Chart {
+    let mut requests = requests_by_day(days);
+    if !requests.is_empty() {
+        for day in tenant::last_days(now) {
+            requests.entry(day_of(day)).or_default();
+        }
+    }
+    Chart {
+        caption: "Requests by day".to_owned(),
+        of: "Day (UTC)".to_owned(),
+        unit: "Requests".to_owned(),
+        points: requests
+            .into_iter()
+            .map(|(day, sums)| Point { label: day, value: sums[0].into(), exact: Cell::Number(sums[0].into()) })
+            .collect(),
+        empty: "There were no requests in the last 30 days.".to_owned(),
+    }
+}
+
+/// Requests, input and output tokens by day, over all currencies.
+fn requests_by_day(days: &[CostRow]) -> Counts {
+    let mut counts = Counts::new();
+    for row in days {
+        add(&mut counts, day_of(row.start.unwrap_or_default()), &row.sums);
+    }
+    counts
+}
+
+/// A moment's day.
+fn day_of(at: Timestamp) -> String {
+    at.to_string().chars().take(10).collect()
+}
+
+fn by(what: &str, counts: &Counts) -> Table {
+    let shown = counts.iter().take(VALUES_SHOWN).map(|(name, [requests, input, output])| {
+        let name = if name.is_empty() { "(none)" } else { name };
+        vec![Cell::text(name), (*requests).into(), (*input).into(), (*output).into()]
+    });
+    let heading = format!("This billing period by {what}");
+    Table::new(&heading, &[what, "Requests", "Input tokens", "Output tokens"], "Nothing was used yet.").rows(shown)
+}
+
+/// Usage by day as a file.
+async fn get_csv(State(app): State<App>, member: Member) -> Result<Response, UiError> {
+    let tenant = member.tenant().to_string();
+    let days = with_finance(&app, move |finance| days(finance, &tenant)).await?;
+    let mut sheet = Sheet::new(&["day", "requests", "input_tokens", "output_tokens"]);
+    for (day, [requests, input, output]) in requests_by_day(&days) {
+        sheet.row(&[day, requests.to_string(), input.to_string(), output.to_string()]);
+    }
+    Ok(download(sheet, "usage.csv"))
+}

@@ -1,0 +1,191 @@
+//! Single requests: by an event's id, by the gateway's or the provider's id, or those behind a sum.
+use axum::extract::{Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table, Tone};
+
+use super::guard::Staff;
+use super::words::tenant_link;
+use super::{UiError, page};
+use crate::cost_events::{EventCost, EventCostQuery};
+use crate::lookup::{EventView, EventsQuery};
+use crate::server::{App, money, read};
+
+/// What the address says. Empty values say nothing.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    /// An event's id.
+    event: String,
+    /// The gateway's id of a request, or the provider's of an answer.
+    id: String,
+    tenant: String,
+    model: String,
+    class: String,
+    route: String,
+    feature: String,
+    prompt_version: String,
+    environment: String,
+    credential: String,
+    plan: String,
+    after: String,
+}
+
+pub(super) async fn get_page(
+    State(app): State<App>,
+    staff: Staff,
+    Query(asked): Query<Asked>,
+) -> Result<Response, UiError> {
+    let text = |text: &str| Kind::Text(text.to_owned());
+    let find = |fields, words| Block::Form(Form::ask(Section::Requests.href(), fields, words));
+    let mut blocks = vec![
+        find(vec![Field::optional("event", "Event id", text(&asked.event))], "Show the event"),
+        find(vec![Field::optional("id", "Request id or response id", text(&asked.id))], "Find"),
+        find(
+            vec![
+                Field::optional("tenant", "Tenant", text(&asked.tenant)),
+                Field::optional("model", "Model", text(&asked.model)),
+                Field::optional("feature", "Feature", text(&asked.feature)),
+            ],
+            "List",
+        ),
+    ];
+    if !asked.event.is_empty() {
+        blocks.extend(event(&read::event(&app, asked.event.trim()).await?));
+    } else if !asked.id.is_empty() {
+        let query = EventsQuery { id: asked.id.trim().to_owned(), ..EventsQuery::default() };
+        blocks.push(Block::Table(found(&read::events(&app, query).await?)));
+    } else {
+        blocks.push(Block::Table(list(&app, &asked).await?));
+    }
+    Ok(page(&app, &staff, Section::Requests, "Requests", blocks))
+}
+
+/// Every decision about a request, as its event says it, and what it cost.
+fn event(view: &EventView) -> Vec<Block> {
+    let data = &view.event["data"];
+    let plain = |value: &serde_json::Value| match value {
+        serde_json::Value::Null => Cell::Missing,
+        serde_json::Value::String(text) => Cell::text(text),
+        other => Cell::Code(other.to_string()),
+    };
+    let of = |field: &'static str| plain(&data[field]);
+    let tenant = view.event["subject"].as_str().map_or(Cell::Missing, tenant_link);
+    let facts = vec![
+        ("Tenant", tenant),
+        ("When", plain(&view.event["time"])),
+        ("Outcome", of("outcome")),
+        ("Status", of("status")),
+        ("Who: credential", of("credential_id")),
+        ("Plan", of("plan")),
+        ("Class", of("class")),
+        ("Route", of("route")),
+        ("Feature", of("feature")),
+        ("Model asked for", of("request_model")),
+        ("Model that served", of("response_model")),
+        ("Provider", of("provider")),
+        ("Why this one", of("routing")),
+        ("Limits", of("limits")),
+        ("Usage", of("usage")),
+        ("Request id", of("request_id")),
+        ("Response id", of("response_id")),
+        ("Received", view.received_at.into()),
+        ("Counted in the hour", view.window.into()),
+        ("Record of the log", view.position.into()),
+    ];
+    let facts = facts.into_iter().filter(|(_, cell)| !matches!(cell, Cell::Missing)).collect();
+    let mut blocks = vec![Block::Facts("The request".to_owned(), facts)];
+    if view.counted_before {
+        let told = "The provider keeps the answer, and its usage was counted with an earlier event: this one has none.";
+        blocks.push(Block::Notice(Tone::Plain, told.to_owned()));
+    }
+    let pretty = |value: &serde_json::Value| serde_json::to_string_pretty(value).unwrap_or_default();
+    blocks.extend(view.cost.as_ref().map(|cost| Block::Text("What it cost, line by line".to_owned(), pretty(cost))));
+    blocks.push(Block::Text("The event as received".to_owned(), pretty(&view.event)));
+    blocks
+}
+
+fn event_link(id: &str) -> Cell {
+    Cell::link(id, Section::Requests.href().with("event", id))
+}
+
+fn found(events: &[EventView]) -> Table {
+    let rows = events.iter().map(|view| {
+        let of = |field: &str| Cell::maybe(view.event["data"][field].as_str());
+        let id = view.event["id"].as_str().map_or(Cell::Missing, event_link);
+        let tenant = view.event["subject"].as_str().map_or(Cell::Missing, tenant_link);
+        vec![
+            id,
+            view.received_at.into(),
+            tenant,
+            of("outcome"),
+            of("request_model"),
+            of("response_model"),
+            of("provider"),
+        ]
+    });
+    let columns = ["Event", "Received", "Tenant", "Outcome", "Model asked for", "Model that served", "Provider"];
+    let empty = "No event in the log has this request id or response id. The log keeps events for `log_retention`.";
+    Table::new("Events of this id", &columns, empty).rows(rows)
+}
+
+/// The requests behind a sum, a page at a time.
+async fn list(app: &App, asked: &Asked) -> Result<Table, UiError> {
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let query = EventCostQuery {
+        tenant: some(&asked.tenant),
+        model: some(&asked.model),
+        class: some(&asked.class),
+        route: some(&asked.route),
+        feature: some(&asked.feature),
+        prompt_version: some(&asked.prompt_version),
+        environment: some(&asked.environment),
+        credential: some(&asked.credential),
+        plan: some(&asked.plan),
+        after: some(&asked.after),
+        ..EventCostQuery::default()
+    };
+    let events = money::events(app, query).await?;
+    let columns = ["Event", "When", "Tenant", "Model", "Outcome", "Input tokens", "Output tokens", "Cost"];
+    let empty = "No request fits in this part of the event log. A next page, if there is one, goes on.";
+    let mut table = Table::new("Requests", &columns, empty).rows(events.events.iter().map(row));
+    table.next = events.next.map(|after| asked.href().with("after", &after));
+    Ok(table)
+}
+
+fn row(event: &EventCost) -> Vec<Cell> {
+    let cost = match (event.cost, event.currency) {
+        (Some(cost), Some(currency)) => Cell::amount(cost, currency),
+        _ => Cell::Missing,
+    };
+    vec![
+        event_link(&event.id),
+        event.time.into(),
+        tenant_link(&event.tenant),
+        Cell::maybe(event.dimensions.get("model").cloned()),
+        if event.failed { Cell::status(&event.outcome, Tone::Bad) } else { Cell::text(&event.outcome) },
+        event.input_tokens.into(),
+        event.output_tokens.into(),
+        cost,
+    ]
+}
+
+impl Asked {
+    /// The address that asks the same from the beginning.
+    fn href(&self) -> Href {
+        let Asked { tenant, model, class, route, feature, prompt_version, environment, credential, plan, .. } = self;
+        let named = [
+            ("tenant", tenant),
+            ("model", model),
+            ("class", class),
+            ("route", route),
+            ("feature", feature),
+            ("prompt_version", prompt_version),
+            ("environment", environment),
+            ("credential", credential),
+            ("plan", plan),
+        ];
+        let given = named.into_iter().filter(|(_, value)| !value.is_empty());
+        given.fold(Section::Requests.href(), |href, (name, value)| href.with(name, value))
+    }
+}

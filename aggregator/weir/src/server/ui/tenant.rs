@@ -1,0 +1,304 @@
+//! One tenant: what it brings in and costs, by any dimension, its budgets, keys, configuration and history.
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, Query, State};
+use axum::response::{Redirect, Response};
+use serde::Deserialize;
+use weir_contract::Timestamp;
+use weir_dashboard::{Block, Cell, Chart, Fact, Field, Form, Href, Kind, Point, Section, Table, Tile, Tone};
+use weir_ledger::analysis::DIMENSIONS;
+use weir_ledger::view::cost::{CostQuery, CostRow, Step};
+use weir_money::amount::{Currency, Pico};
+use weir_money::margin::{MarginRow, MarginView};
+use weir_tenants::store::change::{By, TenantPatch};
+use weir_tenants::store::view::{HistoryEntry, HistoryQuery, Standing, TenantView};
+
+use super::guard::{Acted, Staff};
+use super::words::{DONE, done, level};
+use super::{UiError, budgets as budget_pages, keys as key_pages, page};
+use crate::budgets::BudgetQuery;
+use crate::config::tokens::Scope;
+use crate::finance::bill::BillView;
+use crate::finance::query::{BillQuery, MarginQuery};
+use crate::finance::{Finance, FinanceError};
+use crate::server::error::ApiError;
+use crate::server::finance::with_finance;
+use crate::server::{App, budgets, keys, tenants};
+
+/// The days of the chart.
+const DAYS_SHOWN: u64 = 30;
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+/// Values of a dimension that are shown.
+const VALUES_SHOWN: usize = 200;
+/// Changes of the tenant that are shown.
+const CHANGES_SHOWN: u32 = 50;
+
+/// What the address says.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    by: Option<String>,
+    done: Option<String>,
+}
+
+/// What the ledger says of a tenant.
+struct Figures {
+    month: MarginView,
+    values: MarginView,
+    days: Vec<CostRow>,
+}
+
+pub(super) async fn get_page(
+    State(app): State<App>,
+    staff: Staff,
+    Path(id): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, UiError> {
+    let by = asked.by.filter(|by| DIMENSIONS.contains(&by.as_str())).unwrap_or_else(|| DIMENSIONS[0].to_owned());
+    let (of, dimension) = (id.clone(), by.clone());
+    let figures = with_finance(&app, move |finance| figures(finance, &of, &dimension)).await?;
+    let used = budgets::list(&app, BudgetQuery { tenant: Some(id.clone()), stage: None }).await?;
+    let mut blocks = done(asked.done.as_deref());
+    let kept = kept(&app, &id).await?;
+    if let Some((tenant, _)) = &kept {
+        blocks.extend(tenant.warnings.iter().map(|warning| Block::Notice(Tone::Warn, warning.clone())));
+    }
+    blocks.push(Block::Tiles(figures.month.rows.iter().flat_map(tiles).collect()));
+    blocks.extend(charts(&figures.days, app.0.clock.now()));
+    blocks.push(tabs(&id, &by));
+    blocks.push(Block::Table(values(&id, &by, &figures.values)));
+    blocks.extend(figures.values.notes.iter().map(|note| Block::Paragraph(note.clone())));
+    blocks.push(Block::Table(budget_pages::table(&used.budgets, staff.may(&Scope::Admin))));
+    if let Some((tenant, changes)) = &kept {
+        let list = keys::list(&app, id.clone()).await?;
+        let may_act = staff.may(&Scope::Operator);
+        blocks.extend(key_pages::blocks(&list, &key_pages::Place::of(&id), may_act));
+        blocks.push(Block::Facts("Configuration".to_owned(), facts(tenant)));
+        blocks.extend(may_act.then(|| Block::Form(state_form(tenant))));
+        blocks.push(Block::Table(history(changes)));
+    }
+    Ok(page(&app, &staff, Section::Tenants, &*id, blocks))
+}
+
+/// The tenant and its latest changes, where tenants are kept in the database.
+async fn kept(app: &App, id: &str) -> Result<Option<(TenantView, Vec<HistoryEntry>)>, UiError> {
+    let (of, now) = (id.to_owned(), app.0.clock.now());
+    let read = tenants::kept(app, move |store| {
+        let changes = store.history(&of, &HistoryQuery { limit: Some(CHANGES_SHOWN), ..HistoryQuery::default() })?;
+        Ok((store.tenant(&of, now)?, changes.changes))
+    });
+    match read.await {
+        Ok(found) => Ok(Some(found)),
+        // A tenants file says what it says; a tenant that has used something may be in neither.
+        Err(ApiError::NotConfigured(_) | ApiError::Unknown(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn figures(finance: &mut Finance, tenant: &str, by: &str) -> Result<Figures, FinanceError> {
+    let query = MarginQuery { tenant: Some(tenant.to_owned()), ..MarginQuery::default() };
+    let month = finance.margin(&query)?;
+    let values = finance.margin(&MarginQuery { by: Some(by.to_owned()), ..query })?;
+    let days = finance.cost(&CostQuery {
+        tenant: Some(tenant.to_owned()),
+        from: last_days(finance.now).first().copied(),
+        step: Step::Day,
+        ..CostQuery::default()
+    })?;
+    Ok(Figures { month, values, days })
+}
+
+/// The beginnings of the days that charts show, UTC, the oldest first.
+pub(super) fn last_days(now: Timestamp) -> Vec<Timestamp> {
+    let today = now.as_millis() / DAY_MS;
+    (0..DAYS_SHOWN).rev().map(|ago| Timestamp::from_millis(today.saturating_sub(ago) * DAY_MS)).collect()
+}
+
+fn tiles(row: &MarginRow) -> Vec<Tile> {
+    let tile = |label: &str, amount| Tile::new(&format!("{label} this month"), Cell::amount(amount, row.currency));
+    vec![
+        tile("Revenue", row.revenue).link(Href::to(&["tenants", &row.key, "bill"])),
+        tile("Cost of providers", row.llm_cost),
+        tile("Other cost", row.other_cost),
+        tile("Margin", row.margin),
+        Tile::new("Level", level(row.level)),
+        Tile::new("Requests this month", row.requests),
+    ]
+}
+
+/// Cost by day, a chart for each currency.
+fn charts(days: &[CostRow], now: Timestamp) -> Vec<Block> {
+    let all = last_days(now);
+    let mut by_currency: BTreeMap<Currency, BTreeMap<Timestamp, Pico>> = BTreeMap::new();
+    for row in days {
+        if let (Some(currency), Some(start)) = (row.currency, row.start) {
+            let of = by_currency.entry(currency).or_insert_with(|| all.iter().map(|day| (*day, Pico::ZERO)).collect());
+            *of.entry(start).or_default() += row.sums.cost;
+        }
+    }
+    let point = |currency: Currency, (start, cost): (Timestamp, Pico)| Point {
+        label: start.to_string().chars().take(10).collect(),
+        value: cost.0,
+        exact: Cell::amount(cost, currency),
+    };
+    let chart = |(currency, days): (Currency, BTreeMap<Timestamp, Pico>)| {
+        Block::Chart(Chart {
+            caption: format!("Cost of providers by day, {currency}"),
+            of: "Day (UTC)".to_owned(),
+            unit: format!("Cost, {currency}"),
+            points: days.into_iter().map(|day| point(currency, day)).collect(),
+            empty: String::new(),
+        })
+    };
+    by_currency.into_iter().map(chart).collect()
+}
+
+fn tabs(tenant: &str, by: &str) -> Block {
+    let tab = |dimension: &&str| {
+        let href = Href::to(&["tenants", tenant]).with("by", dimension);
+        (words_of(dimension), href, *dimension == by)
+    };
+    Block::Tabs("This month by".to_owned(), DIMENSIONS.iter().map(tab).collect())
+}
+
+/// A dimension as people say it.
+pub(super) fn words_of(dimension: &str) -> String {
+    match dimension {
+        "credential" => "key".to_owned(),
+        other => other.replace('_', " "),
+    }
+}
+
+/// Usage by a dimension. Each value leads to the requests behind it.
+fn values(tenant: &str, by: &str, view: &MarginView) -> Table {
+    let rows = view.rows.iter().take(VALUES_SHOWN).map(|row| {
+        let requests = Href::to(&["requests"]).with("tenant", tenant).with(by, &row.key);
+        vec![
+            Cell::text(&row.key),
+            row.requests.into(),
+            Cell::amount(row.llm_cost, row.currency),
+            Cell::amount(row.revenue, row.currency),
+            Cell::amount(row.margin, row.currency),
+            Cell::amount(row.wasted_cost, row.currency),
+            row.unpriced_tokens.into(),
+            Cell::link("Requests", requests),
+        ]
+    });
+    let heading = words_of(by);
+    let columns = [
+        &*heading,
+        "Requests",
+        "Cost",
+        "Revenue (spread)",
+        "Margin",
+        "Failed and repeated",
+        "Tokens without a price",
+        "Behind it",
+    ];
+    let empty = "Nothing was used this month.";
+    Table::new(&format!("This month by {heading}"), &columns, empty).rows(rows)
+}
+
+fn facts(tenant: &TenantView) -> Vec<Fact> {
+    let text = |text: &Option<String>| Cell::maybe(text.clone());
+    let amounts: Vec<String> = tenant.budgets.iter().map(|(name, amount)| format!("{name}: {amount}")).collect();
+    vec![
+        ("State", Cell::text(tenant.state.as_str())),
+        ("Plan", Cell::text(&tenant.plan)),
+        ("Owner", text(&tenant.owner)),
+        ("Also known as", Cell::text(tenant.identifiers.join(", "))),
+        ("Own amounts of budgets", Cell::text(amounts.join(", "))),
+        ("Stripe customer", text(&tenant.stripe_customer)),
+        ("Billing periods since", Cell::maybe(tenant.billing_anchor)),
+        ("Created", Cell::maybe(tenant.created_at)),
+        ("Last changed", tenant.changed_at.into()),
+        ("Version", tenant.version.into()),
+    ]
+}
+
+fn state_form(tenant: &TenantView) -> Form {
+    let choice = |standing: Standing, words: &str| (standing.as_str().to_owned(), words.to_owned());
+    let (next, words) = match tenant.state {
+        Standing::Active => (choice(Standing::Suspended, "Suspended: gateways answer 403"), "Suspend"),
+        Standing::Suspended | Standing::Archived => {
+            (choice(Standing::Active, "Active: it may use the service"), "Let in")
+        }
+    };
+    let fields = vec![
+        Field::required("state", "New state", Kind::Choice(vec![next])),
+        Field::hidden("version", tenant.version.to_string()),
+    ];
+    Form::act("Let in or suspend", Href::to(&["tenants", tenant.id.as_str(), "state"]), fields, words)
+}
+
+/// Suspends a tenant or lets it in, if nobody has changed it since the page was made.
+pub(super) async fn post_state(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Acted(staff, fields): Acted<Staff>,
+) -> Result<Redirect, UiError> {
+    let state = match fields.get("state") {
+        "active" => Standing::Active,
+        "suspended" => Standing::Suspended,
+        other => return Err(ApiError::Request(format!("`state` is active or suspended, not {other:?}")).into()),
+    };
+    let version = u64::try_from(fields.number("version")?).ok();
+    let by = By { who: staff.token().name.clone(), at: app.0.clock.now(), key: None };
+    let patch = TenantPatch { state: Some(state), ..TenantPatch::default() };
+    tenants::change(&app, staff.token(), (id.clone(), version), patch, by).await?;
+    Ok(Redirect::to(Href::to(&["tenants", &id]).with(DONE, "changed").as_str()))
+}
+
+fn history(changes: &[HistoryEntry]) -> Table {
+    let json =
+        |value: &Option<serde_json::Value>| value.as_ref().map_or(Cell::Missing, |value| Cell::Code(value.to_string()));
+    let rows = changes.iter().map(|change| {
+        vec![
+            change.at.into(),
+            Cell::text(&change.who),
+            Cell::text(&change.act),
+            json(&change.before),
+            json(&change.after),
+        ]
+    });
+    Table::new("History", &["When", "Who", "What", "Before", "After"], "Nothing has changed yet.").rows(rows)
+}
+
+/// The bill of the current period, as it would be if the period ended now.
+pub(super) async fn get_bill(
+    State(app): State<App>,
+    staff: Staff,
+    Path(id): Path<String>,
+) -> Result<Response, UiError> {
+    let query = BillQuery { tenant: id.clone(), at: None };
+    let view = with_finance(&app, move |finance| finance.bill(&query)).await?;
+    let mut blocks = bill(&view);
+    blocks.extend(view.notes.iter().map(|note| Block::Notice(Tone::Warn, note.clone())));
+    blocks.extend(view.unpriced.words().map(|words| Block::Notice(Tone::Warn, words)));
+    Ok(page(&app, &staff, Section::Tenants, format!("Bill of {id}, so far"), blocks))
+}
+
+/// A bill's lines and sums.
+pub(super) fn bill(view: &BillView) -> Vec<Block> {
+    let span = vec![("From", view.from.into()), ("To", view.to.into())];
+    let mut blocks = vec![Block::Facts("Billing period".to_owned(), span)];
+    for of in &view.bills {
+        let rows = of.lines.iter().map(|line| {
+            vec![
+                Cell::text(line.kind.as_str().replace('_', " ")),
+                Cell::maybe(line.meter.clone()),
+                Cell::text(&line.plan),
+                Cell::amount(line.exact_quantity(), ""),
+                Cell::amount(line.price, of.currency),
+                Cell::amount(line.amount, of.currency),
+            ]
+        });
+        let columns = ["Line", "Meter", "Price plan", "Quantity", "Price of one", "Amount"];
+        let caption = format!("Bill in {}", of.currency);
+        blocks.push(Block::Table(Table::new(&caption, &columns, "The bill has no lines yet.").rows(rows)));
+        blocks.push(Block::Tiles(vec![
+            Tile::new("Exact sum", Cell::amount(of.total, of.currency)),
+            Tile::new("Due", Cell::amount(of.due, of.currency)).note("each line rounded to the smallest unit"),
+        ]));
+    }
+    blocks
+}

@@ -1,0 +1,211 @@
+//! All tenants, a page at a time: by name, or by what they bring in and cost this month.
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::Deserialize;
+use weir_dashboard::{Block, Cell, Column, Field, Form, Href, Kind, Section, Table, Tile};
+use weir_money::margin::MarginRow;
+use weir_tenants::Snapshot;
+
+use super::guard::Staff;
+use super::standing::{self, Standing};
+use super::words::{level, stage_tone, tenant_link};
+use super::{UiError, keys, page, tenant};
+use crate::server::App;
+
+/// Tenants of a page.
+const SHOWN: usize = 100;
+/// The most tenants whose figures are sorted: those that [`weir_money::margin`] lists.
+const CUT: &str = "More tenants have figures than are sorted; the rest are found by name.";
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/tenants", get(get_page))
+        .route("/tenants/{id}", get(tenant::get_page))
+        .route("/tenants/{id}/bill", get(tenant::get_bill))
+        .route("/tenants/{id}/state", post(tenant::post_state))
+        .route("/tenants/{id}/keys", post(keys::post_create))
+        .route("/tenants/{id}/keys/{key}/rotate", post(keys::post_rotate))
+        .route("/tenants/{id}/keys/{key}/revoke", post(keys::post_revoke))
+}
+
+/// The order of the list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sort {
+    /// By name.
+    #[default]
+    Name,
+    /// The worst margin first.
+    Margin,
+    /// The greatest cost first.
+    Cost,
+    /// The greatest revenue first.
+    Revenue,
+}
+
+impl Sort {
+    fn as_str(self) -> &'static str {
+        match self {
+            Sort::Name => "name",
+            Sort::Margin => "margin",
+            Sort::Cost => "cost",
+            Sort::Revenue => "revenue",
+        }
+    }
+}
+
+/// What the address says.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    sort: Sort,
+    /// A part of a tenant's name, plan or owner.
+    #[serde(default)]
+    q: String,
+    /// The last tenant of the page before; by figures, how many came before.
+    #[serde(default)]
+    after: String,
+}
+
+impl Asked {
+    fn href(&self, sort: Sort) -> Href {
+        Href::to(&["tenants"]).with("sort", sort.as_str()).with("q", &self.q)
+    }
+}
+
+pub(super) async fn get_page(
+    State(app): State<App>,
+    staff: Staff,
+    Query(asked): Query<Asked>,
+) -> Result<Response, UiError> {
+    let (standing, tenants) = (standing::now(&app).await?, app.directory().current());
+    let search = Form::ask(
+        Href::to(&["tenants"]),
+        vec![
+            Field::optional("q", "Name, plan or owner", Kind::Text(asked.q.clone())),
+            Field::hidden("sort", asked.sort.as_str()),
+        ],
+        "Search",
+    );
+    let mut blocks = vec![Block::Tiles(totals(&standing)), Block::Form(search)];
+    if asked.sort != Sort::Name && standing.margin.left_out > 0 {
+        blocks.push(Block::Paragraph(CUT.to_owned()));
+    }
+    blocks.push(Block::Table(table(&asked, &standing, &tenants)));
+    blocks.extend(standing.margin.notes.iter().map(|note| Block::Paragraph(note.clone())));
+    Ok(page(&app, &staff, Section::Tenants, "Tenants", blocks))
+}
+
+/// This month's sums of each currency.
+fn totals(standing: &Standing) -> Vec<Tile> {
+    let of = |row: &MarginRow| {
+        let tile =
+            |label: &str, amount| Tile::new(&format!("{label}, {}", row.currency), Cell::amount(amount, row.currency));
+        [
+            tile("Revenue this month", row.revenue),
+            tile("Cost this month", row.llm_cost + row.other_cost),
+            tile("Margin this month", row.margin),
+        ]
+    };
+    standing.margin.totals.iter().flat_map(of).collect()
+}
+
+fn table(asked: &Asked, standing: &Standing, tenants: &Arc<Snapshot>) -> Table {
+    let empty = "No tenant fits. Tenants come from the tenants file, or from `weir tenants create` and the API.";
+    let mut table = Table::new("Tenants", &[], empty);
+    table.columns = vec![
+        Column::sorted_by("Tenant", asked.href(Sort::Name)),
+        "Plan".into(),
+        "Owner".into(),
+        Column::sorted_by("Revenue", asked.href(Sort::Revenue)),
+        Column::sorted_by("Cost", asked.href(Sort::Cost)),
+        Column::sorted_by("Margin", asked.href(Sort::Margin)),
+        "Margin %".into(),
+        "Level".into(),
+        "Budget used".into(),
+    ];
+    let (rows, next) = match asked.sort {
+        Sort::Name => by_name(asked, standing, tenants),
+        sort => by_figures(asked, sort, standing, tenants),
+    };
+    table.next = next.map(|after| asked.href(asked.sort).with("after", &after));
+    table.rows(rows)
+}
+
+/// The rows after `after`, and where the next page begins.
+fn by_name(asked: &Asked, standing: &Standing, tenants: &Snapshot) -> (Vec<Vec<Cell>>, Option<String>) {
+    let mut names: Vec<&str> = tenants
+        .ids()
+        .iter()
+        .map(String::as_str)
+        .filter(|tenant| *tenant > asked.after.as_str() && fits(asked, tenant, tenants))
+        .collect();
+    let more = names.len() > SHOWN;
+    if more {
+        names.select_nth_unstable(SHOWN - 1);
+        names.truncate(SHOWN);
+    }
+    names.sort_unstable();
+    let next = more.then(|| names.last().map(|name| (*name).to_owned())).flatten();
+    let rows = names.into_iter().flat_map(|tenant| {
+        let mut rows: Vec<Vec<Cell>> = standing.of(tenant).map(|of| row(tenant, Some(of), standing, tenants)).collect();
+        if rows.is_empty() {
+            rows.push(row(tenant, None, standing, tenants));
+        }
+        rows
+    });
+    (rows.collect(), next)
+}
+
+/// The same by figures. Currencies are never compared: each stands by itself.
+fn by_figures(asked: &Asked, sort: Sort, standing: &Standing, tenants: &Snapshot) -> (Vec<Vec<Cell>>, Option<String>) {
+    let before: usize = asked.after.parse().unwrap_or(0);
+    let mut found: Vec<&MarginRow> = standing.margin.rows.iter().filter(|row| fits(asked, &row.key, tenants)).collect();
+    match sort {
+        // The view lists the worst margins first.
+        Sort::Name | Sort::Margin => {}
+        Sort::Cost => found.sort_by_key(|row| (row.currency, Reverse(row.llm_cost + row.other_cost))),
+        Sort::Revenue => found.sort_by_key(|row| (row.currency, Reverse(row.revenue))),
+    }
+    let end = before.saturating_add(SHOWN);
+    let next = (found.len() > end).then(|| end.to_string());
+    let shown = found.into_iter().skip(before).take(SHOWN);
+    (shown.map(|of| row(&of.key, Some(of), standing, tenants)).collect(), next)
+}
+
+fn fits(asked: &Asked, tenant: &str, tenants: &Snapshot) -> bool {
+    if asked.q.is_empty() {
+        return true;
+    }
+    let wanted = asked.q.to_lowercase();
+    let plan = tenants.plans().get(tenant).map(String::as_str);
+    let owner = tenants.owners().get(tenant).map(String::as_str);
+    [Some(tenant), plan, owner].into_iter().flatten().any(|text| text.to_lowercase().contains(&wanted))
+}
+
+fn row(tenant: &str, of: Option<&MarginRow>, standing: &Standing, tenants: &Snapshot) -> Vec<Cell> {
+    let text = |text: Option<&String>| text.map_or(Cell::Missing, Cell::text);
+    let amount = |pick: fn(&MarginRow) -> weir_money::amount::Pico| {
+        of.map_or(Cell::Missing, |row| Cell::amount(pick(row), row.currency))
+    };
+    let percent = of.and_then(|row| row.margin_percent).map_or(Cell::Missing, |percent| Cell::amount(percent, "%"));
+    let budget = standing
+        .budget(tenant)
+        .map_or(Cell::Missing, |(permille, stage)| Cell::Meter { permille, tone: stage_tone(stage) });
+    vec![
+        tenant_link(tenant),
+        text(tenants.plans().get(tenant)),
+        text(tenants.owners().get(tenant)),
+        amount(|row| row.revenue),
+        amount(|row| row.llm_cost + row.other_cost),
+        amount(|row| row.margin),
+        percent,
+        of.map_or(Cell::Missing, |row| level(row.level)),
+        budget,
+    ]
+}

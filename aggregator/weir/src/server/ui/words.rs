@@ -1,0 +1,75 @@
+//! What pages say of values, and the notices after an act.
+use weir_contract::stage::Stage;
+use weir_dashboard::{Block, Cell, Href, Tone};
+use weir_money::margin::Level;
+use weir_steer::alert::file::Severity;
+
+/// Digits in groups of three.
+pub(super) fn grouped(number: u64) -> String {
+    weir_dashboard::grouped(&number.to_string())
+}
+
+/// How good a margin is.
+pub(super) fn level(level: Level) -> Cell {
+    let tone = match level {
+        Level::Negative => Tone::Bad,
+        Level::Unpriced | Level::Low | Level::Thin => Tone::Warn,
+        Level::Good => Tone::Good,
+    };
+    Cell::status(level.as_str(), tone)
+}
+
+pub(super) fn stage_tone(stage: Stage) -> Tone {
+    match stage {
+        Stage::Ok => Tone::Good,
+        Stage::Warn | Stage::Degrade => Tone::Warn,
+        Stage::Contain | Stage::Exceeded => Tone::Bad,
+    }
+}
+
+/// How severe an alert is.
+pub(super) fn severity(severity: Severity) -> Cell {
+    let tone = if severity.as_str() == "critical" { Tone::Bad } else { Tone::Warn };
+    Cell::status(severity.as_str(), tone)
+}
+
+/// A count that should be 0.
+pub(super) fn problem_count(count: u64) -> Cell {
+    if count == 0 { Cell::Number(0) } else { Cell::status(grouped(count), Tone::Bad) }
+}
+
+/// A tenant's page.
+pub(super) fn tenant_link(tenant: &str) -> Cell {
+    Cell::link(tenant, Href::to(&["tenants", tenant]))
+}
+
+/// What a page says after an act, named in its address. Other words say nothing.
+pub(super) fn done(word: Option<&str>) -> Vec<Block> {
+    let told = match word {
+        Some("settled") => "The row is settled. The audit has your name and the reason.",
+        Some("raised") => "The budget is raised or paused until the date. The audit has your name and the reason.",
+        Some("resumed") => "The usual amount counts again.",
+        Some("acknowledged") => "The alert is acknowledged under your name.",
+        Some("silenced") => "The silence is in force.",
+        Some("unsilenced") => "The silence has ended.",
+        Some("tested") => "The test was sent: see the messages below for what came of it.",
+        Some("revoked") => "It is revoked.",
+        Some("changed") => "The tenant is changed. Gateways learn of it within a second.",
+        _ => return Vec::new(),
+    };
+    vec![Block::Notice(Tone::Good, told.to_owned())]
+}
+
+/// The parameter that says what was done.
+pub(super) const DONE: &str = "done";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_cannot_make_a_page_say_anything_else() {
+        assert!(done(Some("<script>")).is_empty() && done(None).is_empty());
+        assert_eq!(done(Some("settled")).len(), 1);
+    }
+}

@@ -1,0 +1,117 @@
+//! A browser of the dashboard: keeps a session's cookie and the token of its forms, and says where a form comes from.
+use std::collections::BTreeMap;
+
+use reqwest::header::{HeaderMap, LOCATION, ORIGIN, SET_COOKIE};
+use reqwest::{Client, Method, Response, StatusCode, redirect};
+
+use super::server::Running;
+
+/// Somebody who is signed in.
+#[derive(Clone)]
+pub(super) struct Browser {
+    http: Client,
+    pub(super) url: String,
+    pub(super) cookie: String,
+    pub(super) csrf: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) text: String,
+}
+
+impl Shown {
+    /// Where the answer sends the browser.
+    pub(super) fn location(&self) -> &str {
+        self.headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The cookie that the answer sets, with its attributes.
+    pub(super) fn set_cookie(&self) -> &str {
+        self.headers.get(SET_COOKIE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// What the page shows this once.
+    pub(super) fn secret(&self) -> &str {
+        let (_, rest) = self.text.split_once("id=\"secret\" data-copy>").expect("a secret");
+        rest.split('<').next().unwrap_or_default()
+    }
+}
+
+impl Browser {
+    /// A browser that nobody has signed in with.
+    pub(super) fn fresh(server: &Running) -> Self {
+        let http = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
+        Browser { http, url: server.url.clone(), cookie: String::new(), csrf: String::new() }
+    }
+
+    /// Signs in.
+    pub(super) async fn sign_in(server: &Running, token: &str) -> Self {
+        let mut browser = Browser::fresh(server);
+        let shown = browser.try_token(token).await;
+        assert_eq!((shown.status, shown.location()), (StatusCode::SEE_OTHER, "/ui"), "{}", shown.text);
+        shown.set_cookie().split(';').next().unwrap_or_default().clone_into(&mut browser.cookie);
+        let first = browser.get("").await;
+        let home = browser.get(first.location().trim_start_matches("/ui")).await;
+        browser.csrf = csrf(&home.text);
+        browser
+    }
+
+    /// The same browser with another cookie.
+    pub(super) fn with_cookie(&self, cookie: &str) -> Self {
+        Browser { cookie: cookie.to_owned(), ..self.clone() }
+    }
+
+    /// Sends the form that signs in.
+    pub(super) async fn try_token(&self, token: &str) -> Shown {
+        self.send_from(&self.url, "/sign-in", &[("token", token)]).await
+    }
+
+    /// Gets a page below `/ui`.
+    pub(super) async fn get(&self, path: &str) -> Shown {
+        shown(self.request(Method::GET, path).send().await.expect("an answer")).await
+    }
+
+    /// Gets a page that must be there.
+    pub(super) async fn page(&self, path: &str) -> String {
+        let shown = self.get(path).await;
+        assert_eq!(shown.status, StatusCode::OK, "{path}: {}", shown.text);
+        shown.text
+    }
+
+    /// The answer itself.
+    pub(super) async fn open(&self, path: &str) -> Response {
+        self.request(Method::GET, path).send().await.expect("an answer")
+    }
+
+    /// Sends a form of this session.
+    pub(super) async fn act(&self, path: &str, fields: &[(&str, &str)]) -> Shown {
+        let fields: Vec<_> = fields.iter().copied().chain([("csrf", self.csrf.as_str())]).collect();
+        self.send_from(&self.url, path, &fields).await
+    }
+
+    /// Sends a form from a page of `origin`.
+    pub(super) async fn send_from(&self, origin: &str, path: &str, fields: &[(&str, &str)]) -> Shown {
+        let fields: BTreeMap<_, _> = fields.iter().copied().collect();
+        let request = self.request(Method::POST, path).header(ORIGIN, origin).form(&fields);
+        shown(request.send().await.expect("an answer")).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}/ui{path}", self.url)).header("cookie", &self.cookie)
+    }
+}
+
+async fn shown(response: Response) -> Shown {
+    let (status, headers) = (response.status(), response.headers().clone());
+    Shown { status, headers, text: response.text().await.expect("text") }
+}
+
+/// The token in a page's forms.
+fn csrf(page: &str) -> String {
+    let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form");
+    rest.split('"').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,262 @@
+//! The dashboard: each page shows what the API says, and what people do on it has the effect and the audit of the API.
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::json;
+use weir_clock::ManualClock;
+use weir_contract::directory::{KeyHash, Page, TenantState};
+
+use super::browser::Browser;
+use super::events::{Worker, batch, noon};
+use super::holding::World;
+use super::server::{Running, TOKEN};
+
+const KEPT: &str = "tenants_database: true\n\
+    budgets:\n- {name: daily, of: requests, amount: 10, period: day}\n\
+    price_plans:\n- {name: seats, currency: USD, plans: [starter], base_fee: 30}\n";
+
+/// The pages of operators.
+pub(super) const PAGES: [&str; 15] = [
+    "/overview",
+    "/tenants",
+    "/tenants?sort=margin",
+    "/tenants?sort=cost&q=acme",
+    "/tenants/acme",
+    "/tenants/acme/bill",
+    "/budgets",
+    "/limits",
+    "/money",
+    "/money?by=feature",
+    "/money/compare",
+    "/billing",
+    "/alerts",
+    "/models",
+    "/gateways",
+];
+
+/// A server with a tenant that has used something.
+pub(super) async fn busy(more: &str) -> Running {
+    busy_by(ManualClock::at(noon()), more).await
+}
+
+pub(super) async fn busy_by(clock: std::sync::Arc<ManualClock>, more: &str) -> Running {
+    let server = Running::start_by(tempfile::tempdir().expect("a directory"), clock, &format!("{KEPT}{more}")).await;
+    for tenant in ["acme", "globex"] {
+        let body = json!({"id": tenant, "plan": "starter"});
+        let request = server.http.post(format!("{}/v1/tenants", server.url)).bearer_auth(TOKEN).json(&body);
+        assert_eq!(request.send().await.expect("an answer").status(), StatusCode::CREATED);
+    }
+    let worker = Worker::new(1, noon());
+    let usage = |number| {
+        worker.usage_with(number, |data| {
+            data.request_model = Some("gpt-4o-mini".into());
+            data.response_model = Some("gpt-4o-mini".into());
+            data.provider = Some("openai".into());
+            data.feature = Some("search".into());
+        })
+    };
+    let events: Vec<Vec<u8>> = (1..=9).map(usage).collect();
+    assert_eq!(server.post(batch(&events)).await.status(), StatusCode::ACCEPTED);
+    server.json("/v1/ledger").await;
+    server
+}
+
+/// A token with these scopes, of a person.
+pub(super) async fn token(server: &Running, name: &str, person: &str, scope: serde_json::Value) -> String {
+    let body = json!({"name": name, "person": person, "scopes": [scope]});
+    let request = server.http.post(format!("{}/v1/tokens", server.url)).bearer_auth(TOKEN).json(&body);
+    let made: serde_json::Value = request.send().await.expect("an answer").json().await.expect("JSON");
+    made["token"].as_str().expect("told once").to_owned()
+}
+
+async fn directory(server: &Running) -> Page {
+    server.get("/v1/directory").await.json().await.expect("a page")
+}
+
+#[tokio::test]
+async fn every_page_shows_what_the_api_says() {
+    let server = busy("").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    for path in PAGES.into_iter().chain(["/tokens", "/requests", "/requests?tenant=acme", "/money/review"]) {
+        let page = browser.page(path).await;
+        assert!(page.starts_with("<!DOCTYPE html>") && page.contains("<h1>"), "{path}");
+        assert_eq!(
+            (page.contains("style="), page.contains("<script>"), page.contains("onclick")),
+            (false, false, false)
+        );
+    }
+    let overview = browser.page("/overview").await;
+    assert!(overview.contains("every equation holds") && overview.contains("No number is missing"), "{overview}");
+    assert!(browser.page("/gateways").await.contains("gw-1"));
+    let tenant = browser.page("/tenants/acme").await;
+    assert!(tenant.contains("gpt-4o-mini") && tenant.contains("daily") && tenant.contains("90.0 %"), "{tenant}");
+    let margin = server.json("/v1/margin?tenant=acme").await;
+    let cost = margin["rows"][0]["llm_cost"].as_str().expect("a cost");
+    assert!(tenant.contains(&format!("value=\"{cost}\"")), "the exact cost {cost} is on the page");
+    let id = Worker::new(1, noon()).id(1).to_string();
+    let event = browser.page(&format!("/requests?event={id}")).await;
+    assert!(event.contains("What it cost, line by line") && event.contains("search"), "{event}");
+    assert!(browser.page("/requests?id=r").await.contains(&id));
+}
+
+#[tokio::test]
+async fn a_page_that_is_not_there_says_so() {
+    let server = busy("").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    for path in ["/nothing", "/tenants/nobody", "/tenants/%2e%2e%2fetc", "/assets/passwd"] {
+        let shown = browser.get(path).await;
+        assert_eq!(shown.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(shown.text.contains("There is nothing here"), "{}", shown.text);
+    }
+    assert_eq!(browser.get("/requests?event=x").await.status, StatusCode::BAD_REQUEST);
+    for asset in ["/assets/weir.css", "/assets/weir.js", "/assets/weir.svg"] {
+        assert_eq!(Browser::fresh(&server).get(asset).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_key_made_on_the_page_reaches_gateways_and_a_revoked_one_leaves() {
+    let server = busy("").await;
+    let browser = Browser::sign_in(&server, &token(&server, "keys-of-ada", "Ada", json!("operator")).await).await;
+    let made = browser.act("/tenants/acme/keys", &[("id", "main"), ("expires", "")]).await;
+    let key = made.secret().to_owned();
+    assert!(key.starts_with("sk_weir_"), "{}", made.text);
+    let hashes = |page: Page| -> Vec<KeyHash> {
+        let acme = page.tenants.into_iter().find(|tenant| tenant.id.as_str() == "acme").expect("acme");
+        acme.keys.into_iter().map(|key| key.sha256).collect()
+    };
+    assert_eq!(hashes(directory(&server).await), [KeyHash::of(key.as_bytes())]);
+    let page = browser.page("/tenants/acme").await;
+    assert!(page.contains("main") && !page.contains(&key), "it is shown once");
+    let rotated = browser.act("/tenants/acme/keys/main/rotate", &[]).await;
+    assert!(hashes(directory(&server).await).contains(&KeyHash::of(rotated.secret().as_bytes())));
+    let done = browser.act("/tenants/acme/keys/main/revoke", &[]).await;
+    assert_eq!(done.location(), "/ui/tenants/acme?done=revoked");
+    assert!(!hashes(directory(&server).await).contains(&KeyHash::of(key.as_bytes())));
+    let history = server.json("/v1/tenants/acme/history").await.to_string();
+    assert!(history.contains("Ada, with keys-of-ada"), "{history}");
+}
+
+#[tokio::test]
+async fn a_tenant_is_suspended_and_let_in_on_its_page() {
+    let server = busy("").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    let state = async || {
+        let page = directory(&server).await;
+        page.tenants.into_iter().find(|tenant| tenant.id.as_str() == "acme").map(|tenant| tenant.state)
+    };
+    let suspend = [("state", "suspended"), ("version", "1")];
+    assert_eq!(browser.act("/tenants/acme/state", &suspend).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(state().await, Some(TenantState::Suspended));
+    let again = browser.act("/tenants/acme/state", &[("state", "active"), ("version", "1")]).await;
+    assert_eq!(again.status, StatusCode::PRECONDITION_FAILED, "somebody changed it since");
+    assert!(browser.page("/tenants/acme").await.contains("Let in"));
+    browser.act("/tenants/acme/state", &[("state", "active"), ("version", "2")]).await;
+    assert_eq!(state().await, Some(TenantState::Active));
+}
+
+#[tokio::test]
+async fn a_held_row_that_is_settled_leaves_the_list_and_the_audit_names_the_person() {
+    let world = World::with_late_rows(2).await;
+    let token = token(&world.server, "finance", "Grace", json!("admin")).await;
+    let browser = Browser::sign_in(&world.server, &token).await;
+    assert!(browser.page("/billing").await.contains("Settle row 1"));
+    let without = browser.act("/billing/settle", &[("row", "1"), ("as", "void"), ("why", " ")]).await;
+    assert!(without.status.is_client_error() && without.text.contains("why"), "{}", without.text);
+    assert_eq!(world.server.json("/v1/stripe").await["held"], 2, "nothing happens without a reason");
+    let fields = [("row", "1"), ("as", "invoiced"), ("ref", "ii_7"), ("why", "billed in March")];
+    let settled = browser.act("/billing/settle", &fields).await;
+    assert_eq!(settled.location(), "/ui/billing?done=settled", "{}", settled.text);
+    let page = browser.page("/billing?done=settled").await;
+    assert!(!page.contains("Settle row 1") && page.contains("Settle row 2") && page.contains("The row is settled"));
+    let audit = world.server.json("/v1/audit").await.to_string();
+    assert!(audit.contains("Grace, with finance") && audit.contains("billed in March"), "{audit}");
+}
+
+#[tokio::test]
+async fn a_budget_is_raised_and_resumed_on_the_page_with_a_reason() {
+    let server = busy("").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    let raise = [
+        ("budget", "daily"),
+        ("tenant", "acme"),
+        ("amount", "100"),
+        ("until", "2026-11-22T00:00"),
+        ("why", "a launch"),
+    ];
+    assert_eq!(browser.act("/budgets/raise", &raise).await.location(), "/ui/budgets?tenant=acme&done=raised");
+    let page = browser.page("/budgets?tenant=acme").await;
+    assert!(
+        page.contains("a launch") && page.contains("9.0 %") && page.contains("Use the usual amount again"),
+        "{page}"
+    );
+    let wrong =
+        [("budget", "daily"), ("tenant", "acme"), ("amount", "many"), ("until", "2026-11-22T00:00"), ("why", "x")];
+    assert_eq!(browser.act("/budgets/raise", &wrong).await.status, StatusCode::BAD_REQUEST);
+    browser.act("/budgets/resume", &[("budget", "daily"), ("tenant", "acme")]).await;
+    assert!(browser.page("/budgets?tenant=acme").await.contains("90.0 %"));
+    assert!(server.json("/v1/audit").await.to_string().contains("budgets.raise"));
+}
+
+#[tokio::test]
+async fn alerts_are_silenced_and_tokens_made_on_their_pages() {
+    let server = busy("").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    let fields = [("rule", "weir.*"), ("subject", ""), ("until", "2026-11-22T00:00"), ("why", "maintenance")];
+    assert_eq!(browser.act("/alerts/silence", &fields).await.location(), "/ui/alerts?done=silenced");
+    assert!(browser.page("/alerts").await.contains("maintenance"));
+    browser.act("/alerts/unsilence", &[("id", "1")]).await;
+    assert!(browser.page("/alerts").await.contains("Nothing is silenced"));
+    let missing = browser.act("/alerts/ack", &[("rule", "none"), ("why", "seen")]).await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND, "no such alert fires");
+    let made = browser.act("/tokens", &[("name", "grafana"), ("scopes", "metrics, viewer"), ("person", "")]).await;
+    let secret = made.secret().to_owned();
+    assert!(secret.starts_with("sk_weir_api_"));
+    assert_eq!(Browser::fresh(&server).try_token(&secret).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(browser.act("/tokens/revoke", &[("name", "grafana")]).await.location(), "/ui/tokens?done=revoked");
+    assert_eq!(Browser::fresh(&server).try_token(&secret).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_tenant_sees_its_own_usage_budgets_bill_and_keys() {
+    let server = busy("").await;
+    let own = token(&server, "acme-own", "Alan", json!({"tenant": "acme"})).await;
+    let browser = Browser::sign_in(&server, &own).await;
+    let page = browser.page("/own").await;
+    assert!(page.contains("Usage of acme") && page.contains("90.0 %") && page.contains("search"), "{page}");
+    assert!(page.contains("base fee"), "its bill: {page}");
+    let csv = browser.get("/own/usage.csv").await;
+    assert_eq!(
+        csv.text,
+        "\"day\",\"requests\",\"input_tokens\",\"output_tokens\"\r\n\"2026-11-21\",\"9\",\"90\",\"45\"\r\n"
+    );
+    assert_eq!(csv.headers["content-disposition"], "attachment; filename=\"usage.csv\"");
+    let made = browser.act("/own/keys", &[("id", "mine")]).await;
+    assert!(made.secret().starts_with("sk_weir_"));
+    assert_eq!(browser.act("/own/keys/mine/revoke", &[]).await.location(), "/ui/own?done=revoked");
+    assert!(server.json("/v1/tenants/acme/history").await.to_string().contains("Alan, with acme-own"));
+}
+
+#[tokio::test]
+async fn live_figures_come_while_the_session_lasts() {
+    let server = busy("").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    let mut response = browser.open("/live").await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let first = tokio::time::timeout(Duration::from_secs(20), response.chunk()).await.expect("in time");
+    let text = String::from_utf8_lossy(&first.expect("an answer").expect("figures")).into_owned();
+    assert!(text.starts_with("data: {") && text.contains("\"accepted\":\"9\""), "{text}");
+    assert_eq!(browser.act("/sign-out", &[]).await.location(), "/ui/sign-in");
+    let rest = async { while response.chunk().await.is_ok_and(|piece| piece.is_some()) {} };
+    tokio::time::timeout(Duration::from_secs(20), rest).await.expect("the stream ends with the session");
+}
+
+#[tokio::test]
+async fn the_dashboard_can_be_left_out() {
+    let server = busy("ui: {enabled: false}\n").await;
+    let shown = Browser::fresh(&server).get("/sign-in").await;
+    assert_eq!(
+        (shown.status, shown.headers["content-type"].to_str().ok()),
+        (StatusCode::NOT_FOUND, Some("application/json"))
+    );
+}

@@ -1,0 +1,236 @@
+// Looks at the dashboard of the demo in Debian's Chromium, as people see it: every page in a light and a dark theme and on a phone,
+// without serious findings of axe, errors in the console or a request to another host; signing in and out, and what people do there.
+//
+//   node host-tests/ui/run.mjs PATH_OF_weir-demo [FOLDER_FOR_PICTURES]
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const root = new URL("../..", import.meta.url).pathname;
+const require = createRequire(join(root, ".tools/browser/package.json"));
+const { chromium } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const [demo, pictures] = process.argv.slice(2);
+
+/** How long the demo may take to start, in milliseconds. */
+const START_MAX_MS = 120_000;
+/** The most bytes of a first load. */
+const FIRST_LOAD_MAX_BYTES = 150_000;
+const VIEWS = [
+  { name: "light", colorScheme: "light", viewport: { width: 1280, height: 900 } },
+  { name: "dark", colorScheme: "dark", viewport: { width: 1280, height: 900 } },
+  { name: "phone", colorScheme: "light", viewport: { width: 390, height: 844 } },
+];
+const PAGES = [
+  "overview", "tenants", "tenants?sort=margin", "tenants/globex", "tenants/globex/bill", "budgets", "limits", "money",
+  "money?by=feature", "money/review", "money/compare?tenant=globex", "billing", "alerts", "models", "tokens", "requests", "gateways",
+];
+
+/** Starts the demo, and returns what it prints once it is up. */
+const startDemo = () =>
+  new Promise((resolve, reject) => {
+    const child = spawn(demo, ["run"], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+    let said = "";
+    const late = setTimeout(() => reject(new Error(`the demo is not up in time:\n${said}`)), START_MAX_MS);
+    child.once("exit", (code) => reject(new Error(`the demo ended with ${code}:\n${said}`)));
+    child.stdout.setEncoding("utf8").on("data", (text) => {
+      said += text;
+      if (!said.includes("Ctrl-C ends everything")) return;
+      clearTimeout(late);
+      const find = (pattern) => said.match(pattern)?.[1] ?? reject(new Error(`no ${pattern} in\n${said}`));
+      resolve({
+        child,
+        gateway: find(/gateway\s+(http\S+)/),
+        url: find(/(http\S+\/ui)\b/),
+        token: find(/sign in with the token (\S+)/),
+        key: find(/Bearer (sk_weir_demo_globex\S+?)'/),
+        jwt: find(/v1\/messages -H 'Authorization: Bearer (\S+?)'/),
+        weir: find(/^ {2}(\S+ --config \S+) usage$/m),
+      });
+    });
+  });
+
+const run = (command, ...words) =>
+  new Promise((resolve, reject) => {
+    const [program, ...first] = command.split(" ");
+    const child = spawn(program, [...first, ...words], { stdio: ["ignore", "ignore", "inherit"] });
+    child.once("exit", (code) => (code === 0 || code === 3 ? resolve() : reject(new Error(`${command} ${words}: ${code}`))));
+  });
+
+/** Real traffic: some of two tenants, and some of nobody. */
+const sendTraffic = async ({ gateway, key, jwt }) => {
+  const post = (path, bearer, body) =>
+    fetch(`${gateway}${path}`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${bearer}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    }).then((answer) => answer.text());
+  const messages = [{ role: "user", content: "Why is the sky blue?" }];
+  for (let n = 0; n < 20; n += 1) {
+    await post("/v1/chat/completions", key, { model: "gpt-4o", messages });
+    await post("/v1/messages", jwt, { model: "claude-sonnet-4-5", max_tokens: 64, messages });
+  }
+  await post("/v1/chat/completions", "nobody", { model: "gpt-4o", messages });
+};
+
+/** A page that fails the run at the first error in its console and the first request to another host. */
+const open = async (context, url) => {
+  const page = await context.newPage();
+  const troubles = [];
+  page.on("console", (message) => message.type() === "error" && troubles.push(`${page.url()}: ${message.text()}`));
+  page.on("pageerror", (error) => troubles.push(String(error)));
+  page.on("request", (request) => {
+    if (new URL(request.url()).host !== new URL(url).host) troubles.push(`asked ${request.url()}`);
+  });
+  return { page, troubles };
+};
+
+const signIn = async (page, { url, token }) => {
+  await page.goto(url);
+  await page.getByLabel("Token").fill(token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.waitForURL("**/ui/overview");
+};
+
+/** The serious findings of axe. The page's own policy forbids the script, so it runs in a world of its own. */
+const findings = async (page) => {
+  const session = await page.context().newCDPSession(page);
+  const { frameTree } = await session.send("Page.getFrameTree");
+  const world = await session.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id, worldName: "axe" });
+  const expression = `${axe}; axe.run(document).then((found) => JSON.stringify(found.violations))`;
+  const { result } = await session.send("Runtime.evaluate", {
+    expression, contextId: world.executionContextId, awaitPromise: true, returnByValue: true,
+  });
+  await session.detach();
+  const serious = JSON.parse(result.value).filter(({ impact }) => impact === "serious" || impact === "critical");
+  return serious.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map((node) => node.html).join(" ")}`);
+};
+
+const lookAtPages = async (browser, demo) => {
+  for (const { name, ...view } of VIEWS) {
+    const context = await browser.newContext({ ...view, timezoneId: "America/New_York" });
+    const { page, troubles } = await open(context, demo.url);
+    await page.goto(`${demo.url}/sign-in`);
+    troubles.push(...(await findings(page)).map((found) => `sign-in: ${found}`));
+    await signIn(page, demo);
+    for (const path of PAGES) {
+      await page.goto(`${demo.url}/${path}`);
+      assert.ok(await page.locator("h1").isVisible(), `${path}, ${name}`);
+      troubles.push(...(await findings(page)).map((found) => `${path}: ${found}`));
+      const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      if (wider > 0) troubles.push(`${path} is ${wider} pixels too wide`);
+      const file = path.replaceAll(/[^a-z]+/g, "-");
+      if (pictures) await page.screenshot({ path: join(pictures, `${file}-${name}.png`), fullPage: true });
+    }
+    assert.deepEqual(troubles, [], name);
+    await context.close();
+  }
+};
+
+const firstLoadIsSmall = async (browser, demo) => {
+  const context = await browser.newContext();
+  const { page } = await open(context, demo.url);
+  await signIn(page, demo);
+  const bodies = [];
+  page.on("response", (response) => response.url().endsWith("/live") || bodies.push(response.body()));
+  await page.goto(`${demo.url}/overview`);
+  const bytes = (await Promise.all(bodies)).reduce((sum, body) => sum + body.length, 0);
+  assert.ok(bytes > 1_000 && bytes < FIRST_LOAD_MAX_BYTES, `${bytes} bytes`);
+  console.log(`first load: ${bytes} bytes`);
+  await context.close();
+};
+
+const figuresAreLive = async (browser, demo) => {
+  const context = await browser.newContext();
+  const { page } = await open(context, demo.url);
+  await signIn(page, demo);
+  await page.waitForFunction(() => /^[0-9,]+$/.test(document.querySelector("[data-live=per_second]").textContent));
+  const before = await page.locator("[data-live=accepted]").textContent();
+  await sendTraffic(demo);
+  await page.waitForFunction((old) => document.querySelector("[data-live=accepted]").textContent !== old, before);
+  await context.close();
+};
+
+const timesAreInTheViewersZone = async (browser, demo) => {
+  const context = await browser.newContext({ timezoneId: "Asia/Tokyo", locale: "en-GB" });
+  const { page } = await open(context, demo.url);
+  await signIn(page, demo);
+  const time = page.locator("footer time");
+  const shown = await time.textContent();
+  const utc = new Date(await time.getAttribute("datetime"));
+  const tokyo = new Intl.DateTimeFormat("en-GB", { timeZone: "Asia/Tokyo", timeStyle: "medium" }).format(utc);
+  assert.ok(shown.includes(tokyo) && shown.includes("UTC"), shown);
+  await context.close();
+};
+
+const tablesSortAndFormsWorkByKeyboard = async (browser, demo) => {
+  const context = await browser.newContext();
+  const { page } = await open(context, demo.url);
+  await signIn(page, demo);
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to the content");
+  await page.goto(`${demo.url}/money?by=model`);
+  const table = page.getByRole("table", { name: "This month" });
+  await table.getByRole("button", { name: "Requests" }).focus();
+  await page.keyboard.press("Enter");
+  assert.equal(await table.locator("th[aria-sort=ascending]").textContent(), "Requests");
+  await page.goto(`${demo.url}/alerts`);
+  await page.getByLabel("Rule").fill("weir.*");
+  await page.getByLabel("Until (UTC)").fill("2099-01-01T00:00");
+  await page.getByLabel("Reason or remark").fill("maintenance <b>tonight</b>");
+  await page.getByRole("button", { name: "Silence" }).press("Enter");
+  await page.waitForURL("**/ui/alerts?done=silenced");
+  assert.ok(await page.getByText("maintenance <b>tonight</b>").isVisible());
+  await context.close();
+};
+
+const aTokenIsMadeShownOnceAndSignsIn = async (browser, demo) => {
+  const context = await browser.newContext();
+  const { page } = await open(context, demo.url);
+  await signIn(page, demo);
+  await page.goto(`${demo.url}/tokens`);
+  await page.getByLabel("Name").fill("tenant page");
+  await page.getByLabel("Opens").fill("tenant:globex");
+  await page.getByRole("button", { name: "Make the token" }).click();
+  const token = await page.locator("#secret").textContent();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByLabel("Token").fill(token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.waitForURL("**/ui/own");
+  assert.ok(await page.getByRole("heading", { name: "Usage of globex" }).isVisible());
+  assert.ok(!(await page.content()).includes("acme"));
+  assert.deepEqual(await findings(page), [], "own");
+  if (pictures) await page.screenshot({ path: join(pictures, "own-light.png"), fullPage: true });
+  await context.close();
+};
+
+const pagesWorkWithoutScript = async (browser, demo) => {
+  const context = await browser.newContext({ javaScriptEnabled: false });
+  const { page } = await open(context, demo.url);
+  await signIn(page, demo);
+  await page.goto(`${demo.url}/tenants/globex`);
+  assert.ok(await page.getByText("gpt-4o").first().isVisible());
+  await context.close();
+};
+
+const stack = await startDemo();
+const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
+try {
+  await sendTraffic(stack);
+  await new Promise((done) => setTimeout(done, 3_000));
+  await run(stack.weir, "report", "--as-of", "now+2h");
+  const checks = [
+    lookAtPages, firstLoadIsSmall, figuresAreLive, timesAreInTheViewersZone, tablesSortAndFormsWorkByKeyboard,
+    aTokenIsMadeShownOnceAndSignsIn, pagesWorkWithoutScript,
+  ];
+  for (const check of checks) {
+    await check(browser, stack);
+    console.log(`ok ${check.name}`);
+  }
+} finally {
+  await browser.close();
+  stack.child.removeAllListeners("exit");
+  stack.child.kill("SIGINT");
+}
