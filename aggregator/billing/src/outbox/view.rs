@@ -1,7 +1,7 @@
 //! Requests and views of the outbox, as the HTTP interface and the commands use them.
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
@@ -212,7 +212,7 @@ pub struct BillingView {
     /// The oldest window that is over and not accepted; held rows do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_open: Option<Timestamp>,
-    /// Rows that are pending or held, oldest first; at most [`ROWS_SHOWN`].
+    /// Rows that are pending or held, oldest first; of each at most [`ROWS_SHOWN`].
     pub rows: Vec<OutboxRow>,
 }
 
@@ -243,11 +243,16 @@ pub fn totals(db: &mut Connection) -> Result<BillingView, LedgerError> {
 pub fn billing(db: &mut Connection) -> Result<BillingView, LedgerError> {
     let mut view = totals(db)?;
     let tx = db.transaction()?;
-    let mut select = tx.prepare(
-        "SELECT id, window_start, tenant, meter, revision, value, state, reason, detail, customer, identifier, attempts, created_at
-         FROM outbox WHERE state <> 'reported' AND state <> 'settled' ORDER BY id LIMIT ?1",
-    )?;
-    view.rows = select.query_map([ROWS_SHOWN as i64], read)?.collect::<Result<_, _>>()?;
+    // Each state by itself: many pending rows must not hide those that wait for a person.
+    for state in ["held", "pending"] {
+        let mut select = tx.prepare_cached(
+            "SELECT id, window_start, tenant, meter, revision, value, state, reason, detail, customer, identifier, attempts, created_at
+             FROM outbox WHERE state <> 'reported' AND state = ?1 ORDER BY id LIMIT ?2",
+        )?;
+        let rows = select.query_map(params![state, ROWS_SHOWN as i64], read)?;
+        view.rows.extend(rows.collect::<Result<Vec<_>, _>>()?);
+    }
+    view.rows.sort_unstable_by_key(|row| row.id);
     Ok(view)
 }
 

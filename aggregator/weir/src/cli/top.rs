@@ -1,16 +1,16 @@
 //! `weir top`: who is using what right now, from the events as the log takes them.
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
 use weir_event_log::Record;
 use weir_ledger::validate;
 
-use super::EXIT_DONE;
 use super::args::counting::TopArgs;
 use super::render::{say, table, visible_json};
+use super::{EXIT_DONE, access};
 use crate::config::Config;
 use crate::store::DataDir;
 use crate::text::visible;
@@ -104,8 +104,8 @@ fn add(all: &mut BTreeMap<String, Sums>, name: &str, sums: Sums) {
 /// What a screen shows.
 #[derive(Debug, Serialize)]
 struct Screen {
-    /// The time that the numbers are about.
-    seconds: f64,
+    /// The time that the numbers are about, in milliseconds.
+    span_ms: u64,
     /// All requests.
     total: Sums,
     /// Requests that gateways refused.
@@ -144,13 +144,8 @@ impl Window {
         let mut total = Sums::default();
         tenants.values().for_each(|sums| total.add(*sums));
         let refused = self.0.iter().map(|slice| slice.refused).sum();
-        Screen {
-            seconds: self.took().as_secs_f64(),
-            total,
-            refused,
-            tenants: most(tenants, rows),
-            models: most(models, rows),
-        }
+        let span_ms = u64::try_from(self.took().as_millis()).unwrap_or(u64::MAX);
+        Screen { span_ms, total, refused, tenants: most(tenants, rows), models: most(models, rows) }
     }
 }
 
@@ -163,7 +158,7 @@ fn most(all: BTreeMap<String, Sums>, rows: usize) -> Vec<(String, Sums)> {
 }
 
 pub(super) fn run(config: &Config, args: TopArgs, as_json: bool) -> anyhow::Result<u8> {
-    let home = DataDir::of(config);
+    let (home, clock) = (DataDir::of(config), access::clock());
     let place = home.log_place();
     let Some(facts) = place.facts()? else {
         anyhow::bail!("{}: there is no event log yet; `weir serve` makes it", place.label());
@@ -171,11 +166,11 @@ pub(super) fn run(config: &Config, args: TopArgs, as_json: bool) -> anyhow::Resu
     let (mut log, mut after) = (place.reader()?, facts.last);
     let (mut window, mut left) = (Window::default(), args.count.unwrap_or(u64::MAX));
     while left > 0 {
-        let (mut slice, began) = (Slice::default(), Instant::now());
+        let (mut slice, began) = (Slice::default(), clock.elapsed());
         loop {
             let records = log.read_after(after, READ_MAX_BYTES)?;
             records.iter().try_for_each(|record| slice.add_record(record))?;
-            let rest = Duration::from_secs(args.every).saturating_sub(began.elapsed());
+            let rest = Duration::from_secs(args.every).saturating_sub(clock.elapsed().saturating_sub(began));
             match records.last() {
                 Some(last) => after = last.position,
                 None => std::thread::sleep(POLL.min(rest)),
@@ -184,7 +179,7 @@ pub(super) fn run(config: &Config, args: TopArgs, as_json: bool) -> anyhow::Resu
                 break;
             }
         }
-        slice.took = began.elapsed();
+        slice.took = clock.elapsed().saturating_sub(began);
         window.push(slice);
         show(&window.screen(args.rows), as_json)?;
         left -= 1;
@@ -201,14 +196,15 @@ fn show(screen: &Screen, as_json: bool) -> anyhow::Result<()> {
     if out.is_terminal() {
         write!(out, "{CLEAR}")?;
     }
-    let Screen { seconds, total, refused, .. } = screen;
+    let Screen { span_ms, total, refused, .. } = screen;
     say!(
-        "last {seconds:.0} s: {} requests/s, {} failed, {} refused by gateways, {} input and {} output tokens/s\n",
-        rate(total.requests, *seconds),
+        "last {} s: {} requests/s, {} failed, {} refused by gateways, {} input and {} output tokens/s\n",
+        span_ms.div_ceil(1_000),
+        rate(total.requests, *span_ms),
         share(*total),
-        rate(*refused, *seconds) + "/s",
-        rate(total.input_tokens, *seconds),
-        rate(total.output_tokens, *seconds)
+        rate(*refused, *span_ms) + "/s",
+        rate(total.input_tokens, *span_ms),
+        rate(total.output_tokens, *span_ms)
     );
     for (what, rows) in [("tenant", &screen.tenants), ("model", &screen.models)] {
         let mut shown =
@@ -216,10 +212,10 @@ fn show(screen: &Screen, as_json: bool) -> anyhow::Result<()> {
         for (name, sums) in rows {
             shown.add_row([
                 visible(name),
-                rate(sums.requests, *seconds),
+                rate(sums.requests, *span_ms),
                 share(*sums),
-                rate(sums.input_tokens, *seconds),
-                rate(sums.output_tokens, *seconds),
+                rate(sums.input_tokens, *span_ms),
+                rate(sums.output_tokens, *span_ms),
                 sums.duration_ms.checked_div(sums.requests).unwrap_or(0).to_string(),
             ]);
         }
@@ -229,9 +225,9 @@ fn show(screen: &Screen, as_json: bool) -> anyhow::Result<()> {
 }
 
 /// A number for each second, with one decimal below ten.
-fn rate(count: u64, seconds: f64) -> String {
-    let rate = count as f64 / seconds.max(f64::EPSILON);
-    if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
+fn rate(count: u64, span_ms: u64) -> String {
+    let tenths = u128::from(count) * 10_000 / u128::from(span_ms.max(1));
+    if tenths < 100 { format!("{}.{}", tenths / 10, tenths % 10) } else { (tenths / 10).to_string() }
 }
 
 /// The share of failed requests.
@@ -264,13 +260,13 @@ mod tests {
         let refused = json!({"type": "weir.refused.v1", "data": {"counts": {"rate_limited": 5, "busy": 2}}});
         window.push(slice(30, &[usage("acme", "a", "ok"), refused, json!({"type": "weir.source.v1"})]));
         let screen = window.screen(1);
-        assert_eq!((screen.seconds, screen.refused), (60.0, 7));
+        assert_eq!((screen.span_ms, screen.refused), (60_000, 7));
         let acme = Sums { requests: 3, failed: 1, input_tokens: 300, output_tokens: 30, duration_ms: 600 };
         assert_eq!(screen.tenants, [("acme".to_owned(), acme)]);
         assert_eq!(screen.models.iter().map(|(name, sums)| (&**name, sums.requests)).collect::<Vec<_>>(), [("a", 3)]);
         assert_eq!(screen.total.requests, 4);
         assert_eq!(
-            (share(acme), rate(3, 60.0), rate(6_000, 60.0)),
+            (share(acme), rate(9, 60_000), rate(6_000, 60_000)),
             ("33.3 %".to_owned(), "0.1".to_owned(), "100".to_owned())
         );
     }

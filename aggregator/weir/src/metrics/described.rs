@@ -50,10 +50,16 @@ fn parse(text: &str) -> Vec<Described> {
                 ..Described::default()
             }),
             Some(["TYPE", _, kind]) => {
-                all.iter_mut().last().into_iter().for_each(|last| (*kind).clone_into(&mut last.kind))
+                if let Some(last) = all.last_mut() {
+                    (*kind).clone_into(&mut last.kind);
+                }
             }
             Some(_) => {}
-            None => all.iter_mut().last().into_iter().for_each(|last| add_labels(last, line)),
+            None => {
+                if let Some(last) = all.last_mut() {
+                    add_labels(last, line);
+                }
+            }
         }
     }
     all

@@ -140,19 +140,19 @@ fn of_gateway() -> Vec<OfGateway> {
     all.push(counter(
         "weir_requests",
         "result",
-        results.into_iter().chain(Refusal::one_of_each_code().map(|refusal| refusal.code())).collect(),
+        results.into_iter().chain(Refusal::one_of_each_code().map(Refusal::code)).collect(),
         "Requests by what was decided; every refusal by its [code](refusals.md)",
     ));
     all.push(counter(
         "weir_bodies_unseen",
         "why",
-        Unread::ALL.map(|unread| unread.code()).to_vec(),
+        Unread::ALL.map(Unread::code).to_vec(),
         "Requests admitted without a look at their body, by why",
     ));
     all.push(counter(
         "weir_security",
         "kind",
-        SecurityKind::ALL.map(|kind| kind.as_str()).to_vec(),
+        SecurityKind::ALL.map(SecurityKind::as_str).to_vec(),
         "What concerned the borders between tenants: records taken out of answers, refused attempts",
     ));
     all.push(counter(
@@ -167,7 +167,7 @@ fn of_gateway() -> Vec<OfGateway> {
 
 /// The codes of refusals that a plan which only observes can count.
 fn observable() -> Vec<&'static str> {
-    BTreeSet::from(Refusal::of_plans().map(|refusal| refusal.code())).into_iter().collect()
+    BTreeSet::from(Refusal::of_plans().map(Refusal::code)).into_iter().collect()
 }
 
 /// The page, in Markdown.

@@ -148,8 +148,8 @@ pub(super) async fn system(app: &App) -> Result<SystemStatus, ApiError> {
         fetches: app.0.seen.fetches(),
         log_place: app.0.store.home.log_place().label(),
         exports: app.exports(),
-        catalogue_refused_by: refusing(&app, now),
-        unknown_plans: unknown_plans(&app, now),
+        catalogue_refused_by: refusing(app, now),
+        unknown_plans: unknown_plans(app, now),
     };
     let (last, next) = app.0.seen.with(|seen| (seen.last_report, seen.next_report));
     let billing = stripe.as_ref().map(|status| (BillingStatus::of(status, last, next), status));

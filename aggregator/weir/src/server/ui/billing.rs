@@ -62,7 +62,7 @@ fn reasons(status: &StatusView) -> Table {
     Table::new("Why rows are held", &["Reason", "Rows", "Since", "What to do"], empty).rows(rows)
 }
 
-/// The rows of a state, the oldest first; of all states together at most 500.
+/// The rows of a state, the oldest first; at most 500.
 fn rows(status: &StatusView, state: &str, may_settle: bool) -> Table {
     let (caption, empty) =
         if state == "held" { ("Held rows", "No row is held.") } else { ("Pending rows", "No row waits to be sent.") };

@@ -12,8 +12,9 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::UiError;
-use super::guard::{Staff, session_name};
+use super::guard::{Staff, session_name, token_of};
 use super::words::grouped;
+use crate::config::tokens::Scope;
 use crate::server::connections::Slot;
 use crate::server::error::ApiError;
 use crate::server::read::totals_view;
@@ -89,7 +90,9 @@ impl Watching {
             changed = self.figures.changed() => changed.ok()?,
             _ = self.stopped.wait_for(|stopped| *stopped) => return None,
         }
-        let lasts = self.app.0.ui.sessions.lasts(&self.session, self.app.0.clock.elapsed());
+        let token = self.app.0.ui.sessions.token(&self.session, self.app.0.clock.elapsed());
+        // A token that was revoked ends what it began.
+        let lasts = token.and_then(|hash| token_of(&self.app, &hash)).is_some_and(|token| token.opens(&Scope::Viewer));
         lasts.then(|| Event::default().data(self.figures.borrow_and_update().clone()))
     }
 }

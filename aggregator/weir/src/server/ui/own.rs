@@ -71,7 +71,7 @@ async fn get_page(State(app): State<App>, member: Member, Query(asked): Query<As
     blocks.push(Block::Chart(chart(&used.days, app.0.clock.now())));
     blocks.push(Block::Table(by("feature", &used.features)));
     blocks.push(Block::Table(by("key", &used.keys)));
-    blocks.extend(tenant::bill(&used.bill));
+    blocks.extend(tenant::bill(&used.bill, false));
     match keys::list(&app, tenant.clone()).await {
         Ok(list) => blocks.extend(key_pages::blocks(&list, &key_pages::Place::own(), true)),
         // Keys of a tenants file are the operator's to change.

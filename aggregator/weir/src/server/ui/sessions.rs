@@ -10,6 +10,8 @@ use crate::config::tokens::{NoRandomness, random_token};
 
 /// The most sessions. A further sign-in ends the one that was used longest ago.
 const SESSIONS_MAX: usize = 1_000;
+/// The most sessions of one token, so that nobody ends those of others.
+const SESSIONS_OF_TOKEN_MAX: usize = 16;
 /// A session that is not used for this long ends.
 const IDLE_MAX: Duration = Duration::from_secs(2 * 3_600);
 /// A session ends after this time, however much it is used.
@@ -47,10 +49,11 @@ impl Sessions {
         let session = Session { token, csrf, began: now, used: now };
         self.with(|sessions| {
             sessions.retain(|_, session| !session.is_over(now));
-            if sessions.len() >= SESSIONS_MAX
-                && let Some(oldest) = sessions.iter().min_by_key(|(_, session)| session.used).map(|(name, _)| *name)
-            {
-                sessions.remove(&oldest);
+            if sessions.values().filter(|session| session.token == token).count() >= SESSIONS_OF_TOKEN_MAX {
+                end_oldest(sessions, |session| session.token == token);
+            }
+            if sessions.len() >= SESSIONS_MAX {
+                end_oldest(sessions, |_| true);
             }
             sessions.insert(KeyHash::of(name.as_bytes()), session);
         });
@@ -66,9 +69,13 @@ impl Sessions {
         })
     }
 
-    /// Whether there is a session of this name, without using it.
-    pub(super) fn lasts(&self, name: &str, now: Duration) -> bool {
-        self.with(|sessions| sessions.get(&KeyHash::of(name.as_bytes())).is_some_and(|session| !session.is_over(now)))
+    /// The hash of the token of a session, without using it.
+    pub(super) fn token(&self, name: &str, now: Duration) -> Option<KeyHash> {
+        let found = |sessions: &mut HashMap<KeyHash, Session>| {
+            let session = sessions.get(&KeyHash::of(name.as_bytes()))?;
+            (!session.is_over(now)).then_some(session.token)
+        };
+        self.with(found)
     }
 
     /// Ends a session.
@@ -79,6 +86,14 @@ impl Sessions {
     /// How many there are; one that is over counts until the next begins.
     pub(super) fn count(&self) -> usize {
         self.with(|sessions| sessions.len())
+    }
+}
+
+/// Ends the session that was used longest ago of those that `is` names.
+fn end_oldest(sessions: &mut HashMap<KeyHash, Session>, is: impl Fn(&Session) -> bool) {
+    let of = sessions.iter().filter(|(_, session)| is(session));
+    if let Some(oldest) = of.min_by_key(|(_, session)| session.used).map(|(name, _)| *name) {
+        sessions.remove(&oldest);
     }
 }
 
@@ -98,7 +113,10 @@ mod tests {
         let name = sessions.begin(token(), MINUTE).expect("a session");
         assert!(sessions.using(&name, 119 * MINUTE).is_some());
         assert!(sessions.using(&name, 238 * MINUTE).is_some(), "used within two hours");
-        assert!(sessions.lasts(&name, 357 * MINUTE) && !sessions.lasts(&name, 358 * MINUTE), "a look is no use");
+        assert!(
+            sessions.token(&name, 357 * MINUTE).is_some() && sessions.token(&name, 358 * MINUTE).is_none(),
+            "a look is no use"
+        );
         assert!(sessions.using(&name, 358 * MINUTE).is_none());
         let name = sessions.begin(token(), MINUTE).expect("a session");
         assert!((1..=720).all(|minute| sessions.using(&name, minute * MINUTE).is_some()));
@@ -108,7 +126,10 @@ mod tests {
     #[test]
     fn sessions_are_bounded_and_the_one_used_longest_ago_gives_way() {
         let sessions = Sessions::default();
-        let begin = |second: usize| sessions.begin(token(), Duration::from_secs(second as u64)).expect("a session");
+        let begin = |second: usize| {
+            let of = KeyHash::of(&second.to_le_bytes());
+            sessions.begin(of, Duration::from_secs(second as u64)).expect("a session")
+        };
         let (first, second) = (begin(0), begin(1));
         let now = Duration::from_secs(2_000);
         assert!(sessions.using(&first, now).is_some());
@@ -116,7 +137,18 @@ mod tests {
             begin(at);
         }
         assert_eq!(sessions.count(), SESSIONS_MAX);
-        assert!(sessions.lasts(&first, now) && !sessions.lasts(&second, now));
+        assert!(sessions.token(&first, now).is_some() && sessions.token(&second, now).is_none());
+    }
+
+    #[test]
+    fn nobody_ends_the_sessions_of_another_token() {
+        let sessions = Sessions::default();
+        let other = sessions.begin(KeyHash::of(b"other"), MINUTE).expect("a session");
+        let own: Vec<String> =
+            (2..20).map(|minute| sessions.begin(token(), minute * MINUTE).expect("a session")).collect();
+        assert_eq!(sessions.count(), 1 + SESSIONS_OF_TOKEN_MAX);
+        assert!(sessions.token(&other, 20 * MINUTE).is_some(), "though it is the oldest");
+        assert!(sessions.token(&own[1], 20 * MINUTE).is_none() && sessions.token(&own[2], 20 * MINUTE).is_some());
     }
 
     #[test]
@@ -128,6 +160,6 @@ mod tests {
         let kept = format!("{sessions:?}");
         assert!(names.iter().all(|name| !kept.contains(name.as_str())));
         sessions.end(&names[0]);
-        assert!(!sessions.lasts(&names[0], MINUTE) && sessions.lasts(&names[1], MINUTE));
+        assert!(sessions.token(&names[0], MINUTE).is_none() && sessions.token(&names[1], MINUTE).is_some());
     }
 }

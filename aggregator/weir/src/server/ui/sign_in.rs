@@ -13,6 +13,9 @@ use crate::server::App;
 use crate::server::connections::Slot;
 use crate::server::error::ApiError;
 
+/// The length from which a token cannot be guessed: those that weir makes are longer.
+const UNGUESSABLE_MIN_BYTES: usize = 40;
+
 pub(super) async fn get_page() -> Html<String> {
     Html(sign_in(SignIn::First))
 }
@@ -28,7 +31,9 @@ pub(super) async fn post_sign_in(
     check_origin(&headers)?;
     let (ui, now) = (&app.0.ui, app.0.clock.elapsed());
     let again = |status, why| Ok((status, Html(sign_in(why))).into_response());
-    if !ui.attempts.may_try(slot.peer(), now) {
+    // Behind a proxy everybody has one address: who fails there keeps nobody out whose token cannot be guessed.
+    let is_unguessable = fields.get("token").len() >= UNGUESSABLE_MIN_BYTES;
+    if !is_unguessable && !ui.attempts.may_try(slot.peer(), now) {
         app.0.metrics.ui.signed_in(SignedIn::Limited);
         return again(StatusCode::TOO_MANY_REQUESTS, SignIn::TooMany);
     }

@@ -10,6 +10,7 @@ use weir_ledger::analysis::DIMENSIONS;
 use weir_ledger::view::cost::{CostQuery, CostRow, Step};
 use weir_money::amount::{Currency, Pico};
 use weir_money::margin::{MarginRow, MarginView};
+use weir_money::revenue::LineKind;
 use weir_tenants::store::change::{By, TenantPatch};
 use weir_tenants::store::view::{HistoryEntry, HistoryQuery, Standing, TenantView};
 
@@ -271,24 +272,26 @@ pub(super) async fn get_bill(
 ) -> Result<Response, UiError> {
     let query = BillQuery { tenant: id.clone(), at: None };
     let view = with_finance(&app, move |finance| finance.bill(&query)).await?;
-    let mut blocks = bill(&view);
+    let mut blocks = bill(&view, true);
     blocks.extend(view.notes.iter().map(|note| Block::Notice(Tone::Warn, note.clone())));
     blocks.extend(view.unpriced.words().map(|words| Block::Notice(Tone::Warn, words)));
     Ok(page(&app, &staff, Section::Tenants, format!("Bill of {id}, so far"), blocks))
 }
 
-/// A bill's lines and sums.
-pub(super) fn bill(view: &BillView) -> Vec<Block> {
+/// A bill's lines and sums. Only who may see what the operator pays sees what a line of cost-plus multiplies.
+pub(super) fn bill(view: &BillView, shows_costs: bool) -> Vec<Block> {
     let span = vec![("From", view.from.into()), ("To", view.to.into())];
     let mut blocks = vec![Block::Facts("Billing period".to_owned(), span)];
     for of in &view.bills {
         let rows = of.lines.iter().map(|line| {
+            let is_shown = shows_costs || line.kind != LineKind::CostPlus;
+            let factor = |cell| if is_shown { cell } else { Cell::Missing };
             vec![
                 Cell::text(line.kind.as_str().replace('_', " ")),
                 Cell::maybe(line.meter.clone()),
                 Cell::text(&line.plan),
-                Cell::amount(line.exact_quantity(), ""),
-                Cell::amount(line.price, of.currency),
+                factor(Cell::amount(line.exact_quantity(), "")),
+                factor(Cell::amount(line.price, of.currency)),
                 Cell::amount(line.amount, of.currency),
             ]
         });
