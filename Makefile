@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo test-ui ui-shots wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo test-ui ui-shots wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -81,6 +81,10 @@ soak: wasm binaries ## send 20,000 requests under faults through real Envoy and 
 	@cargo build --quiet --workspace --bin weir-soak
 	@$(target)/debug/weir-soak soak --requests $(or $(REQUESTS),20000) --seed $(or $(SEED),1)
 
+routing-soak: wasm binaries ## send 20,000 requests to three providers that fail in every way, and draw everybody's books (REQUESTS=n SEED=n)
+	@cargo build --quiet --workspace --bin weir-soak
+	@$(target)/debug/weir-soak routing --requests $(or $(REQUESTS),20000) --seed $(or $(SEED),1)
+
 hostile: wasm binaries ## send 100,000 crafted requests through real Envoy, answered by a hostile provider (REQUESTS=n SEED=n)
 	@cargo build --quiet --workspace --bin weir-soak
 	@$(target)/debug/weir-soak hostile --requests $(or $(REQUESTS),100000) --seed $(or $(SEED),1)
@@ -127,7 +131,7 @@ fuzz: ## run every fuzz target for FUZZ_SECONDS (30) each; TARGETS picks some
 
 ##@ Measure
 
-parts ?= fuel curves hostcalls envoy aggregator
+parts ?= fuel curves hostcalls envoy failover aggregator
 
 bench: setup wasm ## measure what weir costs, beside the floor of the same run: make bench parts="fuel envoy" rounds=9 only=chat
 	@$(foreach part,$(parts),$(MAKE) --no-print-directory bench-$(part) &&) true
@@ -143,6 +147,10 @@ bench-curves: # Instructions and memory by tenants, bodies, chunks and workers; 
 
 bench-hostcalls: # What one call into real Envoy costs, and how much of a request that explains; report in build/bench.
 	@cargo run --quiet --bin weir-bench hostcalls --rounds $(or $(rounds),9)
+
+bench-failover: # p50 of answers behind a provider that fails, and behind an open breaker, beside those of the one that answers.
+	@cargo build --quiet --workspace --bin weir --bin weir-soak
+	@$(target)/debug/weir-soak failover --rounds $(or $(rounds),100)
 
 bench-aggregator: # PART=sustained WEIR_BENCH_SECS=600; the output stays in build/bench.
 	@mkdir -p build/bench

@@ -27,7 +27,8 @@ pub const REFUSES_CATALOGUE: &str = "refuses_catalogue";
 pub const GATEWAY_HEADER: &str = "x-weir-gateway";
 /// The version of no catalogue.
 pub const NO_VERSION: &str = "none";
-/// The most bytes of a catalogue as it is sent: a gateway reads it in one step, between two requests.
+/// The most bytes of the catalogue as it is sent, and of figures: a gateway reads each in one step, between two requests, and refuses
+/// a page with more.
 pub const CATALOGUE_MAX_BYTES: usize = 64 * 1024;
 /// The most figures that are sent; those with the most requests go first.
 pub const FIGURES_MAX: usize = 256;

@@ -176,6 +176,9 @@ pub struct Routed<'a> {
     pub served: Option<Text<'a>>,
     /// How many providers were tried.
     pub attempts: u64,
+    /// The model that served is less good for the request's class than the chosen one, by the catalogue's grades.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub downgraded: bool,
     /// Candidates that did not fit, each with the reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub dropped: BTreeMap<String, String>,

@@ -6,9 +6,9 @@
 //! again.
 //!
 //! [`queue`] holds and sends, [`refusals`] counts refused requests by minute, [`findings`] gathers what concerns the borders
-//! between tenants, [`registry`] announces the last number
-//! of VMs that have died, [`labels`] are what requests say about themselves, [`delivery`] tells when events stop to get
+//! between tenants, [`attempts`] sums attempts at providers, [`registry`] announces the last number of VMs that have died, [`labels`] are what requests say about themselves, [`delivery`] tells when events stop to get
 //! through, and when they do again.
+pub mod attempts;
 pub mod delivery;
 pub mod destination;
 pub mod findings;
@@ -20,11 +20,13 @@ pub mod registry;
 use std::rc::Rc;
 
 use weir_contract::{
-    EventRef, IdSeed, PayloadRef, SearchData, SecurityKind, Sequence, SourceData, SourceId, TenantId, Timestamp,
-    UsageData,
+    AttemptsData, EventRef, IdSeed, PayloadRef, SearchData, SecurityKind, Sequence, SourceData, SourceId, TenantId,
+    Timestamp, UsageData,
 };
 
 use crate::store::Store;
+use attempts::AttemptSums;
+pub use attempts::Tried;
 use delivery::Delivery;
 pub use delivery::DeliveryNotice;
 pub use destination::Destination;
@@ -47,6 +49,7 @@ pub struct Emitter {
     queue: Queue,
     refusals: Refusals,
     findings: Findings,
+    attempts: AttemptSums,
     destination: Option<Rc<Destination>>,
     announced_at: Timestamp,
     counters: EventCounters,
@@ -112,6 +115,7 @@ impl Emitter {
             queue: Queue::new(jitter),
             refusals: Refusals::default(),
             findings: Findings::default(),
+            attempts: AttemptSums::default(),
             destination: None,
             announced_at: now,
             counters: EventCounters::default(),
@@ -180,6 +184,14 @@ impl Emitter {
         self.findings.totals()
     }
 
+    /// Adds to the sums of attempts at providers, which make an event a minute. Without a destination nobody is told.
+    pub fn attempts(&mut self, destination: Option<&Rc<Destination>>, add: impl FnOnce(&mut AttemptSums)) {
+        if let Some(destination) = destination {
+            self.report_to(destination);
+            add(&mut self.attempts);
+        }
+    }
+
     /// Numbers and queues the audit of a search.
     pub fn search(
         &mut self,
@@ -195,7 +207,7 @@ impl Emitter {
         }
     }
 
-    /// Closes minutes of refusals and findings, spills events that have waited too long, and announces the source. Call it at
+    /// Closes minutes of refusals, findings and attempts, spills events that have waited too long, and announces the source. Call it at
     /// every tick. Returns lines to log.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Pushed> {
         let Some(destination) = self.destination.clone() else { return Vec::new() };
@@ -203,6 +215,8 @@ impl Emitter {
         let mut pushed = self.refused(&destination, closed, now);
         let found = self.findings.close(now);
         pushed.extend(self.tell_findings(&destination, found, now));
+        let tried = self.attempts.close(now);
+        pushed.extend(self.tell_attempts(&destination, tried, now));
         let expired = self.queue.expired(now);
         pushed.extend(expired.into_iter().map(|(destination, json)| self.spill(&destination, &json)));
         if now.millis_since(self.announced_at) >= ANNOUNCE_EVERY_MS {
@@ -276,6 +290,8 @@ impl Emitter {
         let mut pushed = self.refused(&destination, minutes, now);
         let found = self.findings.take();
         pushed.extend(self.tell_findings(&destination, found, now));
+        let tried = self.attempts.take();
+        pushed.extend(self.tell_attempts(&destination, tried, now));
         self.announce(&destination, now);
         self.queue.flush();
         pushed
@@ -321,6 +337,19 @@ impl Emitter {
             self.push(destination, json, now)
         };
         minutes.into_iter().map(push).collect()
+    }
+
+    fn tell_attempts(
+        &mut self,
+        destination: &Rc<Destination>,
+        sums: Vec<(Timestamp, AttemptsData)>,
+        now: Timestamp,
+    ) -> Vec<Pushed> {
+        let push = |(start, data): (Timestamp, AttemptsData)| {
+            let Some(json) = self.number(None, start, PayloadRef::Attempts(&data)) else { return Pushed::Lost };
+            self.push(destination, json, now)
+        };
+        sums.into_iter().map(push).collect()
     }
 
     /// Numbers and writes an event. None if it could not be written; it is counted as lost.

@@ -170,6 +170,11 @@ impl Sources {
         })
     }
 
+    /// Whether the peer of this connection is one that a source of headers names.
+    pub(crate) fn believes(&self, ports: Ports) -> bool {
+        self.trusted.iter().any(|source| source.believes(ports.property))
+    }
+
     /// Headers that carry credentials.
     pub(crate) fn carriers(&self) -> &[Rc<str>] {
         &self.carriers

@@ -365,7 +365,8 @@ impl Request {
 
     /// Whether [`Request::end`] needs to know why the gateway ended it: the answer broke off, or timed out.
     pub fn needs_details(&self) -> bool {
-        self.admitted().is_some_and(|admitted| admitted.response.needs_details())
+        let failed = |admitted: &Admitted| admitted.routed.is_some() && admitted.response.status >= 500;
+        self.admitted().is_some_and(|admitted| admitted.response.needs_details() || failed(admitted))
     }
 
     fn admitted(&self) -> Option<&Admitted> {

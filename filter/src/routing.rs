@@ -8,6 +8,7 @@
 //!
 //! [`breaker`] keeps requests away from providers that fail.
 pub mod breaker;
+mod cheapest;
 mod choose;
 mod compile;
 mod deliver;
@@ -20,14 +21,15 @@ pub mod told;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use weir_config::routing::SplitBy;
-use weir_contract::Class;
+use weir_config::routing::{Order, SplitBy};
 use weir_contract::stage::Stage;
+use weir_contract::{Class, TenantId};
 use weir_llm_translate::{Dialect, Server, Target, Thinking};
 use weir_llm_usage::Provider as Answerer;
 
 use crate::flags::Condition;
 
+use cheapest::Candidate;
 pub use choose::{Asked, Choice, Chosen, Why};
 pub(crate) use compile::{check_provider, compile_model, server_of};
 pub use deliver::check_delivered;
@@ -50,6 +52,9 @@ pub(crate) const RULES_MAX: usize = 256;
 /// The most providers that one request tries.
 pub(crate) const ATTEMPTS_MAX: usize = 4;
 
+/// The most headers that one rule depends on.
+pub(crate) const HEADERS_MAX: usize = 8;
+
 /// The most chains of a catalogue: the gateway has a route for each, and looks through them one by one.
 pub const CHAINS_MAX: usize = 1024;
 
@@ -65,6 +70,8 @@ pub struct Catalogue {
     currency: Box<str>,
     /// Whether clients are told.
     pub tells_client: bool,
+    /// How long an attempt may take until the first byte of a stream, and until the end of an answer that comes whole.
+    attempt_ms_max: [Option<u32>; 2],
     /// How fast its models have been lately.
     latencies: Latencies,
     /// The version under which the directory brought it; None for that of the configuration.
@@ -105,6 +112,9 @@ struct Price {
     cache_write: u64,
 }
 
+/// Names, lower case, and values of headers.
+type Headers = Vec<(Box<str>, Box<str>)>;
+
 /// A rule, compiled.
 #[derive(Debug)]
 struct Rule {
@@ -114,14 +124,22 @@ struct Rule {
     /// Bits of [`Stage`]; all where the rule names none.
     stages: u8,
     plans: Vec<Box<str>>,
+    tenants: Vec<TenantId>,
+    /// Of a caller that is believed. Names are lower case.
+    headers: Headers,
     prompt_tokens_max: u64,
     tools: Option<bool>,
     images: Option<bool>,
     flag: Option<Condition>,
     candidates: Vec<usize>,
+    /// The same in the order of their prices.
+    by_price: Vec<Candidate>,
+    /// Their providers, a bit each.
+    providers: u32,
     /// The parts of the candidates, if they share the requests: none where the cheapest is chosen.
     parts: Vec<u32>,
     split_by: SplitBy,
+    order: Order,
     least: Least,
 }
 
@@ -221,6 +239,22 @@ impl Model {
 }
 
 impl Catalogue {
+    /// The headers of a caller that is believed, on which rules depend.
+    pub(crate) fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().flat_map(|rule| &rule.headers).map(|(name, _)| &**name)
+    }
+
+    /// How long an attempt may take, in milliseconds; None: as long as its provider may say nothing.
+    pub(crate) fn attempt_ms_max(&self, streams: bool) -> Option<u32> {
+        let [first_token, whole] = self.attempt_ms_max;
+        if streams { first_token } else { whole }
+    }
+
+    /// The quality of a model for a class.
+    pub(crate) fn quality_of(&self, model: &str, class: Class) -> Option<u8> {
+        self.models.iter().find(|known| *known.name == *model).map(|model| model.quality(class))
+    }
+
     /// What the upstream role is told of a choice.
     pub(crate) fn told(&self, chosen: &Chosen, dialect: Dialect) -> String {
         let word = |name: &Rc<str>| match &self.delivered {

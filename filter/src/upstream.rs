@@ -5,19 +5,25 @@
 //! provider, its dialect, path and authority, and loses what weir and the client have put into its head. The answer goes back in
 //! the client's dialect.
 //!
+//! An answer is held until its first byte can go to the client, and one that comes whole until its end: until then another
+//! provider can still answer ([`held`]).
+//!
 //! Envoy gives all attempts one header map, so that an attempt finds what the one before it has changed: whatever an attempt
 //! needs is set, never assumed, and a credential that an earlier provider's filter has put in is taken off.
+mod held;
+
 use std::rc::Rc;
 
 use weir_config::{ConfigError, routing as shape};
-use weir_contract::Timestamp;
-use weir_llm_translate::{AnswerHead, AnswerTranslator, Dialect, Ending, Expected, Server, Unfit, head, translate};
+use weir_contract::{AttemptFailure, Timestamp};
+use weir_llm_translate::{AnswerHead, AnswerTranslator, Dialect, Expected, Server, Unfit, head, translate};
 
 use crate::api::Api;
 use crate::head::{INJECTED, Pair, is};
 use crate::refusal::{LocalReply, Refusal};
 use crate::routing::told::Attempted;
 use crate::routing::{Model, check_provider, compile_model, server_of, told};
+use held::Held;
 
 /// Headers that may take a provider's key: they are taken off before each attempt, so that no key reaches another provider.
 pub const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
@@ -36,6 +42,8 @@ pub struct Upstream {
     path: Box<str>,
     authority: Option<Box<str>>,
     models: Vec<Rc<Model>>,
+    /// How long it may say nothing, in milliseconds.
+    silence_ms: Option<u64>,
 }
 
 impl Upstream {
@@ -72,6 +80,7 @@ impl Upstream {
             path: config.provider.path.as_deref().unwrap_or(own_path).into(),
             authority: config.provider.authority.as_deref().map(Into::into),
             models,
+            silence_ms: config.silence_max_seconds.map(|seconds| seconds.saturating_mul(1000)),
         })
     }
 
@@ -113,6 +122,8 @@ pub struct Piece {
     pub set: Vec<(&'static str, String)>,
     /// The head is still held.
     pub holds: bool,
+    /// More is known of the attempt: [`Attempt::attempts`] says it.
+    pub tells: bool,
 }
 
 /// One attempt.
@@ -123,18 +134,29 @@ pub struct Attempt {
     /// `x-request-id`.
     request_id: String,
     number: usize,
+    started: Timestamp,
+    /// How long it may take until its first byte goes on, in milliseconds.
+    attempt_ms_max: Option<u64>,
     model: Option<Rc<Model>>,
     client: Option<Dialect>,
     expected: Option<Expected>,
     answer: Option<AnswerTranslator>,
-    /// The head of the answer is held.
-    holds: bool,
+    /// What of the answer is held.
+    held: Held,
+    /// Something else was answered in its place, so the rest of it goes nowhere.
+    is_replaced: bool,
     status: Option<u16>,
     retry_after_secs: Option<u64>,
+    failure: Option<AttemptFailure>,
 }
 
 impl Attempt {
-    /// Begins an attempt. `choice` and `attempts`: the gateway's state of the stream. Returns the changes to the head, and true
+    /// An attempt that begins now.
+    pub fn at(now: Timestamp) -> Self {
+        Attempt { started: now, ..Attempt::default() }
+    }
+
+    /// Begins it. `choice` and `attempts`: the gateway's state of the stream. Returns the changes to the head, and true
     /// if the body is awaited.
     pub fn begin(
         &mut self,
@@ -150,8 +172,9 @@ impl Attempt {
         self.request_id = String::from_utf8_lossy(request_id.unwrap_or_default()).into_owned();
         self.number = told::attempts(&self.before).count().saturating_add(1);
         let choice = choice.and_then(|text| std::str::from_utf8(text).ok()).and_then(told::read_choice);
-        if let Some((dialect, mut models)) = choice {
-            (self.client, self.model) = (Some(dialect), models.find_map(|word| upstream.model(word)));
+        if let Some(told::Choice { dialect, attempt_ms_max, mut models }) = choice {
+            (self.client, self.attempt_ms_max) = (Some(dialect), attempt_ms_max);
+            self.model = models.find_map(|word| upstream.model(word));
         }
         (RequestChanges { remove, set: Vec::new() }, self.model.is_some())
     }
@@ -202,9 +225,12 @@ impl Attempt {
     /// The state that lists the attempts, this one included; None for a request that weir has not routed.
     pub fn attempts(&self, upstream: &Upstream) -> Option<String> {
         let model = self.model.as_ref()?;
-        let (status, retry_after_secs) = (self.status, self.retry_after_secs);
+        // An answer that is held may still fail.
+        let status = self.status.filter(|_| self.held == Held::Nothing);
+        let (provider, model) = (&*upstream.provider, &*model.name);
+        let Attempt { retry_after_secs, failure, .. } = *self;
         let mut text = self.before.clone();
-        Attempted { provider: &upstream.provider, model: &model.name, status, retry_after_secs }.write(&mut text);
+        Attempted { provider, model, status, retry_after_secs, failure }.write(&mut text);
         Some(text)
     }
 
@@ -228,50 +254,32 @@ impl Attempt {
         let Some(model) = &self.model else { return AnswerChanges::default() };
         let served = format!("{};{};{}", upstream.provider, model.name, self.number);
         let mut changes = AnswerChanges { set: vec![("x-weir-served".to_owned(), served)], ..AnswerChanges::default() };
-        let Some(expected) = self.expected.filter(Expected::is_translated) else { return changes };
         let given = AnswerHead { status, headers: &texts };
+        let is_good = (200..300).contains(&status);
+        if is_good && ends {
+            changes.set.push((":status".to_owned(), "502".to_owned()));
+            (self.status, self.failure) = (Some(502), Some(AttemptFailure::Unreadable));
+        }
+        let Some(expected) = self.expected.filter(Expected::is_translated) else {
+            self.held = Held::of_own(&given, is_good && !ends && self.expected.is_some());
+            changes.holds = self.held != Held::Nothing;
+            return changes;
+        };
         let edits = head(&expected, &given, now);
         changes.remove = edits.remove;
         changes.set.extend(edits.set);
         changes.set.extend(edits.status.map(|status| (":status".to_owned(), status.to_string())));
-        if ends {
-            if status < 400 {
-                changes.set.push((":status".to_owned(), "502".to_owned()));
-                self.status = Some(502);
-            }
-            return changes;
+        if !ends {
+            self.answer = Some(AnswerTranslator::new(expected, &given, now));
+            self.held = if given.is_stream() { Held::First } else { Held::Whole };
+            changes.holds = true;
         }
-        self.answer = Some(AnswerTranslator::new(expected, &given, now));
-        self.holds = !given.is_stream();
-        changes.holds = self.holds;
         changes
     }
 
     /// Whether its answer is translated, so that every chunk goes to [`Attempt::answer_chunk`].
     pub fn translates(&self) -> bool {
         self.answer.is_some()
-    }
-
-    /// Takes a chunk of the answer; `ends` on the last.
-    pub fn answer_chunk(&mut self, chunk: &[u8], ends: bool) -> Piece {
-        let mut piece = Piece::default();
-        let Some(answer) = &mut self.answer else { return piece };
-        answer.chunk(chunk, &mut piece.bytes);
-        if !ends {
-            piece.holds = self.holds;
-            return piece;
-        }
-        let ending = answer.end(&mut piece.bytes);
-        self.answer = None;
-        if std::mem::take(&mut self.holds) {
-            piece.set.push(("content-length", piece.bytes.len().to_string()));
-            if ending == Ending::Broken {
-                // Before the client has seen anything another provider can still answer.
-                piece.set.push((":status", "502".to_owned()));
-                self.status = Some(502);
-            }
-        }
-        piece
     }
 }
 

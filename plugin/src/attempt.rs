@@ -19,11 +19,19 @@ pub(crate) struct AttemptContext {
     awaits_body: bool,
     /// Bytes of it so far.
     buffered_bytes: usize,
+    /// Bytes so far of an answer that is held as it is.
+    held_bytes: usize,
 }
 
 impl AttemptContext {
     pub(crate) fn new(upstream: Rc<Upstream>) -> Self {
-        AttemptContext { upstream, attempt: Attempt::default(), awaits_body: false, buffered_bytes: 0 }
+        AttemptContext {
+            upstream,
+            attempt: Attempt::at(host::now()),
+            awaits_body: false,
+            buffered_bytes: 0,
+            held_bytes: 0,
+        }
     }
 
     /// Writes the request anew, once its body is there.
@@ -56,16 +64,50 @@ impl AttemptContext {
     /// Puts a piece of a translated answer in the place of `size` bytes.
     fn pass(&mut self, size: usize, ends: bool) -> Action {
         let chunk = if size == 0 { None } else { host::buffer(Buffer::ResponseBody, size) };
-        let Piece { bytes, set, holds } = self.attempt.answer_chunk(&chunk.unwrap_or_default(), ends);
-        for (name, value) in &set {
+        let piece = self.attempt.answer_chunk(&chunk.unwrap_or_default(), ends);
+        self.put(size, &piece)
+    }
+
+    /// Looks at an answer in the client's own dialect, once what is to be looked at has come.
+    fn look(&mut self, size: usize, ends: bool) -> Action {
+        if self.attempt.waits_with(size, ends) {
+            return Action::Pause;
+        }
+        let bytes = if size == 0 { None } else { host::buffer(Buffer::ResponseBody, size) };
+        match self.attempt.look(&bytes.unwrap_or_default(), ends) {
+            Some(piece) => self.put(size, &piece),
+            None => {
+                self.tell();
+                Action::Continue
+            }
+        }
+    }
+
+    /// Puts a piece in the place of `size` bytes of the answer.
+    fn put(&self, size: usize, piece: &Piece) -> Action {
+        for (name, value) in &piece.set {
             let _untold = host::set_response_header(name, value);
         }
-        if !set.is_empty() {
+        if piece.tells {
             self.tell();
         }
         // What is held is kept by the translator; the gateway's buffer stays empty.
-        let _lost = (size > 0 || !bytes.is_empty()) && host::set_buffer(Buffer::ResponseBody, size, &bytes);
-        if holds { Action::Pause } else { Action::Continue }
+        let changes = size > 0 || !piece.bytes.is_empty();
+        let _lost = changes && host::set_buffer(Buffer::ResponseBody, size, &piece.bytes);
+        if piece.holds { Action::Pause } else { Action::Continue }
+    }
+
+    /// Takes the next part of an answer.
+    fn take(&mut self, size: usize, ends: bool) -> Action {
+        match () {
+            () if self.attempt.translates() => self.pass(size, ends),
+            () if self.attempt.holds_own() => {
+                self.held_bytes = self.held_bytes.max(size);
+                self.look(self.held_bytes, ends)
+            }
+            () if self.attempt.drops_rest() => self.put(size, &Piece::default()),
+            () => Action::Continue,
+        }
     }
 }
 
@@ -109,16 +151,31 @@ impl HttpContext for AttemptContext {
     }
 
     fn on_http_response_body(&mut self, size: usize, ends: bool) -> Action {
-        if self.attempt.translates() { self.pass(size, ends) } else { Action::Continue }
+        self.take(size, ends)
     }
 
     /// With trailers, no chunk of the body is the last.
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        if self.attempt.translates() { self.pass(0, true) } else { Action::Continue }
+        self.take(0, true)
     }
 }
 
-impl Context for AttemptContext {}
+impl Context for AttemptContext {
+    /// Says why the attempt got no answer. The next one may have begun meanwhile: then it has listed this one already.
+    fn on_done(&mut self) -> bool {
+        if !self.attempt.is_unanswered() {
+            return true;
+        }
+        let before = self.attempt.attempts(&self.upstream);
+        // Without a connection there is no address at this end of it.
+        let is_connected = host::property(&["upstream", "local_address"]).is_some_and(|address| !address.is_empty());
+        self.attempt.end(&self.upstream, is_connected, host::now());
+        if before.is_some_and(|text| host::property(&[told::ATTEMPTS]).is_some_and(|now| now == text.as_bytes())) {
+            self.tell();
+        }
+        true
+    }
+}
 
 /// Changes the request's head. Every change must succeed: a credential must not reach another provider.
 fn change_request(changes: &RequestChanges) -> bool {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use weir_contract::Timestamp;
-use weir_contract::catalogue::{FIGURES_MAX, ModelFigures};
+use weir_contract::catalogue::{CATALOGUE_MAX_BYTES, FIGURES_MAX, ModelFigures};
 use weir_event_log::LogError;
 use weir_ledger::recent::Recent;
 use weir_ledger::validate::EventHasher;
@@ -50,14 +50,25 @@ impl Measured {
         let is_listed = |row: &ModelFigures| catalogue.is_none_or(|catalogue| catalogue.model(&row.model).is_some());
         rows.retain(|row| row.p99_ms.is_some() && is_listed(row));
         rows.truncate(FIGURES_MAX);
+        Self::of_rows(rows)
+    }
+
+    /// As many of the rows as a gateway takes, the first ones first.
+    fn of_rows(mut rows: Vec<ModelFigures>) -> Self {
+        let json = loop {
+            // Texts and numbers always serialize.
+            let json = serde_json::to_string(&rows).unwrap_or_else(|_| "[]".to_owned());
+            if json.len() <= CATALOGUE_MAX_BYTES {
+                break json;
+            }
+            rows.truncate(rows.len() / 2);
+        };
         rows.sort_by(|a, b| (&a.model, a.class).cmp(&(&b.model, b.class)));
         let mut hash = Sha256::new();
         for row in &rows {
             let latencies = [row.p50_ms, row.p99_ms, row.first_token_p50_ms, row.first_token_p99_ms];
             hash.update(format!("{} {} {latencies:?};", row.model, row.class.as_str()));
         }
-        // Texts and numbers always serialize.
-        let json = serde_json::to_string(&rows).unwrap_or_else(|_| "[]".to_owned());
         Measured { version: hex::encode(&hash.finalize()[..8]), json }
     }
 }
@@ -70,6 +81,8 @@ pub(crate) fn reread(home: &DataDir, recent: &Recent, hasher: &EventHasher, now:
 
 #[cfg(test)]
 mod tests {
+    use weir_contract::Class;
+
     use super::*;
 
     #[test]
@@ -80,5 +93,22 @@ mod tests {
         assert_eq!(last.get(at(1), || measured("a")).version, "a");
         assert_eq!(last.get(at(15), || measured("b")).version, "a");
         assert_eq!(last.get(at(16), || measured("b")).version, "b");
+    }
+
+    #[test]
+    fn long_names_never_make_more_figures_than_a_gateway_takes() {
+        let row = |at: usize| ModelFigures {
+            model: format!("{at:0>128}"),
+            class: Class::Completion,
+            requests: u64::from(u32::MAX),
+            errors: u64::from(u32::MAX),
+            p50_ms: Some(4_194_303),
+            p99_ms: Some(4_194_303),
+            first_token_p50_ms: Some(4_194_303),
+            first_token_p99_ms: Some(4_194_303),
+        };
+        let measured = Measured::of_rows((0..FIGURES_MAX).map(row).collect());
+        assert!(measured.json.len() <= CATALOGUE_MAX_BYTES, "{}", measured.json.len());
+        assert!(measured.json.contains(&row(0).model), "the first ones stay");
     }
 }

@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use weir_contract::Class;
 use weir_contract::stage::Stage;
+use weir_contract::{Class, TenantId};
 
 use super::flags::FlagIs;
 
@@ -146,6 +146,14 @@ pub struct Routing {
     /// Tells clients the choice and who served, in `x-weir-route` and `x-weir-served`.
     #[serde(default)]
     pub tell_client: bool,
+    /// How long an attempt at a stream may take until its first byte, in milliseconds; then the next provider is tried. Absent: as
+    /// long as the provider may say nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token_ms_max: Option<u32>,
+    /// How long an attempt at an answer that comes whole may take, in milliseconds; then the next provider is tried. Absent: as long
+    /// as the provider may say nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_ms_max: Option<u32>,
 }
 
 /// Where models and rules come from.
@@ -196,6 +204,9 @@ pub struct Rule {
     /// Or the models that share the requests, each with its part: `{a: 90, b: 10}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub split: BTreeMap<String, u32>,
+    /// The order in which candidates are tried.
+    #[serde(default, skip_serializing_if = "Order::is_cost")]
+    pub order: Order,
     /// Whose requests stay together in a split.
     #[serde(default)]
     pub split_by: SplitBy,
@@ -220,9 +231,16 @@ pub struct RuleMatch {
     /// The plan of its tenant is one of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plans: Vec<String>,
+    /// Its tenant is one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<TenantId>,
     /// The stage of the tenant's budget is one of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<Stage>,
+    /// It has each of these headers, once and with this value, and comes from a caller that is believed: one whose address or
+    /// certificate a `header` source of `identity` names. From anybody else it matches no such rule.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     /// Its prompt has at most so many tokens, by weir's estimate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_tokens_max: Option<u64>,
@@ -240,6 +258,25 @@ pub struct RuleMatch {
 impl RuleMatch {
     fn is_empty(&self) -> bool {
         *self == RuleMatch::default()
+    }
+}
+
+/// The order in which candidates are tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "RoutingOrder"))]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// The cheapest that fits first.
+    #[default]
+    Cost,
+    /// As they are written: the first is tried while it fits.
+    Listed,
+}
+
+impl Order {
+    fn is_cost(&self) -> bool {
+        *self == Order::Cost
     }
 }
 
@@ -268,6 +305,10 @@ pub struct Upstream {
     pub provider: Provider,
     /// Its models, as in the catalogue.
     pub models: Vec<Model>,
+    /// How long Envoy lets the provider say nothing: the route's `per_try_idle_timeout`, in seconds. An attempt that got no answer for
+    /// so long counts as silent. Absent: it counts as reset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_max_seconds: Option<u64>,
 }
 
 /// What a filter does.

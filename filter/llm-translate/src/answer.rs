@@ -14,6 +14,7 @@ use weir_contract::time::Timestamp;
 
 use crate::expected::Expected;
 use crate::head::AnswerHead;
+pub use error::{cut_event, error_answer, unreadable_answer};
 use events::Events;
 use stream::Stream;
 
@@ -37,6 +38,15 @@ pub enum Ending {
     /// The answer broke off or could not be read, and the client has an error in its place. A gateway that still holds
     /// the answer's head sets its status to 502.
     Broken,
+}
+
+/// A stream that the provider, or what it sent, has ended with an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamFailure {
+    /// The error in the client's dialect, as the body of an answer.
+    pub body: Vec<u8>,
+    /// The provider told of it; else its answer could not be read or broke off.
+    pub is_told: bool,
 }
 
 /// Translates one answer as it comes.
@@ -86,6 +96,12 @@ impl AnswerTranslator {
             Body::Whole(None) => {}
             Body::Stream(events, stream) => events.feed(bytes, &mut |event| stream.event(event, out)),
         }
+    }
+
+    /// How a stream has failed so far. A gateway that has sent nothing of it on may answer with this instead.
+    #[must_use]
+    pub fn failure(&self) -> Option<StreamFailure> {
+        if let Body::Stream(_, stream) = &self.body { stream.failure() } else { None }
     }
 
     /// Ends the body; appends what is left to say. Call it once, after the last piece.

@@ -31,7 +31,8 @@ impl AnswerHead<'_> {
     }
 
     /// Whether the body is compressed, and so cannot be translated.
-    pub(crate) fn is_encoded(&self) -> bool {
+    #[must_use]
+    pub fn is_encoded(&self) -> bool {
         self.header("content-encoding").is_some_and(|encoding| !encoding.is_empty() && encoding != "identity")
     }
 

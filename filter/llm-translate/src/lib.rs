@@ -32,7 +32,10 @@ mod target;
 mod unfit;
 mod write;
 
-pub use answer::{ANSWER_MAX_BYTES, AnswerTranslator, EVENT_MAX_BYTES, Ending};
+pub use answer::{
+    ANSWER_MAX_BYTES, AnswerTranslator, EVENT_MAX_BYTES, Ending, StreamFailure, cut_event, error_answer,
+    unreadable_answer,
+};
 pub use expected::{Expected, FOREIGN_SIGNATURE};
 pub use head::{AnswerHead, HeadEdits, head};
 pub use request::{Translated, translate};

@@ -4,7 +4,10 @@ mod answers;
 
 use answers::{CHUNKS, MESSAGES, STREAM, data, events, expected, stream, translated};
 use serde_json::{Value, json};
-use weir_llm_translate::{AnswerTranslator, Dialect, EVENT_MAX_BYTES, Ending};
+use weir_contract::time::Timestamp;
+use weir_llm_translate::{
+    AnswerHead, AnswerTranslator, Dialect, EVENT_MAX_BYTES, Ending, cut_event, error_answer, unreadable_answer,
+};
 
 /// The texts of one kind in a stream for OpenAI's clients, joined.
 fn joined(stream: &str, pointer: &str) -> String {
@@ -267,6 +270,37 @@ fn nonsense_ends_with_an_error_and_nothing_behind_it() {
             assert_eq!((said.len(), said[1]["error"]["type"].as_str()), (2, Some("server_error")), "{line}: {found}");
         } else {
             assert!(["[]", "7"].contains(&line), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_fails_can_be_answered_with_its_error_instead() {
+    let failure = |lines: &str| {
+        let head = AnswerHead { status: 200, headers: &[("content-type", "text/event-stream")] };
+        let mut translator = AnswerTranslator::new(expected(Dialect::OpenAi, &json!({})), &head, Timestamp::default());
+        translator.chunk(lines.as_bytes(), &mut Vec::new());
+        translator
+            .failure()
+            .map(|failure| (failure.is_told, serde_json::from_slice::<Value>(&failure.body).expect("JSON")))
+    };
+    assert_eq!(failure(&events(MESSAGES)), None);
+    let told = "data: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
+    let (is_told, body) = failure(told).expect("it fails");
+    assert_eq!((is_told, &body["error"]["message"]), (true, &json!("Overloaded")));
+    let (is_told, body) = failure("data: nonsense\n\n").expect("it fails");
+    assert!(!is_told && body["error"]["message"].is_string(), "{body}");
+}
+
+#[test]
+fn errors_without_a_dialect_have_a_form_in_each() {
+    for client in [Dialect::OpenAi, Dialect::Anthropic] {
+        let cut = String::from_utf8(cut_event(client)).expect("a text");
+        assert!(cut.starts_with("\n\n") && cut.ends_with("\n\n"), "it closes what went before: {cut:?}");
+        let bodies = [unreadable_answer(client), error_answer(client, 503)];
+        for body in bodies.iter().map(|body| serde_json::from_slice::<Value>(body).expect("JSON")).chain(data(&cut)) {
+            assert!(body["error"]["message"].is_string(), "{body}");
+            assert_eq!(body["type"] == "error", client == Dialect::Anthropic, "{body}");
         }
     }
 }

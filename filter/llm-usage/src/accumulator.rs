@@ -191,6 +191,11 @@ impl UsageAccumulator {
         }
     }
 
+    /// Nothing has said so far that the answer is complete or has failed.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        !(self.ended || self.stopped || self.failed)
+    }
+
     /// The only document has ended.
     pub(crate) fn document_ended(&mut self) {
         self.ended |= !self.is_stream && self.documents > 0;

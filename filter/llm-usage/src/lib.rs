@@ -125,6 +125,11 @@ impl Reader {
         false
     }
 
+    /// Whether the answer is a stream of events that lacks its end so far: its provider has neither finished nor reported an error.
+    pub fn is_unfinished_stream(&self) -> bool {
+        matches!(self.body.framing, Framing::Events(_)) && self.body.document.accumulator.is_unfinished()
+    }
+
     /// Ends the reading and returns what the answer said. Call it once, after the last byte: it gives its content
     /// away.
     pub fn finish(&mut self, end: BodyEnd) -> Reading {

@@ -126,6 +126,8 @@ pub(super) struct Admitted {
     pub(super) own_key_refused: bool,
     /// The gateway sends an answer's head on before its body is known, so that its status stays (Kong).
     pub(super) head_goes_first: bool,
+    /// The headers of a caller that is believed, as far as the choice of a model depends on them.
+    pub(super) caller_headers: Vec<(Box<str>, Box<str>)>,
     /// The model that was chosen for it; None where its own goes on.
     pub(super) routed: Option<Box<Routed>>,
     /// The provider that served, where a model of the catalogue did.
@@ -200,6 +202,7 @@ impl Admitted {
             own_key: None,
             own_key_refused: false,
             head_goes_first: false,
+            caller_headers: Vec::new(),
             routed: None,
             served_by: None,
         }
@@ -351,6 +354,7 @@ impl Admitted {
         let shortens =
             self.response.is_changed() || self.redaction.as_ref().is_some_and(|redaction| redaction.streams());
         let mut edits = ResponseEdits { set, shortens, holds: self.held.is_some(), ..ResponseEdits::default() };
+        self.tell_failures(pairs, ends, &mut edits);
         self.tell_route(pairs, &mut edits);
         edits
     }

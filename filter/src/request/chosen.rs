@@ -1,6 +1,7 @@
 //! What is remembered of the choice of a model until the request ends.
 use std::rc::Rc;
 
+use weir_contract::Class;
 use weir_llm_translate::Dialect;
 
 use crate::routing::{Catalogue, Chosen};
@@ -16,6 +17,12 @@ pub(super) struct Routed {
     pub(super) catalogue: Rc<Catalogue>,
     /// What serves it.
     pub(super) chosen: Chosen,
+    /// Its class when it was chosen.
+    pub(super) class: Class,
+    /// How long an attempt may take, in milliseconds, where that is bounded.
+    pub(super) attempt_ms_max: Option<u32>,
+    /// A model serves that is less good for its class than the one that was chosen.
+    pub(super) is_downgraded: bool,
     /// A provider has failed lately.
     pub(super) troubled: bool,
     /// The provider whose probe it has.

@@ -34,7 +34,7 @@ impl Admitted {
         if self.learns && self.response.refuses_stream_options() {
             worker.refusers.learn(self.route.as_deref(), self.sent_model.as_deref().or(self.model.as_deref()));
         }
-        let routed = self.settle_route(limiter, facts, now);
+        let routed = self.settle_route((worker, limiter), facts, now);
         self.tell_borders(worker, now);
         self.tell_redaction(worker, now);
         self.tell_own_key(worker, now);

@@ -65,6 +65,7 @@ pub(super) fn decide(
     let model_in_path = ModelInPath::read(&head, state.sets_path);
     let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, model_in_path, worker, now));
     admitted.flags = flags;
+    admitted.read_caller(&head, state.identity.ports);
     admitted.enter_stage(now);
     admitted.reservation.may_ask = state.holds_for_calls;
     admitted.beside.iter_mut().for_each(|beside| beside.reservation.may_ask = state.holds_for_calls);

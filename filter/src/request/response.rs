@@ -1,5 +1,6 @@
 //! Phase 3: the answer: its status, bytes and usage, and how it ended.
 use weir_contract::{Outcome, Timestamp};
+use weir_llm_translate::{Dialect, cut_event, error_answer};
 use weir_llm_usage::bytes;
 use weir_llm_usage::strip::{BUFFERED_MAX_BYTES, IncludeUsageStripper};
 use weir_llm_usage::{BodyEnd, Ending, Provider, Reader, Reading, ResponseHead};
@@ -27,6 +28,8 @@ pub(super) struct Response {
     pub(super) first_byte: Option<Timestamp>,
     expected: Option<u64>,
     ended: bool,
+    /// It is a stream of events that can be read.
+    is_stream: bool,
     /// The answer is gRPC: its status is the one behind the body.
     grpc: Option<GrpcStatus>,
     reader: Option<Box<Reader>>,
@@ -39,6 +42,24 @@ pub(super) struct Response {
     /// Seals the ids in it. The reader sees them as the provider has written them: what an answer is billed by never depends on a
     /// key.
     sealed: Option<Box<Answer>>,
+    /// The dialect of the client in which an error ends a stream that breaks off; None where nobody says one.
+    told_cuts: Option<Dialect>,
+    /// Such an error was said.
+    cut: bool,
+    /// What the client gets in the place of an error that no SDK reads: one of the gateway's own, or a page of HTML.
+    error: Instead,
+}
+
+/// What goes on in the place of a body.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Instead {
+    /// Nothing: the body goes on.
+    #[default]
+    Itself,
+    /// These bytes, with its next chunk.
+    Bytes(Vec<u8>),
+    /// Nothing any more.
+    Nothing,
 }
 
 /// How an answer is read.
@@ -112,8 +133,9 @@ impl Response {
         self.grpc = is_grpc.then(|| find("grpc-status").map_or(GrpcStatus::Awaited, GrpcStatus::read));
         let head = ResponseHead::from_headers(status, pairs.iter().copied());
         let encoded = head.content_encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
+        self.is_stream = is_event_stream(head.content_type) && !encoded;
         let asked = self.stripper.is_some();
-        if asked && (encoded || !is_event_stream(head.content_type)) {
+        if asked && !self.is_stream {
             self.stripper = None;
         }
         self.refusal = (asked && matches!(status, 400 | 422) && !encoded).then(Vec::new);
@@ -145,9 +167,33 @@ impl Response {
         self.sealed = Some(answer);
     }
 
+    /// Has the client told, in its dialect, where a stream ends before its answer does.
+    pub(super) fn tell_cuts(&mut self, client: Dialect) {
+        if self.is_stream && self.reader.is_some() {
+            self.told_cuts = Some(client);
+        }
+    }
+
+    /// Puts an error in the client's dialect in the place of one in no dialect. Returns its length in bytes.
+    pub(super) fn tell_error(&mut self, pairs: &[Pair<'_>], client: Dialect) -> Option<usize> {
+        let kind = pairs.iter().find(|(name, _)| head::is(name, "content-type")).map_or(&b""[..], |(_, kind)| kind);
+        if self.status < 400 || memchr::memmem::find(kind, b"json").is_some() {
+            return None;
+        }
+        let body = error_answer(client, self.status);
+        let length = body.len();
+        self.error = Instead::Bytes(body);
+        Some(length)
+    }
+
+    /// Whether the client was told that the stream broke off.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
     /// Whether the body may come to have another length.
     pub(super) fn is_changed(&self) -> bool {
-        self.stripper.is_some() || self.sealed.is_some()
+        self.stripper.is_some() || self.sealed.is_some() || self.told_cuts.is_some()
     }
 
     /// Some: what the client gets instead of the chunk.
@@ -158,11 +204,28 @@ impl Response {
         self.bytes = self.bytes.saturating_add(chunk.len() as u64);
         self.ended |= ends;
         self.look_at(chunk);
+        match std::mem::replace(&mut self.error, Instead::Nothing) {
+            Instead::Itself => self.error = Instead::Itself,
+            Instead::Bytes(body) => return Some(body),
+            Instead::Nothing => return Some(Vec::new()),
+        }
         let stays = self.reader.as_mut().is_some_and(|reader| reader.feed(chunk));
-        let passed = self.strip_chunk(chunk, ends, stays);
+        let mut passed = self.strip_chunk(chunk, ends, stays);
+        if ends && let Some(error) = self.cut_error() {
+            let mut bytes = passed.unwrap_or_else(|| chunk.to_vec());
+            bytes.extend_from_slice(&error);
+            passed = Some(bytes);
+        }
         let Some(answer) = &mut self.sealed else { return passed };
         let sealed = answer.feed(passed.as_deref().unwrap_or(chunk), ends);
         (!bytes::is_same(&sealed, chunk)).then_some(sealed)
+    }
+
+    /// The error that ends a stream which lacks its end.
+    fn cut_error(&mut self) -> Option<Vec<u8>> {
+        let client = self.told_cuts.take()?;
+        self.cut = self.reader.as_ref().is_some_and(|reader| reader.is_unfinished_stream());
+        self.cut.then(|| cut_event(client))
     }
 
     /// Takes weir's own addition out of a chunk. `stays`: the reader has seen that it is not there.

@@ -1,13 +1,14 @@
 //! The model of the catalogue that serves a request: chosen once the body is known, told to the gateway by the name of a chain, and
 //! to the upstream role of the filter by the state of the stream.
-use std::collections::BTreeMap;
+mod settle;
+
 use std::rc::Rc;
 
 use weir_config::Mode;
 use weir_config::plans::Otherwise;
-use weir_contract::event::Routed as InEvent;
+use weir_contract::placement::Placement;
 use weir_contract::stage::Stage;
-use weir_contract::{Outcome, Text, Timestamp};
+use weir_contract::{Class, Timestamp};
 use weir_llm_translate::Dialect;
 
 use super::admitted::Admitted;
@@ -15,17 +16,17 @@ use super::beside::Beside;
 use super::chosen::Routed;
 use super::judge::{grants, traits};
 use super::reservation::Draw;
-use super::{Edits, EndFacts, ResponseEdits};
+use super::{Edits, ResponseEdits};
 use crate::body::Document;
 use crate::enforce::{self, Body, OUTPUT_TOKENS_ASSUMED, RequestView};
-use crate::head::{Pair, is};
+use crate::head::{Head, Pair, is};
+use crate::identity::port::Ports;
 use crate::limit::hard::is_current;
-use crate::limit::{Attempts, Limit, Limiter, Unit};
+use crate::limit::{Limit, Limiter, Unit};
 use crate::metering::Metering;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::routing::breaker::{self, Standing};
-use crate::routing::told::Attempted;
 use crate::routing::{Asked, CHAIN_HEADER, Catalogue, Choice, Habits, client_dialect, told};
 use crate::shared_operations;
 use crate::worker::Worker;
@@ -35,6 +36,12 @@ const SERVED: &str = "x-weir-served";
 
 /// The header that tells a client what was chosen.
 const ROUTE: &str = "x-weir-route";
+
+/// The header that tells a client that a less good model serves than the one that was chosen.
+const DOWNGRADED: &str = "x-weir-downgraded";
+
+/// The header by which Envoy bounds each attempt until the first byte of its answer goes on.
+const ATTEMPT_MS: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
 
 impl Admitted {
     /// Chooses the model for a request whose body was read, and puts its name in the place of the one asked for: plan and limits
@@ -79,7 +86,19 @@ impl Admitted {
                 model.name = Some((*first).into());
             }
             let (troubled, asked, served) = (standing.troubled, name.into(), None);
-            self.routed = Some(Box::new(Routed { asked, dialect, catalogue, chosen, troubled, probe, served }));
+            let (class, attempt_ms_max) = (self.class_of(&first), catalogue.attempt_ms_max(document.stream));
+            self.routed = Some(Box::new(Routed {
+                asked,
+                dialect,
+                catalogue,
+                chosen,
+                class,
+                attempt_ms_max,
+                is_downgraded: false,
+                troubled,
+                probe,
+                served,
+            }));
             return Ok(());
         }
     }
@@ -158,6 +177,28 @@ impl Admitted {
         if let Otherwise::Replace(other) = &models.otherwise { Some(other) } else { None }
     }
 
+    fn class_of(&self, model: &str) -> Class {
+        self.declared_class(Some(model)).unwrap_or(self.class)
+    }
+
+    /// Reads the headers of a caller on which rules depend. Those of one that is not believed are no matter of rules.
+    pub(super) fn read_caller(&mut self, head: &Head<'_>, ports: Ports) {
+        let Some(catalogue) = self.policy.catalogue() else { return };
+        let mut names = catalogue.header_names().filter(|name| head.value(name).is_some()).peekable();
+        if names.peek().is_none() || !self.policy.sources.believes(ports) {
+            return;
+        }
+        for name in names {
+            let mut values = head.values(name);
+            if let (Some(value), None) = (values.next(), values.next())
+                && let Ok(value) = std::str::from_utf8(value)
+                && !self.caller_headers.iter().any(|(known, _)| **known == *name)
+            {
+                self.caller_headers.push((name.into(), value.into()));
+            }
+        }
+    }
+
     fn choice_input<'a>(
         &'a self,
         dialect: Dialect,
@@ -171,9 +212,11 @@ impl Admitted {
         Asked {
             dialect,
             model,
-            class: self.declared_class(Some(model)).unwrap_or(self.class),
+            class: self.class_of(model),
             plan,
             stage,
+            placement: self.identity.placement.as_deref(),
+            headers: &self.caller_headers,
             tenant: self.identity.tenant.as_str(),
             user: self.identity.user.as_deref(),
             input_tokens: document.input_estimate(),
@@ -235,7 +278,10 @@ impl Admitted {
     /// Refuses a request that only some providers may serve, where none of them was chosen: it would go anywhere. What asks no
     /// model and brings nothing to a provider may.
     pub(super) fn check_bounds(&self, body: &Body) -> Result<(), Refusal> {
-        if !self.identity.plan.is_bound() || self.routed.is_some() {
+        let is_placed = |placement: &Placement| placement.region.is_some() || placement.endpoint.is_some();
+        let is_bound = self.identity.plan.is_bound()
+            || self.policy.routing.is_some() && self.identity.placement.as_deref().is_some_and(is_placed);
+        if !is_bound || self.routed.is_some() {
             return Ok(());
         }
         if self.is_inference(body) { Err(Refusal::NoModelFits) } else { Ok(()) }
@@ -258,7 +304,24 @@ impl Admitted {
     pub(super) fn lead(&self, edits: &mut Edits) {
         let Some(routed) = &self.routed else { return };
         edits.set.push((CHAIN_HEADER, routed.chosen.chain.clone().into()));
-        edits.choice = Some(routed.catalogue.told(&routed.chosen, routed.dialect));
+        edits.set.extend(routed.attempt_ms_max.map(|ms| (ATTEMPT_MS, ms.to_string().into())));
+        let choice = routed.catalogue.told(&routed.chosen, routed.dialect);
+        edits.choice = Some(routed.attempt_ms_max.map_or_else(|| choice.clone(), |ms| told::bounded(&choice, ms)));
+    }
+
+    /// Lets the client read, in its own dialect, how a routed request failed: where a stream breaks off, and where the error is one
+    /// of the gateway's own or a page of HTML.
+    pub(super) fn tell_failures(&mut self, pairs: &[Pair<'_>], ends: bool, edits: &mut ResponseEdits) {
+        let Some(client) = self.routed.as_ref().map(|routed| routed.dialect) else { return };
+        self.response.tell_cuts(client);
+        edits.shortens |= self.response.is_changed();
+        if ends || edits.holds {
+            return;
+        }
+        if let Some(length) = self.response.tell_error(pairs, client) {
+            edits.set.push(("content-type", "application/json".to_owned()));
+            edits.set.push(("content-length", length.to_string()));
+        }
     }
 
     /// Reads who served, and tells the client as far as the configuration says so.
@@ -269,6 +332,8 @@ impl Admitted {
         let model = served.and_then(|served| served.split(';').nth(1));
         routed.served =
             model.filter(|model| routed.chosen.models.iter().any(|chosen| **chosen == **model)).map(Into::into);
+        routed.is_downgraded = routed.is_less_good();
+        edits.set.extend(routed.is_downgraded.then(|| (DOWNGRADED, "?1".to_owned())));
         if !routed.catalogue.tells_client {
             edits.remove.extend(served.map(|_| SERVED));
             return;
@@ -277,44 +342,14 @@ impl Admitted {
         let reason = routed.chosen.why.as_str();
         edits.set.push((ROUTE, format!("asked={};chosen={chosen};reason={reason}", sendable(&routed.asked))));
     }
+}
 
-    /// Tells the breakers how the attempts went, and the event what was chosen. `attempts`: the state of the stream.
-    pub(super) fn settle_route(
-        &mut self,
-        limiter: &mut impl Limiter,
-        facts: &EndFacts<'_>,
-        now: Timestamp,
-    ) -> Option<InEvent<'static>> {
-        self.routed.as_ref()?;
-        let text = facts.attempts.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
-        // The last attempt of a client that has left says nothing about its provider.
-        let has_left = self.response.status == 0 || self.response.outcome(facts) == Outcome::ClientClosed;
-        let attempts = told::attempts(text).filter(move |attempt| !(has_left && attempt.status.is_none()));
-        let probed = |provider: &str| attempts.clone().any(|attempt| attempt.provider == provider);
-        if self.routed.as_ref().and_then(|routed| routed.probe.as_deref()).is_some_and(|provider| !probed(provider)) {
-            self.release_probe(limiter, now);
-        }
-        let Routed { asked, catalogue, chosen, served, troubled, .. } = *self.routed.take()?;
-        let changes = limiter.shared().map(|mut store| breaker::learn(&mut *store, attempts.clone(), troubled, now));
-        let changes = changes.unwrap_or_default();
-        let count = |of: usize| u64::try_from(of).unwrap_or(u64::MAX);
-        let made = count(told::attempts(text).count());
-        let failed = count(attempts.filter(Attempted::is_failure).count());
-        limiter.attempted(Attempts { made, failed, opened: changes.opened, closed: changes.closed });
-        let first = chosen.models.first().map(|model| (**model).to_owned()).unwrap_or_default();
-        self.model = Some(asked);
-        self.served_by = served.as_deref().and_then(|model| catalogue.answerer(model));
-        Some(InEvent {
-            chosen: Text::from(first),
-            reason: Text::from(chosen.why.as_str()),
-            served: served.map(|served| Text::from(served.into_string())),
-            attempts: made,
-            dropped: chosen
-                .dropped
-                .iter()
-                .map(|(model, why)| (model.to_string(), why.as_str().to_owned()))
-                .collect::<BTreeMap<_, _>>(),
-        })
+impl Routed {
+    /// Whether the model that served is less good for the request's class than the one that was chosen.
+    fn is_less_good(&self) -> bool {
+        let quality = |model: &str| self.catalogue.quality_of(model, self.class).unwrap_or(0);
+        let first = self.chosen.models.first().map_or(0, |model| quality(model));
+        self.served.as_deref().is_some_and(|served| quality(served) < first)
     }
 }
 

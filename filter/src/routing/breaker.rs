@@ -59,12 +59,14 @@ pub struct Standing {
 }
 
 /// What changed with an attempt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Providers that were opened.
     pub opened: u64,
     /// Providers that were closed.
     pub closed: u64,
+    /// Providers that are open for another time than before, or closed: until when.
+    pub breakers: Vec<(String, Option<Timestamp>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,7 +178,23 @@ fn updated<'a>(before: &[Line], attempts: impl Iterator<Item = Attempted<'a>>, n
             changes.opened += u64::from(!was_open && line.until_ms > 0);
         }
     }
+    changes.breakers = differences(before, &lines);
     (lines, changes)
+}
+
+/// Providers that are open for another time than before, or closed. One that is forgotten counts as closed.
+fn differences(before: &[Line], after: &[Line]) -> Vec<(String, Option<Timestamp>)> {
+    let state = |lines: &[Line], provider: &str| {
+        let found = lines.iter().find(|line| line.provider == provider).filter(|line| line.until_ms > 0);
+        found.map(|line| (line.until_ms, line.probing))
+    };
+    let is_new = |line: &&Line| !before.iter().any(|known| known.provider == line.provider);
+    let changed = before.iter().chain(after.iter().filter(is_new)).filter_map(|Line { provider, .. }| {
+        let now = state(after, provider);
+        let until = now.map(|(until_ms, _)| Timestamp::from_millis(until_ms));
+        (now != state(before, provider)).then(|| (provider.clone(), until))
+    });
+    changed.collect()
 }
 
 impl Line {

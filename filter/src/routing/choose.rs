@@ -1,17 +1,20 @@
 //! Chooses the models that serve one request, in the order in which they are tried.
 //!
-//! Each candidate is looked at once, by comparing numbers; a body is translated only for those that would be tried, since what
-//! a dialect cannot say rules a candidate out before it is tried.
+//! Candidates are looked at in the order of their prices, and once, by comparing numbers; those that are dearer than all that would
+//! be tried are not looked at (`cheapest`). A body is translated only for those that would be tried, since what a dialect cannot
+//! say rules a candidate out before it is tried.
 use std::hash::Hasher;
 use std::rc::Rc;
 
 use siphasher::sip::SipHasher13;
-use weir_config::routing::SplitBy;
+use weir_config::routing::{Order, SplitBy};
 use weir_contract::Class;
+use weir_contract::placement::Placement;
 use weir_contract::stage::Stage;
 use weir_llm_translate::{Dialect, Server, translate};
 
-use super::{Catalogue, Habits, Least, Misfit, Model, Rule, class_bit, stage_bit};
+use super::cheapest::{Cheapest, Fit};
+use super::{Candidate, Catalogue, Habits, Least, Misfit, Model, Rule, class_bit, stage_bit};
 use crate::flags::RequestFlags;
 use crate::plan::Plan;
 
@@ -28,6 +31,10 @@ pub struct Asked<'a> {
     pub plan: &'a Plan,
     /// The stage of the tenant's budget.
     pub stage: Stage,
+    /// Where the tenant is kept apart from others.
+    pub placement: Option<&'a Placement>,
+    /// The headers of a caller that is believed, as far as rules depend on them.
+    pub headers: &'a [(Box<str>, Box<str>)],
     /// Its tenant.
     pub tenant: &'a str,
     /// Its end user.
@@ -63,6 +70,8 @@ pub enum Why {
     Kept,
     /// The tenant or user belongs to its part.
     Split,
+    /// It is listed first of those that fit.
+    Listed,
     /// Every provider fails, and this one is tried all the same.
     LastResort,
 }
@@ -75,6 +84,7 @@ impl Why {
             Why::Cheapest => "cheapest",
             Why::Kept => "kept",
             Why::Split => "split",
+            Why::Listed => "listed",
             Why::LastResort => "last_resort",
         }
     }
@@ -105,18 +115,34 @@ pub enum Choice {
 }
 
 impl Choice {
+    fn dropped(&self) -> &[(Rc<str>, Misfit)] {
+        match self {
+            Choice::Chosen(Chosen { dropped, .. }) | Choice::NoneFits(dropped) => dropped,
+            Choice::Unasked => &[],
+        }
+    }
+
     /// The model that is tried first.
     pub(crate) fn first(&self) -> Option<&str> {
         if let Choice::Chosen(chosen) = self { chosen.models.first().map(|model| &**model) } else { None }
     }
 }
 
-/// A candidate that fits, and what it would cost.
-#[derive(Clone, Copy, Debug)]
-struct Fit {
-    cost: u64,
-    model: usize,
-    provider: usize,
+/// Which candidates are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// All.
+    All,
+    /// Until no other can be among those that are tried.
+    Cheapest,
+}
+
+/// What a request asks of each candidate.
+struct Bounds {
+    least: Least,
+    tokens: u64,
+    /// For each provider why it may not serve the tenant.
+    barred: [Option<Misfit>; super::PROVIDERS_MAX],
 }
 
 impl Catalogue {
@@ -133,26 +159,54 @@ impl Catalogue {
             return Choice::Unasked;
         }
         let mut sorted = Sorted::default();
-        self.sort(&[named], Least::ANY, asked, &mut sorted);
+        self.consider(named, &self.bounds(Least::ANY, asked), asked, &mut sorted);
         self.chain(sorted, None, Why::Named, asked)
     }
 
     fn choose_by(&self, at: usize, rule: &Rule, asked: &Asked<'_>, habits: &mut Habits) -> Choice {
-        let mut sorted = Sorted { fits: Vec::with_capacity(rule.candidates.len()), ..Sorted::default() };
-        self.sort(&rule.candidates, rule.least, asked, &mut sorted);
+        let choice = self.choose_among(Reach::Cheapest, at, rule, asked, habits);
+        // What a dialect cannot say makes room for candidates that were not looked at.
+        if choice.dropped().iter().any(|(_, misfit)| *misfit == Misfit::Dialect) {
+            return self.choose_among(Reach::All, at, rule, asked, habits);
+        }
+        choice
+    }
+
+    pub(super) fn choose_among(
+        &self,
+        reach: Reach,
+        at: usize,
+        rule: &Rule,
+        asked: &Asked<'_>,
+        habits: &mut Habits,
+    ) -> Choice {
+        let bounds = self.bounds(rule.least, asked);
+        let reach = if rule.order == Order::Listed { Reach::All } else { reach };
+        let mut sorted = self.sort(rule, reach, &bounds, asked);
         if let Some(model) = rule.part(asked) {
+            self.consider_if_new(model, rule, &bounds, asked, &mut sorted);
             return self.chain(sorted, Some(model), Why::Split, asked);
         }
+        if rule.order == Order::Listed {
+            sorted.rank(&rule.candidates);
+            return self.chain(sorted, None, Why::Listed, asked);
+        }
         let key = self.habit_key(at, asked.tenant);
+        if let Some(model) = habits.model(key) {
+            self.consider_if_new(model, rule, &bounds, asked, &mut sorted);
+        }
         let kept = habits.model(key).filter(|model| sorted.is_near(*model, self.hysteresis_percent));
         let why = if kept.is_some_and(|model| !sorted.is_near(model, 0)) { Why::Kept } else { Why::Cheapest };
         let choice = self.chain(sorted, kept, why, asked);
         if let Choice::Chosen(Chosen { models, why: Why::Cheapest | Why::Kept, .. }) = &choice
             && let Some(first) = models.first()
-            && let Some(model) = self.models.iter().position(|model| Rc::ptr_eq(&model.name, first))
-            && kept != Some(model)
         {
-            habits.keep(key, model);
+            let is_first = |model: &Model| Rc::ptr_eq(&model.name, first);
+            if !kept.and_then(|kept| self.models.get(kept)).is_some_and(is_first)
+                && let Some(model) = self.models.iter().position(is_first)
+            {
+                habits.keep(key, model);
+            }
         }
         choice
     }
@@ -166,27 +220,76 @@ impl Catalogue {
         hasher.finish()
     }
 
-    /// Sorts candidates into those that fit, those behind an open breaker, and the others.
-    fn sort(&self, candidates: &[usize], least: Least, asked: &Asked<'_>, sorted: &mut Sorted) {
-        let barred = self.barred(asked.plan);
+    /// What a request asks of each candidate.
+    fn bounds(&self, least: Least, asked: &Asked<'_>) -> Bounds {
         let tokens = asked.input_tokens.saturating_add(asked.output_cap.unwrap_or(0));
-        for at in candidates {
-            let Some(model) = self.models.get(*at) else { continue };
-            let misfit = match barred.get(model.provider).copied().flatten() {
-                Some(misfit) => Some(misfit),
-                None if asked.saturated & 1 << model.provider != 0 => Some(Misfit::Pool),
-                None => model.misfit(least.quality, tokens, asked).or_else(|| self.slow(*at, least, asked.class)),
-            };
-            if let Some(misfit) = misfit {
-                sorted.dropped.push((Rc::clone(&model.name), misfit));
-                continue;
+        Bounds { least, tokens, barred: self.barred(asked) }
+    }
+
+    /// Sorts candidates of a rule into those that fit, those behind an open breaker, and the others.
+    fn sort(&self, rule: &Rule, reach: Reach, bounds: &Bounds, asked: &Asked<'_>) -> Sorted {
+        let mut sorted = Sorted::default();
+        let mut cheapest = Cheapest::of(self.tried(rule, bounds, asked).filter(|_| reach == Reach::Cheapest));
+        for candidate in &rule.by_price {
+            if cheapest.beats(|| self.least_cost(candidate, asked)) {
+                break;
             }
-            let fit = Fit { cost: model.cost(asked), model: *at, provider: model.provider };
-            if asked.open & 1 << model.provider == 0 {
-                sorted.fits.push(fit);
-            } else {
-                sorted.open.push(fit);
+            if let Some(fit) = self.consider(candidate.model, bounds, asked, &mut sorted) {
+                cheapest.add(fit);
             }
+        }
+        sorted
+    }
+
+    /// How many providers a chain of the rule tries. None where some may not be tried now: then all candidates are looked at, so that
+    /// the event says which were left out.
+    fn tried(&self, rule: &Rule, bounds: &Bounds, asked: &Asked<'_>) -> Option<u32> {
+        let barred = bounds.barred.iter().take(self.providers.len()).zip(0_u32..);
+        let barred = barred.filter(|(misfit, _)| misfit.is_some());
+        let barred = barred.fold(0, |bits, (_, at)| bits | 1_u32.checked_shl(at).unwrap_or(0));
+        let all_may = rule.providers & (asked.open | asked.saturated | barred) == 0;
+        all_may.then(|| rule.providers.count_ones().min(u32::try_from(self.attempts_max).unwrap_or(u32::MAX)))
+    }
+
+    /// A bound for the cost of a candidate and all that are dearer by their input.
+    fn least_cost(&self, candidate: &Candidate, asked: &Asked<'_>) -> u64 {
+        let input = self.models.get(candidate.model).map_or(0, |model| model.price.input);
+        let output = asked.output_tokens.min(candidate.output_max_least);
+        let input = asked.input_tokens.saturating_mul(input);
+        input.saturating_add(output.saturating_mul(candidate.output_price_least))
+    }
+
+    /// Looks at a candidate. Returns it if it fits and its provider works.
+    fn consider(&self, at: usize, bounds: &Bounds, asked: &Asked<'_>, sorted: &mut Sorted) -> Option<Fit> {
+        let model = self.models.get(at)?;
+        let misfit = match bounds.barred.get(model.provider).copied().flatten() {
+            Some(misfit) => Some(misfit),
+            None if asked.saturated & 1 << model.provider != 0 => Some(Misfit::Pool),
+            None => {
+                let Bounds { least, tokens, .. } = *bounds;
+                model.misfit(least.quality, tokens, asked).or_else(|| self.slow(at, least, asked.class))
+            }
+        };
+        if let Some(misfit) = misfit {
+            sorted.dropped.push((Rc::clone(&model.name), misfit));
+            return None;
+        }
+        let fit = Fit { cost: model.cost(asked), model: at, provider: model.provider };
+        if asked.open & 1 << model.provider != 0 {
+            sorted.open.push(fit);
+            return None;
+        }
+        sorted.fits.push(fit);
+        Some(fit)
+    }
+
+    /// Looks at a candidate of a rule that was not looked at yet.
+    fn consider_if_new(&self, at: usize, rule: &Rule, bounds: &Bounds, asked: &Asked<'_>, sorted: &mut Sorted) {
+        let Some(model) = self.models.get(at) else { return };
+        let is_known = sorted.fits.iter().chain(&sorted.open).any(|fit| fit.model == at)
+            || sorted.dropped.iter().any(|(name, _)| Rc::ptr_eq(name, &model.name));
+        if !is_known && rule.candidates.contains(&at) {
+            self.consider(at, bounds, asked, sorted);
         }
     }
 
@@ -196,13 +299,22 @@ impl Catalogue {
         (self.p99_ms(model, class)? > max).then_some(Misfit::Latency)
     }
 
-    /// For each provider why it may not serve the plan's tenants, if it may not.
-    fn barred(&self, plan: &Plan) -> [Option<Misfit>; super::PROVIDERS_MAX] {
+    /// For each provider why it may not serve the tenant, if it may not. What the plan says and what the tenant's own record says
+    /// bind both: neither widens the other.
+    fn barred(&self, asked: &Asked<'_>) -> [Option<Misfit>; super::PROVIDERS_MAX] {
+        let regions = [asked.plan.region.as_deref(), asked.placement.and_then(|placement| placement.region.as_deref())];
+        let endpoints =
+            [asked.plan.endpoint.as_deref(), asked.placement.and_then(|placement| placement.endpoint.as_deref())];
+        let is_other =
+            |wanted: &[Option<&str>; 2], own: Option<&str>| wanted.iter().flatten().any(|wanted| Some(*wanted) != own);
         let mut barred = [None; super::PROVIDERS_MAX];
         for (place, provider) in barred.iter_mut().zip(&self.providers) {
+            let endpoint = provider.endpoint.as_deref();
+            // A dedicated endpoint serves those alone who name it.
+            let is_anothers = endpoint.is_some() && endpoints == [None; 2];
             *place = match () {
-                () if plan.region.is_some() && provider.region != plan.region => Some(Misfit::Region),
-                () if provider.endpoint != plan.endpoint => Some(Misfit::Endpoint),
+                () if is_other(&regions, provider.region.as_deref()) => Some(Misfit::Region),
+                () if is_anothers || is_other(&endpoints, endpoint) => Some(Misfit::Endpoint),
                 () => None,
             };
         }
@@ -273,6 +385,14 @@ struct Sorted {
 }
 
 impl Sorted {
+    /// Puts those that fit in the order of a list.
+    fn rank(&mut self, list: &[usize]) {
+        for fit in self.fits.iter_mut().chain(&mut self.open) {
+            let place = list.iter().position(|model| *model == fit.model).unwrap_or(list.len());
+            fit.cost = u64::try_from(place).unwrap_or(u64::MAX);
+        }
+    }
+
     /// Whether a model fits and costs at most so many percent more than the cheapest.
     fn is_near(&self, model: usize, percent: u64) -> bool {
         let Some(own) = self.fits.iter().find(|fit| fit.model == model) else { return false };
@@ -322,10 +442,15 @@ impl Rule {
             && self.images.is_none_or(|images| images == asked.images)
             && self.flag.as_ref().is_none_or(|flag| flag.holds(asked.flags))
             && (self.plans.is_empty() || self.plans.contains(&asked.plan.name))
+            && (self.tenants.is_empty() || self.tenants.iter().any(|tenant| tenant.as_str() == asked.tenant))
+            && self.headers.iter().all(|header| asked.headers.contains(header))
     }
 
     /// The candidate of a split that the tenant or user belongs to; the same for every worker, gateway and start.
     fn part(&self, asked: &Asked<'_>) -> Option<usize> {
+        if self.parts.is_empty() {
+            return None;
+        }
         let total: u64 = self.parts.iter().map(|part| u64::from(*part)).sum();
         let mut hasher = SipHasher13::new();
         hasher.write(self.model.as_bytes());

@@ -2,16 +2,18 @@
 use std::collections::BTreeMap;
 
 use weir_config::plans;
-use weir_config::shape::Config;
+use weir_config::shape::{Config, Source};
 use weir_config::{ConfigError, routing};
 use weir_contract::Class;
 use weir_llm_translate::{Server, Thinking};
 
 use crate::flags::Condition;
+use crate::head::INJECTED;
 
+use super::cheapest::by_price;
 use super::{
-    ATTEMPTS_MAX, Catalogue, Latencies, Least, MODELS_MAX, Model, PROVIDERS_MAX, Price, Provider, RULES_MAX, Rule,
-    class_bit, stage_bit,
+    ATTEMPTS_MAX, Catalogue, HEADERS_MAX, Headers, Latencies, Least, MODELS_MAX, Model, PROVIDERS_MAX, Price, Provider,
+    RULES_MAX, Rule, class_bit, stage_bit,
 };
 
 /// The longest name of a provider, in bytes.
@@ -52,6 +54,7 @@ impl Catalogue {
         let (providers, models, plans) = (&config.providers, &config.models, Some(&config.plans));
         let catalogue = Self::of(&Written { providers, models, routing, plans })?;
         catalogue.check_plans(config)?;
+        check_headers(config)?;
         Ok(Some(catalogue))
     }
 
@@ -66,6 +69,11 @@ impl Catalogue {
         if rules.currency.len() != 3 || !rules.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
             return Err(ConfigError::new("routing.currency", "expected a currency by ISO 4217, such as USD"));
         }
+        for (name, ms) in [("first_token_ms_max", rules.first_token_ms_max), ("attempt_ms_max", rules.attempt_ms_max)] {
+            if ms == Some(0) {
+                return Err(ConfigError::new(format!("routing.{name}"), "expected at least 1"));
+            }
+        }
         bounded("routing.rules", rules.rules.len(), RULES_MAX)?;
         let mut catalogue = Catalogue {
             latencies: Latencies::of(&models),
@@ -76,6 +84,7 @@ impl Catalogue {
             hysteresis_percent: rules.hysteresis_percent.into(),
             currency: rules.currency.as_str().into(),
             tells_client: rules.tell_client,
+            attempt_ms_max: [rules.first_token_ms_max, rules.attempt_ms_max],
             delivered: None,
         };
         for (at, rule) in rules.rules.iter().enumerate() {
@@ -113,22 +122,33 @@ impl Catalogue {
         if rule.candidates.len() > MODELS_MAX || rule.candidates.iter().enumerate().any(repeats) {
             return Err(ConfigError::new(format!("{path}.candidates"), "name each model once"));
         }
+        if rule.order == routing::Order::Listed && !rule.split.is_empty() {
+            return Err(ConfigError::new(format!("{path}.order"), "models that share requests have no order"));
+        }
         let named = rule.candidates.iter().chain(rule.split.keys());
         let matches = &rule.matches;
         let bits = |bits: u16| if bits == 0 { u16::MAX } else { bits };
         let stages = matches.stages.iter().fold(0, |bits, stage| bits | u16::from(stage_bit(*stage)));
+        let candidates: Vec<usize> = named.map(model).collect::<Result<_, _>>()?;
+        let providers =
+            candidates.iter().filter_map(|at| 1_u32.checked_shl(u32::try_from(self.models.get(*at)?.provider).ok()?));
         Ok(Rule {
+            by_price: by_price(&candidates, &self.models),
+            providers: providers.fold(0, |bits, bit| bits | bit),
             model: rule.model.as_str().into(),
             classes: bits(matches.classes.iter().fold(0, |bits, class| bits | class_bit(*class))),
             stages: bits(stages) as u8,
             plans: matches.plans.iter().map(|plan| plan.as_str().into()).collect(),
+            tenants: matches.tenants.clone(),
+            headers: compile_headers(&matches.headers, path)?,
             prompt_tokens_max: matches.prompt_tokens_max.unwrap_or(u64::MAX),
             tools: matches.tools,
             images: matches.images,
             flag: matches.flag.clone().map(Condition::new),
-            candidates: named.map(model).collect::<Result<_, _>>()?,
+            candidates,
             parts: rule.split.values().copied().collect(),
             split_by: rule.split_by,
+            order: rule.order,
             least: Least { quality: rule.quality_min, latency_p99_ms_max: rule.latency_p99_ms_max.unwrap_or(u32::MAX) },
         })
     }
@@ -146,6 +166,35 @@ impl Catalogue {
             }
         }
         Ok(())
+    }
+}
+
+fn compile_headers(headers: &BTreeMap<String, String>, path: &str) -> Result<Headers, ConfigError> {
+    let path = format!("{path}.match.headers");
+    bounded(&path, headers.len(), HEADERS_MAX)?;
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let compiled = headers.iter().map(|(name, value)| {
+        let name = name.to_ascii_lowercase();
+        if !is_name(&name) || INJECTED.contains(&name.as_str()) {
+            let problem = "a header of letters, digits and hyphens that weir does not set itself";
+            return Err(ConfigError::new(format!("{path}.{name}"), problem));
+        }
+        Ok((name.into(), value.as_str().into()))
+    });
+    compiled.collect()
+}
+
+/// Refuses a rule about headers where no caller is believed, so that it would never match.
+fn check_headers(config: &Config) -> Result<(), ConfigError> {
+    let rules = config.routing.iter().flat_map(|routing| &routing.rules);
+    let is_believed = config.identity.sources.iter().any(|source| matches!(source, Source::Header(_)));
+    match rules.enumerate().find(|(_, rule)| !rule.matches.headers.is_empty()) {
+        Some((at, _)) if !is_believed => Err(ConfigError::new(
+            format!("routing.rules[{at}].match.headers"),
+            "no caller is believed: give `identity` a `header` source, which names addresses or certificates",
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use weir_config::Environment;
+use weir_contract::placement::Placement;
 
 use super::*;
 use crate::hash::Keyed;
@@ -41,6 +42,8 @@ pub(super) fn asked(plan: &Plan) -> Asked<'_> {
         class: Class::Chat,
         plan,
         stage: Stage::Ok,
+        placement: None,
+        headers: &[],
         tenant: "acme",
         user: None,
         input_tokens: 100,
@@ -267,4 +270,111 @@ fn a_rule_may_depend_on_a_feature_flag() {
     };
     assert_eq!((first("acme"), first("globex")), ("b".to_owned(), "a".to_owned()));
     assert_eq!(&*chosen(&catalogue, &asked(&plan)).models[0], "a", "no flag is decided");
+}
+
+#[test]
+fn a_tenants_own_place_binds_as_the_plans_does_and_neither_widens_the_other() {
+    let catalogue = catalogue(&json!([{"model": "auto", "candidates": ["a", "b", "c"]}]));
+    let place = |region: Option<&str>, endpoint: Option<&str>| Placement {
+        region: region.map(Into::into),
+        endpoint: endpoint.map(Into::into),
+        ..Placement::default()
+    };
+    for (name, placement, serves) in [
+        ("p", place(None, None), &["a", "b"][..]),
+        ("p", place(Some("eu"), None), &["b"]),
+        ("p", place(None, Some("acme")), &["c"]),
+        ("p", place(Some("mars"), None), &[]),
+        ("p", place(None, Some("https://elsewhere.example")), &[]),
+        ("eu", place(Some("eu"), None), &["b"]),
+        ("eu", place(Some("us"), None), &[]),
+        ("eu", place(None, Some("acme")), &[]),
+        ("own", place(Some("eu"), None), &[]),
+        ("own", place(None, Some("acme")), &["c"]),
+        ("own", place(None, Some("other")), &[]),
+    ] {
+        let plan = plan(name);
+        let asked = Asked { placement: Some(&placement), ..asked(&plan) };
+        let found = match catalogue.choose(&asked, &mut Habits::default()) {
+            Choice::Chosen(chosen) => chosen.models.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        assert_eq!(found, serves, "{name} {placement:?}");
+    }
+}
+
+#[test]
+fn listed_candidates_are_tried_in_their_order_while_they_fit() {
+    let catalogue = catalogue(&json!([{"model": "auto", "candidates": ["b2", "a", "b"], "order": "listed"}]));
+    let plan = Plan::default();
+    let found = chosen(&catalogue, &asked(&plan));
+    assert_eq!(found.models.iter().map(|model| &**model).collect::<Vec<_>>(), ["b2", "a"], "dearest first");
+    assert_eq!((&*found.chain, found.why), ("two.one", Why::Listed));
+    let found = chosen(&catalogue, &Asked { open: 0b10, ..asked(&plan) });
+    assert_eq!((&*found.chain, found.why), ("one", Why::Listed), "its provider fails");
+    let split = json!([{"model": "auto", "split": {"a": 1}, "order": "listed"}]);
+    assert!(read(&config(&split)).expect_err("no order").contains("routing.rules[0].order"));
+}
+
+#[test]
+fn a_rule_may_be_about_tenants_and_headers_of_a_believed_caller() {
+    let mut config = config(&json!([
+        {"model": "auto", "match": {"tenants": ["globex"]}, "candidates": ["b"]},
+        {"model": "auto", "match": {"headers": {"X-Tier": "gold", "x-team": "ml"}}, "candidates": ["b2"]},
+        {"model": "auto", "candidates": ["a"]},
+    ]));
+    assert!(read(&config).expect_err("nobody is believed").contains("routing.rules[1].match.headers"));
+    config["identity"]["sources"] = json!([{"header": {"header": "x-tenant", "networks": ["10.0.0.0/8"]}}]);
+    let catalogue = read(&config).expect("a policy").catalogue().expect("a catalogue");
+    assert_eq!(catalogue.header_names().collect::<Vec<_>>(), ["x-tier", "x-team"]);
+    let plan = Plan::default();
+    let first = |asked: &Asked<'_>| chosen(&catalogue, asked).models[0].to_string();
+    assert_eq!(first(&asked(&plan)), "a");
+    assert_eq!(first(&Asked { tenant: "globex", ..asked(&plan) }), "b");
+    let header = |name: &str, value: &str| (name.into(), value.into());
+    let both = [header("x-tier", "gold"), header("x-team", "ml")];
+    assert_eq!(first(&Asked { headers: &both, ..asked(&plan) }), "b2");
+    assert_eq!(first(&Asked { headers: &both[..1], ..asked(&plan) }), "a", "one of two");
+    assert_eq!(first(&Asked { headers: &[header("x-tier", "GOLD"), header("x-team", "ml")], ..asked(&plan) }), "a");
+    for name in ["x-model", "x tier", ""] {
+        config["routing"]["rules"][1]["match"]["headers"] = json!({ name: "gold" });
+        assert!(read(&config).expect_err("no header").contains("match.headers"), "{name}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn candidates_that_come_too_late_change_nothing(
+        prices in proptest::collection::vec((0..50_u64, 0..50_u64, 1..2_000_u64, 0..4_usize, any::<bool>()), 1..20),
+        (input, output, cap, open, saturated) in (0..3_000_u64, 0..3_000_u64, proptest::option::of(1..2_000_u64), 0..16_u32, 0..16_u32),
+        (attempts_max, split, kept) in (1..5_usize, any::<bool>(), any::<bool>()),
+    ) {
+        let names: Vec<String> = (0..prices.len()).map(|at| format!("m{at}")).collect();
+        let model = |(name, (price, of_output, output_max, provider, tools)): (&String, &(u64, u64, u64, usize, bool))| {
+            json!({"name": name, "provider": format!("p{provider}"), "context_max_tokens": 4_000, "output_max_tokens": output_max,
+                   "price": {"input": price, "output": of_output}, "tools": tools})
+        };
+        let mut config = config(&json!([]));
+        config["plans"] = json!({"p": {}});
+        config["providers"] = (0..4).map(|at| json!({"name": format!("p{at}"), "dialect": "openai"})).collect();
+        config["models"] = names.iter().zip(&prices).map(model).collect();
+        let parts: std::collections::BTreeMap<&String, u32> = names.iter().map(|name| (name, 1)).collect();
+        let rule = if split { json!({"model": "auto", "split": parts}) } else { json!({"model": "auto", "candidates": names}) };
+        config["routing"] = json!({"rules": [rule], "attempts_max": attempts_max});
+        let catalogue = read(&config).expect("a policy").catalogue().expect("a catalogue");
+        let plan = Plan::default();
+        let asked = Asked {
+            input_tokens: input, output_tokens: cap.unwrap_or(output), output_cap: cap, tools: kept, open, saturated, ..asked(&plan)
+        };
+        let (mut habits, mut others) = (Habits::default(), Habits::default());
+        // The second time a tenant has a model that it keeps.
+        for (input_tokens, tools) in [(input, kept), (input / 2, false)] {
+            let asked = Asked { input_tokens, tools, ..asked };
+            let chosen = |reach, habits: &mut Habits| match catalogue.choose_among(reach, 0, &catalogue.rules[0], &asked, habits) {
+                Choice::Chosen(Chosen { models, chain, why, .. }) => Some((models, chain, why)),
+                _ => None,
+            };
+            prop_assert_eq!(chosen(choose::Reach::Cheapest, &mut habits), chosen(choose::Reach::All, &mut others));
+        }
+    }
 }

@@ -5,7 +5,9 @@
 //!
 //! * [`CHOICE`], by the downstream role: the client's dialect and the chosen models, in the order of the chain. The upstream role
 //!   knows the models of its configuration by their names; of one that the directory brought it is told all that it needs.
-//! * [`ATTEMPTS`], by the upstream role: each attempt with its provider, model and status.
+//! * [`ATTEMPTS`], by the upstream role: each attempt with its provider, model and status, and how it failed where the status does
+//!   not say so.
+use weir_contract::AttemptFailure;
 use weir_llm_translate::{Dialect, Thinking};
 
 use super::Model;
@@ -59,15 +61,31 @@ pub(crate) fn read_in_full(word: &str) -> Option<(&str, Model)> {
     Some((provider, Model::told(name, upstream, output_max_tokens, (thinking, samples))))
 }
 
-/// Reads a choice: the client's dialect and the models' words.
-pub(crate) fn read_choice(text: &str) -> Option<(Dialect, impl Iterator<Item = &str>)> {
-    let mut words = text.split(' ');
-    let dialect = match words.next()? {
+/// A choice with the time that each attempt may take until its first byte goes on, in milliseconds.
+pub(crate) fn bounded(choice: &str, attempt_ms_max: u32) -> String {
+    choice.replacen(' ', &format!(";{attempt_ms_max} "), 1)
+}
+
+/// A choice as the upstream role reads it.
+pub(crate) struct Choice<I> {
+    /// The client's dialect.
+    pub(crate) dialect: Dialect,
+    /// How long an attempt may take until its first byte goes on, in milliseconds, where that is bounded.
+    pub(crate) attempt_ms_max: Option<u64>,
+    /// The models' words.
+    pub(crate) models: I,
+}
+
+/// Reads a choice.
+pub(crate) fn read_choice(text: &str) -> Option<Choice<impl Iterator<Item = &str>>> {
+    let mut models = text.split(' ');
+    let mut first = models.next()?.split(';');
+    let dialect = match first.next()? {
         "openai" => Dialect::OpenAi,
         "anthropic" => Dialect::Anthropic,
         _ => return None,
     };
-    Some((dialect, words))
+    Some(Choice { dialect, attempt_ms_max: first.next().and_then(|ms| ms.parse().ok()), models })
 }
 
 /// How one attempt went.
@@ -81,12 +99,24 @@ pub struct Attempted<'a> {
     pub status: Option<u16>,
     /// `Retry-After`, in seconds.
     pub retry_after_secs: Option<u64>,
+    /// How it failed, where the status does not say so.
+    pub failure: Option<AttemptFailure>,
 }
 
 impl Attempted<'_> {
-    /// Whether it failed in a way that speaks against the provider.
+    /// How it failed, if it did in a way that speaks against the provider.
+    pub fn failure(&self) -> Option<AttemptFailure> {
+        self.failure.or(match self.status {
+            None => Some(AttemptFailure::Unanswered),
+            Some(429) => Some(AttemptFailure::RateLimited),
+            Some(503 | 529) => Some(AttemptFailure::Overloaded),
+            Some(500..) => Some(AttemptFailure::ServerError),
+            Some(_) => None,
+        })
+    }
+
     pub(crate) fn is_failure(&self) -> bool {
-        self.status.is_none_or(|status| status == 429 || status >= 500)
+        self.failure().is_some()
     }
 
     pub(crate) fn write(&self, out: &mut String) {
@@ -98,6 +128,28 @@ impl Attempted<'_> {
         for part in [self.provider, ";", self.model, ";", &status, ";", &wait] {
             out.push_str(part);
         }
+        if let Some(failure) = self.failure {
+            out.push(';');
+            out.push_str(failure.as_str());
+        }
+    }
+}
+
+/// Why the last attempt of a request got no answer, by what the gateway says of the request's end (Envoy's
+/// `response.code_details`).
+pub(crate) fn failure_of_details(details: &[u8]) -> Option<AttemptFailure> {
+    let says = |needle: &str| memchr::memmem::find(details, needle.as_bytes()).is_some();
+    match () {
+        () if says("connection_timeout")
+            || says("connection_failure")
+            || says("connect_error")
+            || says("no_healthy") =>
+        {
+            Some(AttemptFailure::Unreachable)
+        }
+        () if says("timeout") => Some(AttemptFailure::Silent),
+        () if says("upstream_reset") => Some(AttemptFailure::Reset),
+        () => None,
     }
 }
 
@@ -106,6 +158,8 @@ pub fn attempts(text: &str) -> impl Iterator<Item = Attempted<'_>> + Clone {
     text.split(' ').filter_map(|word| {
         let mut parts = word.split(';');
         let (provider, model, status, wait) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        Some(Attempted { provider, model, status: status.parse().ok(), retry_after_secs: wait.parse().ok() })
+        let failure =
+            parts.next().and_then(|word| AttemptFailure::ALL.into_iter().find(|known| known.as_str() == word));
+        Some(Attempted { provider, model, status: status.parse().ok(), retry_after_secs: wait.parse().ok(), failure })
     })
 }

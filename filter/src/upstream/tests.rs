@@ -68,7 +68,7 @@ fn an_answer_that_cannot_be_read_becomes_a_502_that_the_gateway_retries() {
     attempt.answer_head(&upstream, &head, false, NOW);
     let piece = attempt.answer_chunk(b"no answer", true);
     assert!(piece.set.contains(&(":status", "502".to_owned())));
-    assert_eq!(attempt.attempts(&upstream).as_deref(), Some("two;z;503; one;a;502;"));
+    assert_eq!(attempt.attempts(&upstream).as_deref(), Some("two;z;503; one;a;502;;unreadable"));
     let mut empty = sent(&upstream);
     assert!(empty.answer_head(&upstream, &head, true, NOW).set.contains(&(":status".to_owned(), "502".to_owned())));
 }
@@ -84,12 +84,114 @@ fn a_request_that_the_provider_cannot_take_is_the_clients_fault_and_opens_no_bre
     assert!(reply.status == 400 && reply.body.contains("no_model_fits"), "{}", reply.body);
 }
 
-#[test]
-fn an_answer_in_the_clients_own_dialect_is_left_as_it_is() {
-    let upstream = upstream("openai");
+/// An attempt at a provider that speaks the client's dialect, with its request sent.
+fn sent_to_own(upstream: &Upstream) -> Attempt {
     let mut attempt = Attempt::default();
-    attempt.begin(&upstream, Some(b"openai a"), None, &HEAD);
-    attempt.request(&upstream, BODY).expect("a body");
+    attempt.begin(upstream, Some(b"openai a"), None, &HEAD);
+    attempt.request(upstream, BODY).expect("a body");
+    attempt
+}
+
+const EVENTS: [Pair<'static>; 2] = [(b":status", b"200"), (b"content-type", b"text/event-stream; charset=utf-8")];
+const JSON: [Pair<'static>; 2] = [(b":status", b"200"), (b"content-type", b"application/json")];
+
+#[test]
+fn a_stream_is_held_until_its_first_byte_so_that_another_provider_can_still_answer() {
+    let upstream = upstream("anthropic");
+    let mut attempt = sent(&upstream);
+    assert!(attempt.answer_head(&upstream, &EVENTS, false, NOW).holds);
+    assert_eq!(attempt.attempts(&upstream).as_deref(), Some("two;z;503; one;a;;"), "it may still fail");
+    assert!(attempt.answer_chunk(b"event: message_start\n", false).holds, "nothing to say yet");
+    let piece = attempt.answer_chunk(
+        b"data: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"model\":\"a\",\"usage\":{\"input_tokens\":1}}}\n\n",
+        false,
+    );
+    assert!(!piece.holds && piece.tells && piece.set.is_empty() && piece.bytes.starts_with(b"data: "));
+    assert_eq!(attempt.attempts(&upstream).as_deref(), Some("two;z;503; one;a;200;"));
+    let cut = attempt.answer_chunk(b"", true);
+    assert!(cut.tells && cut.bytes.windows(7).any(|part| part == b"\"error\""), "{cut:?}");
+    assert_eq!(attempt.attempts(&upstream).as_deref(), Some("two;z;503; one;a;200;;cut_off"));
+}
+
+#[test]
+fn a_stream_that_fails_with_its_first_event_becomes_a_502_that_the_gateway_retries() {
+    let upstream = upstream("anthropic");
+    let overloaded = br#"data: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
+    for (event, reason) in [(&overloaded[..], "server_error"), (b"data: nonsense", "unreadable"), (b"", "unreadable")] {
+        let mut attempt = sent(&upstream);
+        attempt.answer_head(&upstream, &EVENTS, false, NOW);
+        let piece = attempt.answer_chunk(&[event, b"\n\n"].concat(), true);
+        assert!(piece.set.contains(&(":status", "502".to_owned())), "{reason}");
+        let body: Value = serde_json::from_slice(&piece.bytes).expect("an error");
+        assert!(body["error"]["message"].is_string(), "{body}");
+        assert_eq!(attempt.attempts(&upstream), Some(format!("two;z;503; one;a;502;;{reason}")));
+        assert_eq!((attempt.drops_rest(), attempt.is_unanswered()), (true, false));
+    }
+}
+
+#[test]
+fn an_answer_in_the_clients_own_dialect_is_held_and_looked_at_no_further_than_its_ends() {
+    let upstream = upstream("openai");
+    let html = b"<html>Bad gateway</html>";
+    for (head, good, bad) in [
+        (&JSON, vec![&br#" {"id":"x"} "#[..]], vec![&html[..], b"{\"id\":\"x", b""]),
+        (&EVENTS, vec![b"data: {}\n\n", b"\xEF\xBB\xBF: ping\n", b"eve"], vec![html, b"{\"error\":{}}"]),
+    ] {
+        for (bytes, is_good) in
+            good.into_iter().map(|bytes| (bytes, true)).chain(bad.into_iter().map(|bytes| (bytes, false)))
+        {
+            let mut attempt = sent_to_own(&upstream);
+            assert!(attempt.answer_head(&upstream, head, false, NOW).holds && attempt.holds_own());
+            let is_stream = head == &EVENTS;
+            assert!(
+                attempt.waits_with(0, false)
+                    && attempt.waits_with(5, false) != is_stream
+                    && !attempt.waits_with(5, true)
+            );
+            let piece = attempt.look(bytes, !is_stream);
+            assert_eq!(piece.is_none(), is_good, "{}", String::from_utf8_lossy(bytes));
+            let expected = if is_good { "one;a;200;" } else { "one;a;502;;unreadable" };
+            assert_eq!(attempt.attempts(&upstream).as_deref(), Some(expected));
+        }
+    }
+    let mut long = sent_to_own(&upstream);
+    long.answer_head(&upstream, &JSON, false, NOW);
+    assert!(!long.waits_with(256 * 1024 + 1, false), "a long answer goes on");
+    assert_eq!(long.look(b"{\"a\":", false), None);
+}
+
+#[test]
+fn an_attempt_without_an_answer_says_why_by_its_connection_and_its_time() {
+    let mut upstream = upstream("openai");
+    upstream.silence_ms = Some(2_000);
+    for (is_connected, passed_ms, choice, reason) in [
+        (false, 2_500, "openai a", "unreachable"),
+        (true, 1_900, "openai a", "reset"),
+        (true, 1_960, "openai a", "silent"),
+        (true, 700, "openai;700 a", "silent"),
+        (true, 600, "openai;700 a", "reset"),
+    ] {
+        let mut attempt = Attempt::at(NOW);
+        attempt.begin(&upstream, Some(choice.as_bytes()), None, &HEAD);
+        assert!(attempt.is_unanswered());
+        attempt.end(&upstream, is_connected, NOW.plus_millis(passed_ms));
+        assert_eq!(attempt.attempts(&upstream), Some(format!("one;a;;;{reason}")), "{passed_ms}");
+    }
+    let mut held = sent_to_own(&upstream);
+    held.answer_head(&upstream, &JSON, false, NOW);
+    assert!(held.is_unanswered(), "a head alone is no answer");
+    held.end(&upstream, true, NOW);
+    assert_eq!(held.attempts(&upstream).as_deref(), Some("one;a;;;reset"));
+    let mut done = sent_to_own(&upstream);
+    done.answer_head(&upstream, &JSON, false, NOW);
+    done.look(b"{}", true);
+    assert!(!done.is_unanswered());
+}
+
+#[test]
+fn an_error_in_the_clients_own_dialect_is_left_as_it_is() {
+    let upstream = upstream("openai");
+    let mut attempt = sent_to_own(&upstream);
     let head: [Pair<'_>; 2] = [(b":status", b"429"), (b"retry-after", b"7")];
     let changes = attempt.answer_head(&upstream, &head, false, NOW);
     assert_eq!((changes.holds, changes.set.len(), attempt.translates()), (false, 1, false));

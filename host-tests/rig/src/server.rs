@@ -45,7 +45,7 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be bound or no thread started.
-    pub(crate) fn start_at(name: &str, address: SocketAddr, handler: Handler) -> io::Result<Self> {
+    pub fn start_at(name: &str, address: SocketAddr, handler: Handler) -> io::Result<Self> {
         let listener = crate::probe::listen(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;

@@ -2,6 +2,8 @@
 //!
 //! * [`soak`]: mixed providers, clients that leave, an aggregator that fails, lies and dies; then every number of every
 //!   source and every token is accounted for.
+//! * [`routing`]: two dialects of clients, three providers that fail in every way; every client gets an answer or an error, and the
+//!   books of clients, providers, gateway and ledger agree.
 //! * [`hostile`]: an attacker's requests and a hostile provider's answers; the gateway goes on, and its accounts are Envoy's.
 //! * [`photographs`]: many large bodies at once, and what they cost in memory.
 //! * [`spool`]: Envoy is killed under load and its access log replayed; what is lost is measured.
@@ -17,6 +19,7 @@ pub mod figures;
 pub mod hostile;
 pub mod photographs;
 pub mod proxy;
+pub mod routing;
 pub mod soak;
 pub mod spool;
 pub mod stack;

@@ -56,6 +56,8 @@ struct State {
 pub struct Seen {
     /// Usage events by id, each once.
     pub usage: BTreeMap<String, Value>,
+    /// Sums of attempts by id, each once.
+    pub attempts: BTreeMap<String, Value>,
     /// Ids of reports of refusals and of findings, each once. A source's announcements have no number.
     pub reports: BTreeSet<String>,
     /// Batches that came.
@@ -135,13 +137,15 @@ impl Seen {
         if event["type"] == "weir.refused.v1" || event["type"] == "weir.security.v1" {
             self.reports.insert(id.clone());
         }
-        if event["type"] != "weir.usage.v1" {
-            return;
-        }
-        if self.usage.get(&id).is_some_and(|before| *before != event) {
+        let kept = match event["type"].as_str() {
+            Some("weir.usage.v1") => &mut self.usage,
+            Some("weir.attempts.v1") => &mut self.attempts,
+            _ => return,
+        };
+        if kept.get(&id).is_some_and(|before| *before != event) {
             self.contradictions += 1;
         }
-        self.usage.insert(id, event);
+        kept.insert(id, event);
     }
 }
 

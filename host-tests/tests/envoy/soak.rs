@@ -1,13 +1,19 @@
-//! Short versions of `make soak`, `make hostile` and `make spool`, and that the docs show what `make estimate` prints.
+//! Short versions of `make soak`, `make routing-soak`, `make hostile` and `make spool`, and that the docs show what `make estimate` prints.
 use std::time::Duration;
 
 use weir_rig::workspace;
 use weir_soak::spool::Drill;
-use weir_soak::{estimate, hostile, soak, spool};
+use weir_soak::{estimate, hostile, routing, soak, spool};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn under_faults_every_number_and_every_token_is_accounted_for() {
     let figures = soak::run(2_000, 7).await.expect("a run");
+    assert!(figures.print(), "{:?}", figures.problems);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_providers_fail_clients_get_answers_or_errors_and_all_books_agree() {
+    let figures = routing::run(600, 7).await.expect("a run");
     assert!(figures.print(), "{:?}", figures.problems);
 }
 

@@ -41,6 +41,24 @@ pub(super) fn cut() -> Failure {
     Failure { kind: Failing::Server, message: "The provider's answer ended before it was complete.".to_owned() }
 }
 
+/// The event with which a stream ends that breaks off, whatever of an event has gone before it.
+#[must_use]
+pub fn cut_event(client: Dialect) -> Vec<u8> {
+    [b"\n\n", &cut().event(client)[..]].concat()
+}
+
+/// The body of an answer with this status, in the place of an error in no client's dialect.
+#[must_use]
+pub fn error_answer(client: Dialect, status: u16) -> Vec<u8> {
+    read(status, b"").body(client)
+}
+
+/// The body of an answer in the place of one that cannot be read.
+#[must_use]
+pub fn unreadable_answer(client: Dialect) -> Vec<u8> {
+    unreadable().body(client)
+}
+
 /// Reads an error's body, in whatever form a provider writes it.
 pub(super) fn read(status: u16, body: &[u8]) -> Failure {
     let tree = Tree::read_up_to(body, VALUES_MAX).ok();

@@ -8,7 +8,7 @@ use super::shape::Shape;
 use super::step::Step;
 use super::to_anthropic::ToAnthropic;
 use super::to_openai::ToOpenAi;
-use super::{Ending, VALUES_MAX};
+use super::{Ending, StreamFailure, VALUES_MAX};
 use crate::expected::Expected;
 use crate::target::Dialect;
 
@@ -28,6 +28,7 @@ pub(super) struct Stream {
     side: Side,
     shape: Shape,
     ending: Option<Ending>,
+    failed: Option<StreamFailure>,
 }
 
 impl Stream {
@@ -36,7 +37,7 @@ impl Stream {
             Dialect::OpenAi => Side::OpenAi(ToOpenAi::new(expected, now)),
             Dialect::Anthropic => Side::Anthropic(ToAnthropic::new(expected)),
         };
-        Stream { client: expected.client, side, shape: Shape::default(), ending: None }
+        Stream { client: expected.client, side, shape: Shape::default(), ending: None, failed: None }
     }
 
     /// Takes an event; appends what the client is told.
@@ -48,7 +49,7 @@ impl Stream {
             Event::Data(data) if self.shape.say(data, out) => {}
             Event::Data(data) => self.read(data, out),
             Event::Ping => out.extend_from_slice(b": ping\n\n"),
-            Event::TooLong => self.fail(&error::unreadable(), out),
+            Event::TooLong => self.fail(&error::unreadable(), false, out),
         }
     }
 
@@ -62,21 +63,27 @@ impl Stream {
             Side::Anthropic(side) => side.end(out),
         };
         if !is_complete {
-            self.fail(&error::cut(), out);
+            self.fail(&error::cut(), false, out);
             return Ending::Broken;
         }
         self.ending = Some(Ending::Complete);
         Ending::Complete
     }
 
-    fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>) {
+    pub(super) fn failure(&self) -> Option<StreamFailure> {
+        self.failed.clone()
+    }
+
+    fn fail(&mut self, failure: &Failure, is_told: bool, out: &mut Vec<u8>) {
         out.extend_from_slice(&failure.event(self.client));
         self.ending = Some(Ending::Broken);
+        self.failed = Some(StreamFailure { body: failure.body(self.client), is_told });
     }
 
     fn read(&mut self, data: &[u8], out: &mut Vec<u8>) {
         self.shape.forget();
         let start = out.len();
+        let mut is_told = false;
         let step = match (&mut self.side, data == DONE) {
             (Side::Anthropic(side), true) => {
                 if side.end(out) {
@@ -87,7 +94,13 @@ impl Stream {
             }
             (Side::OpenAi(_), true) => Step::On(None),
             (side, false) => match Tree::read_up_to(data, VALUES_MAX) {
-                Ok(tree) => side.event(&tree, out),
+                Ok(tree) => match error::in_stream(&tree) {
+                    Some(failure) => {
+                        is_told = true;
+                        Step::Failed(failure)
+                    }
+                    None => side.event(&tree, out),
+                },
                 Err(_) => Step::Failed(error::unreadable()),
             },
         };
@@ -95,16 +108,13 @@ impl Stream {
             Step::On(Some(text)) => self.shape.learn(data, out.get(start..).unwrap_or_default(), &text),
             Step::On(None) => {}
             Step::Complete => self.ending = Some(Ending::Complete),
-            Step::Failed(failure) => self.fail(&failure, out),
+            Step::Failed(failure) => self.fail(&failure, is_told, out),
         }
     }
 }
 
 impl Side {
     fn event(&mut self, tree: &Tree<'_>, out: &mut Vec<u8>) -> Step {
-        if let Some(failure) = error::in_stream(tree) {
-            return Step::Failed(failure);
-        }
         match self {
             Side::OpenAi(side) => side.event(tree, out),
             Side::Anthropic(side) => side.event(tree, out),

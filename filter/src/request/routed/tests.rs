@@ -89,6 +89,8 @@ struct Gateway {
     state: FilterState,
     limiter: Limits,
     request: Request,
+    /// Values of `x-tier`.
+    caller: Vec<String>,
 }
 
 fn model(name: &str, provider: &str, price: u64) -> Value {
@@ -120,7 +122,7 @@ impl Gateway {
         }
         let mut worker = Worker::new([3; 32]);
         let state = worker.configure(config.to_string().as_bytes(), &Environment::Elsewhere, NOW).expect("good");
-        Gateway { worker, state, limiter: Limits::default(), request: Request::default() }
+        Gateway { worker, state, limiter: Limits::default(), request: Request::default(), caller: Vec::new() }
     }
 
     fn head(&mut self, path: &str) -> (Decided, HeadAction) {
@@ -132,7 +134,9 @@ impl Gateway {
             ("content-type", "application/json"),
         ]
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
-        .to_vec();
+        .into_iter()
+        .chain(self.caller.iter().map(|value| (&b"x-tier"[..], value.as_bytes())))
+        .collect();
         self.request = Request::default();
         let arrival = Arrival { pairs: &pairs, ends: false, route: None };
         self.request.head(&mut self.worker, &mut self.state, &mut self.limiter, &arrival, NOW)
@@ -160,7 +164,8 @@ impl Gateway {
 
     /// Lets the provider `one` fail until its breaker opens, so long ago that it is due.
     fn fail_one(&mut self) {
-        let failed = Attempted { provider: "one", model: "large", status: Some(500), retry_after_secs: None };
+        let failed =
+            Attempted { provider: "one", model: "large", status: Some(500), retry_after_secs: None, failure: None };
         for _ in 0..5 {
             let ago = Timestamp::from_secs(NOW.as_secs() - 10);
             breaker::learn(&mut &mut self.limiter.shared, std::iter::once(failed.clone()), true, ago);
@@ -239,7 +244,9 @@ fn a_probe_that_never_reached_its_provider_is_given_back_at_the_end_and_a_failed
         let facts = EndFacts { attempts: Some(attempts.as_bytes()), ..EndFacts::default() };
         gateway.request.end(&mut gateway.worker, &mut gateway.limiter, &facts, NOW).expect("an event");
         assert_eq!(gateway.breakers(), expected, "{attempts}");
-        let batch = gateway.worker.emitter().and_then(|emitter| emitter.dispatch(NOW.plus_millis(2_000)));
+        let emitter = gateway.worker.emitter().expect("a configuration");
+        emitter.flush(NOW);
+        let batch = emitter.dispatch(NOW.plus_millis(2_000));
         let events: Vec<Value> = serde_json::from_slice(&batch.expect("a batch").body).expect("JSON");
         let text = events[0].to_string();
         let event = weir_contract::Event::parse(text.as_bytes()).expect("an event");
@@ -249,6 +256,31 @@ fn a_probe_that_never_reached_its_provider_is_given_back_at_the_end_and_a_failed
             (data.request_model.as_deref(), &*routed.chosen, routed.served.as_deref()),
             (Some("auto"), "large", Some("mini"))
         );
+        let sums = events.iter().find(|event| event["type"] == "weir.attempts.v1").map(|event| event["data"].clone());
+        assert_eq!(sums, expected_sums(attempts));
+    }
+}
+
+/// What is told of the attempts of that test, in which the breaker of `one` was due.
+fn expected_sums(attempts: &str) -> Option<Value> {
+    let two = json!({"provider": "two", "model": "mini", "made": 1});
+    let one = |failed: Value| {
+        let mut sums = json!({"provider": "one", "model": "large", "made": 1});
+        sums.as_object_mut().expect("sums").extend(failed.as_object().expect("fields").clone());
+        sums
+    };
+    match attempts {
+        "" => None,
+        "one;large;200;" => {
+            Some(json!({"models": [one(json!({}))], "breakers": [{"provider": "one", "at": NOW.to_string()}]}))
+        }
+        _ => {
+            let last = json!({"at": NOW.to_string(), "reason": "overloaded", "status": 503});
+            let failed = json!({"failed": {"overloaded": 1}, "last_failure": last});
+            let open =
+                json!({"provider": "one", "at": NOW.to_string(), "open_until": NOW.plus_millis(10_000).to_string()});
+            Some(json!({"models": [one(failed), two], "breakers": [open]}))
+        }
     }
 }
 
@@ -366,4 +398,127 @@ fn what_no_model_of_the_catalogue_serves_has_no_price_under_a_hard_budget_of_cos
     assert!(matches!(order, Some((_, BodyAction::Forward(..)))), "no model's: {order:?}");
     assert_eq!(budgeted("enforce", "EUR").chat("auto"), Err(Refusal::NoModelFits), "prices are in USD");
     assert!(budgeted("observe", "EUR").chat("auto").is_ok());
+}
+
+const EVENTS: [Pair<'static>; 2] = [(b":status", b"200"), (b"content-type", b"text/event-stream")];
+
+/// The sums of attempts that leave with the end of a request.
+fn sums_at_the_end(gateway: &mut Gateway, facts: &EndFacts<'_>) -> Value {
+    gateway.request.end(&mut gateway.worker, &mut gateway.limiter, facts, NOW).expect("an event");
+    let emitter = gateway.worker.emitter().expect("a configuration");
+    emitter.flush(NOW);
+    let batch = emitter.dispatch(NOW.plus_millis(2_000)).expect("a batch");
+    let events: Vec<Value> = serde_json::from_slice(&batch.body).expect("JSON");
+    events.iter().find(|event| event["type"] == "weir.attempts.v1").expect("sums")["data"].clone()
+}
+
+#[test]
+fn a_stream_in_the_clients_own_dialect_that_ends_too_early_ends_with_an_error() {
+    let complete = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    for (body, is_cut) in [("data: {\"choices\":[{\"delta\":{\"content\":\"Hel", true), (complete, false)] {
+        let mut gateway = Gateway::new("enforce", "p", &json!([]));
+        gateway.chat("auto").expect("sent");
+        let edits = gateway.request.response_head(&EVENTS, false, || NOW);
+        assert!(edits.shortens, "its length is open");
+        let changed = gateway.request.response_body(body.as_bytes(), true, || NOW);
+        let text = String::from_utf8(changed.unwrap_or_default()).expect("a text");
+        assert_eq!(text.ends_with("\n\n") && text.contains("\n\ndata: {\"error\":{\"message\""), is_cut, "{text}");
+        let sums = sums_at_the_end(&mut gateway, &EndFacts { attempts: Some(b"two;mini;200;"), ..EndFacts::default() });
+        assert_eq!(sums["models"][0]["failed"] == json!({"cut_off": 1}), is_cut, "{sums}");
+    }
+}
+
+#[test]
+fn an_error_that_no_client_reads_becomes_one_of_its_dialect() {
+    let local: [Pair<'_>; 2] = [(b":status", b"503"), (b"content-type", b"text/plain")];
+    let own: [Pair<'_>; 2] = [(b":status", b"503"), (b"content-type", b"application/json")];
+    for (head, is_replaced) in [(local, true), (own, false)] {
+        let mut gateway = Gateway::new("enforce", "p", &json!([]));
+        gateway.chat("auto").expect("sent");
+        let edits = gateway.request.response_head(&head, false, || NOW);
+        let changed = gateway.request.response_body(b"upstream connect error", false, || NOW);
+        let rest = gateway.request.response_body(b" or disconnect", true, || NOW);
+        assert_eq!(changed.is_some(), is_replaced);
+        if let Some(body) = changed {
+            assert!(edits.set.contains(&("content-length", body.len().to_string())));
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            assert_eq!((&body["error"]["code"], rest.as_deref()), (&json!("overloaded"), Some(&b""[..])));
+        }
+        let details = Some(&b"upstream_reset_before_response_started{connection_timeout}"[..]);
+        let facts = EndFacts { attempts: Some(b"one;large;;"), details, ..EndFacts::default() };
+        assert_eq!(sums_at_the_end(&mut gateway, &facts)["models"][0]["failed"], json!({"unreachable": 1}));
+    }
+}
+
+#[test]
+fn each_attempt_has_a_time_until_its_first_byte() {
+    let routing = json!({"rules": [{"model": "auto", "candidates": ["large", "mini"]}], "first_token_ms_max": 700, "attempt_ms_max": 9_000});
+    let mut gateway = Gateway::with("enforce", "p", &json!([]), &json!({"routing": routing}));
+    for (streams, ms) in [(true, "700"), (false, "9000")] {
+        gateway.head(CHAT);
+        let body =
+            json!({"model": "auto", "stream": streams, "messages": [{"role": "user", "content": "Hi"}]}).to_string();
+        let found = gateway.request.body(&mut gateway.worker, &mut gateway.limiter, Ok(body.as_bytes()), NOW);
+        let Some((_, BodyAction::Forward(edits, _))) = found else { panic!("{found:?}") };
+        assert!(edits.set.contains(&("x-envoy-upstream-rq-per-try-timeout-ms", ms.into())), "{edits:?}");
+        assert_eq!(edits.choice, Some(format!("openai;{ms} large mini")), "the upstream role is told, too");
+    }
+}
+
+#[test]
+fn a_less_good_model_than_the_chosen_one_is_told() {
+    let graded = |name: &str, provider: &str, price: u64, quality: u64| {
+        let mut model = model(name, provider, price);
+        model["quality"] = json!({"chat": quality});
+        model
+    };
+    let models = json!({"models": [graded("large", "one", 1, 80), graded("mini", "two", 2, 60)]});
+    for (served, is_told) in [(&b"one;large;1"[..], false), (b"two;mini;2", true)] {
+        let mut gateway = Gateway::with("enforce", "p", &json!([]), &models);
+        gateway.chat("auto").expect("sent");
+        let head: [Pair<'_>; 2] = [(b":status", b"200"), (b"x-weir-served", served)];
+        let edits = gateway.request.response_head(&head, true, || NOW);
+        assert_eq!(edits.set.contains(&("x-weir-downgraded", "?1".to_owned())), is_told);
+        gateway.request.end(&mut gateway.worker, &mut gateway.limiter, &EndFacts::default(), NOW).expect("an event");
+        let batch =
+            gateway.worker.emitter().and_then(|emitter| emitter.dispatch(NOW.plus_millis(2_000))).expect("a batch");
+        let events: Vec<Value> = serde_json::from_slice(&batch.body).expect("JSON");
+        assert_eq!(events[0]["data"]["routed"]["downgraded"] == true, is_told);
+    }
+}
+
+#[test]
+fn a_tenant_with_a_region_of_its_own_goes_nowhere_else() {
+    let keys = json!([{"id": "k1", "sha256": KeyHash::of(b"sk_acme")}]);
+    for (placement, chain) in
+        [(json!({"region": "eu"}), Some("two")), (json!({"region": "us"}), None), (json!({"endpoint": "x"}), None)]
+    {
+        let tenants = json!({"tenants": [{"id": "acme", "plan": "p", "keys": keys, "placement": placement}]});
+        let mut gateway = Gateway::with("enforce", "p", &json!([]), &tenants);
+        let found = gateway.chat("auto");
+        assert_eq!(found.as_ref().ok().and_then(|edits| lead(edits).0), chain, "{placement}: {found:?}");
+        assert_eq!(gateway.chat("unheard-of"), Err(Refusal::NoModelFits), "{placement}");
+        assert!(!matches!(gateway.head("/orders").0, Decided::Refused(_)), "no provider's");
+    }
+}
+
+#[test]
+fn headers_choose_a_model_for_callers_that_are_believed_alone() {
+    let rules = json!([{"model": "auto", "match": {"headers": {"x-tier": "gold"}}, "candidates": ["mini"]},
+                       {"model": "auto", "candidates": ["large"]}]);
+    let sources = json!([{"api_key": {"prefix": "sk_"}}, {"header": {"header": "x-who", "networks": ["10.0.0.0/8"]}}]);
+    let config = json!({"routing": {"rules": rules}, "identity": {"sources": sources}});
+    let inside = |path: &[&str]| (path == ["source", "address"]).then(|| b"10.1.2.3:4000".to_vec());
+    let outside = |path: &[&str]| (path == ["source", "address"]).then(|| b"192.0.2.1:4000".to_vec());
+    for (property, values, chain) in [
+        (inside as fn(&[&str]) -> Option<Vec<u8>>, &["gold"][..], "two"),
+        (inside, &["silver"], "one"),
+        (inside, &["gold", "gold"], "one"),
+        (outside, &["gold"], "one"),
+    ] {
+        let mut gateway = Gateway::with("enforce", "p", &json!([]), &config);
+        gateway.state.identity.ports.property = property;
+        gateway.caller = values.iter().map(|value| (*value).to_owned()).collect();
+        assert_eq!(lead(&gateway.chat("auto").expect("sent")).0, Some(chain), "{values:?}");
+    }
 }

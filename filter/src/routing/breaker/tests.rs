@@ -31,7 +31,13 @@ fn at(ms: u64) -> Timestamp {
 }
 
 fn attempt(status: u16, retry_after_secs: Option<u64>) -> Attempted<'static> {
-    Attempted { provider: "one", model: "a", status: Some(status).filter(|status| *status > 0), retry_after_secs }
+    Attempted {
+        provider: "one",
+        model: "a",
+        status: Some(status).filter(|status| *status > 0),
+        retry_after_secs,
+        failure: None,
+    }
 }
 
 fn tell(store: &mut Memory, attempt: Attempted<'static>, ms: u64) -> Changes {
@@ -43,14 +49,17 @@ fn five_failures_in_a_row_open_it_and_one_probe_closes_it() {
     let (mut store, catalogue) = (Memory::default(), catalogue_of_two());
     for failed in 1..=FAILURES_MAX {
         assert_eq!(standing(&mut store, &catalogue, at(10)).open, 0);
-        let opened = u64::from(failed == FAILURES_MAX);
-        assert_eq!(tell(&mut store, attempt(503, None), 10), Changes { opened, closed: 0 });
+        let changes = tell(&mut store, attempt(503, None), 10);
+        assert_eq!((changes.opened, changes.closed), (u64::from(failed == FAILURES_MAX), 0));
+        let told = (failed == FAILURES_MAX).then(|| ("one".to_owned(), Some(at(10 + OPEN_MS))));
+        assert_eq!(changes.breakers, Vec::from_iter(told));
     }
     assert_eq!(standing(&mut store, &catalogue, at(11)), Standing { open: 1, due: 0, troubled: true });
     assert_eq!(standing(&mut store, &catalogue, at(10 + OPEN_MS)).due, 1);
     assert!(claim(&mut store, "one", at(10 + OPEN_MS)));
     assert!(!claim(&mut store, "one", at(11 + OPEN_MS)), "one request has the probe");
-    assert_eq!(tell(&mut store, attempt(200, None), 20 + OPEN_MS), Changes { opened: 0, closed: 1 });
+    let closed = Changes { opened: 0, closed: 1, breakers: vec![("one".to_owned(), None)] };
+    assert_eq!(tell(&mut store, attempt(200, None), 20 + OPEN_MS), closed);
     assert_eq!(standing(&mut store, &catalogue, at(20 + OPEN_MS)), Standing::default());
 }
 
@@ -61,7 +70,12 @@ fn a_probe_that_fails_doubles_the_time() {
         tell(&mut store, attempt(0, None), 0);
     }
     assert!(claim(&mut store, "one", at(OPEN_MS)));
-    tell(&mut store, attempt(0, None), OPEN_MS + 5);
+    let again = tell(&mut store, attempt(0, None), OPEN_MS + 5);
+    assert_eq!(
+        again.breakers,
+        [("one".to_owned(), Some(at(OPEN_MS + 5 + 2 * OPEN_MS)))],
+        "told, though it was open before"
+    );
     assert_eq!(standing(&mut store, &catalogue, at(OPEN_MS + 2 * OPEN_MS)).open, 1);
     assert_eq!(standing(&mut store, &catalogue, at(OPEN_MS + 5 + 2 * OPEN_MS)).due, 1);
 }
@@ -89,7 +103,8 @@ fn a_probe_that_is_given_back_is_the_next_requests() {
 fn providers_that_nobody_probes_any_more_are_forgotten_and_the_list_is_bounded() {
     let mut store = Memory::default();
     let names: Vec<String> = (0..2 * LINES_MAX).map(|at| format!("p{at}")).collect();
-    let failed = |name| Attempted { provider: name, model: "a", status: Some(429), retry_after_secs: Some(1) };
+    let failed =
+        |name| Attempted { provider: name, model: "a", status: Some(429), retry_after_secs: Some(1), failure: None };
     learn(&mut store, names.iter().map(|name| failed(name)), true, at(0));
     let lines = |store: &mut Memory| store.0[KEY].0.split(|byte| *byte == b'\n').count() - 1;
     assert_eq!(lines(&mut store), LINES_MAX);

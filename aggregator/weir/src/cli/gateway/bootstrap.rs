@@ -92,8 +92,8 @@ fn provider_cluster(gateway: &Gateway, provider: &Provider, models: &[Model], wa
     let mut filter = wasm.clone();
     let own: Vec<&Model> = models.iter().filter(|model| model.provider == provider.name).collect();
     filter["config"]["name"] = json!(format!("weir-{}", provider.name));
-    filter["config"]["configuration"]["value"] =
-        json!({"version": 1, "role": "upstream", "provider": provider, "models": own});
+    filter["config"]["configuration"]["value"] = json!({"version": 1, "role": "upstream", "provider": provider, "models": own,
+               "silence_max_seconds": gateway.silence_max_seconds});
     let mut filters = vec![json!({"name": "weir", "typed_config": filter})];
     filters.extend(reached.key.as_ref().map(|key| injector(&provider.name, key)));
     filters.push(json!({"name": "envoy.filters.http.upstream_codec",

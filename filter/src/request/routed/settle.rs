@@ -1,0 +1,107 @@
+//! What a routed request tells at its end: the breakers and the aggregator how its attempts went, its event what was chosen.
+use std::collections::BTreeMap;
+
+use weir_contract::event::Routed as InEvent;
+use weir_contract::{AttemptFailure, Outcome, Text, Timestamp};
+
+use super::super::EndFacts;
+use super::super::admitted::Admitted;
+use super::super::chosen::Routed;
+use crate::emit::Tried;
+use crate::limit::{Attempts, Limiter};
+use crate::routing::breaker::{self, Changes};
+use crate::routing::told::{self, Attempted};
+use crate::store::Store;
+use crate::worker::Worker;
+
+impl Admitted {
+    /// Tells the breakers how the attempts went, and the event what was chosen. `attempts`: the state of the stream.
+    pub(in crate::request) fn settle_route(
+        &mut self,
+        (worker, limiter): (&mut Worker, &mut impl Limiter),
+        facts: &EndFacts<'_>,
+        now: Timestamp,
+    ) -> Option<InEvent<'static>> {
+        self.routed.as_ref()?;
+        let text = facts.attempts.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+        let made = count(told::attempts(text).count());
+        let attempts = self.judged_attempts(text, facts);
+        let probed = |provider: &str| attempts.iter().any(|attempt| attempt.provider == provider);
+        if self.routed.as_ref().and_then(|routed| routed.probe.as_deref()).is_some_and(|provider| !probed(provider)) {
+            self.release_probe(limiter, now);
+        }
+        let Routed { asked, catalogue, chosen, served, troubled, is_downgraded, .. } = *self.routed.take()?;
+        let learn =
+            |mut store: Box<dyn Store + '_>| breaker::learn(&mut *store, attempts.iter().cloned(), troubled, now);
+        let changes = limiter.shared().map(learn).unwrap_or_default();
+        let failed = count(attempts.iter().filter(|attempt| attempt.is_failure()).count());
+        limiter.attempted(Attempts { made, failed, opened: changes.opened, closed: changes.closed });
+        // One of a client that has left counts, and says nothing.
+        let left = told::attempts(text).skip(attempts.len());
+        self.sum_attempts(worker, (&attempts, left), &changes, now);
+        let first = chosen.models.first().map(|model| (**model).to_owned()).unwrap_or_default();
+        self.model = Some(asked);
+        self.served_by = served.as_deref().and_then(|model| catalogue.answerer(model));
+        Some(InEvent {
+            chosen: Text::from(first),
+            reason: Text::from(chosen.why.as_str()),
+            served: served.map(|served| Text::from(served.into_string())),
+            attempts: made,
+            downgraded: is_downgraded,
+            dropped: chosen
+                .dropped
+                .iter()
+                .map(|(model, why)| (model.to_string(), why.as_str().to_owned()))
+                .collect::<BTreeMap<_, _>>(),
+        })
+    }
+
+    /// The attempts that say something about their providers. The last one of a client that has left does not; how it failed where
+    /// the client did not leave, the gateway knows better than the attempt itself.
+    fn judged_attempts<'a>(&self, text: &'a str, facts: &EndFacts<'_>) -> Vec<Attempted<'a>> {
+        let outcome = self.response.outcome(facts);
+        let has_left = self.response.status == 0 || outcome == Outcome::ClientClosed;
+        let mut attempts: Vec<Attempted<'_>> =
+            told::attempts(text).filter(|attempt| !(has_left && attempt.status.is_none())).collect();
+        if let Some(last) = attempts.last_mut()
+            && last.failure.is_none()
+        {
+            last.failure = match last.status {
+                None => facts.details.and_then(told::failure_of_details),
+                Some(..400) if self.response.is_cut() => Some(AttemptFailure::CutOff),
+                Some(..400) if matches!(outcome, Outcome::UpstreamReset | Outcome::Timeout) => {
+                    Some(AttemptFailure::CutOff)
+                }
+                Some(_) => None,
+            };
+        }
+        attempts
+    }
+
+    /// Adds the attempts to the sums that the aggregator is told. `left`: those without a result.
+    fn sum_attempts<'a>(
+        &self,
+        worker: &mut Worker,
+        (judged, left): (&[Attempted<'a>], impl Iterator<Item = Attempted<'a>>),
+        changes: &Changes,
+        now: Timestamp,
+    ) {
+        let Some(emitter) = worker.emitter() else { return };
+        let input_tokens = self.input_estimate.unwrap_or(0);
+        emitter.attempts(self.policy.events.as_ref(), |sums| {
+            let judged = judged.iter().map(|attempt| (attempt.clone(), attempt.failure()));
+            for (Attempted { provider, model, status, .. }, failure) in
+                judged.chain(left.map(|attempt| (attempt, None)))
+            {
+                sums.add(&Tried { provider, model, failure, status, input_tokens }, now);
+            }
+            for (provider, open_until) in &changes.breakers {
+                sums.breaker(provider, *open_until, now);
+            }
+        });
+    }
+}
+
+fn count(of: usize) -> u64 {
+    u64::try_from(of).unwrap_or(u64::MAX)
+}
