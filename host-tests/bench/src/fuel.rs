@@ -62,6 +62,8 @@ pub fn measure() -> Result<Table, ModuleError> {
     workers(&mut table);
     sealed(&mut table);
     routed(&mut table);
+    flagged(&mut table);
+    scoped(&mut table);
     Ok(table)
 }
 
@@ -82,8 +84,6 @@ pub fn standard() -> Result<Table, ModuleError> {
     guarded(&mut table);
     collections(&mut table);
     staged(&mut table);
-    flagged(&mut table);
-    scoped(&mut table);
     let steps =
         [("identity", Step::Identity), ("limits", Step::Limits), ("plan", Step::Plan), ("hold: false", Step::Unheld)];
     for (name, step) in steps {
