@@ -1,19 +1,22 @@
-//! Providers and models: what each model did and cost this month, and what failed.
+//! Providers and models: how requests went lately, and what each model did and cost this month.
 use std::collections::BTreeSet;
 
 use axum::extract::State;
 use axum::response::Response;
-use weir_dashboard::{Block, Cell, Chart, Href, Point, Section, Table};
+use weir_dashboard::{Block, Cell, Chart, Href, Point, Section, Table, Tone};
+use weir_ledger::attempts::ProviderHealth;
 use weir_money::margin::MarginRow;
 use weir_money::ratio::Percent;
 
 use super::guard::Staff;
-use super::words::level;
+use super::words::{level, problem_count};
 use super::{UiError, page};
 use crate::finance::FinanceError;
 use crate::finance::query::MarginQuery;
-use crate::server::App;
+use crate::models::ModelsView;
 use crate::server::finance::with_finance;
+use crate::server::{App, models, status};
+use crate::status::SystemStatus;
 
 /// Models that are listed, the most expensive first.
 const MODELS_SHOWN: usize = 200;
@@ -47,9 +50,61 @@ pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Res
         "Behind it",
     ];
     let table = Table::new("Models this month", &columns, "No model was used this month.").rows(rows);
-    let mut blocks = vec![Block::Chart(chart(&view.rows)), Block::Table(table)];
+    let (figures, status) = (models::view(&app).await?, status::system(&app).await?);
+    let tables = [live(&figures), providers_now(&status), table];
+    let mut blocks = vec![Block::Chart(chart(&view.rows))];
+    blocks.extend(tables.map(Block::Table));
     blocks.extend(view.notes.iter().map(|note| Block::Paragraph(note.clone())));
     Ok(page(&app, &staff, Section::Models, "Models", blocks))
+}
+
+/// How requests of the last 15 minutes went, by model and class.
+fn live(view: &ModelsView) -> Table {
+    let rows = view.models.iter().flat_map(|model| {
+        model.figures.iter().map(|of| {
+            let millis = |value: Option<u64>| value.map_or(Cell::Missing, |millis| Cell::amount(millis, "ms"));
+            vec![
+                Cell::text(&model.name),
+                Cell::text(of.class.as_str()),
+                of.requests.into(),
+                problem_count(of.errors),
+                millis(of.p50_ms),
+                millis(of.p99_ms),
+                millis(of.first_token_p50_ms),
+                millis(of.first_token_p99_ms),
+            ]
+        })
+    });
+    let columns =
+        ["Model", "Class", "Requests", "Errors", "p50", "p99", "First token, p50", "First token, p99"];
+    let empty = "No model has answered within 15 minutes.";
+    Table::new("The last 15 minutes", &columns, empty).rows(rows)
+}
+
+/// The providers that gateways have tried lately.
+fn providers_now(status: &SystemStatus) -> Table {
+    let rows = status.providers.iter().map(|of| {
+        let ProviderHealth { provider, attempts, failed, last_failure, open, .. } = &of.health;
+        let reasons: Vec<String> = failed.iter().map(|(reason, count)| format!("{reason}: {count}")).collect();
+        let breakers: Vec<String> = open.iter().map(|one| format!("{} until {}", one.gateway, one.until)).collect();
+        let breakers = if breakers.is_empty() {
+            Cell::status("none is open", Tone::Good)
+        } else {
+            Cell::status(breakers.join(", "), Tone::Bad)
+        };
+        vec![
+            Cell::text(provider),
+            (*attempts).into(),
+            problem_count(failed.values().sum()),
+            Cell::text(reasons.join(", ")),
+            Cell::maybe(last_failure.as_ref().map(|last| last.at)),
+            Cell::maybe(last_failure.as_ref().map(|last| last.reason.clone())),
+            breakers,
+        ]
+    });
+    let columns = ["Provider", "Attempts", "Failed", "Reasons", "Last failure", "Why", "Breakers"];
+    let empty = "Gateways tell of attempts where a catalogue of models routes requests: see docs/routing.md.";
+    Table::new("Providers lately", &columns, empty).rows(rows)
 }
 
 fn line(row: &MarginRow, providers: String) -> Vec<Cell> {
