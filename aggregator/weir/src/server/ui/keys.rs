@@ -1,6 +1,7 @@
 //! A tenant's keys: made, rotated and revoked by operators, or by the tenant itself on its own page.
 use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use weir_contract::Timestamp;
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Page, Section, Table, Tone, Viewer};
 use weir_tenants::store::change::{By, NewKey, Rotation};
 use weir_tenants::store::view::KeyView;
@@ -35,10 +36,10 @@ impl Place {
 }
 
 /// The table of keys, and the form that makes one if the viewer may.
-pub(super) fn blocks(keys: &[KeyView], place: &Place, may_act: bool) -> Vec<Block> {
+pub(super) fn blocks(keys: &[KeyView], place: &Place, may_act: bool, now: Timestamp) -> Vec<Block> {
     let columns = ["Key", "State", "Plan", "Environment", "Feature", "Made", "Last used", "Expires", "Actions"];
     let table = Table::new("Keys", &columns, "There is no key. Make one below.")
-        .rows(keys.iter().map(|key| row(key, place, may_act)));
+        .rows(keys.iter().map(|key| row(key, place, may_act, now)));
     let mut blocks = vec![Block::Table(table)];
     if may_act {
         let name = Field::optional("id", "Name", Kind::Text(String::new()))
@@ -49,16 +50,13 @@ pub(super) fn blocks(keys: &[KeyView], place: &Place, may_act: bool) -> Vec<Bloc
     blocks
 }
 
-fn row(key: &KeyView, place: &Place, may_act: bool) -> Vec<Cell> {
+fn row(key: &KeyView, place: &Place, may_act: bool, now: Timestamp) -> Vec<Cell> {
     let text = |text: &Option<String>| Cell::maybe(text.clone());
-    let state = match key.revoked_at {
-        Some(_) => Cell::status("revoked", Tone::Plain),
-        None => Cell::status("in force", Tone::Good),
-    };
-    let acts = if may_act && key.revoked_at.is_none() { acts(key, place) } else { Vec::new() };
+    let is_over = key.revoked_at.is_some() || key.expires.is_some_and(|expires| expires <= now);
+    let acts = if may_act && !is_over { acts(key, place) } else { Vec::new() };
     vec![
         Cell::Code(key.id.clone()),
-        state,
+        standing(key.revoked_at, key.expires, now),
         text(&key.plan),
         text(&key.environment),
         text(&key.feature),
@@ -67,6 +65,15 @@ fn row(key: &KeyView, place: &Place, may_act: bool) -> Vec<Cell> {
         Cell::maybe(key.expires),
         Cell::Acts(acts),
     ]
+}
+
+/// Whether a key or a token is in force.
+pub(super) fn standing(revoked: Option<Timestamp>, expires: Option<Timestamp>, now: Timestamp) -> Cell {
+    match (revoked, expires) {
+        (Some(_), _) => Cell::status("revoked", Tone::Plain),
+        (None, Some(expires)) if expires <= now => Cell::status("expired", Tone::Plain),
+        (None, _) => Cell::status("in force", Tone::Good),
+    }
 }
 
 fn acts(key: &KeyView, place: &Place) -> Vec<Act> {

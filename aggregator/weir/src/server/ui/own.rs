@@ -73,7 +73,7 @@ async fn get_page(State(app): State<App>, member: Member, Query(asked): Query<As
     blocks.push(Block::Table(by("key", &used.keys)));
     blocks.extend(tenant::bill(&used.bill, false));
     match keys::list(&app, tenant.clone()).await {
-        Ok(list) => blocks.extend(key_pages::blocks(&list, &key_pages::Place::own(), true)),
+        Ok(list) => blocks.extend(key_pages::blocks(&list, &key_pages::Place::own(), true, app.0.clock.now())),
         // Keys of a tenants file are the operator's to change.
         Err(ApiError::NotConfigured(_) | ApiError::Unknown(_)) => {}
         Err(error) => return Err(error.into()),

@@ -72,7 +72,7 @@ pub(super) async fn get_page(
     if let Some((tenant, changes)) = &kept {
         let list = keys::list(&app, id.clone()).await?;
         let may_act = staff.may(&Scope::Operator);
-        blocks.extend(key_pages::blocks(&list, &key_pages::Place::of(&id), may_act));
+        blocks.extend(key_pages::blocks(&list, &key_pages::Place::of(&id), may_act, app.0.clock.now()));
         blocks.push(Block::Facts("Configuration".to_owned(), facts(tenant)));
         blocks.extend(may_act.then(|| Block::Form(state_form(tenant))));
         blocks.push(Block::Table(history(changes)));

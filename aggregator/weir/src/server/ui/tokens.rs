@@ -4,9 +4,11 @@ use axum::extract::{Query, State};
 use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
-use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table, Tone};
+use weir_contract::Timestamp;
+use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table};
 
 use super::guard::{Acted, Staff};
+use super::keys::standing;
 use super::words::{DONE, done};
 use super::{UiError, page};
 use crate::config::tokens::{NewToken, Origin, Scope, TokenView};
@@ -26,14 +28,14 @@ pub(super) struct Asked {
 async fn get_page(State(app): State<App>, staff: Staff, Query(asked): Query<Asked>) -> Result<Response, UiError> {
     let list = tokens::list(&app, staff.token()).await?;
     let columns = ["Name", "Person", "Opens", "Gateway", "From", "Made", "By", "Expires", "State", "Actions"];
-    let table = Table::new("Tokens", &columns, "There is no token.").rows(list.iter().map(row));
+    let table = Table::new("Tokens", &columns, "There is no token.").rows(list.iter().map(|token| row(token, now)));
     let mut blocks = done(asked.done.as_deref());
     blocks.push(Block::Table(table));
     blocks.push(Block::Form(new_form()));
     Ok(page(&app, &staff, Section::Access, "Tokens", blocks))
 }
 
-fn row(token: &TokenView) -> Vec<Cell> {
+fn row(token: &TokenView, now: Timestamp) -> Vec<Cell> {
     let text = |text: &Option<String>| Cell::maybe(text.clone());
     let is_made = token.from == Origin::Made;
     let acts = if is_made && token.revoked_at.is_none() { vec![revoke(&token.name)] } else { Vec::new() };
@@ -46,10 +48,7 @@ fn row(token: &TokenView) -> Vec<Cell> {
         Cell::maybe(token.created_at),
         text(&token.created_by),
         Cell::maybe(token.expires),
-        match token.revoked_at {
-            Some(_) => Cell::status("revoked", Tone::Plain),
-            None => Cell::status("in force", Tone::Good),
-        },
+        standing(token.revoked_at, token.expires, now),
         Cell::Acts(acts),
     ]
 }
