@@ -340,6 +340,12 @@ impl Directory {
         })
     }
 
+    /// The tenant that has a key.
+    fn owner(&self, hash: &KeyHash) -> Option<&str> {
+        let row = self.keys.get(self.find_key(hash)?)?;
+        self.texts.get(self.tenants.get(row.tenant)?.id)
+    }
+
     /// How many tenants there are.
     pub fn len(&self) -> usize {
         self.by_id.len()

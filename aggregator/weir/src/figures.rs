@@ -7,9 +7,10 @@ use weir_contract::Timestamp;
 use weir_contract::catalogue::{FIGURES_MAX, ModelFigures};
 use weir_event_log::LogError;
 use weir_ledger::recent::Recent;
+use weir_ledger::validate::EventHasher;
 
 use crate::config::catalogue::Catalogue;
-use crate::store::Store;
+use crate::store::DataDir;
 
 /// How long figures are handed out before they are computed again.
 const FRESH: Duration = Duration::from_secs(15);
@@ -62,9 +63,9 @@ impl Measured {
 }
 
 /// Reads the requests of the last minutes before the start from the log again.
-pub(crate) fn reread(store: &Store, now: Timestamp) -> Result<(), LogError> {
-    let mut log = store.home.log_place().reader()?;
-    store.ledger.recent().reread(log.as_mut(), now, store.ledger.hasher())
+pub(crate) fn reread(home: &DataDir, recent: &Recent, hasher: &EventHasher, now: Timestamp) -> Result<(), LogError> {
+    let mut log = home.log_place().reader()?;
+    recent.reread(log.as_mut(), now, hasher)
 }
 
 #[cfg(test)]

@@ -74,6 +74,12 @@ pub struct ServerStatus {
     /// The exports.
     #[serde(default)]
     pub exports: Vec<ExportStatus>,
+    /// Gateways that cannot use the catalogue of models, and go on with the one before.
+    #[serde(default)]
+    pub catalogue_refused_by: Vec<String>,
+    /// Plans that rules of the catalogue name and no gateway has: these rules are never true.
+    #[serde(default)]
+    pub unknown_plans: Vec<String>,
 }
 
 /// The last fetch of the directory under one token.
@@ -174,6 +180,12 @@ impl SystemStatus {
                 problems.extend(server.log.as_ref().map(|why| format!("events are not accepted: {why}")));
                 problems.extend(server.ledger.as_ref().map(|why| format!("accepted events are not counted: {why}")));
                 problems.extend(server.exports.iter().filter_map(ExportStatus::trouble));
+                problems.extend(server.catalogue_refused_by.iter().map(|gateway| {
+                    format!("gateway {gateway} cannot use the catalogue of models, and goes on with the one before: its log says why")
+                }));
+                problems.extend(server.unknown_plans.iter().map(|plan| {
+                    format!("a rule of the catalogue names the plan {plan:?}, which no gateway has: it is never true")
+                }));
             }
         }
         problems.extend(ledger.problems());

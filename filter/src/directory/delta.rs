@@ -33,6 +33,9 @@ pub struct Delta {
 /// Tolerated dead rows beyond an eighth of those in use. Fewer do not justify a fetch of the whole state.
 const DEAD_ROWS_MIN: usize = 1_000;
 
+/// How many names a key has: plan, environment, feature, scopes.
+const NAMES_OF_KEY: usize = 4;
+
 /// The largest table that may grow while a difference is applied; growing copies it in one step.
 const GROWING_MAX_ROWS: usize = 8_192;
 
@@ -81,7 +84,7 @@ impl Directory {
         for tenant in &delta.tenants {
             new = Totals { tenants: new.tenants + 1, keys: new.keys + tenant.keys.len() };
             for key in &tenant.keys {
-                let owner = self.key(&key.sha256).map(|key| key.member.id);
+                let owner = self.owner(&key.sha256);
                 if owner.is_some_and(|owner| !changed.contains(owner)) || hashes.insert(key.sha256, ()).is_some() {
                     return Err(DirectoryError::Key { tenant: tenant.id.to_string(), key: key.id.clone() });
                 }
@@ -102,7 +105,7 @@ impl Directory {
         let grows = |len: usize, new: usize, room: usize| len + new > room && len > GROWING_MAX_ROWS;
         let grows = grows(current.tenants, new.tenants, self.by_id.capacity())
             || grows(current.keys, new.keys, self.by_hash.capacity());
-        if grows || self.is_worn() || new.tenants + 3 * new.keys > self.names.room() {
+        if grows || self.is_worn() || new.tenants + NAMES_OF_KEY * new.keys > self.names.room() {
             return Err(DirectoryError::Worn);
         }
         Ok(())

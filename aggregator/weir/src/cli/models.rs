@@ -16,7 +16,7 @@ pub(super) fn run(config: &Config, as_json: bool) -> anyhow::Result<u8> {
             Access::Here(store) => {
                 store.catch_up().await?;
                 let now = access::clock().now();
-                figures::reread(&store, now)?;
+                figures::reread(&store.home, store.ledger.recent(), store.ledger.hasher(), now)?;
                 ModelsView::of(config.catalogue.as_ref(), store.ledger.recent().figures(now), Vec::new())
             }
         })

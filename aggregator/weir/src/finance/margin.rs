@@ -258,7 +258,7 @@ fn flag<'q>(by: &str, flag: Option<&'q str>) -> Result<Option<&'q str>, FinanceE
         (FLAG, Some(flag)) if flags::is_name(flag) => Ok(Some(flag)),
         (FLAG, Some(flag)) => Err(FinanceError::Question(format!("{flag:?} is no name of a flag"))),
         (FLAG, None) => Err(FinanceError::Question("`flag` names the feature flag to compare by".to_owned())),
-        (_, Some(_)) => Err(FinanceError::Question(format!("`flag` goes with `by` = {FLAG}"))),
+        (_, Some(_)) => Err(FinanceError::Conflict(format!("`flag` goes with `by` = {FLAG}"))),
         (_, None) => Ok(None),
     }
 }

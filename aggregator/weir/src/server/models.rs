@@ -38,7 +38,11 @@ impl App {
 
 /// Reads from the log what happened shortly before the start, so that figures do not begin anew with it.
 pub(super) async fn reread(app: App) {
-    let read = tokio::task::spawn_blocking(move || figures::reread(&app.0.store, app.0.clock.now())).await;
+    let (home, ledger, now) = (app.0.store.home.clone(), &app.0.store.ledger, app.0.clock.now());
+    let (recent, hasher) = (Arc::clone(ledger.recent()), *ledger.hasher());
+    // Nothing ends it: a server that stops meanwhile must not wait for it with its data directory locked.
+    drop(app);
+    let read = tokio::task::spawn_blocking(move || figures::reread(&home, &recent, &hasher, now)).await;
     match read {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {

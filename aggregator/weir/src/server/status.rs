@@ -1,5 +1,5 @@
 //! `GET /v1/status`, and what the server remembers for it.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use axum::Json;
@@ -63,11 +63,15 @@ impl Seen {
 
     /// What to tell if gateways announce plans, and none of them has this one.
     pub(super) fn plan_warning(&self, plan: &str, now: Timestamp) -> Option<String> {
+        let told = || format!("no gateway has a plan {plan:?}: requests of its tenants are refused");
+        self.is_missing(plan, now).then(told)
+    }
+
+    /// Whether gateways announce plans, and none of them has this one.
+    fn is_missing(&self, plan: &str, now: Timestamp) -> bool {
         self.with(|seen| {
             let mut lists = seen.plans.iter().filter(|(_, last)| now.millis_since(**last) < PLANS_KNOWN_MS).peekable();
-            lists.peek()?;
-            let is_known = lists.any(|(list, _)| plans::read(list).any(|known| known == plan));
-            (!is_known).then(|| format!("no gateway has a plan {plan:?}: requests of its tenants are refused"))
+            lists.peek().is_some() && !lists.any(|(list, _)| plans::read(list).any(|known| known == plan))
         })
     }
 
@@ -144,8 +148,25 @@ pub(super) async fn system(app: &App) -> Result<SystemStatus, ApiError> {
         fetches: app.0.seen.fetches(),
         log_place: app.0.store.home.log_place().label(),
         exports: app.exports(),
+        catalogue_refused_by: refusing(&app, now),
+        unknown_plans: unknown_plans(&app, now),
     };
     let (last, next) = app.0.seen.with(|seen| (seen.last_report, seen.next_report));
     let billing = stripe.as_ref().map(|status| (BillingStatus::of(status, last, next), status));
     Ok(SystemStatus::of(now, Some(server), lists, &ledger, billing))
+}
+
+/// Gateways that have refused the catalogue in force.
+fn refusing(app: &App, now: Timestamp) -> Vec<String> {
+    let Some(catalogue) = app.0.catalogue.current() else { return Vec::new() };
+    let users = app.0.seen.catalogues(now).into_iter();
+    users.filter(|user| user.refused && user.version == catalogue.version).map(|user| user.gateway).collect()
+}
+
+/// Plans of the catalogue's rules that no gateway has, each once.
+fn unknown_plans(app: &App, now: Timestamp) -> Vec<String> {
+    let Some(catalogue) = app.0.catalogue.current() else { return Vec::new() };
+    let named = catalogue.says.routing.rules.iter().flat_map(|rule| &rule.matches.plans);
+    let unknown: BTreeSet<&String> = named.filter(|plan| app.0.seen.is_missing(plan, now)).collect();
+    unknown.into_iter().cloned().collect()
 }

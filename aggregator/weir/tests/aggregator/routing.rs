@@ -168,7 +168,8 @@ async fn the_filter_takes_the_catalogue_of_the_server_and_tells_it_of_one_that_i
     assert!(tells(&state), "the server's catalogue is in force");
 
     let third = "- {name: own, dialect: vllm}\nmodels:\n- {name: llama, provider: own, context_max_tokens: 9, output_max_tokens: 9, price: {input: 1, output: 1}}";
-    write(&server, &CATALOGUE.replace("models:", third));
+    let gold = "rules: [{model: auto, match: {plans: [gold]}, candidates: [haiku]}, {";
+    write(&server, &CATALOGUE.replace("models:", third).replace("rules: [{", gold));
     for _ in 0..50 {
         now = now.plus_millis(2_000);
         if let Some(CatalogueUpdate::Refused(why)) = fetch(&mut state, &server, now).await {
@@ -179,6 +180,9 @@ async fn the_filter_takes_the_catalogue_of_the_server_and_tells_it_of_one_that_i
             let using = &view["gateways"][0];
             assert_eq!((&using["gateway"], &using["refused"]), (&json!("gw-9"), &json!(true)));
             assert_eq!(using["version"], view["version"]);
+            let problems = server.json("/v1/status").await["problems"].to_string();
+            assert!(problems.contains("gateway gw-9 cannot use the catalogue"), "{problems}");
+            assert!(problems.contains("names the plan \\\"gold\\\", which no gateway has"), "{problems}");
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

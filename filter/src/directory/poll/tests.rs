@@ -210,7 +210,7 @@ fn words(poll: &mut Poll, origin: &Origin, now: Timestamp) -> String {
 fn a_catalogue_is_asked_for_by_the_version_that_is_known_whether_or_not_it_could_be_used() {
     let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), None, NOW), origin(None));
     poll.parts.ask(true);
-    assert!(words(&mut poll, &origin, NOW).ends_with("placement,catalogue,figures"));
+    assert!(words(&mut poll, &origin, NOW).ends_with("placement,scopes,catalogue,figures"));
     let mut body = page("v1", None, &["acme"]);
     body["catalogue"] = json!({"version": "c1", "content": {"models": []}});
     body["figures"] = json!({"version": "f1", "content": []});
