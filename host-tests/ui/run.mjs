@@ -33,7 +33,10 @@ const startDemo = () =>
   new Promise((resolve, reject) => {
     const child = spawn(demo, ["run"], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
     let said = "";
-    const late = setTimeout(() => reject(new Error(`the demo is not up in time:\n${said}`)), START_MAX_MS);
+    const late = setTimeout(() => {
+      child.kill("SIGINT");
+      reject(new Error(`the demo is not up in time:\n${said}`));
+    }, START_MAX_MS);
     child.once("exit", (code) => reject(new Error(`the demo ended with ${code}:\n${said}`)));
     child.stdout.setEncoding("utf8").on("data", (text) => {
       said += text;
