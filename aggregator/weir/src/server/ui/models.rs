@@ -75,8 +75,7 @@ fn live(view: &ModelsView) -> Table {
             ]
         })
     });
-    let columns =
-        ["Model", "Class", "Requests", "Errors", "p50", "p99", "First token, p50", "First token, p99"];
+    let columns = ["Model", "Class", "Requests", "Errors", "p50", "p99", "First token, p50", "First token, p99"];
     let empty = "No model has answered within 15 minutes.";
     Table::new("The last 15 minutes", &columns, empty).rows(rows)
 }

@@ -26,7 +26,7 @@ pub(super) struct Asked {
 }
 
 async fn get_page(State(app): State<App>, staff: Staff, Query(asked): Query<Asked>) -> Result<Response, UiError> {
-    let list = tokens::list(&app, staff.token()).await?;
+    let (list, now) = (tokens::list(&app, staff.token()).await?, app.0.clock.now());
     let columns = ["Name", "Person", "Opens", "Gateway", "From", "Made", "By", "Expires", "State", "Actions"];
     let table = Table::new("Tokens", &columns, "There is no token.").rows(list.iter().map(|token| row(token, now)));
     let mut blocks = done(asked.done.as_deref());
