@@ -3,6 +3,7 @@ use maud::{Markup, html};
 
 use crate::cell::Cell;
 use crate::href::Href;
+use crate::number::grouped;
 use crate::viewer::Viewer;
 
 /// A column.
@@ -36,6 +37,8 @@ pub struct Table {
     pub rows: Vec<Vec<Cell>>,
     /// Says, where there are no rows, why and what to do.
     pub empty: String,
+    /// Further rows that it does not show. Without them it is not sorted: the largest shown need not be the largest.
+    pub left_out: usize,
     /// The next page.
     pub next: Option<Href>,
     /// The rows as a file.
@@ -45,14 +48,24 @@ pub struct Table {
 impl Table {
     /// A table without rows.
     pub fn new(caption: &str, columns: &[&str], empty: &str) -> Self {
+        let (caption, empty) = (caption.to_owned(), empty.to_owned());
         let columns = columns.iter().map(|name| Column::from(*name)).collect();
-        Table { caption: caption.to_owned(), columns, rows: Vec::new(), empty: empty.to_owned(), next: None, csv: None }
+        Table { caption, columns, rows: Vec::new(), empty, left_out: 0, next: None, csv: None }
     }
 
     /// The same with these rows.
     #[must_use]
     pub fn rows(mut self, rows: impl IntoIterator<Item = Vec<Cell>>) -> Self {
         self.rows = rows.into_iter().collect();
+        self
+    }
+
+    /// The same with the first `shown` of these rows, and a word of the others.
+    #[must_use]
+    pub fn first(mut self, shown: usize, rows: impl IntoIterator<Item = Vec<Cell>>) -> Self {
+        let mut rows = rows.into_iter();
+        self.rows = rows.by_ref().take(shown).collect();
+        self.left_out = rows.count();
         self
     }
 
@@ -69,6 +82,9 @@ impl Table {
                     }
                 }
             }
+            @if self.left_out > 0 {
+                p.more { (grouped(&self.left_out.to_string())) " more are not shown" }
+            }
             @if self.next.is_some() || self.csv.is_some() {
                 p.more {
                     @if let Some(next) = &self.next { a href=(next.as_str()) rel="next" { "Next page" } " " }
@@ -83,7 +99,7 @@ impl Table {
         let first = self.rows.first().and_then(|row| row.get(at));
         let is_numeric = first.is_some_and(Cell::is_numeric);
         let has_order = !matches!(first, Some(Cell::Acts(_)));
-        let sorts = has_order && self.next.is_none() && column.sorted_by.is_none();
+        let sorts = has_order && self.next.is_none() && self.left_out == 0 && column.sorted_by.is_none();
         html! {
             th scope="col" class=[is_numeric.then_some("number")] data-sorts[sorts] {
                 @match &column.sorted_by {

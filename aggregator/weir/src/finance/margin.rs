@@ -257,7 +257,7 @@ fn flag<'q>(by: &str, flag: Option<&'q str>) -> Result<Option<&'q str>, FinanceE
     match (by, flag) {
         (FLAG, Some(flag)) if flags::is_name(flag) => Ok(Some(flag)),
         (FLAG, Some(flag)) => Err(FinanceError::Question(format!("{flag:?} is no name of a flag"))),
-        (FLAG, None) => Err(FinanceError::Question("`flag` names the feature flag to compare by".to_owned())),
+        (FLAG, None) => Err(FinanceError::Conflict("`flag` names the feature flag to compare by".to_owned())),
         (_, Some(_)) => Err(FinanceError::Conflict(format!("`flag` goes with `by` = {FLAG}"))),
         (_, None) => Ok(None),
     }

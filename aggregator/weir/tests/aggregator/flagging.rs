@@ -309,8 +309,10 @@ async fn the_two_sides_of_a_flag_are_compared_by_cost_failures_retries_and_margi
     assert_eq!(rows("tone").await.keys().collect::<Vec<_>>(), ["(none)", "long, or so", "short"]);
     let unseen = server.json("/v1/margin?by=flag&flag=retries").await;
     assert!(unseen["notes"].to_string().contains("no request of the span saw the flag retries"), "{unseen}");
-    for wrong in ["by=flag", "by=model&flag=tone", "by=flag&flag=No%20Flag", "flag=tone"] {
-        assert_eq!(server.get(&format!("/v1/margin?{wrong}")).await.status().as_u16(), 400, "{wrong}");
+    for (wrong, status) in
+        [("by=flag&flag=No%20Flag", 400), ("by=flag", 409), ("by=model&flag=tone", 409), ("flag=tone", 409)]
+    {
+        assert_eq!(server.get(&format!("/v1/margin?{wrong}")).await.status().as_u16(), status, "{wrong}");
     }
     let shown = weir(server.dir.path(), &["margin", "--by", "flag", "--flag", "use-claude", "--csv"]);
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();

@@ -69,10 +69,11 @@ fn fetches(status: &SystemStatus) -> Table {
 }
 
 fn sources(ledger: &LedgerView) -> Table {
-    let rows = ledger.sources.iter().take(SOURCES_SHOWN).map(source);
+    let rows = ledger.sources.iter().map(source);
     let columns =
         ["Source", "State", "Highest number", "Counted", "Missing", "Refused", "Repeats", "Conflicts", "Last heard"];
-    Table::new("Sources: one for each worker of a gateway", &columns, "No source was heard of yet.").rows(rows)
+    Table::new("Sources: one for each worker of a gateway", &columns, "No source was heard of yet.")
+        .first(SOURCES_SHOWN, rows)
 }
 
 fn source(source: &SourceView) -> Vec<Cell> {

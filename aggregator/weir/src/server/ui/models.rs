@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 
 use axum::extract::State;
 use axum::response::Response;
+use weir_contract::Timestamp;
 use weir_dashboard::{Block, Cell, Chart, Href, Point, Section, Table, Tone};
 use weir_ledger::attempts::ProviderHealth;
 use weir_money::margin::MarginRow;
@@ -32,9 +33,9 @@ pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Res
     });
     let (mut view, providers) = read.await?;
     view.rows.sort_by_key(|row| (row.currency, std::cmp::Reverse(row.llm_cost)));
-    let rows = view.rows.iter().take(MODELS_SHOWN).map(|row| {
+    let rows = view.rows.iter().map(|row| {
         let served: Vec<&str> = providers.get(&row.key).into_iter().flatten().map(String::as_str).collect();
-        line(row, served.join(", "))
+        line(row, served.join(", "), (view.from, view.to))
     });
     let columns = [
         "Model",
@@ -49,10 +50,11 @@ pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Res
         "Level",
         "Behind it",
     ];
-    let table = Table::new("Models this month", &columns, "No model was used this month.").rows(rows);
+    let table = Table::new("Models this month", &columns, "No model was used this month.").first(MODELS_SHOWN, rows);
     let (figures, status) = (models::view(&app).await?, status::system(&app).await?);
     let tables = [live(&figures), providers_now(&status), table];
-    let mut blocks = vec![Block::Chart(chart(&view.rows))];
+    let of_currency = view.rows.chunk_by(|one, other| one.currency == other.currency);
+    let mut blocks: Vec<Block> = of_currency.map(|rows| Block::Chart(chart(rows))).collect();
     blocks.extend(tables.map(Block::Table));
     blocks.extend(view.notes.iter().map(|note| Block::Paragraph(note.clone())));
     Ok(page(&app, &staff, Section::Models, "Models", blocks))
@@ -106,8 +108,10 @@ fn providers_now(status: &SystemStatus) -> Table {
     Table::new("Providers lately", &columns, empty).rows(rows)
 }
 
-fn line(row: &MarginRow, providers: String) -> Vec<Cell> {
+fn line(row: &MarginRow, providers: String, (from, to): (Timestamp, Timestamp)) -> Vec<Cell> {
     let amount = |amount| Cell::amount(amount, row.currency);
+    let requests = Href::to(&["requests"]).with("model", &row.key);
+    let requests = requests.with("from", &from.to_string()).with("to", &to.to_string());
     let each = weir_money::margin::average(row.llm_cost, row.requests);
     vec![
         Cell::text(&row.key),
@@ -120,19 +124,20 @@ fn line(row: &MarginRow, providers: String) -> Vec<Cell> {
         row.unpriced_tokens.into(),
         amount(row.margin),
         level(row.level),
-        Cell::link("Requests", Href::to(&["requests"]).with("model", &row.key)),
+        Cell::link("Requests", requests),
     ]
 }
 
+/// The models of one currency.
 fn chart(rows: &[MarginRow]) -> Chart {
-    let currency = rows.iter().max_by_key(|row| row.llm_cost).map(|row| row.currency);
-    let of_currency = rows.iter().filter(|row| Some(row.currency) == currency && row.llm_cost.0 > 0);
-    let unit = currency.map_or_else(|| "Cost".to_owned(), |currency| format!("Cost, {currency}"));
+    let unit = rows.first().map_or_else(|| "Cost".to_owned(), |row| format!("Cost, {}", row.currency));
     Chart {
         caption: "The most expensive models this month".to_owned(),
         of: "Model".to_owned(),
         unit,
-        points: of_currency
+        points: rows
+            .iter()
+            .filter(|row| row.llm_cost.0 > 0)
             .take(BARS_SHOWN)
             .map(|row| Point {
                 label: row.key.clone(),

@@ -108,21 +108,24 @@ fn table<'a>(caption: &str, by: &str, empty: &str, rows: impl Iterator<Item = &'
         "Failed and repeated",
         "Tokens without a price",
     ];
-    Table::new(caption, &columns, empty).rows(rows.take(ROWS_SHOWN).map(|row| {
-        let amount = |amount| Cell::amount(amount, row.currency);
-        vec![
-            if by == "tenant" { tenant_link(&row.key) } else { Cell::text(&row.key) },
-            amount(row.revenue),
-            amount(row.llm_cost),
-            amount(row.other_cost),
-            amount(row.margin),
-            row.margin_percent.map_or(Cell::Missing, |percent| Cell::amount(percent, "%")),
-            level(row.level),
-            row.requests.into(),
-            amount(row.wasted_cost),
-            row.unpriced_tokens.into(),
-        ]
-    }))
+    Table::new(caption, &columns, empty).first(
+        ROWS_SHOWN,
+        rows.map(|row| {
+            let amount = |amount| Cell::amount(amount, row.currency);
+            vec![
+                if by == "tenant" { tenant_link(&row.key) } else { Cell::text(&row.key) },
+                amount(row.revenue),
+                amount(row.llm_cost),
+                amount(row.other_cost),
+                amount(row.margin),
+                row.margin_percent.map_or(Cell::Missing, |percent| Cell::amount(percent, "%")),
+                level(row.level),
+                row.requests.into(),
+                amount(row.wasted_cost),
+                row.unpriced_tokens.into(),
+            ]
+        }),
+    )
 }
 
 fn unpriced(view: &MarginView) -> Table {
@@ -158,6 +161,9 @@ async fn get_csv(State(app): State<App>, _staff: Staff, Query(asked): Query<Aske
             row.requests.to_string(),
             row.unpriced_tokens.to_string(),
         ]);
+    }
+    if view.left_out > 0 {
+        sheet.row(&[format!("({} more are left out: `weir margin` by command has all)", view.left_out)]);
     }
     Ok(download(sheet, "margin.csv"))
 }

@@ -141,7 +141,8 @@ fn meters(used: &Used) -> Table {
     let rows =
         used.meters.iter().map(|(meter, today, period)| vec![Cell::text(meter), (*today).into(), (*period).into()]);
     let mut table =
-        Table::new("Used", &["Meter", "Today (UTC)", "This billing period"], "Nothing is measured yet.").rows(rows);
+        Table::new("Billed units", &["Meter", "Today (UTC)", "This billing period"], "Nothing is measured yet.")
+            .rows(rows);
     table.csv = Some(weir_dashboard::Href::to(&["own", "usage.csv"]));
     table
 }
@@ -202,12 +203,15 @@ fn day_of(at: Timestamp) -> String {
 }
 
 fn by(what: &str, counts: &Counts) -> Table {
-    let shown = counts.iter().take(VALUES_SHOWN).map(|(name, [requests, input, output])| {
+    let mut counts: Vec<_> = counts.iter().collect();
+    counts.sort_by_key(|(_, [requests, ..])| std::cmp::Reverse(*requests));
+    let rows = counts.into_iter().map(|(name, [requests, input, output])| {
         let name = if name.is_empty() { "(none)" } else { name };
         vec![Cell::text(name), (*requests).into(), (*input).into(), (*output).into()]
     });
     let heading = format!("This billing period by {what}");
-    Table::new(&heading, &[what, "Requests", "Input tokens", "Output tokens"], "Nothing was used yet.").rows(shown)
+    Table::new(&heading, &[what, "Requests", "Input tokens", "Output tokens"], "Nothing was used yet.")
+        .first(VALUES_SHOWN, rows)
 }
 
 /// Usage by day as a file.

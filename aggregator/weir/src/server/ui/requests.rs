@@ -2,6 +2,7 @@
 use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
+use weir_contract::Timestamp;
 use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table, Tone};
 
 use super::guard::Staff;
@@ -9,6 +10,7 @@ use super::words::tenant_link;
 use super::{UiError, page};
 use crate::cost_events::{EventCost, EventCostQuery};
 use crate::lookup::{EventView, EventsQuery};
+use crate::server::error::ApiError;
 use crate::server::{App, money, read};
 
 /// What the address says. Empty values say nothing.
@@ -28,6 +30,9 @@ pub(super) struct Asked {
     environment: String,
     credential: String,
     plan: String,
+    /// Only requests counted in hours from this moment on, and before the next one.
+    from: String,
+    to: String,
     after: String,
 }
 
@@ -84,8 +89,10 @@ fn event(view: &EventView) -> Vec<Block> {
         ("Model asked for", of("request_model")),
         ("Model that served", of("response_model")),
         ("Provider", of("provider")),
-        ("Why this one", of("routing")),
-        ("Limits", of("limits")),
+        ("Why this one", of("routed")),
+        ("Budget", of("budget")),
+        ("Its stage", of("budget_stage")),
+        ("Flags", of("flags")),
         ("Usage", of("usage")),
         ("Request id", of("request_id")),
         ("Response id", of("response_id")),
@@ -129,10 +136,18 @@ fn found(events: &[EventView]) -> Table {
     Table::new("Events of this id", &columns, empty).rows(rows)
 }
 
+fn moment(text: &str) -> Result<Timestamp, ApiError> {
+    let wrong = || ApiError::Request(format!("{text:?} is no moment in UTC, such as 2026-12-01T09:00:00Z"));
+    Timestamp::parse(text).ok_or_else(wrong)
+}
+
 /// The requests behind a sum, a page at a time.
 async fn list(app: &App, asked: &Asked) -> Result<Table, UiError> {
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let time = |text: &str| (!text.is_empty()).then(|| moment(text)).transpose();
     let query = EventCostQuery {
+        from: time(&asked.from)?,
+        to: time(&asked.to)?,
         tenant: some(&asked.tenant),
         model: some(&asked.model),
         class: some(&asked.class),

@@ -171,8 +171,9 @@ pub(super) fn words_of(dimension: &str) -> String {
 
 /// Usage by a dimension. Each value leads to the requests behind it.
 fn values(tenant: &str, by: &str, view: &MarginView) -> Table {
-    let rows = view.rows.iter().take(VALUES_SHOWN).map(|row| {
+    let rows = view.rows.iter().map(|row| {
         let requests = Href::to(&["requests"]).with("tenant", tenant).with(by, &row.key);
+        let requests = requests.with("from", &view.from.to_string()).with("to", &view.to.to_string());
         vec![
             Cell::text(&row.key),
             row.requests.into(),
@@ -196,7 +197,7 @@ fn values(tenant: &str, by: &str, view: &MarginView) -> Table {
         "Behind it",
     ];
     let empty = "Nothing was used this month.";
-    Table::new(&format!("This month by {heading}"), &columns, empty).rows(rows)
+    Table::new(&format!("This month by {heading}"), &columns, empty).first(VALUES_SHOWN, rows)
 }
 
 fn facts(tenant: &TenantView) -> Vec<Fact> {
