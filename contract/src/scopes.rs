@@ -70,9 +70,12 @@ impl Scopes {
 /// Whether a key with these scopes, as [`Scopes::as_str`] writes them, may be used for a request: they name its route, or every
 /// class that it may be taken for.
 pub fn permit(scopes: &str, route: Option<&str>, mut classes: impl Iterator<Item = Class>) -> bool {
-    let is_route = |scope: &str| scope.strip_prefix(ROUTE).is_some_and(|name| route == Some(name));
-    scopes.split(SEPARATOR).any(is_route)
-        || classes.all(|class| scopes.split(SEPARATOR).any(|scope| scope == class.as_str()))
+    permit_route(scopes, route) || classes.all(|class| scopes.split(SEPARATOR).any(|scope| scope == class.as_str()))
+}
+
+/// Whether these scopes name the route: then it does not matter what a request may be taken for.
+pub fn permit_route(scopes: &str, route: Option<&str>) -> bool {
+    scopes.split(SEPARATOR).any(|scope| scope.strip_prefix(ROUTE).is_some_and(|name| route == Some(name)))
 }
 
 fn is_scope(name: &str) -> bool {

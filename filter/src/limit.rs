@@ -151,7 +151,7 @@ impl Standing {
     pub(crate) const HIDDEN: Standing = Standing { limit: usize::MAX, ..Standing::ANY };
 
     /// Of any limit: for what does not depend on it.
-    pub const ANY: Standing = Standing {
+    pub(crate) const ANY: Standing = Standing {
         limit: 0,
         unit: Unit::Requests,
         bucket_id: 0,

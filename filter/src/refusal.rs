@@ -92,7 +92,7 @@ pub struct OverBudget {
 
 impl OverBudget {
     /// Stands for all of them.
-    pub const ANY: OverBudget = OverBudget { status: RefusalStatus::PaymentRequired, wait_ms: None };
+    pub(crate) const ANY: OverBudget = OverBudget { status: RefusalStatus::PaymentRequired, wait_ms: None };
 }
 
 /// Why a body cannot be read.

@@ -60,7 +60,7 @@ pub(super) fn content_length(head: &Head<'_>) -> Option<u64> {
 
 /// Whether anything depends on the body. The model of an inference is always reported.
 fn is_read(admitted: &Admitted) -> bool {
-    if admitted.sealed.is_some() || guarded::needs_body(admitted) {
+    if admitted.sealed.is_some() || guarded::needs_body(admitted) || admitted.scopes_need_body() {
         return true;
     }
     let of_model = admitted.path_counts || admitted.classes.any(|class| class != Class::Other);

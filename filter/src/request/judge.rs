@@ -67,7 +67,7 @@ impl Admitted {
         limiter: &mut impl Limiter,
         now: Timestamp,
     ) -> Result<Option<&'a str>, Refusal> {
-        self.check_scopes()?;
+        self.check_scopes_with(view.body)?;
         self.check_bounds(view.body)?;
         self.check_priced(view.body, now)?;
         self.check_stage(now)?;

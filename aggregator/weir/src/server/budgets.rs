@@ -161,7 +161,7 @@ async fn follow_tenants(app: &App, seen: &mut String) {
 
 /// What gateways are told of a tenant's budgets, laid over its entry in the directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Told {
+pub(super) struct Told {
     stages: Vec<BudgetStage>,
     hard: Vec<HardBudget>,
 }
@@ -173,9 +173,16 @@ impl Overlay for Told {
     }
 }
 
-/// Tells gateways about stages as they change, for as long as the server runs.
-pub(super) async fn tell(app: App) {
-    let mut told: HashMap<String, Told> = HashMap::new();
+/// Lays the stages and hard budgets that are in force over the directory, before the first gateway fetches it: one that learns of
+/// tenants alone would take it that nothing bounds them.
+pub(super) async fn begin(app: &App) -> Result<HashMap<String, Told>, ApiError> {
+    let mut told = HashMap::new();
+    look(app, &mut told).await?;
+    Ok(told)
+}
+
+/// Tells gateways about stages as they change, for as long as the server runs. `told`: what they are told already.
+pub(super) async fn tell(app: App, mut told: HashMap<String, Told>) {
     let mut seen = None;
     let mut next_end: Option<Timestamp> = None;
     let mut version = String::new();

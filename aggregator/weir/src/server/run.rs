@@ -1,5 +1,6 @@
 //! Runs the server: binds, writes the note for commands, answers, stops within a bound. Meanwhile it watches files for
 //! changes and prunes old records of the event log.
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -82,6 +83,9 @@ pub enum ServeError {
     /// The key belongs to another account, or the ledger cannot be written.
     #[error(transparent)]
     Billing(BillingError),
+    /// Which budgets are in force cannot be read.
+    #[error("budgets: {0}")]
+    Budgets(String),
     /// The address cannot be bound.
     #[error("cannot listen on {address}: {source}; choose another `listen`")]
     Listen {
@@ -140,13 +144,18 @@ enum Listeners {
 }
 
 /// Starts what a server does beside answering.
-fn tasks_of(app: &App, config: &Config, exports: Vec<(Export, Arc<export::Progress>)>) -> Vec<JoinHandle<()>> {
+fn tasks_of(
+    app: &App,
+    config: &Config,
+    exports: Vec<(Export, Arc<export::Progress>)>,
+    told: HashMap<String, budgets::Told>,
+) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![
         tokio::spawn(prune(app.clone(), config.log_retention_ms)),
         tokio::spawn(expire_audit(app.clone(), config.finding_retention_ms, config.search_retention_ms)),
         tokio::spawn(look_at_conditions(app.clone())),
         tokio::spawn(roll(app.clone())),
-        tokio::spawn(budgets::tell(app.clone())),
+        tokio::spawn(budgets::tell(app.clone(), told)),
         tokio::spawn(budgets::end_raises(app.clone())),
         tokio::spawn(alerts::tell(app.clone())),
         tokio::spawn(alerts::watch::watch(app.clone())),
@@ -256,8 +265,9 @@ impl Server {
             loopback,
             ui: config.ui,
         });
+        let told = budgets::begin(&app).await.map_err(|error| ServeError::Budgets(error.to_string()))?;
         home.write_note(&note)?;
-        let mut tasks = tasks_of(&app, &config, exports);
+        let mut tasks = tasks_of(&app, &config, exports, told);
         tasks.push(tokio::spawn(watch(app.clone(), config.path.clone(), note, tls)));
         Ok(Server { app, listeners, address, home, tasks })
     }

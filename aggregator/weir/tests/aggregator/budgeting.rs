@@ -169,6 +169,21 @@ async fn a_hard_budget_of_cost_is_told_in_millionths_of_its_currency() {
 }
 
 #[tokio::test]
+async fn the_first_page_that_a_started_server_hands_out_has_the_hard_budgets() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("tenants.yaml"), TENANTS).expect("written");
+    let hard = BUDGETS.replace("amount: 10", "amount: 10, hard: true");
+    let mut server = Running::start_by(dir, ManualClock::at(noon()), &hard).await;
+    for _ in 0..3 {
+        let page = page(&server, "", "stages,hard_budgets").await;
+        let acme = page.tenants.iter().find(|tenant| tenant.id.as_str() == "acme").expect("there");
+        assert_eq!(acme.hard_budgets.len(), 2, "a gateway that learns of the tenant alone would let everything pass");
+        server = Running::start_by(server.stop().await, ManualClock::at(noon()), &hard).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn gateways_are_told_of_hard_budgets_for_this_period_and_the_next() {
     let clock = ManualClock::at(noon());
     let dir = tempfile::tempdir().expect("a directory");

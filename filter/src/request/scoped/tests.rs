@@ -114,4 +114,26 @@ fn what_a_request_says_of_itself_widens_no_scope() {
     );
     // A body that looks like a chat makes a path without a class no chat: it may be taken for either.
     assert_eq!(refused("enforce", "chat", "/somewhere", &[], CHAT), DENIED);
+    assert_eq!(refused("enforce", "docs", "/somewhere", &[], CHAT), DENIED);
+    assert_eq!(refused("enforce", "docs", "/somewhere", &[], b"{}"), None);
+}
+
+#[test]
+fn what_weir_does_not_see_of_a_body_its_key_may_not_do() {
+    let (gzip, form): (Pair<'_>, Pair<'_>) =
+        ((b"content-encoding", b"gzip"), (b"content-type", b"multipart/form-data; boundary=x"));
+    let large = vec![b' '; 2 << 20];
+    for mode in ["enforce", "observe"] {
+        for (key, path, headers, body) in [
+            ("docs", "/somewhere", &[gzip][..], &b"{}"[..]),
+            ("docs", "/somewhere", &[form], b"--x--"),
+            ("docs", "/somewhere", &[], b"no JSON"),
+            ("docs", "/somewhere", &[], &large),
+            ("chat", "/v1/chat/completions", &[], br#"{"model":"gpt-4o","model":"rag-1","messages":[]}"#),
+        ] {
+            assert_eq!(refused(mode, key, path, headers, body), DENIED, "{mode} {key} {path} {headers:?}");
+        }
+        assert_eq!(refused(mode, "docs", "/docs/x", &[gzip], b"{}"), None, "the key names the route");
+        assert_eq!(refused(mode, "all", "/somewhere", &[gzip], b"{}"), None);
+    }
 }
