@@ -194,7 +194,7 @@ const aTokenIsMadeShownOnceAndSignsIn = async (browser, demo) => {
   const { page } = await open(context, demo.url);
   await signIn(page, demo);
   await page.goto(`${demo.url}/tokens`);
-  await page.getByLabel("Name").fill("tenant page");
+  await page.locator('input[name="name"]').fill("tenant page");
   await page.getByLabel("Opens").fill("tenant:globex");
   await page.getByRole("button", { name: "Make the token" }).click();
   const token = await page.locator("#secret").textContent();
