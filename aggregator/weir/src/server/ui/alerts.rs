@@ -3,14 +3,13 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
-use serde::Deserialize;
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table, Tone};
 use weir_steer::alert::silence::Silence;
 use weir_steer::alert::state::{Alert, AlertChange};
 use weir_steer::notice::Notice;
 
 use super::guard::{Acted, Staff};
-use super::words::{DONE, done, severity, tenant_link};
+use super::words::{AfterAct, DONE, done, severity, tenant_link};
 use super::{UiError, page};
 use crate::alerts::{
     AckRequest, AlertHistoryQuery, AlertsView, ReceiverView, SilenceRequest, TestRequest, UnsilenceRequest,
@@ -28,16 +27,10 @@ pub(super) fn routes() -> Router<App> {
         .route("/alerts/test", post(post_test))
 }
 
-/// What the address says.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
-    done: Option<String>,
-}
-
 pub(super) async fn get_page(
     State(app): State<App>,
     staff: Staff,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<AfterAct>,
 ) -> Result<Response, UiError> {
     let view = alerts::view(&app).await?;
     let changes = alerts::history(&app, AlertHistoryQuery::default()).await?;

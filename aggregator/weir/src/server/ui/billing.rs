@@ -1,28 +1,21 @@
 //! Reporting to Stripe: what is pending and held, what Stripe found wrong; held rows are settled here.
 use axum::extract::{Query, State};
 use axum::response::{Redirect, Response};
-use serde::Deserialize;
 use weir_billing::outbox::view::{OutboxRow, SettleRequest, Settlement};
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table, Tile, Tone};
 use weir_stripe::status::StatusView;
 
 use super::guard::{Acted, Staff};
-use super::words::{DONE, done, problem_count, tenant_link};
+use super::words::{AfterAct, DONE, done, problem_count, tenant_link};
 use super::{UiError, page};
 use crate::config::tokens::Scope;
 use crate::server::error::ApiError;
 use crate::server::{App, billing_routes};
 
-/// What the address says.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
-    done: Option<String>,
-}
-
 pub(super) async fn get_page(
     State(app): State<App>,
     staff: Staff,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<AfterAct>,
 ) -> Result<Response, UiError> {
     let status = billing_routes::status_rows(&app).await?;
     let mut blocks = done(asked.done.as_deref());

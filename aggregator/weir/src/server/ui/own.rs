@@ -6,7 +6,6 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use serde::Deserialize;
 use weir_contract::Timestamp;
 use weir_dashboard::{Block, Cell, Chart, Page, Point, Section, Sheet, Table};
 use weir_ledger::LedgerError;
@@ -18,7 +17,7 @@ use weir_steer::view::BudgetView;
 
 use super::guard::Member;
 use super::money::download;
-use super::words::{done, stage_tone};
+use super::words::{AfterAct, done, stage_tone};
 use super::{UiError, keys as key_pages, tenant};
 use crate::budgets::BudgetQuery;
 use crate::finance::bill::BillView;
@@ -41,12 +40,6 @@ pub(super) fn routes() -> Router<App> {
         .route("/own/keys/{key}/revoke", post(key_pages::post_own_revoke))
 }
 
-/// What the address says.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
-    done: Option<String>,
-}
-
 /// What the ledger says of the tenant.
 struct Used {
     bill: BillView,
@@ -60,7 +53,7 @@ struct Used {
 /// Requests, input and output tokens, by a value or a day.
 type Counts = BTreeMap<String, [u64; 3]>;
 
-async fn get_page(State(app): State<App>, member: Member, Query(asked): Query<Asked>) -> Result<Response, UiError> {
+async fn get_page(State(app): State<App>, member: Member, Query(asked): Query<AfterAct>) -> Result<Response, UiError> {
     let tenant = member.tenant().to_string();
     let of = tenant.clone();
     let used = with_finance(&app, move |finance| used(finance, &of)).await?;

@@ -3,13 +3,12 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
-use serde::Deserialize;
 use weir_contract::Timestamp;
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table};
 
 use super::guard::{Acted, Staff};
 use super::keys::standing;
-use super::words::{DONE, done};
+use super::words::{AfterAct, DONE, done};
 use super::{UiError, page};
 use crate::config::tokens::{NewToken, Origin, Scope, TokenView};
 use crate::server::error::ApiError;
@@ -19,13 +18,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new().route("/tokens", get(get_page).post(post_create)).route("/tokens/revoke", post(post_revoke))
 }
 
-/// What the address says.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
-    done: Option<String>,
-}
-
-async fn get_page(State(app): State<App>, staff: Staff, Query(asked): Query<Asked>) -> Result<Response, UiError> {
+async fn get_page(State(app): State<App>, staff: Staff, Query(asked): Query<AfterAct>) -> Result<Response, UiError> {
     let (list, now) = (tokens::list(&app, staff.token()).await?, app.0.clock.now());
     let columns = ["Name", "Person", "Opens", "Gateway", "From", "Made", "By", "Expires", "State", "Actions"];
     let table = Table::new("Tokens", &columns, "There is no token.").rows(list.iter().map(|token| row(token, now)));

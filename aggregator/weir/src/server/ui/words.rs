@@ -1,8 +1,16 @@
 //! What pages say of values, and the notices after an act.
+use serde::Deserialize;
 use weir_contract::stage::Stage;
 use weir_dashboard::{Block, Cell, Href, Tone};
 use weir_money::margin::Level;
 use weir_steer::alert::file::Severity;
+
+/// What the address of a page says after an act.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct AfterAct {
+    /// Which act was done.
+    pub(super) done: Option<String>,
+}
 
 /// Digits in groups of three.
 pub(super) fn grouped(number: u64) -> String {
