@@ -113,6 +113,12 @@ impl Saga {
         matches!(self.phase, Phase::Done | Phase::Undone { .. } | Phase::Stopped { .. })
     }
 
+    /// Whether it waits because a call failed.
+    pub fn is_failing(&self) -> bool {
+        let is_back = matches!(self.phase, Phase::Backward { .. });
+        self.steps.iter().any(|progress| progress.is_failing(is_back))
+    }
+
     /// What is next.
     pub fn next(&self, now: Timestamp) -> Next {
         let (found, act) = match &self.phase {

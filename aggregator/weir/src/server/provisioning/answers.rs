@@ -98,7 +98,7 @@ pub(in crate::server) async fn post_environment(
     if first != text {
         return Err(ApiError::Report("another answer came before".to_owned()));
     }
-    app.0.in_progress.begun.notify_one();
+    app.0.in_progress.wake(number);
     Ok(Json(json!({"repeated": saved.told.is_some()})))
 }
 
