@@ -12,7 +12,7 @@ use weir_event_log::{LogError, LogReader, Position};
 const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// What is compared: a table and its columns. All of it follows from the log alone.
-const COMPARED: [(&str, &str); 14] = [
+const COMPARED: [(&str, &str); 15] = [
     ("usage", "window_start, tenant, meter, billable"),
     ("excluded", "window_start, tenant, meter, reason, amount"),
     ("refused", "window_start, tenant, reason, count"),
@@ -26,6 +26,7 @@ const COMPARED: [(&str, &str); 14] = [
     ("attempt", "*"),
     ("attempt_failure", "*"),
     ("quarantine", "hash, position, item, source, sequence, reason, times"),
+    ("flag_sum", "*"),
     ("total", "kind, key, value"),
 ];
 

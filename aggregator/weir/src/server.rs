@@ -145,7 +145,7 @@ struct Inner {
     finances: RwLock<Arc<Finances>>,
     other_costs: Vec<OtherCost>,
     /// How much tenants may use.
-    budgets: budgets::BudgetsInForce,
+    budgets: Arc<budgets::BudgetsInForce>,
     /// Who is told.
     alerts: alerts::AlertsInForce,
     /// The keys under which gateways name users.
@@ -251,7 +251,7 @@ impl App {
                 prices::PricesInForce::new(&sources, book)
             }),
             other_costs: parts.other_costs,
-            budgets: parts.budgets,
+            budgets: Arc::new(parts.budgets),
             alerts: parts.alerts,
             user_keys: parts.user_keys,
             exports: parts.exports,

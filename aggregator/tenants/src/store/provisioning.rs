@@ -184,7 +184,6 @@ impl TenantStore {
         let db = self.db();
         let number = match rows::saga_of_act(&db, tenant, after)? {
             Some(number) => number,
-            None if after > 0 => return Err(wrong()),
             None => match rows::latest(&db, tenant, None)? {
                 Some(saved) => saved.number,
                 None => return Ok(None),

@@ -1,6 +1,6 @@
 //! Budgets in the server: the rules in force, the stages that gateways are told, and the routes about them.
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Json;
@@ -8,10 +8,12 @@ use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
+use weir_clock::Clock;
 use weir_contract::directory::Tenant;
 use weir_contract::hard::HardBudget;
 use weir_contract::stage::{BudgetStage, is_budget_name};
 use weir_contract::{TenantId, Timestamp};
+use weir_ledger::amount::Pico;
 use weir_ledger::periods::{self, Anchor};
 use weir_ledger::query::LedgerReader;
 use weir_ledger::{LedgerError, SqliteLedger, tenant_plans};
@@ -21,7 +23,7 @@ use weir_steer::file::Span;
 use weir_steer::hard::{self, HardInForce};
 use weir_steer::raise::{self, Raise};
 use weir_steer::view::{self, InForce, Transition};
-use weir_tenants::{Overlay, Snapshot};
+use weir_tenants::{Arrivals, Arriving, Overlay, Snapshot};
 
 use super::App;
 use super::auth::{allow, require};
@@ -43,6 +45,11 @@ pub(crate) struct BudgetsInForce {
     configured: RwLock<(Arc<[Budget]>, OwnAmounts)>,
     /// Where the billing periods of tenants begin that the directory says that of.
     anchors: RwLock<HashMap<String, Anchor>>,
+    /// The raises of which gateways are told now.
+    raises: RwLock<Vec<Raise>>,
+    /// Tenants of which gateways were told as they came, and not by [`look`], with the plan and the amounts that they came with; at most
+    /// as many as the directory has.
+    arrived: Mutex<HashMap<String, (String, BTreeMap<String, Pico>)>>,
     signal: Arc<Signal>,
 }
 
@@ -52,7 +59,14 @@ impl BudgetsInForce {
         let rules = Rules { budgets: in_force, plans: Arc::new(tenants.plans().clone()) };
         let configured = RwLock::new((budgets.into(), tenants.budgets().clone()));
         let (rules, anchors) = (RwLock::new(rules), RwLock::new(tenants.anchors().clone()));
-        BudgetsInForce { rules, configured, anchors, signal: Arc::default() }
+        BudgetsInForce {
+            rules,
+            configured,
+            anchors,
+            raises: RwLock::default(),
+            arrived: Mutex::default(),
+            signal: Arc::default(),
+        }
     }
 
     /// What follows the ledger by these rules.
@@ -68,6 +82,23 @@ impl BudgetsInForce {
     /// The budgets as the configuration says them.
     fn configured(&self) -> Arc<[Budget]> {
         Arc::clone(&self.configured.read().unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    /// Takes the tenants that came and that `rules` have as they came. Returns the others, too, of which the ledger does not know yet.
+    fn take_arrived(&self, rules: &Rules) -> (Vec<String>, HashSet<String>) {
+        let configured = self.configured.read().unwrap_or_else(PoisonError::into_inner);
+        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        let none = BTreeMap::new();
+        let is_followed = |tenant: &String, (plan, own): &(String, BTreeMap<String, Pico>)| {
+            rules.plans.get(tenant) == Some(plan) && configured.1.get(tenant).unwrap_or(&none) == own
+        };
+        let followed: Vec<String> = arrived
+            .iter()
+            .filter(|(tenant, came)| is_followed(tenant, came))
+            .map(|(tenant, _)| tenant.clone())
+            .collect();
+        followed.iter().for_each(|tenant| drop(arrived.remove(tenant)));
+        (followed, arrived.keys().cloned().collect())
     }
 
     /// Whether tenants have other amounts of their own than those before.
@@ -173,9 +204,51 @@ impl Overlay for Told {
     }
 }
 
+/// Tells gateways of a tenant's hard budgets with its coming, or with its new plan: they would let everything pass until the next look.
+#[derive(Debug)]
+struct HardAtArrival {
+    budgets: Arc<BudgetsInForce>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What was laid over a tenant before, with other hard budgets.
+#[derive(Debug)]
+struct Arrived {
+    before: Option<Arc<dyn Overlay>>,
+    hard: Vec<HardBudget>,
+}
+
+impl Overlay for Arrived {
+    fn lay_over(&self, tenant: &mut Tenant) {
+        if let Some(before) = &self.before {
+            before.lay_over(tenant);
+        }
+        tenant.hard_budgets.clone_from(&self.hard);
+    }
+}
+
+impl Arrivals for HardAtArrival {
+    fn overlay(&self, entry: Arriving<'_>, laid: Option<&Arc<dyn Overlay>>) -> Option<Arc<dyn Overlay>> {
+        let (budgets, id) = (self.budgets.configured(), entry.id.as_str());
+        let raises = self.budgets.raises.read().unwrap_or_else(PoisonError::into_inner);
+        let hard = hard::of_arriving(&budgets, (id, entry.plan), entry.budgets, &raises, self.clock.now());
+        if hard.is_empty() && laid.is_none() {
+            return None;
+        }
+        self.budgets
+            .arrived
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.to_owned(), (entry.plan.to_owned(), entry.budgets.clone()));
+        Some(Arc::new(Arrived { before: laid.cloned(), hard }))
+    }
+}
+
 /// Lays the stages and hard budgets that are in force over the directory, before the first gateway fetches it: one that learns of
 /// tenants alone would take it that nothing bounds them.
 pub(super) async fn begin(app: &App) -> Result<HashMap<String, Told>, ApiError> {
+    let (budgets, clock) = (Arc::clone(&app.0.budgets), Arc::clone(&app.0.clock));
+    app.0.directory.set_arrivals(Arc::new(HardAtArrival { budgets, clock }));
     let mut told = HashMap::new();
     look(app, &mut told).await?;
     Ok(told)
@@ -215,18 +288,24 @@ async fn look(app: &App, told: &mut HashMap<String, Told>) -> Result<Option<Time
     if rules.budgets.is_empty() && told.is_empty() {
         return Ok(None);
     }
+    // What was told of them as they came is told again as the ledger has it.
+    let (followed, arriving) = app.0.budgets.take_arrived(&rules);
+    told.extend(followed.into_iter().map(|tenant| (tenant, Told::default())));
     let read = move |reader: &mut LedgerReader| {
         let next_raise = raise::active(reader.db(), now)?.iter().map(|raise| raise.until).min();
         Ok((view::in_force(reader.db(), &rules, now)?, hard::in_force(reader.db(), &rules, now)?, next_raise))
     };
     let (stages, hard, next_raise) = with_reader(app, read).await?;
     let next_end = [stages.next_end, hard.next_end, next_raise].into_iter().flatten().min();
+    *app.0.budgets.raises.write().unwrap_or_else(PoisonError::into_inner) = hard.raises.clone();
     let now_told = by_tenant(stages, hard);
     let mut overlays: Vec<(TenantId, Option<Arc<dyn Overlay>>)> = Vec::new();
-    for tenant in told.keys().filter(|tenant| !now_told.contains_key(*tenant)) {
+    let is_settled = |tenant: &&String| !arriving.contains(*tenant);
+    for tenant in told.keys().filter(|tenant| !now_told.contains_key(*tenant)).filter(is_settled) {
         overlays.extend(TenantId::new(tenant).ok().map(|id| (id, None)));
     }
-    for (tenant, of) in now_told.iter().filter(|(tenant, of)| told.get(*tenant) != Some(of)) {
+    let is_new = |(tenant, of): &(&String, &Told)| told.get(*tenant) != Some(of) && is_settled(tenant);
+    for (tenant, of) in now_told.iter().filter(is_new) {
         let overlay: Arc<dyn Overlay> = Arc::new(of.clone());
         overlays.extend(TenantId::new(tenant).ok().map(|id| (id, Some(overlay))));
     }
