@@ -42,7 +42,7 @@ pub fn in_force(db: &Connection, rules: &Rules, now: Timestamp) -> Result<HardIn
                 Span::BillingPeriod => periods(budget, periods::anchor_of(db, tenant)?, now),
                 _ => same.get_or_insert_with(|| periods(budget, Anchor::default(), now)).clone(),
             };
-            let Some(amount) = amount(budget, tenant, &raises) else { continue };
+            let Some(amount) = amount(budget, tenant, &raises, budget.amount(tenant)) else { continue };
             found.next_end =
                 [found.next_end, periods.first().and_then(|period| period.end)].into_iter().flatten().min();
             found.budgets.entry(tenant.to_owned()).or_default().extend(told(budget, of, amount, periods));
@@ -63,9 +63,8 @@ pub fn of_arriving(
     let mut found = Vec::new();
     for budget in budgets.iter().filter(|budget| budget.hard && budget.applies(tenant, Some(plan))) {
         let Some(of) = measure(budget.of) else { continue };
-        let usual = || own.get(&*budget.name).copied().unwrap_or_else(|| budget.amount(tenant));
-        let raised = raises.iter().rev().find(|raise| raise.subject == tenant && raise.budget == *budget.name);
-        let Some(amount) = raised.map_or_else(|| Some(usual()), |raise| raise.amount) else { continue };
+        let usual = own.get(&*budget.name).copied().unwrap_or_else(|| budget.amount(tenant));
+        let Some(amount) = amount(budget, tenant, raises, usual) else { continue };
         // No hard budget goes by billing periods, which only the ledger knows.
         found.extend(told(budget, of, amount, periods(budget, Anchor::default(), now)));
     }
@@ -107,7 +106,7 @@ fn periods(budget: &Budget, anchor: Anchor, now: Timestamp) -> Vec<Period> {
 }
 
 /// The amount in force; None while the budget is paused.
-fn amount(budget: &Budget, tenant: &str, raises: &[Raise]) -> Option<Pico> {
+fn amount(budget: &Budget, tenant: &str, raises: &[Raise], usual: Pico) -> Option<Pico> {
     let raise = raises.iter().rev().find(|raise| raise.subject == tenant && raise.budget == *budget.name);
-    raise.map_or_else(|| Some(budget.amount(tenant)), |raise| raise.amount)
+    raise.map_or(Some(usual), |raise| raise.amount)
 }

@@ -1,6 +1,8 @@
 //! Budgets in the server: the rules in force, the stages that gateways are told, and the routes about them.
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+mod arriving;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Json;
@@ -8,12 +10,10 @@ use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
-use weir_clock::Clock;
 use weir_contract::directory::Tenant;
 use weir_contract::hard::HardBudget;
 use weir_contract::stage::{BudgetStage, is_budget_name};
 use weir_contract::{TenantId, Timestamp};
-use weir_ledger::amount::Pico;
 use weir_ledger::periods::{self, Anchor};
 use weir_ledger::query::LedgerReader;
 use weir_ledger::{LedgerError, SqliteLedger, tenant_plans};
@@ -23,7 +23,7 @@ use weir_steer::file::Span;
 use weir_steer::hard::{self, HardInForce};
 use weir_steer::raise::{self, Raise};
 use weir_steer::view::{self, InForce, Transition};
-use weir_tenants::{Arrivals, Arriving, Overlay, Snapshot};
+use weir_tenants::{Overlay, Snapshot};
 
 use super::App;
 use super::auth::{allow, require};
@@ -33,6 +33,7 @@ use crate::budgets::{
     self, BudgetQuery, BudgetsView, HistoryQuery, OwnAmounts, RaiseRequest, ResumeRequest, Resumed, subject,
 };
 use crate::config::tokens::{Scope, Token};
+use arriving::{Arrived, HardAtArrival};
 
 /// The longest time between two looks at what ends by itself: periods, raises.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -45,11 +46,8 @@ pub(crate) struct BudgetsInForce {
     configured: RwLock<(Arc<[Budget]>, OwnAmounts)>,
     /// Where the billing periods of tenants begin that the directory says that of.
     anchors: RwLock<HashMap<String, Anchor>>,
-    /// The raises of which gateways are told now.
-    raises: RwLock<Vec<Raise>>,
-    /// Tenants of which gateways were told as they came, and not by [`look`], with the plan and the amounts that they came with; at most
-    /// as many as the directory has.
-    arrived: Mutex<HashMap<String, (String, BTreeMap<String, Pico>)>>,
+    /// Tenants whose hard budgets gateways were told with their coming.
+    arrived: Arrived,
     signal: Arc<Signal>,
 }
 
@@ -59,14 +57,7 @@ impl BudgetsInForce {
         let rules = Rules { budgets: in_force, plans: Arc::new(tenants.plans().clone()) };
         let configured = RwLock::new((budgets.into(), tenants.budgets().clone()));
         let (rules, anchors) = (RwLock::new(rules), RwLock::new(tenants.anchors().clone()));
-        BudgetsInForce {
-            rules,
-            configured,
-            anchors,
-            raises: RwLock::default(),
-            arrived: Mutex::default(),
-            signal: Arc::default(),
-        }
+        BudgetsInForce { rules, configured, anchors, arrived: Arrived::default(), signal: Arc::default() }
     }
 
     /// What follows the ledger by these rules.
@@ -84,21 +75,8 @@ impl BudgetsInForce {
         Arc::clone(&self.configured.read().unwrap_or_else(PoisonError::into_inner).0)
     }
 
-    /// Takes the tenants that came and that `rules` have as they came. Returns the others, too, of which the ledger does not know yet.
     fn take_arrived(&self, rules: &Rules) -> (Vec<String>, HashSet<String>) {
-        let configured = self.configured.read().unwrap_or_else(PoisonError::into_inner);
-        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
-        let none = BTreeMap::new();
-        let is_followed = |tenant: &String, (plan, own): &(String, BTreeMap<String, Pico>)| {
-            rules.plans.get(tenant) == Some(plan) && configured.1.get(tenant).unwrap_or(&none) == own
-        };
-        let followed: Vec<String> = arrived
-            .iter()
-            .filter(|(tenant, came)| is_followed(tenant, came))
-            .map(|(tenant, _)| tenant.clone())
-            .collect();
-        followed.iter().for_each(|tenant| drop(arrived.remove(tenant)));
-        (followed, arrived.keys().cloned().collect())
+        self.arrived.take(rules, &self.configured.read().unwrap_or_else(PoisonError::into_inner).1)
     }
 
     /// Whether tenants have other amounts of their own than those before.
@@ -204,51 +182,10 @@ impl Overlay for Told {
     }
 }
 
-/// Tells gateways of a tenant's hard budgets with its coming, or with its new plan: they would let everything pass until the next look.
-#[derive(Debug)]
-struct HardAtArrival {
-    budgets: Arc<BudgetsInForce>,
-    clock: Arc<dyn Clock>,
-}
-
-/// What was laid over a tenant before, with other hard budgets.
-#[derive(Debug)]
-struct Arrived {
-    before: Option<Arc<dyn Overlay>>,
-    hard: Vec<HardBudget>,
-}
-
-impl Overlay for Arrived {
-    fn lay_over(&self, tenant: &mut Tenant) {
-        if let Some(before) = &self.before {
-            before.lay_over(tenant);
-        }
-        tenant.hard_budgets.clone_from(&self.hard);
-    }
-}
-
-impl Arrivals for HardAtArrival {
-    fn overlay(&self, entry: Arriving<'_>, laid: Option<&Arc<dyn Overlay>>) -> Option<Arc<dyn Overlay>> {
-        let (budgets, id) = (self.budgets.configured(), entry.id.as_str());
-        let raises = self.budgets.raises.read().unwrap_or_else(PoisonError::into_inner);
-        let hard = hard::of_arriving(&budgets, (id, entry.plan), entry.budgets, &raises, self.clock.now());
-        if hard.is_empty() && laid.is_none() {
-            return None;
-        }
-        self.budgets
-            .arrived
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id.to_owned(), (entry.plan.to_owned(), entry.budgets.clone()));
-        Some(Arc::new(Arrived { before: laid.cloned(), hard }))
-    }
-}
-
 /// Lays the stages and hard budgets that are in force over the directory, before the first gateway fetches it: one that learns of
 /// tenants alone would take it that nothing bounds them.
 pub(super) async fn begin(app: &App) -> Result<HashMap<String, Told>, ApiError> {
-    let (budgets, clock) = (Arc::clone(&app.0.budgets), Arc::clone(&app.0.clock));
-    app.0.directory.set_arrivals(Arc::new(HardAtArrival { budgets, clock }));
+    app.0.directory.set_arrivals(HardAtArrival::of(app));
     let mut told = HashMap::new();
     look(app, &mut told).await?;
     Ok(told)
@@ -297,7 +234,7 @@ async fn look(app: &App, told: &mut HashMap<String, Told>) -> Result<Option<Time
     };
     let (stages, hard, next_raise) = with_reader(app, read).await?;
     let next_end = [stages.next_end, hard.next_end, next_raise].into_iter().flatten().min();
-    *app.0.budgets.raises.write().unwrap_or_else(PoisonError::into_inner) = hard.raises.clone();
+    app.0.budgets.arrived.know_raises(hard.raises.clone());
     let now_told = by_tenant(stages, hard);
     let mut overlays: Vec<(TenantId, Option<Arc<dyn Overlay>>)> = Vec::new();
     let is_settled = |tenant: &&String| !arriving.contains(*tenant);

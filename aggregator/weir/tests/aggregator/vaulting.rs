@@ -28,7 +28,7 @@ fn write_kek(dir: &Path, name: &str, digit: &str) {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
 }
 
-fn dir() -> tempfile::TempDir {
+pub(super) fn dir() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     write_kek(dir.path(), "kek", "1");
     write_kek(dir.path(), "other", "2");

@@ -66,7 +66,7 @@ async fn rounds(app: &App, number: i64) -> Result<Option<Pause>, ApiError> {
     let internal = |error: serde_json::Error| ApiError::internal(&error);
     let mut saga: Saga = serde_json::from_str(&saved.saga).map_err(internal)?;
     let spec: Spec = serde_json::from_value(saved.spec.clone()).map_err(internal)?;
-    if saved.told.is_some() {
+    if saved.told.is_some() && *saga.phase() == Phase::Forward {
         // The outside system has answered: there is nothing to wait for.
         saga.wake(Step::Environment);
     }

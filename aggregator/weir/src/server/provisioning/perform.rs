@@ -2,7 +2,7 @@
 use serde_json::json;
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
-use weir_provisioning::{Act, Answer, Call, Saga, Step};
+use weir_provisioning::{Act, Answer, Call, Kind, Phase, Saga, Step};
 use weir_settings::secret::masked;
 use weir_stripe::provisioning::{NewCustomer, NewSubscription, Outcome, Owner};
 use weir_tenants::store::change::{By, TenantPatch};
@@ -32,12 +32,12 @@ pub(super) async fn perform(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, 
         return Answer::Unsure(format!("{why}; suspend it to go on"));
     }
     match call.step {
-        Step::Customer => customer(app, saved, spec, call).await,
+        Step::Customer => customer(app, saved, spec, saga, call).await,
         Step::Subscription => subscription(app, saved, spec, saga, call).await,
-        Step::EndSubscription => end_subscription(app, saved, spec, call).await,
+        Step::EndSubscription => end_subscription(app, saved, spec, saga, call).await,
         Step::Keys => keys(app, saved, call).await,
-        Step::Collection => collection(app, saved, spec, call, call.act).await,
-        Step::DropCollection => collection(app, saved, spec, call, Act::Drop).await,
+        Step::Collection => collection(app, saved, spec, saga, (call, call.act)).await,
+        Step::DropCollection => collection(app, saved, spec, saga, (call, Act::Drop)).await,
         Step::Environment | Step::ReleaseEnvironment => environment(app, saved, spec, saga, call).await,
         Step::Welcome | Step::Goodbye => message(app, saved, spec, saga, call).await,
         Step::Budgets => budgets(app, spec, call.act),
@@ -70,19 +70,23 @@ fn key(spec: &Spec, call: &Call) -> String {
     format!("weir-{}-{}-{}", spec.id, call.step.as_str(), call.key)
 }
 
-/// What a call meets with whose part of the configuration was removed since its saga began.
-fn unconfigured(saved: &Saved, call: &Call, part: &str) -> Answer {
+/// What a call meets with whose part of the configuration was removed since its saga began. Without it a tenant does not come; what
+/// it came with stays until an operator says so.
+fn unconfigured(saga: &Saga, saved: &Saved, call: &Call, part: &str) -> Answer {
+    let why = format!("there is no `{part}` in the configuration any more");
+    if saga.kind() == Kind::Provision && *saga.phase() == Phase::Forward {
+        return Answer::Unconfigured(why);
+    }
     let (tenant, step) = (&saved.tenant, call.step.as_str());
     Answer::Unconfigured(format!(
-        "there is no `{part}` in the configuration any more: put it back, or let go of what is there with \
-         `weir tenants skip {tenant} {step} --why ...`"
+        "{why}: put it back, or let go of what is there with `weir tenants skip {tenant} {step} --why ...`"
     ))
 }
 
 const STRIPE: &str = "stripe";
 
-async fn customer(app: &App, saved: &Saved, spec: &Spec, call: &Call) -> Answer {
-    let Some(provider) = &app.0.provider else { return unconfigured(saved, call, STRIPE) };
+async fn customer(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &Call) -> Answer {
+    let Some(provider) = &app.0.provider else { return unconfigured(saga, saved, call, STRIPE) };
     let (sink, owner) = (&provider.sink, Owner { tenant: saved.tenant.as_str(), provisioning: &spec.id });
     let outcome = match call.act {
         Act::Find => sink.find_customer(owner.tenant).await,
@@ -99,7 +103,7 @@ async fn customer(app: &App, saved: &Saved, spec: &Spec, call: &Call) -> Answer 
 }
 
 async fn subscription(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &Call) -> Answer {
-    let Some(provider) = &app.0.provider else { return unconfigured(saved, call, STRIPE) };
+    let Some(provider) = &app.0.provider else { return unconfigured(saga, saved, call, STRIPE) };
     let request = spec.provision();
     let given = request.as_ref().and_then(|request| request.tenant.stripe_customer.as_deref());
     let Some(customer) = saga.made(Step::Customer).or(given) else {
@@ -118,8 +122,8 @@ async fn subscription(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: 
     of_stripe(outcome)
 }
 
-async fn end_subscription(app: &App, saved: &Saved, spec: &Spec, call: &Call) -> Answer {
-    let Some(provider) = &app.0.provider else { return unconfigured(saved, call, STRIPE) };
+async fn end_subscription(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &Call) -> Answer {
+    let Some(provider) = &app.0.provider else { return unconfigured(saga, saved, call, STRIPE) };
     let id = spec.subscription.as_deref().unwrap_or_default();
     match provider.sink.end_subscription(id).await {
         // It ended before.
@@ -154,9 +158,9 @@ async fn make_keys(app: &App, saved: &Saved) -> Result<(), ApiError> {
     Ok(())
 }
 
-async fn collection(app: &App, saved: &Saved, spec: &Spec, call: &Call, act: Act) -> Answer {
+async fn collection(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, (call, act): (&Call, Act)) -> Answer {
     let Some(collection) = &app.0.provisioning.collection else {
-        return unconfigured(saved, call, "provisioning.collection");
+        return unconfigured(saga, saved, call, "provisioning.collection");
     };
     let Some(name) = &spec.collection else { return Answer::Missing };
     let key = collection.key.as_ref().map(|key| key.read(app.0.alerts.base())).transpose();
@@ -193,7 +197,7 @@ async fn environment(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &
     let asks = call.step == Step::Environment && call.act == Act::Do;
     let Some(environment) = &app.0.provisioning.environment else {
         return if asks {
-            unconfigured(saved, call, "provisioning.environment")
+            unconfigured(saga, saved, call, "provisioning.environment")
         } else {
             untold("provisioning.environment")
         };
