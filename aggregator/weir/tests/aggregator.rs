@@ -99,6 +99,8 @@ mod server;
 mod settling;
 #[path = "aggregator/shared_log.rs"]
 mod shared_log;
+#[path = "aggregator/signing_in.rs"]
+mod signing_in;
 #[path = "aggregator/skipping.rs"]
 mod skipping;
 #[path = "aggregator/turning.rs"]
