@@ -209,7 +209,7 @@ async fn killed_at_any_moment_the_tenant_comes_whole_and_once() {
 /// An outside system and a vector store.
 #[derive(Clone, Default)]
 pub(super) struct Around {
-    messages: Arc<Mutex<Vec<(String, Value)>>>,
+    pub(super) messages: Arc<Mutex<Vec<(String, Value)>>>,
     pub(super) collections: Arc<Mutex<Vec<String>>>,
     /// An environment is never ready when the outside system is asked.
     pub(super) is_slow: bool,
