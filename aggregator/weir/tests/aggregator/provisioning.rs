@@ -355,8 +355,8 @@ async fn the_outside_system_may_answer_by_a_signed_call_and_its_first_answer_cou
         let name = asked(&outside).await;
         let ready = json!({"provisioning": name, "endpoint": "https://acme.example"});
         for (secret, at, body, status) in [
-            ("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", now(), &ready, 400),
-            (SECRET, Timestamp::from_millis(now().as_millis() - 301_000), &ready, 400),
+            ("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", now(), &ready, 403),
+            (SECRET, Timestamp::from_millis(now().as_millis() - 301_000), &ready, 403),
             (SECRET, now(), &json!({"provisioning": "another"}), 404),
             (SECRET, now(), &json!({"provisioning": name, "endpoint": "not a place"}), 400),
             (SECRET, now(), &ready, 200),
