@@ -47,11 +47,9 @@ impl Finance {
         let flag = flag(by, query.flag.as_deref())?;
         let mut notes: Vec<String> = self.note_future(query.to).into_iter().collect();
         let since = if matches!(by, "tenant" | "plan") { None } else { Some(self.kept_since(by, to)?) };
-        if let Some(since) = since {
-            if from < since {
-                from = since;
-                notes.push(format!("sums by {by} are kept since {since}: the span begins there"));
-            }
+        if let Some(since) = since.filter(|since| from < *since) {
+            from = since;
+            notes.push(format!("sums by {by} are kept since {since}: the span begins there"));
         }
         let amounts = match flag {
             Some(flag) => self.by_flag(flag, tenant, (from, to), &mut notes)?,
@@ -306,7 +304,7 @@ impl ByValue {
     fn add(&mut self, tenant: &str, costs: &[ValueCost]) {
         let mut keys: Vec<Cow<'_, str>> = costs.iter().map(key).collect();
         let used = keys.iter().zip(costs).filter(|(_, cost)| cost.sums.requests > 0).map(|(key, _)| key);
-        let used: BTreeSet<String> = used.map(|key| key.to_string()).collect();
+        let used: BTreeSet<String> = used.map(ToString::to_string).collect();
         let unattributed = self.share == Share::WholeOnly && used.len() > 1 && self.pays(tenant);
         if unattributed {
             keys.iter_mut().for_each(|key| *key = format!("{key} {OF_SEVERAL}").into());
