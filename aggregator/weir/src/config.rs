@@ -341,7 +341,7 @@ impl Config {
         let catalogue = catalogue::check(path, (file.providers, file.models, file.routing), &flags)?;
         Ok(Config {
             listen,
-            ui: ui::check(file.ui, listen, file.tls.is_some()),
+            ui: ui::check(path, file.ui, listen, file.tls.is_some())?,
             tls: file.tls.map(|tls| tls.within(&base)),
             leases: file.leases.unwrap_or_default().check(path, &base)?,
             data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
