@@ -103,6 +103,8 @@ mod settling;
 mod shared_log;
 #[path = "aggregator/signing_in.rs"]
 mod signing_in;
+#[path = "aggregator/skipping.rs"]
+mod skipping;
 #[path = "aggregator/turning.rs"]
 mod turning;
 #[path = "aggregator/vaulting.rs"]

@@ -225,7 +225,7 @@ impl Admitted {
             output_cap: output_cap.map(bound),
             tools: document.tools,
             images: document.images > 0,
-            flags: self.flags.as_deref(),
+            flags: self.flags.as_ref(),
             body,
             open: 0,
             saturated: 0,
