@@ -24,9 +24,9 @@ pub(super) enum Sink {
     /// Batches by `POST`.
     Http { client: reqwest::Client, url: String, token: Option<Secret> },
     /// A record per event.
-    Kafka(KafkaSink),
+    Kafka(Box<KafkaSink>),
     /// Metrics of requests.
-    Otlp(Metrics),
+    Otlp(Box<Metrics>),
     /// An entry per event.
     Redis { connection: Box<MultiplexedConnection>, stream: String, max_entries: u64 },
 }
@@ -43,8 +43,8 @@ impl Sink {
                 let token = token.as_ref().map(|token| token.read(base)).transpose()?;
                 Ok(Sink::Http { client, url: url.clone(), token })
             }
-            Target::Otlp { to, base } => Ok(Sink::Otlp(Metrics::open(to, base)?)),
-            Target::Kafka { server, base } => Ok(Sink::Kafka(KafkaSink::open(server, base).await?)),
+            Target::Otlp { to, base } => Ok(Sink::Otlp(Box::new(Metrics::open(to, base)?))),
+            Target::Kafka { server, base } => Ok(Sink::Kafka(Box::new(KafkaSink::open(server, base).await?))),
             Target::Redis { server, base, stream, max_entries } => {
                 let client = server.client(base)?;
                 let config = AsyncConnectionConfig::new()
