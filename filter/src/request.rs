@@ -355,7 +355,7 @@ impl Request {
 
     /// Whether [`Request::end`] needs the attempts that the upstream role has listed.
     pub fn needs_attempts(&self) -> bool {
-        self.admitted().is_some_and(|admitted| admitted.routed.is_some())
+        self.admitted().is_some_and(|admitted| admitted.routed.is_some() && !admitted.writes_model)
     }
 
     /// Whether it still needs its callbacks.

@@ -20,6 +20,7 @@ use super::model_in_path::ModelInPath;
 use super::redaction::{self, Redaction};
 use super::reservation::Reservation;
 use super::response::{ReadAs, Response};
+use super::routed::KnownKeys;
 use super::{Decided, ResponseEdits};
 use crate::api::Api;
 use crate::body::weigh::Weigher;
@@ -34,10 +35,10 @@ use crate::identity::Identity;
 use crate::limit::headers::{self, Header};
 use crate::limit::{Standing, Unit};
 use crate::metering::{self, Metering};
-use crate::policy::own_keys::OwnKeyRule;
 use crate::policy::{Policy, Route};
 use crate::refusal::{LocalReply, Refusal, Unread};
 use crate::shared_operations;
+use crate::vault::rule::OwnKeyRule;
 use crate::worker::Worker;
 
 /// The shared resources that a body can name. An unreadable body may name any of them.
@@ -128,6 +129,10 @@ pub(super) struct Admitted {
     pub(super) head_goes_first: bool,
     /// The headers of a caller that is believed, as far as the choice of a model depends on them.
     pub(super) caller_headers: Vec<(Box<str>, Box<str>)>,
+    /// What is known of its tenant's own keys, where a provider of the catalogue takes them.
+    pub(super) known_keys: Option<Box<KnownKeys>>,
+    /// The gateway has no upstream role, so that the chosen model's name is written into the body here (Kong).
+    pub(super) writes_model: bool,
     /// The model that was chosen for it; None where its own goes on.
     pub(super) routed: Option<Box<Routed>>,
     /// The provider that served, where a model of the catalogue did.
@@ -203,6 +208,8 @@ impl Admitted {
             own_key_refused: false,
             head_goes_first: false,
             caller_headers: Vec::new(),
+            known_keys: None,
+            writes_model: false,
             routed: None,
             served_by: None,
         }
@@ -325,6 +332,7 @@ impl Admitted {
             input_includes_cache: route.is_some_and(|route| route.input_includes_cache),
         };
         self.response.head(pairs, ends, read_as);
+        self.note_payer(pairs);
         let is_hidden = self.hide_refusal_of_own_key();
         let standings = &self.reservation.standings;
         let on_all = self.policy.limit_headers.on == OnAnswers::All && self.policy.mode == Mode::Enforce;

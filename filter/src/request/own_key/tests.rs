@@ -16,6 +16,8 @@ use crate::request::{Arrival, Decided, EndFacts, HeadAction, Request};
 use crate::vault::KeyFault;
 use crate::worker::{FilterState, Worker};
 
+mod routed;
+
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const SECRET: &str = "sk-proj-acme-0123456789abcdef";
 

@@ -23,16 +23,20 @@ impl Admitted {
         now: Timestamp,
     ) -> Option<InEvent<'static>> {
         self.routed.as_ref()?;
-        let text = facts.attempts.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+        let own = self.own_attempt();
+        let told = facts.attempts.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+        let text = own.as_deref().unwrap_or(told);
         let made = count(told::attempts(text).count());
         let attempts = self.judged_attempts(text, facts);
         let probed = |provider: &str| attempts.iter().any(|attempt| attempt.provider == provider);
         if self.routed.as_ref().and_then(|routed| routed.probe.as_deref()).is_some_and(|provider| !probed(provider)) {
             self.release_probe(limiter, now);
         }
-        let Routed { asked, catalogue, chosen, served, troubled, is_downgraded, .. } = *self.routed.take()?;
-        let learn =
-            |mut store: Box<dyn Store + '_>| breaker::learn(&mut *store, attempts.iter().cloned(), troubled, now);
+        let Routed { asked, catalogue, chosen, served, paid, troubled, is_downgraded, .. } = *self.routed.take()?;
+        let says = |attempt: &&Attempted<'_>| !paid.as_ref().is_some_and(|paid| paid.excuses(attempt));
+        let learn = |mut store: Box<dyn Store + '_>| {
+            breaker::learn(&mut *store, attempts.iter().filter(says).cloned(), troubled, now)
+        };
         let changes = limiter.shared().map(learn).unwrap_or_default();
         let failed = count(attempts.iter().filter(|attempt| attempt.is_failure()).count());
         limiter.attempted(Attempts { made, failed, opened: changes.opened, closed: changes.closed });
@@ -54,6 +58,17 @@ impl Admitted {
                 .map(|(model, why)| (model.to_string(), why.as_str().to_owned()))
                 .collect::<BTreeMap<_, _>>(),
         })
+    }
+
+    /// The one attempt of a request where no upstream role lists any.
+    fn own_attempt(&self) -> Option<String> {
+        let Routed { catalogue, chosen, .. } = &**self.routed.as_ref().filter(|_| self.writes_model)?;
+        let model = chosen.models.first()?;
+        let (_, provider) = catalogue.provider_of(model)?;
+        let status = Some(self.response.status).filter(|status| *status != 0);
+        let mut text = String::new();
+        Attempted { provider: &provider, model, status, retry_after_secs: None, failure: None }.write(&mut text);
+        Some(text)
     }
 
     /// The attempts that say something about their providers. The last one of a client that has left does not; how it failed where
