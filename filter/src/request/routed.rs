@@ -359,10 +359,15 @@ impl Admitted {
     /// Reads who served, and tells the client as far as the configuration says so.
     pub(super) fn tell_route(&mut self, pairs: &[Pair<'_>], edits: &mut ResponseEdits) {
         let Some(routed) = &mut self.routed else { return };
-        let served =
-            pairs.iter().find(|(name, _)| is(name, SERVED)).and_then(|(_, value)| std::str::from_utf8(value).ok());
-        // What the upstream role says to Envoy alone.
-        edits.remove.extend(pairs.iter().find(|(name, _)| is(name, LAST)).map(|_| LAST));
+        let (mut served, mut is_last) = (None, false);
+        for (name, value) in pairs {
+            if is(name, SERVED) {
+                served = served.or_else(|| std::str::from_utf8(value).ok());
+            }
+            // What the upstream role says to Envoy alone.
+            is_last |= is(name, LAST);
+        }
+        edits.remove.extend(is_last.then_some(LAST));
         let model = served.and_then(|served| served.split(';').nth(1));
         let model = match routed.chosen.models.first() {
             Some(first) if self.writes_model && self.response.status < 400 => Some(&**first),

@@ -288,8 +288,8 @@ fn check_paths(provider: &routing::Provider, path: &str) -> Result<(), ConfigErr
         }
         Dialect::BedrockAnthropic if provider.stream_path.is_some() => error(
             "stream_path",
-            "Bedrock streams Messages in frames of AWS, which weir does not translate; models that stream have `dialect: openai` and \
-             `path: /openai/v1/chat/completions` there",
+            "Bedrock streams Messages in frames of AWS, which weir does not translate: requests for a stream go to other providers; leave it \
+             out",
         ),
         _ => Ok(()),
     }
