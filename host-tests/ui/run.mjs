@@ -1,10 +1,11 @@
 // Looks at the dashboard of the demo in Debian's Chromium, as people see it: every page in a light and a dark theme and on a phone,
 // without serious findings of axe, errors in the console or a request to another host; signing in and out, and what people do there.
 //
-//   node host-tests/ui/run.mjs PATH_OF_weir-demo [FOLDER_FOR_PICTURES]
+//   node host-tests/ui/run.mjs PATH_OF_weir-demo [FOLDER_FOR_PICTURES [FOLDER_FOR_DRAWINGS]]
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
@@ -12,7 +13,7 @@ const root = new URL("../..", import.meta.url).pathname;
 const require = createRequire(join(root, ".tools/browser/package.json"));
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const [demo, pictures] = process.argv.slice(2);
+const [demo, pictures, drawings] = process.argv.slice(2);
 
 /** How long the demo may take to start, in milliseconds. */
 const START_MAX_MS = 120_000;
@@ -25,7 +26,7 @@ const VIEWS = [
 ];
 const PAGES = [
   "overview", "tenants", "tenants?sort=margin", "tenants/globex", "tenants/globex/bill", "budgets", "limits", "money",
-  "money?by=feature", "money/review", "money/compare?tenant=globex", "billing", "alerts", "models", "tokens", "requests", "gateways",
+  "money?by=feature", "money/crossover?hour=2.50&tokens_per_second=1000", "money/review", "money/compare?tenant=globex", "billing", "alerts", "models", "tokens", "requests", "gateways",
 ];
 
 /** Starts the demo, and returns what it prints once it is up. */
@@ -48,6 +49,7 @@ const startDemo = () =>
         gateway: find(/gateway\s+(http\S+)/),
         url: find(/(http\S+\/ui)\b/),
         token: find(/sign in with the token (\S+)/),
+        link: find(/(http\S+\/ui\/link\S+)/),
         key: find(/Bearer (sk_weir_demo_globex\S+?)'/),
         jwt: find(/v1\/messages -H 'Authorization: Bearer (\S+?)'/),
         weir: find(/^ {2}(\S+ --config \S+) usage$/m),
@@ -111,6 +113,24 @@ const findings = async (page) => {
   return serious.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map((node) => node.html).join(" ")}`);
 };
 
+/** Pages that README shows, each as an SVG that holds the page itself: text, and sharp at every size. */
+const DRAWN = { overview: "overview", "tenants/globex": "tenant" };
+const DRAWN_HEIGHT = 900;
+
+const draw = async (page, name) => {
+  const body = await page.evaluate(() => {
+    const copy = document.body.cloneNode(true);
+    for (const secret of copy.querySelectorAll("input[type=hidden]")) secret.remove();
+    return new XMLSerializer().serializeToString(copy);
+  });
+  const style = readFileSync(join(root, "aggregator/dashboard/src/assets/weir.css"), "utf8");
+  const { width } = page.viewportSize();
+  const svg =
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${DRAWN_HEIGHT}" viewBox="0 0 ${width} ${DRAWN_HEIGHT}">` +
+    `<foreignObject width="100%" height="100%"><style xmlns="http://www.w3.org/1999/xhtml">${style}</style>${body}</foreignObject></svg>`;
+  writeFileSync(join(drawings, `${name}.svg`), `${svg.replaceAll(/> *</g, ">\n<")}\n`);
+};
+
 const lookAtPages = async (browser, demo) => {
   for (const { name, ...view } of VIEWS) {
     const context = await browser.newContext({ ...view, timezoneId: "America/New_York" });
@@ -126,6 +146,7 @@ const lookAtPages = async (browser, demo) => {
       if (wider > 0) troubles.push(`${path} is ${wider} pixels too wide`);
       const file = path.replaceAll(/[^a-z]+/g, "-");
       if (pictures) await page.screenshot({ path: join(pictures, `${file}-${name}.png`), fullPage: true });
+      if (drawings && name === "light" && DRAWN[path]) await draw(page, DRAWN[path]);
     }
     assert.deepEqual(troubles, [], name);
     await context.close();
@@ -209,6 +230,25 @@ const aTokenIsMadeShownOnceAndSignsIn = async (browser, demo) => {
   await context.close();
 };
 
+/** A page of another site leads to a tenant's page: browsers keep the cookie although the way began elsewhere. */
+const aLinkOfAnotherSiteSignsIn = async (browser, demo) => {
+  const product = createServer((_, answer) =>
+    answer.setHeader("content-type", "text/html").end(`<!DOCTYPE html><title>Product</title><a href="${demo.link}">Your usage</a>`),
+  );
+  await new Promise((done) => product.listen(0, "127.0.0.1", done));
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  // Another host, so another site.
+  await page.goto(`http://localhost:${product.address().port}/`);
+  await page.getByText("Your usage").click();
+  await page.waitForURL("**/ui/own");
+  assert.ok(await page.getByRole("heading", { name: "Usage of globex" }).isVisible());
+  await page.goto(demo.link);
+  assert.ok(await page.getByText("has been used").isVisible(), "it opens once");
+  await context.close();
+  product.close();
+};
+
 const pagesWorkWithoutScript = async (browser, demo) => {
   const context = await browser.newContext({ javaScriptEnabled: false });
   const { page } = await open(context, demo.url);
@@ -226,7 +266,7 @@ try {
   await run(stack.weir, "report", "--as-of", "now+2h");
   const checks = [
     lookAtPages, firstLoadIsSmall, figuresAreLive, timesAreInTheViewersZone, tablesSortAndFormsWorkByKeyboard,
-    aTokenIsMadeShownOnceAndSignsIn, pagesWorkWithoutScript,
+    aTokenIsMadeShownOnceAndSignsIn, aLinkOfAnotherSiteSignsIn, pagesWorkWithoutScript,
   ];
   for (const check of checks) {
     await check(browser, stack);

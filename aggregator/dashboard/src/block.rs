@@ -75,6 +75,8 @@ pub enum Block {
     },
     /// Text as it is, such as JSON, under a heading.
     Text(String, String),
+    /// A drawing that the server makes, and what it shows, in words.
+    Picture(Href, String),
 }
 
 impl Block {
@@ -109,6 +111,7 @@ impl Block {
             Block::Text(heading, text) => html! {
                 section { h2 { (heading) } pre tabindex="0" aria-label=(heading) { (text) } }
             },
+            Block::Picture(href, words) => html! { figure.chart { img src=(href.as_str()) alt=(words); } },
         }
     }
 }

@@ -14,6 +14,8 @@ pub enum Kind {
     Hidden(String),
     /// A line of text, and what it says already.
     Text(String),
+    /// A line of text that nobody else should see.
+    Secret,
     /// A moment, written in UTC.
     Time,
     /// One of these: the value, and its words.
@@ -65,6 +67,7 @@ impl Field {
                     Kind::Choice(choices) => select name=(name) required[*is_required] {
                         @for (value, words) in choices { option value=(value) { (words) } }
                     },
+                    Kind::Secret => input type="password" name=(name) required[*is_required] autocomplete="off";,
                     Kind::Time => input type="datetime-local" name=(name) required[*is_required];,
                     Kind::Text(value) => input type="text" name=(name) value=(value) required[*is_required] autocomplete="off";,
                     Kind::Hidden(_) => {}
@@ -106,7 +109,10 @@ impl Form {
         html! {
             @if !self.title.is_empty() { h2 { (self.title) } }
             form class=(class) method=(if self.asks { "get" } else { "post" }) action=(self.action.as_str()) {
-                @if !self.asks { input type="hidden" name=(CSRF_FIELD) value=(viewer.csrf); }
+                @if !self.asks {
+                    input type="hidden" name=(CSRF_FIELD) value=(viewer.csrf);
+                    input type="hidden" name="once" value=(viewer.once);
+                }
                 @for field in &self.fields { (field.render()) }
                 button { (self.submit) }
             }

@@ -6,7 +6,7 @@ use crate::block::Block;
 use crate::cell::time;
 use crate::form::CSRF_FIELD;
 use crate::href::Href;
-use crate::viewer::{Role, Viewer};
+use crate::viewer::{Brand, Role, Viewer};
 
 /// A page in the navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Page {
     pub fn render(&self, viewer: &Viewer) -> String {
         let body = html! {
             header.top {
-                a.brand href="/ui" { "weir" }
+                (home(&viewer.brand))
                 (navigation(self.section, viewer.role))
                 form.who method="post" action="/ui/sign-out" {
                     input type="hidden" name=(CSRF_FIELD) value=(viewer.csrf);
@@ -115,7 +115,16 @@ impl Page {
             }
             footer { "As of " (time(self.at)) }
         };
-        frame(&self.title, &body)
+        frame(&self.title, &viewer.brand, &html! {}, &body)
+    }
+}
+
+/// The link to the first page: the logo, or the name.
+fn home(brand: &Brand) -> Markup {
+    html! {
+        a.brand href="/ui" {
+            @if brand.has_logo { img.logo src="/ui/assets/logo" alt=(brand.name()); } @else { (brand.name()) }
+        }
     }
 }
 
@@ -134,7 +143,7 @@ fn navigation(here: Section, role: Role) -> Markup {
     }
 }
 
-fn frame(title: &str, body: &Markup) -> String {
+fn frame(title: &str, brand: &Brand, more: &Markup, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -142,8 +151,10 @@ fn frame(title: &str, body: &Markup) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (title) " · weir" }
+                (more)
+                title { (title) " · " (brand.name()) }
                 link rel="stylesheet" href="/ui/assets/weir.css";
+                @if brand.has_style { link rel="stylesheet" href="/ui/assets/theme.css"; }
                 link rel="icon" type="image/svg+xml" href="/ui/assets/weir.svg";
                 script src="/ui/assets/weir.js" defer {}
             }
@@ -164,8 +175,17 @@ pub enum SignIn {
     TooMany,
 }
 
-/// The page that asks for a token.
-pub fn sign_in(why: SignIn) -> String {
+/// How people may sign in.
+#[derive(Clone, Debug, Default)]
+pub struct Ways {
+    /// By OpenID Connect, beside tokens.
+    pub openid: bool,
+    /// Whose name the page bears.
+    pub brand: Brand,
+}
+
+/// The page that asks people to sign in.
+pub fn sign_in(why: SignIn, ways: &Ways) -> String {
     let told = match why {
         SignIn::First => None,
         SignIn::Refused => {
@@ -175,8 +195,9 @@ pub fn sign_in(why: SignIn) -> String {
     };
     let body = html! {
         main #content.narrow tabindex="-1" {
-            h1 { "Sign in to weir" }
+            h1 { "Sign in to " (ways.brand.name()) }
             @if let Some(told) = told { p.notice.bad role="alert" { (told) } }
+            @if ways.openid { p { a.way href="/ui/openid" { "Sign in with your organization's account" } } }
             form.act method="post" action="/ui/sign-in" {
                 label {
                     span.label { "Token" }
@@ -187,7 +208,18 @@ pub fn sign_in(why: SignIn) -> String {
             }
         }
     };
-    frame("Sign in", &body)
+    frame("Sign in", &ways.brand, &html! {}, &body)
+}
+
+/// The page that a browser sees for a moment after another site has sent it here signed in: it moves on by itself.
+pub fn entered() -> String {
+    let body = html! {
+        main #content.narrow tabindex="-1" {
+            h1 { "Signed in" }
+            p { a href="/ui" { "Go on to the first page" } }
+        }
+    };
+    frame("Signed in", &Brand::default(), &html! { meta http-equiv="refresh" content="0;url=/ui"; }, &body)
 }
 
 /// A page that says what went wrong, and what to do.
@@ -199,5 +231,5 @@ pub fn error(title: &str, told: &str) -> String {
             p { a href="/ui" { "Back to the first page" } }
         }
     };
-    frame(title, &body)
+    frame(title, &Brand::default(), &html! {}, &body)
 }

@@ -34,4 +34,25 @@ pub struct Viewer {
     pub role: Role,
     /// The session's token, for forms.
     pub csrf: String,
+    /// A name for the page's forms: one that is sent twice is acted on once.
+    pub once: String,
+    /// Whose name the page bears.
+    pub brand: Brand,
+}
+
+/// What tenants see instead of weir's name.
+#[derive(Clone, Debug, Default)]
+pub struct Brand {
+    /// The name; None for weir's.
+    pub name: Option<String>,
+    /// Whether there is a logo, at `/ui/assets/logo`.
+    pub has_logo: bool,
+    /// Whether there is a stylesheet with colours, at `/ui/assets/theme.css`.
+    pub has_style: bool,
+}
+
+impl Brand {
+    pub(crate) fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or("weir")
+    }
 }

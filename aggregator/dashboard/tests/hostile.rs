@@ -1,7 +1,8 @@
 //! Text from outside never becomes markup, wherever on a page it stands.
 use weir_contract::Timestamp;
 use weir_dashboard::{
-    Act, Block, Cell, Chart, Field, Form, Href, Kind, Page, Point, Role, Section, Table, Tile, Tone, Viewer, error,
+    Act, Block, Brand, Cell, Chart, Field, Form, Href, Kind, Page, Point, Role, Section, Table, Tile, Tone, Viewer,
+    error,
 };
 
 const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&amp;";
@@ -48,12 +49,14 @@ fn blocks() -> Vec<Block> {
         Block::Tabs(HOSTILE.to_owned(), vec![(HOSTILE.to_owned(), Href::to(&[HOSTILE]), true)]),
         Block::Secret { label: HOSTILE.to_owned(), value: HOSTILE.to_owned() },
         Block::Text(HOSTILE.to_owned(), HOSTILE.to_owned()),
+        Block::Picture(Href::to(&[HOSTILE]).with("of", HOSTILE), HOSTILE.to_owned()),
     ]
 }
 
 fn check(page: &str) {
-    let own = "<script src=\"/ui/assets/weir.js\" defer>";
-    let page = page.replace(own, "");
+    let own =
+        ["<script src=\"/ui/assets/weir.js\" defer>", "<img class=\"logo\" src=\"/ui/assets/logo\"", "<img src=\"/ui/"];
+    let page = own.into_iter().fold(page.to_owned(), |page, own| page.replace(own, ""));
     for forbidden in ["<script", "<img", "'><", "\"'>", " style=", " onclick="] {
         assert!(!page.contains(forbidden), "{forbidden} in {page}");
     }
@@ -62,7 +65,14 @@ fn check(page: &str) {
 
 #[test]
 fn no_block_lets_text_become_markup() {
-    let viewer = Viewer { name: HOSTILE.to_owned(), role: Role::Admin, csrf: HOSTILE.to_owned() };
+    let brand = Brand { name: Some(HOSTILE.to_owned()), has_logo: true, has_style: true };
+    let viewer = Viewer {
+        name: HOSTILE.to_owned(),
+        role: Role::Admin,
+        csrf: HOSTILE.to_owned(),
+        once: HOSTILE.to_owned(),
+        brand,
+    };
     for block in blocks() {
         let page = Page {
             title: HOSTILE.to_owned(),

@@ -338,7 +338,7 @@ impl Config {
         let catalogue = catalogue::check(path, (file.providers, file.models, file.routing), &flags)?;
         Ok(Config {
             listen,
-            ui: ui::check(file.ui, listen, file.tls.is_some()),
+            ui: ui::check(path, file.ui, listen, file.tls.is_some())?,
             tls: file.tls.map(|tls| tls.within(&base)),
             log: file.log.map(|log| log.check(path, &base)).transpose()?,
             leases: file.leases.unwrap_or_default().check(path, &base)?,

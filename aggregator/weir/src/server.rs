@@ -99,7 +99,6 @@ use crate::config::home::TenantsHome;
 use crate::config::prices::PriceSources;
 use crate::config::provisioning::Provisioning;
 use crate::config::tokens::{KeptTokens, Tokens};
-use crate::config::ui::Ui;
 use crate::export;
 use crate::figures::LastMeasured;
 use crate::leases::Leases;
@@ -225,7 +224,7 @@ pub struct Parts {
     /// Whether the server listens on loopback only.
     pub loopback: bool,
     /// The dashboard.
-    pub ui: Ui,
+    pub(crate) ui: ui::Dashboard,
 }
 
 impl App {
@@ -264,7 +263,7 @@ impl App {
             seen: status::Seen::default(),
             waiters: directory::Waiters::default(),
             open_metrics: parts.loopback,
-            ui: ui::Dashboard::new(parts.ui),
+            ui: parts.ui,
         }))
     }
 

@@ -99,6 +99,8 @@ mod server;
 mod settling;
 #[path = "aggregator/shared_log.rs"]
 mod shared_log;
+#[path = "aggregator/signing_in.rs"]
+mod signing_in;
 #[path = "aggregator/turning.rs"]
 mod turning;
 #[path = "aggregator/vaulting.rs"]

@@ -11,6 +11,9 @@ use sha2::Sha256;
 /// The life of a token, in seconds: long enough for a working day of experiments.
 const VALID_S: i64 = 8 * 3600;
 
+/// The life of a link to a tenant's own page: the longest that weir takes.
+const LINK_VALID_S: i64 = 300;
+
 /// Makes the demo's tokens (JWT, HS256) and knows its API keys.
 #[derive(Debug, Clone)]
 pub(crate) struct Issuer {
@@ -18,13 +21,15 @@ pub(crate) struct Issuer {
     issuer: String,
     audience: String,
     key_end: String,
+    link_key: String,
     now: Timestamp,
 }
 
 impl Issuer {
     pub(crate) fn new(now: Timestamp) -> anyhow::Result<Self> {
         let (secret, issuer, audience) = settings::issuer()?;
-        Ok(Self { secret, issuer, audience, key_end: settings::key_end()?, now })
+        let (key_end, link_key) = (settings::key_end()?, settings::link_key()?);
+        Ok(Self { secret, issuer, audience, key_end, link_key, now })
     }
 
     /// A token that is good for `tenant`.
@@ -35,6 +40,13 @@ impl Issuer {
     /// The API key of `tenant`.
     pub(crate) fn api_key(&self, tenant: &str) -> String {
         settings::api_key(tenant, &self.key_end)
+    }
+
+    /// The path of a link to the own page of `tenant`, as its backend signs them.
+    pub(crate) fn link(&self, tenant: &str) -> String {
+        let exp = self.now.as_second() + LINK_VALID_S;
+        let claims = json!({"sub": tenant, "name": "somebody of the demo", "exp": exp, "jti": "the link of the guide"});
+        format!("/ui/link?token={}", sign(&claims, &self.link_key))
     }
 
     /// A token of yesterday.

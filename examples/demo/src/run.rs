@@ -28,7 +28,7 @@ async fn stopped() -> std::io::Result<()> {
 
 fn guide(stack: &Stack) -> anyhow::Result<String> {
     let (gateway, issuer) = (stack.envoy.url(), Issuer::new(clock::now())?);
-    let (key, token) = (issuer.api_key("globex"), issuer.token("acme"));
+    let (key, token, link) = (issuer.api_key("globex"), issuer.token("acme"), issuer.link("globex"));
     let weir = format!("{} --config {}", stack.aggregator.binary().display(), stack.aggregator.config_file().display());
     let (serve, admin, sign_in) = (stack.aggregator.url(), stack.envoy.admin(), settings::admin_token()?);
     let (stripe, secret) = (stack.stripe.url(), stack.stripe.stripe().account().secret_key.clone());
@@ -47,6 +47,10 @@ fn guide(stack: &Stack) -> anyhow::Result<String> {
 Look at the dashboard, and sign in with the token {sign_in}
 
   {serve}/ui
+
+Look at it as globex does, by a link that its page in your product would have (it opens once, within five minutes):
+
+  {serve}{link}
 
 Ask as globex (plan starter: 40 requests at once, then one a second) with an API key:
 

@@ -23,6 +23,7 @@ struct Secrets {
     signing: String,
     sealing: String,
     admin: String,
+    links: String,
     /// The end of every tenant's key.
     keys: String,
 }
@@ -38,6 +39,7 @@ fn secrets() -> anyhow::Result<&'static Secrets> {
         signing: draw()?,
         sealing: draw()?,
         admin: draw()?,
+        links: draw()?,
         keys: draw()?,
     };
     Ok(SECRETS.get_or_init(|| fresh))
@@ -112,10 +114,16 @@ pub(crate) fn admin_token() -> anyhow::Result<String> {
     Ok(secrets()?.admin.clone())
 }
 
+/// The key that signs links to tenants' own pages.
+pub(crate) fn link_key() -> anyhow::Result<String> {
+    Ok(secrets()?.links.clone())
+}
+
 /// What `weir serve` has in its environment.
 pub(crate) fn server_env(stripe_key: &str) -> anyhow::Result<Vec<(String, String)>> {
-    let Secrets { gateway, signing, admin, .. } = secrets()?;
+    let Secrets { gateway, signing, admin, links, .. } = secrets()?;
     Ok(env(&[
+        ("DEMO_LINK_KEY", links),
         ("WEIR_GATEWAY_TOKEN", gateway),
         ("WEIR_SIGNING_KEY", signing),
         ("WEIR_ADMIN_TOKEN", admin),

@@ -47,6 +47,11 @@ impl OwnKeyRule {
     }
 }
 
+/// The names of providers at which a tenant can have a key of its own.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    Provider::ALL.into_iter().filter(|provider| *provider != Provider::Bedrock).map(Provider::as_str)
+}
+
 /// The provider of a name, where tenants can have keys of their own. The error says why not.
 pub fn provider(name: &str) -> Result<Provider, String> {
     match Provider::from_name(name) {
@@ -55,11 +60,7 @@ pub fn provider(name: &str) -> Result<Provider, String> {
                 .to_owned())
         }
         Some(provider) => Ok(provider),
-        None => {
-            let known = Provider::ALL.into_iter().filter(|provider| *provider != Provider::Bedrock);
-            let known = known.map(Provider::as_str).collect::<Vec<_>>().join(", ");
-            Err(format!("it is none of: {known}"))
-        }
+        None => Err(format!("it is none of: {}", names().collect::<Vec<_>>().join(", "))),
     }
 }
 

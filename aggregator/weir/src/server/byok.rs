@@ -23,10 +23,11 @@ use super::tenants::{by, kept, told};
 use crate::config::tokens::{Scope, Token, random_bytes};
 use crate::config::vault::VaultConfig;
 use crate::vault::Vault;
+use weir_tenants::store::Outcome;
 use weir_tenants::store::TenantStore;
-use weir_tenants::store::change::ChangeError;
+use weir_tenants::store::change::{By, ChangeError};
 use weir_tenants::store::vault::rotate::{RotationRequest, RotationView, VaultError};
-use weir_tenants::store::vault::{Fallback, ProviderKeysView};
+use weir_tenants::store::vault::{Fallback, ProviderKeyView, ProviderKeysView};
 use weir_tenants::vault::{KeyRing, ProviderSecret};
 
 /// Why there is no vault.
@@ -38,10 +39,10 @@ const BODY: &str = "the body is {\"secret\": TEXT, \"expires\": TIME}; a secret 
 /// A key to be stored.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NewProviderKey {
-    secret: ProviderSecret,
+pub(super) struct NewProviderKey {
+    pub(super) secret: ProviderSecret,
     #[serde(default)]
-    expires: Option<Timestamp>,
+    pub(super) expires: Option<Timestamp>,
 }
 
 /// A change of what serves a tenant where its own key does not.
@@ -69,14 +70,22 @@ pub(super) async fn put_key(
 ) -> Result<Response, ApiError> {
     let by = by(&app, &headers, require_for(&app, &headers, Scope::Operator, &id)?.name)?;
     let new: NewProviderKey = object(&body).map_err(|_| ApiError::Request(BODY.to_owned()))?;
-    let vault = vault(&app)?;
+    Ok(told(StatusCode::OK, store(&app, (id, provider), new, by).await?))
+}
+
+/// Stores a tenant's key at a provider.
+pub(super) async fn store(
+    app: &App,
+    (id, provider): (String, String),
+    new: NewProviderKey,
+    by: By,
+) -> Result<Outcome<ProviderKeyView>, ApiError> {
+    let vault = vault(app)?;
     own_keys::provider(&provider).map_err(|problem| ApiError::Request(format!("provider {provider:?}: {problem}")))?;
     vault.check(&provider, &new.secret).await.map_err(|refused| ApiError::Report(refused.to_string()))?;
     // The provider may have taken its time, and another key be in force.
-    let vault = self::vault(&app)?;
-    let outcome =
-        kept(&app, move |store| store.put_provider_key(&id, &provider, (&new.secret, new.expires), &vault.ring, &by));
-    Ok(told(StatusCode::OK, outcome.await?))
+    let vault = self::vault(app)?;
+    kept(app, move |store| store.put_provider_key(&id, &provider, (&new.secret, new.expires), &vault.ring, &by)).await
 }
 
 pub(super) async fn delete_key(

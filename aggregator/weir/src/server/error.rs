@@ -41,6 +41,12 @@ pub enum ApiError {
     /// The token is bound to another gateway than the one whose events it brings. Nothing of the batch was taken.
     #[error("{0}; nothing of the batch was taken")]
     ForeignGateway(String),
+    /// The dashboard does not let somebody in.
+    #[error("{0}")]
+    NotLetIn(String),
+    /// Another system that the request needs cannot be used.
+    #[error("{0}")]
+    Unreachable(String),
     /// The data directory was deleted or moved.
     #[error("the data directory of the server was deleted or moved; nothing was taken")]
     Gone,
@@ -124,7 +130,10 @@ impl ApiError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             ApiError::Unauthorized => StatusCode::UNAUTHORIZED,
-            ApiError::Forbidden(_) | ApiError::ForeignForm(_) | ApiError::ForeignGateway(_) => StatusCode::FORBIDDEN,
+            ApiError::Forbidden(_) | ApiError::ForeignForm(_) | ApiError::ForeignGateway(_) | ApiError::NotLetIn(_) => {
+                StatusCode::FORBIDDEN
+            }
+            ApiError::Unreachable(_) => StatusCode::BAD_GATEWAY,
             ApiError::Batch(BatchError::Form { .. } | BatchError::Reading { .. }) | ApiError::Request(_) => {
                 StatusCode::BAD_REQUEST
             }

@@ -263,7 +263,7 @@ impl Server {
             provisioning: config.provisioning.clone(),
             grace_ms: config.grace_ms,
             loopback,
-            ui: config.ui,
+            ui: ui::Dashboard::new(config.ui.clone(), &config.base)?,
         });
         let told = budgets::begin(&app).await.map_err(|error| ServeError::Budgets(error.to_string()))?;
         home.write_note(&note)?;

@@ -3,6 +3,7 @@
 //! | page | who | |
 //! |---|---|---|
 //! | `/ui/sign-in`, `/ui/sign-out` | anybody | [`sign_in`] |
+//! | `/ui/openid`, `/ui/link` | anybody for whom a provider or a link vouches | [`openid`], [`links`] |
 //! | `/ui/overview`, `/ui/live` | viewer | [`overview`], [`live`] |
 //! | `/ui/tenants`, `/ui/tenants/{id}` and below | viewer; acts: operator | [`tenants`], [`tenant`], [`keys`] |
 //! | `/ui/budgets` | viewer; acts: admin | [`budgets`] |
@@ -16,42 +17,51 @@
 //! | `/ui/gateways` | viewer | [`gateways`] |
 //! | `/ui/own` and below | a tenant, about itself | [`own`] |
 //!
-//! A person signs in with a token of the API; the browser gets a session's name in a cookie ([`sessions`]). Each request looks the
-//! session's token up again, so that a revoked token ends its sessions at once. A form is acted on only if it carries the session's
+//! A person signs in with a token of the API, by OpenID Connect or by a signed link; the browser gets a session's name in a cookie
+//! ([`sessions`]). Each request looks the session's token up again, so that a revoked token ends its sessions at once. A form is acted on only if it carries the session's
 //! own token and comes from a page of this server ([`guard`]). An act calls the function that the API calls, which asks for the scope
 //! and names the person in the audit.
 mod alerts;
 mod attempts;
 mod billing;
 mod budgets;
+mod cookies;
+mod crossover;
 mod gateways;
 mod guard;
 mod keys;
 mod limits;
+mod links;
 pub(super) mod live;
 mod models;
 mod money;
+mod openid;
 mod overview;
 mod own;
+mod provider_keys;
 mod requests;
 mod sessions;
 mod sign_in;
 mod standing;
 mod tenant;
 mod tenants;
+mod theme;
 mod tokens;
 mod words;
 
+use std::path::Path as FilePath;
+
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use weir_dashboard::{Block, Page, Section, asset, error};
+use weir_dashboard::{Block, Brand, Page, Section, asset, error};
 
 use super::App;
 use super::error::ApiError;
+use crate::config::ConfigError;
 use crate::config::ui::Ui;
 use crate::metrics::Metrics;
 use guard::{Anyone, Staff};
@@ -61,13 +71,20 @@ const FORM_MAX_BYTES: usize = 64 * 1024;
 /// How long a browser keeps stylesheet and script, in seconds: short, so that a new version is seen soon.
 const ASSETS_KEPT: HeaderValue = HeaderValue::from_static("private, max-age=600");
 
+/// The Content-Security-Policy of pages that these sites may show in a frame.
+macro_rules! policy {
+    ($sites:literal) => {
+        concat!(
+            "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; ",
+            "base-uri 'none'; frame-ancestors ",
+            $sites
+        )
+    };
+}
+
 /// What every page is sent with. No page runs or loads anything but the files below `/ui/assets`, stands in a frame, or is kept.
 const HEADERS: [(HeaderName, &str); 6] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
-         frame-ancestors 'none'; base-uri 'none'",
-    ),
+    (header::CONTENT_SECURITY_POLICY, policy!("'none'")),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     // A browser that is told to name no referrer at all hides the origin of forms as well.
@@ -78,23 +95,39 @@ const HEADERS: [(HeaderName, &str); 6] = [
 
 /// The dashboard's state.
 #[derive(Debug)]
-pub(super) struct Dashboard {
+pub(crate) struct Dashboard {
     settings: Ui,
     sessions: sessions::Sessions,
     attempts: attempts::Attempts,
     live: live::Live,
     standing: standing::Standings,
+    openid: Option<openid::Provider>,
+    links: Option<links::Signer>,
+    theme: theme::Theme,
+    /// The Content-Security-Policy of tenants' own pages, where other sites may show these in a frame.
+    framed: Option<HeaderValue>,
 }
 
 impl Dashboard {
-    pub(super) fn new(settings: Ui) -> Self {
-        Dashboard {
+    /// Reads the secrets and the logo of the settings; relative files lie in `base`.
+    pub(crate) fn new(settings: Ui, base: &FilePath) -> Result<Self, ConfigError> {
+        let openid = settings.openid.clone().map(|openid| openid::Provider::new(openid, base)).transpose()?;
+        let links = settings.links.clone().map(|links| links::Signer::new(links, base)).transpose()?;
+        let theme = settings.theme.clone().map(|file| theme::Theme::new(file, base)).transpose()?.unwrap_or_default();
+        let sites = links.as_ref().map(links::Signer::frames).filter(|sites| !sites.is_empty());
+        // Each site was checked to be one.
+        let framed = sites.and_then(|sites| HeaderValue::from_str(&format!(policy!("{}"), sites.join(" "))).ok());
+        Ok(Dashboard {
             settings,
             sessions: sessions::Sessions::default(),
             attempts: attempts::Attempts::default(),
             live: live::Live::default(),
             standing: standing::Standings::default(),
-        }
+            openid,
+            links,
+            theme,
+            framed,
+        })
     }
 
     /// Shows how many people use it.
@@ -102,13 +135,18 @@ impl Dashboard {
         metrics.ui.show(self.sessions.count(), self.live.viewers());
     }
 
+    /// What tenants see instead of weir's name.
+    fn brand(&self) -> Brand {
+        self.theme.brand().clone()
+    }
+
     /// Its routes; none if there is to be no dashboard.
     pub(super) fn router(&self) -> Router<App> {
-        if self.settings.is_enabled { Router::new().nest("/ui", routes()) } else { Router::new() }
+        if self.settings.is_enabled { Router::new().nest("/ui", routes(self.framed.clone())) } else { Router::new() }
     }
 }
 
-fn routes() -> Router<App> {
+fn routes(framed: Option<HeaderValue>) -> Router<App> {
     Router::new()
         .route("/", get(first_page))
         .route("/assets/{name}", get(get_asset))
@@ -125,19 +163,36 @@ fn routes() -> Router<App> {
         .merge(tenants::routes())
         .merge(budgets::routes())
         .merge(money::routes())
+        .route("/money/crossover", get(crossover::get_page))
+        .route("/money/crossover.svg", get(crossover::get_drawing))
         .merge(alerts::routes())
         .merge(tokens::routes())
-        .merge(own::routes())
+        .route("/openid", get(openid::get_start))
+        .route("/openid/callback", get(openid::get_callback))
+        .merge(of_tenants(framed))
         .fallback(nothing_here)
         .method_not_allowed_fallback(nothing_here)
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
         .layer(map_response(guarded))
 }
 
+/// What tenants see; other sites may show it in a frame if the configuration names them.
+fn of_tenants(framed: Option<HeaderValue>) -> Router<App> {
+    let routes = own::routes().route("/link", get(links::get_link));
+    let Some(policy) = framed else { return routes };
+    routes.layer(map_response(move |mut response: Response| {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy.clone());
+        std::future::ready(response)
+    }))
+}
+
 /// Adds what every page is sent with, but for what a handler says itself.
 async fn guarded(mut response: Response) -> Response {
-    for (name, value) in HEADERS {
-        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    let headers = response.headers_mut();
+    let is_framed = headers.contains_key(header::CONTENT_SECURITY_POLICY);
+    // The older header knows no sites: the policy is enough for every browser that runs the pages.
+    for (name, value) in HEADERS.into_iter().filter(|(name, _)| !is_framed || *name != header::X_FRAME_OPTIONS) {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
@@ -148,10 +203,13 @@ async fn first_page(person: Anyone) -> Redirect {
     Redirect::to(section.href().as_str())
 }
 
-async fn get_asset(Path(name): Path<String>) -> Result<Response, UiError> {
-    let asset = asset(&name).ok_or(ApiError::NotFound("there is no such file"))?;
-    let kind = HeaderValue::from_static(asset.media_type);
-    Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, ASSETS_KEPT)], asset.text).into_response())
+async fn get_asset(State(app): State<App>, Path(name): Path<String>) -> Result<Response, UiError> {
+    let own = || {
+        let asset = asset(&name)?;
+        Some(([(header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type))], asset.text).into_response())
+    };
+    let file = app.0.ui.theme.asset(&name).or_else(own).ok_or(ApiError::NotFound("there is no such file"))?;
+    Ok(([(header::CACHE_CONTROL, ASSETS_KEPT)], file).into_response())
 }
 
 async fn nothing_here() -> UiError {

@@ -1,5 +1,6 @@
 //! A browser of the dashboard: keeps a session's cookie and the token of its forms, and says where a form comes from.
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use reqwest::header::{HeaderMap, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::{Client, Method, Response, StatusCode, redirect};
@@ -87,9 +88,17 @@ impl Browser {
         self.request(Method::GET, path).send().await.expect("an answer")
     }
 
-    /// Sends a form of this session.
+    /// Sends a form of a page that this session has just loaded.
     pub(super) async fn act(&self, path: &str, fields: &[(&str, &str)]) -> Shown {
-        let fields: Vec<_> = fields.iter().copied().chain([("csrf", self.csrf.as_str())]).collect();
+        static LOADED: AtomicU64 = AtomicU64::new(0);
+        let once = LOADED.fetch_add(1, Ordering::Relaxed).to_string();
+        self.send(path, fields, &once).await
+    }
+
+    /// Sends a form of the page that bears the name `once`.
+    pub(super) async fn send(&self, path: &str, fields: &[(&str, &str)], once: &str) -> Shown {
+        let own = [("csrf", self.csrf.as_str()), ("once", once)];
+        let fields: Vec<_> = fields.iter().copied().chain(own).collect();
         self.send_from(&self.url, path, &fields).await
     }
 

@@ -13,7 +13,7 @@ use super::viewing::{PAGES, busy, busy_by, token};
 /// Text that a browser would run if a page did not escape it.
 const SCRIPT: &str = "<script>alert(1)</script>\"><img src=x onerror=alert(2)>";
 /// What changes something, with a body that would be good.
-const ACTS: [(&str, &[(&str, &str)]); 10] = [
+const ACTS: [(&str, &[(&str, &str)]); 15] = [
     ("/tenants/acme/keys", &[("id", "stolen")]),
     ("/tenants/acme/keys/main/rotate", &[]),
     ("/tenants/acme/keys/main/revoke", &[]),
@@ -21,6 +21,11 @@ const ACTS: [(&str, &[(&str, &str)]); 10] = [
     ("/budgets/raise", &[("budget", "daily"), ("tenant", "acme"), ("until", "2026-11-22T00:00"), ("why", "x")]),
     ("/budgets/resume", &[("budget", "daily"), ("tenant", "acme")]),
     ("/billing/settle", &[("row", "1"), ("as", "void"), ("why", "x")]),
+    ("/tenants/acme/provider-keys", &[("provider", "openai"), ("secret", "sk-0123456789abcdef")]),
+    ("/tenants/acme/provider-keys/openai/remove", &[]),
+    ("/alerts/ack", &[("rule", "x"), ("subject", ""), ("why", "x")]),
+    ("/alerts/unsilence", &[("id", "1")]),
+    ("/alerts/test", &[("receiver", "x")]),
     ("/alerts/silence", &[("rule", "*"), ("until", "2026-11-22T00:00"), ("why", "x")]),
     ("/tokens", &[("name", "mine"), ("scopes", "admin")]),
     ("/tokens/revoke", &[("name", "finance")]),
@@ -97,9 +102,8 @@ async fn a_role_does_not_do_what_a_higher_one_may() {
         assert_eq!(viewer.act(path, fields).await.status, StatusCode::FORBIDDEN, "{path}");
     }
     let operator = Browser::sign_in(&server, &token(&server, "ops", "Bob", json!("operator")).await).await;
-    for (path, fields) in
-        ACTS.into_iter().filter(|(path, _)| !path.starts_with("/tenants") && !path.starts_with("/alerts"))
-    {
+    let is_daily = |path: &str| path != "/alerts/test" && (path.starts_with("/tenants") || path.starts_with("/alerts"));
+    for (path, fields) in ACTS.into_iter().filter(|(path, _)| !is_daily(path)) {
         assert_eq!(operator.act(path, fields).await.status, StatusCode::FORBIDDEN, "{path}");
     }
     for scope in ["ingest", "directory", "metrics", "readings"] {
@@ -169,10 +173,20 @@ async fn a_session_never_has_a_name_that_somebody_planted() {
 }
 
 #[tokio::test]
-async fn cookies_are_for_https_alone_where_browsers_come_by_https() {
+async fn where_browsers_come_by_https_no_page_without_it_and_no_other_host_has_a_say() {
     let server = busy("ui: {https: true}\n").await;
-    let shown = Browser::fresh(&server).try_token(TOKEN).await;
-    assert!(shown.set_cookie().ends_with("; HttpOnly; SameSite=Strict; Secure"), "{}", shown.set_cookie());
+    let stranger = Browser::fresh(&server);
+    let plain = stranger.try_token(TOKEN).await;
+    assert_eq!((plain.status, plain.set_cookie()), (StatusCode::FORBIDDEN, ""), "the form's page came without TLS");
+    let origin = server.url.replace("http://", "https://");
+    let shown = stranger.send_from(&origin, "/sign-in", &[("token", TOKEN)]).await;
+    assert!(shown.set_cookie().starts_with("__Host-weir_session="), "{}", shown.set_cookie());
+    assert!(shown.set_cookie().ends_with("; Path=/; HttpOnly; SameSite=Strict; Secure"), "{}", shown.set_cookie());
+    let cookie = shown.set_cookie().split(';').next().unwrap_or_default();
+    assert_eq!(stranger.with_cookie(cookie).get("/overview").await.status, StatusCode::OK);
+    // Another host of the domain can plant a cookie without the prefix: it names no session.
+    let planted = cookie.trim_start_matches("__Host-");
+    assert_eq!(stranger.with_cookie(planted).get("/overview").await.location(), "/ui/sign-in");
 }
 
 #[tokio::test]
@@ -222,7 +236,8 @@ async fn script_in_names_models_features_and_reasons_is_text() {
     });
     assert_eq!(server.post(batch(&[hostile])).await.status(), StatusCode::ACCEPTED);
     server.json("/v1/ledger").await;
-    let admin = Browser::sign_in(&server, &token(&server, SCRIPT, SCRIPT, json!("admin")).await).await;
+    token(&server, SCRIPT, SCRIPT, json!("admin")).await;
+    let admin = Browser::sign_in(&server, TOKEN).await;
     let raise = [("budget", "daily"), ("tenant", "acme"), ("until", "2026-11-22T00:00"), ("why", SCRIPT)];
     assert_eq!(admin.act("/budgets/raise", &raise).await.status, StatusCode::SEE_OTHER);
     let silence = [("rule", SCRIPT), ("subject", SCRIPT), ("until", "2026-11-22T00:00"), ("why", SCRIPT)];
@@ -242,13 +257,49 @@ async fn script_in_names_models_features_and_reasons_is_text() {
         "/tokens".to_owned(),
         "/requests".to_owned(),
     ];
-    let mut escaped = 0;
-    for path in PAGES.iter().map(|path| (*path).to_owned()).chain(asked) {
+    let mut shown = Vec::new();
+    for path in PAGES.iter().map(|path| (*path).to_owned()).chain(asked.clone()) {
         let page = admin.get(&path).await.text;
         assert!(!page.contains("<script>") && !page.contains("<img"), "{path}: {page}");
-        escaped += usize::from(page.contains("&lt;script&gt;"));
+        if page.contains("&lt;script&gt;") {
+            shown.push(path);
+        }
     }
-    assert!(escaped > PAGES.len(), "the hostile text is on the pages: {escaped}");
+    // Pages that have no such text prove nothing: these have it.
+    let must = [
+        "/budgets",
+        "/alerts",
+        "/models",
+        "/money?by=feature",
+        "/money?by=model",
+        "/tenants/acme?by=feature",
+        "/tokens",
+    ];
+    for path in must.into_iter().chain(asked[..3].iter().map(String::as_str)) {
+        assert!(shown.iter().any(|page| page == path), "{path} does not show the hostile text; these do: {shown:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_twice_is_acted_on_once() {
+    let server = busy("").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    let page = browser.page("/tenants/acme").await;
+    let (_, rest) = page.split_once("name=\"once\" value=\"").expect("a form has a name of its own");
+    let once = rest.split('"').next().expect("a value");
+    assert_eq!(once.len(), 64);
+    assert!(
+        browser.page("/tenants/acme").await.contains("name=\"once\"")
+            && !browser.page("/tenants/acme").await.contains(once)
+    );
+    let sent =
+        tokio::join!(browser.send("/tenants/acme/keys", &[], once), browser.send("/tenants/acme/keys", &[], once));
+    let mut statuses = [sent.0.status, sent.1.status];
+    statuses.sort();
+    assert_eq!(statuses, [StatusCode::OK, StatusCode::CONFLICT], "a click too many makes no second key");
+    assert_eq!(server.json("/v1/tenants/acme/keys").await.as_array().map(Vec::len), Some(1));
+    let other = browser.send("/tenants/acme/keys", &[("id", "other")], once).await;
+    assert_eq!(other.status, StatusCode::OK, "another form of the page");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ const KEPT: &str = "tenants_database: true\n\
     price_plans:\n- {name: seats, currency: USD, plans: [starter], base_fee: 30}\n";
 
 /// The pages of operators.
-pub(super) const PAGES: [&str; 15] = [
+pub(super) const PAGES: [&str; 16] = [
     "/overview",
     "/tenants",
     "/tenants?sort=margin",
@@ -28,6 +28,7 @@ pub(super) const PAGES: [&str; 15] = [
     "/money",
     "/money?by=feature",
     "/money/compare",
+    "/money/crossover",
     "/billing",
     "/alerts",
     "/models",
@@ -40,7 +41,11 @@ pub(super) async fn busy(more: &str) -> Running {
 }
 
 pub(super) async fn busy_by(clock: std::sync::Arc<ManualClock>, more: &str) -> Running {
-    let server = Running::start_by(tempfile::tempdir().expect("a directory"), clock, &format!("{KEPT}{more}")).await;
+    busy_in(tempfile::tempdir().expect("a directory"), clock, more).await
+}
+
+async fn busy_in(dir: tempfile::TempDir, clock: std::sync::Arc<ManualClock>, more: &str) -> Running {
+    let server = Running::start_by(dir, clock, &format!("{KEPT}{more}")).await;
     for tenant in ["acme", "globex"] {
         let body = json!({"id": tenant, "plan": "starter"});
         let request = server.http.post(format!("{}/v1/tenants", server.url)).bearer_auth(TOKEN).json(&body);
@@ -235,6 +240,52 @@ async fn a_tenant_sees_its_own_usage_budgets_bill_and_keys() {
     assert!(made.secret().starts_with("sk_weir_"));
     assert_eq!(browser.act("/own/keys/mine/revoke", &[]).await.location(), "/ui/own?done=revoked");
     assert!(server.json("/v1/tenants/acme/history").await.to_string().contains("Alan, with acme-own"));
+}
+
+#[tokio::test]
+async fn own_keys_at_providers_are_stored_and_removed_on_the_tenants_page() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let kek = dir.path().join("kek");
+    std::fs::write(&kek, "07".repeat(32)).expect("written");
+    std::fs::set_permissions(&kek, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
+    let server = busy_in(dir, ManualClock::at(noon()), "vault: {key: {file: kek}}\n").await;
+    let operator = Browser::sign_in(&server, &token(&server, "ops", "Ada", json!("operator")).await).await;
+    let secret = "sk-own-0123456789abcdefghij";
+    assert!(operator.page("/tenants/acme").await.contains("no key of its own"));
+    let stored = [("provider", "openai"), ("secret", secret)];
+    assert_eq!(operator.act("/tenants/acme/provider-keys", &stored).await.location(), "/ui/tenants/acme?done=stored");
+    let page = operator.page("/tenants/acme?done=stored").await;
+    assert!(page.contains("…ghij") && page.contains("Ada, with ops") && !page.contains(secret), "{page}");
+    let wrong = operator.act("/tenants/acme/provider-keys", &[("provider", "openai"), ("secret", "short")]).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    let viewer = Browser::sign_in(&server, &token(&server, "fin", "Bob", json!("viewer")).await).await;
+    assert!(viewer.page("/tenants/acme").await.contains("…ghij"));
+    assert_eq!(viewer.act("/tenants/acme/provider-keys/openai/remove", &[]).await.status, StatusCode::FORBIDDEN);
+    let removed = operator.act("/tenants/acme/provider-keys/openai/remove", &[]).await;
+    assert_eq!(removed.location(), "/ui/tenants/acme?done=removed");
+    assert!(!operator.page("/tenants/acme").await.contains("…ghij"));
+    let history = server.json("/v1/tenants/acme/history").await.to_string();
+    assert!(
+        history.contains("provider key") && history.contains("Ada, with ops") && !history.contains(secret),
+        "{history}"
+    );
+}
+
+#[tokio::test]
+async fn own_gpus_are_compared_with_the_api() {
+    let server = busy("").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    assert!(browser.page("/money/crossover").await.contains("Price of a GPU per hour"));
+    let asked = "hour=2.50&tokens_per_second=1000";
+    let page = browser.page(&format!("/money/crossover?{asked}")).await;
+    assert!(page.contains("Points of both curves") && page.contains("/ui/money/crossover.svg?hour=2.50"), "{page}");
+    let api = server.json(&format!("/v1/crossover?{asked}")).await;
+    let own = api["months"][0]["own_cost"].as_str().expect("a cost");
+    assert!(page.contains(own), "the exact cost {own} is on the page");
+    let drawing = browser.get(&format!("/money/crossover.svg?{asked}")).await;
+    assert_eq!(drawing.headers["content-type"], "image/svg+xml");
+    assert!(drawing.text.starts_with("<svg"), "{}", drawing.text);
+    assert_eq!(browser.get("/money/crossover?hour=1&tokens_per_second=many").await.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

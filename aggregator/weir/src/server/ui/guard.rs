@@ -1,8 +1,8 @@
 //! Who asks for a page, and whether a form may be acted on.
 //!
 //! A handler names whom it is for by its argument: [`Staff`] for people who see every page, [`Member`] for a tenant's own. A form
-//! arrives as [`Acted`], which has checked three things: the request comes from a page of this server (`Origin`), the session is
-//! good, and the form carries the session's own token. The cookie is `SameSite=Strict` besides.
+//! arrives as [`Acted`], which has checked four things: the request comes from a page of this server (`Origin`), the session is
+//! good, the form carries the session's own token, and it has not been sent before: who clicks twice acts once. The cookie is `SameSite=Strict` besides.
 use std::collections::BTreeMap;
 
 use axum::Form;
@@ -11,16 +11,15 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use subtle::ConstantTimeEq;
+use weir_contract::directory::KeyHash;
 use weir_contract::{TenantId, Timestamp};
-use weir_dashboard::{Role, Viewer};
+use weir_dashboard::{Brand, Role, Viewer};
 
-use super::UiError;
-use crate::config::tokens::{COMMANDS, Scope, Token};
+use super::sessions::Holder;
+use super::{UiError, cookies};
+use crate::config::tokens::{COMMANDS, Scope, Token, random_token};
 use crate::server::App;
 use crate::server::error::ApiError;
-
-/// The cookie with a session's name.
-pub(super) const COOKIE: &str = "weir_session";
 
 /// Somebody who is signed in.
 #[derive(Clone, Debug)]
@@ -45,6 +44,11 @@ pub(super) struct Member {
 pub(super) struct Acted<P>(pub(super) P, pub(super) Fields);
 
 impl Anyone {
+    /// The person, as the audit names them.
+    pub(super) fn name(&self) -> &str {
+        &self.token.name
+    }
+
     pub(super) fn is_staff(&self) -> bool {
         self.token.opens(&Scope::Viewer)
     }
@@ -81,29 +85,29 @@ impl Member {
     }
 }
 
-/// The token in force whose hash is that of `presented`, if it opens a page. Commands of the machine have none: the audit would name
+/// What the holder of a session may do now; None if that opens no page. Commands of the machine have none: the audit would name
 /// nobody.
-pub(super) fn token_of(app: &App, hash: &weir_contract::directory::KeyHash) -> Option<Token> {
-    let configured = app.tokens().find_hash(hash).cloned();
-    let kept = || app.kept_tokens().find_hash(hash, app.0.clock.now()).cloned();
-    let mut token = configured.or_else(kept).filter(|token| token.name != COMMANDS)?;
+pub(super) fn token_of(app: &App, holder: &Holder) -> Option<Token> {
+    let mut token = match holder {
+        Holder::Token(hash) => {
+            let configured = app.tokens().find_hash(hash).cloned();
+            configured.or_else(|| app.kept_tokens().find_hash(hash, app.0.clock.now()).cloned())?
+        }
+        Holder::Person(token, _) => token.as_ref().clone(),
+    };
+    let opens = token.name != COMMANDS && (token.opens(&Scope::Viewer) || token.tenant().is_some());
     token.name = token.who();
-    (token.opens(&Scope::Viewer) || token.tenant().is_some()).then_some(token)
+    opens.then_some(token)
 }
 
-/// The session's name in a request. Several cookies of one name are a sign of somebody who plants them, so none counts.
-pub(super) fn session_name(headers: &HeaderMap) -> Option<&str> {
-    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut names = pairs.flat_map(|pairs| pairs.split(';')).filter_map(|pair| {
-        let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE).then_some(value)
-    });
-    names.next().filter(|_| names.next().is_none())
+/// The session's name in a request.
+pub(super) fn session_name<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
+    cookies::session_name(headers, app.0.ui.settings.is_https)
 }
 
 fn person(app: &App, headers: &HeaderMap) -> Option<Anyone> {
-    let session = app.0.ui.sessions.using(session_name(headers)?, app.0.clock.elapsed())?;
-    let token = token_of(app, &session.token)?;
+    let session = app.0.ui.sessions.using(session_name(app, headers)?, app.0.clock.elapsed())?;
+    let token = token_of(app, &session.holder)?;
     let has = |scope| token.opens(&scope);
     let role = match () {
         () if has(Scope::Admin) => Role::Admin,
@@ -111,7 +115,9 @@ fn person(app: &App, headers: &HeaderMap) -> Option<Anyone> {
         () if has(Scope::Viewer) => Role::Viewer,
         () => Role::Tenant,
     };
-    let viewer = Viewer { name: token.name.clone(), role, csrf: session.csrf };
+    let brand = if role == Role::Tenant { app.0.ui.brand() } else { Brand::default() };
+    let once = random_token().ok()?;
+    let viewer = Viewer { name: token.name.clone(), role, csrf: session.csrf, once, brand };
     Some(Anyone { token, viewer })
 }
 
@@ -172,28 +178,43 @@ where
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
-        check_origin(&parts.headers).map_err(IntoResponse::into_response)?;
+        check_origin(app, &parts.headers).map_err(IntoResponse::into_response)?;
         let person = P::from_request_parts(&mut parts, app).await?;
+        let session = session_name(app, &parts.headers).map(str::to_owned);
+        let path = parts.uri.path().to_owned();
         let fields = Fields::from_request(Request::from_parts(parts, body), app).await?;
         let is_own = fields.get("csrf").as_bytes().ct_eq(person.as_ref().csrf.as_bytes());
         if !bool::from(is_own) {
             let told = "the form is not one of this session: go back, load the page again, and repeat it";
             return Err(UiError(ApiError::ForeignForm(told)).into_response());
         }
+        if !app.0.ui.sessions.is_first(session.as_deref().unwrap_or_default(), fields.hash(&path)) {
+            let told =
+                "this form has been sent already: look whether it took effect, and load the page again to repeat it";
+            return Err(UiError(ApiError::Contradiction(told.to_owned())).into_response());
+        }
         Ok(Acted(person, fields))
     }
 }
 
 /// Refuses a form that another site's page sends. Every browser names the origin of a POST.
-pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), UiError> {
+pub(super) fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), UiError> {
+    if is_own_origin(headers, app.0.ui.settings.is_https) {
+        return Ok(());
+    }
+    Err(UiError(ApiError::ForeignForm(
+        "the form does not come from a page of this server; a proxy in front has to pass `Host` on as it is",
+    )))
+}
+
+/// Whether a request comes from a page of the host that it is sent to; where browsers come by https, from none without.
+fn is_own_origin(headers: &HeaderMap, is_https: bool) -> bool {
     let of = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
-    let origin = of(header::ORIGIN)
-        .and_then(|origin| origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")));
-    match (origin, of(header::HOST)) {
-        (Some(origin), Some(host)) if origin.eq_ignore_ascii_case(host) => Ok(()),
-        _ => Err(UiError(ApiError::ForeignForm(
-            "the form does not come from a page of this server; a proxy in front has to pass `Host` on as it is",
-        ))),
+    let plain = |origin: &str| if is_https { None } else { origin.strip_prefix("http://").map(str::to_owned) };
+    let host_of = |origin: &str| origin.strip_prefix("https://").map(str::to_owned).or_else(|| plain(origin));
+    match (of(header::ORIGIN).and_then(host_of), of(header::HOST)) {
+        (Some(origin), Some(host)) => origin.eq_ignore_ascii_case(host),
+        _ => false,
     }
 }
 
@@ -213,6 +234,13 @@ impl FromRequest<App> for Fields {
 }
 
 impl Fields {
+    /// What tells this form, sent to `path`, from every other one. A page's forms differ from those of the same page loaded again.
+    fn hash(&self, path: &str) -> KeyHash {
+        let lengths = |text: &str| format!("{}:{text}", text.len());
+        let parts = self.0.iter().map(|(name, value)| lengths(name) + &lengths(value));
+        KeyHash::of((lengths(path) + &parts.collect::<String>()).as_bytes())
+    }
+
     /// A field's text, without blanks around it; empty if there is none.
     pub(super) fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", |value| value.trim())
@@ -257,23 +285,17 @@ mod tests {
     }
 
     #[test]
-    fn one_cookie_names_the_session_and_two_name_none() {
-        assert_eq!(session_name(&headers(&[("cookie", "a=b; weir_session=x")])), Some("x"));
-        assert_eq!(session_name(&headers(&[("cookie", "weir_session=x; weir_session=y")])), None);
-        assert_eq!(session_name(&headers(&[("cookie", "other=1")])), None);
-        assert_eq!(session_name(&headers(&[])), None);
-    }
-
-    #[test]
     fn forms_come_from_the_server_that_they_are_sent_to() {
-        let good = |origin, host| check_origin(&headers(&[("origin", origin), ("host", host)])).is_ok();
+        let good = |origin, host| is_own_origin(&headers(&[("origin", origin), ("host", host)]), false);
         assert!(good("https://weir.example.com", "weir.example.com"));
         assert!(good("http://127.0.0.1:8090", "127.0.0.1:8090"));
         assert!(!good("https://evil.example.com", "weir.example.com"));
         assert!(!good("null", "weir.example.com"));
         assert!(!good("https://weir.example.com.evil", "weir.example.com"));
         assert!(!good("https://weir.example.com:8443", "weir.example.com"), "another port is another origin");
-        assert!(check_origin(&headers(&[("host", "weir.example.com")])).is_err(), "no origin");
+        assert!(!is_own_origin(&headers(&[("host", "weir.example.com")]), false), "no origin");
+        let private = |origin| is_own_origin(&headers(&[("origin", origin), ("host", "weir.example.com")]), true);
+        assert!(private("https://weir.example.com") && !private("http://weir.example.com"), "a page without TLS");
     }
 
     #[test]

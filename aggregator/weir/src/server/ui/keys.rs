@@ -86,7 +86,7 @@ fn acts(key: &KeyView, place: &Place) -> Vec<Act> {
     ]
 }
 
-fn by(app: &App, token: &Token) -> By {
+pub(super) fn by(app: &App, token: &Token) -> By {
     By { who: token.name.clone(), at: app.0.clock.now(), key: None }
 }
 

@@ -1,5 +1,7 @@
 //! Live figures: read once every two seconds while somebody watches, however many do, and sent to each as server-sent events.
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Extension;
@@ -22,23 +24,61 @@ use crate::server::{App, budgets};
 
 /// How often figures are read.
 const EVERY: Duration = Duration::from_secs(2);
-/// The most people who watch at a time; further ones have pages without live figures.
+/// The most pages that follow at a time; further ones have no live figures.
 const VIEWERS_MAX: usize = 64;
+/// The most of one session: so many pages has a person open, and nobody takes the places of others.
+const VIEWERS_OF_SESSION_MAX: usize = 6;
 
 /// Who watches, and the latest figures.
 #[derive(Debug)]
 pub(super) struct Live {
-    room: std::sync::Arc<Semaphore>,
+    room: Arc<Semaphore>,
+    /// Pages that follow, by session.
+    following: Arc<Mutex<HashMap<String, usize>>>,
     figures: watch::Sender<String>,
 }
 
 impl Default for Live {
     fn default() -> Self {
-        Live { room: Semaphore::new(VIEWERS_MAX).into(), figures: watch::Sender::new(String::new()) }
+        let room = Semaphore::new(VIEWERS_MAX).into();
+        Live { room, following: Arc::default(), figures: watch::Sender::new(String::new()) }
+    }
+}
+
+/// The place of a page that follows; it is free again once this is dropped.
+#[derive(Debug)]
+struct Place {
+    session: String,
+    following: Arc<Mutex<HashMap<String, usize>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = following.get_mut(&self.session) {
+            *count -= 1;
+            if *count == 0 {
+                following.remove(&self.session);
+            }
+        }
     }
 }
 
 impl Live {
+    /// A place for a page of a session; None if there is none left.
+    fn place(&self, session: &str) -> Option<Place> {
+        let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        let mut following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = following.entry(session.to_owned()).or_default();
+        if *count >= VIEWERS_OF_SESSION_MAX {
+            return None;
+        }
+        *count += 1;
+        let following = Arc::clone(&self.following);
+        Some(Place { session: session.to_owned(), following, _permit: permit })
+    }
+
     /// How many people watch.
     pub(super) fn viewers(&self) -> usize {
         self.figures.receiver_count()
@@ -77,10 +117,9 @@ fn per_second((earlier, before): (Duration, u64), (now, accepted): (Duration, u6
 /// One person's stream.
 struct Watching {
     app: App,
-    session: String,
+    place: Place,
     figures: watch::Receiver<String>,
     stopped: watch::Receiver<bool>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Watching {
@@ -90,9 +129,10 @@ impl Watching {
             changed = self.figures.changed() => changed.ok()?,
             _ = self.stopped.wait_for(|stopped| *stopped) => return None,
         }
-        let token = self.app.0.ui.sessions.token(&self.session, self.app.0.clock.elapsed());
+        let holder = self.app.0.ui.sessions.holder(&self.place.session, self.app.0.clock.elapsed());
         // A token that was revoked ends what it began.
-        let lasts = token.and_then(|hash| token_of(&self.app, &hash)).is_some_and(|token| token.opens(&Scope::Viewer));
+        let lasts =
+            holder.and_then(|holder| token_of(&self.app, &holder)).is_some_and(|token| token.opens(&Scope::Viewer));
         lasts.then(|| Event::default().data(self.figures.borrow_and_update().clone()))
     }
 }
@@ -104,11 +144,10 @@ pub(super) async fn get_live(
     headers: HeaderMap,
     _staff: Staff,
 ) -> Result<Response, UiError> {
-    let place = std::sync::Arc::clone(&app.0.ui.live.room).try_acquire_owned().map_err(|_| ApiError::Busy)?;
+    let place = app.0.ui.live.place(session_name(&app, &headers).unwrap_or_default()).ok_or(ApiError::Busy)?;
     slot.leave();
-    let session = session_name(&headers).unwrap_or_default().to_owned();
     let (figures, stopped) = (app.0.ui.live.figures.subscribe(), app.0.waiters.stopped());
-    let watching = Watching { app, session, figures, stopped, _place: place };
+    let watching = Watching { app, place, figures, stopped };
     let events = stream::unfold(watching, |mut watching| async move {
         let event = watching.next().await?;
         Some((Ok::<_, Infallible>(event), watching))
@@ -121,6 +160,15 @@ pub(super) async fn get_live(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_session_does_not_take_all_places() {
+        let live = Live::default();
+        let own: Vec<_> = (0..VIEWERS_OF_SESSION_MAX).map(|_| live.place("one").expect("a place")).collect();
+        assert!(live.place("one").is_none() && live.place("other").is_some());
+        drop(own);
+        assert!(live.place("one").is_some() && live.following.lock().expect("free").is_empty());
+    }
 
     #[test]
     fn events_per_second_are_those_between_two_looks() {

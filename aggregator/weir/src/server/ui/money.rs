@@ -49,12 +49,12 @@ impl Asked {
     }
 }
 
-fn tabs(here: &str) -> Block {
+pub(super) fn tabs(here: &str) -> Block {
     let by = ["tenant"]
         .into_iter()
         .chain(DIMENSIONS)
         .map(|by| (format!("By {}", words_of(by)), Href::to(&["money"]).with("by", by), by == here));
-    let others = [("Weekly review", "review"), ("Compare prices", "compare")];
+    let others = [("Weekly review", "review"), ("Compare prices", "compare"), ("Own GPUs", "crossover")];
     let others = others.map(|(words, name)| (words.to_owned(), Href::to(&["money", name]), name == here));
     Block::Tabs("About money".to_owned(), by.chain(others).collect())
 }
@@ -195,7 +195,7 @@ async fn get_review(State(app): State<App>, staff: Staff, Query(asked): Query<As
 }
 
 /// An answer's parts; or, where there is nothing to answer from yet, the reason.
-fn or_why(answer: Result<Vec<Block>, ApiError>) -> Result<Vec<Block>, ApiError> {
+pub(super) fn or_why(answer: Result<Vec<Block>, ApiError>) -> Result<Vec<Block>, ApiError> {
     match answer {
         Err(ApiError::Report(why)) => Ok(vec![Block::Notice(Tone::Plain, why)]),
         other => other,

@@ -7,7 +7,7 @@ use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use weir_contract::Timestamp;
-use weir_dashboard::{Block, Cell, Chart, Page, Point, Section, Sheet, Table};
+use weir_dashboard::{Block, Cell, Chart, Page, Point, Section, Sheet, Table, Tone};
 use weir_ledger::LedgerError;
 use weir_ledger::amount::Currency;
 use weir_ledger::query::LedgerReader;
@@ -17,7 +17,7 @@ use weir_steer::view::BudgetView;
 
 use super::guard::Member;
 use super::money::download;
-use super::words::{AfterAct, done, stage_tone};
+use super::words::{AfterAct, done, forecast, stage_tone};
 use super::{UiError, keys as key_pages, tenant};
 use crate::budgets::BudgetQuery;
 use crate::finance::bill::BillView;
@@ -56,11 +56,13 @@ type Counts = BTreeMap<String, [u64; 3]>;
 async fn get_page(State(app): State<App>, member: Member, Query(asked): Query<AfterAct>) -> Result<Response, UiError> {
     let tenant = member.tenant().to_string();
     let of = tenant.clone();
+    app.0.store.catch_up().await?;
     let used = with_finance(&app, move |finance| used(finance, &of)).await?;
     let limits = budgets::list(&app, BudgetQuery { tenant: Some(tenant.clone()), stage: None }).await?;
     let mut blocks = done(asked.done.as_deref());
-    blocks.push(Block::Table(meters(&used)));
-    blocks.push(Block::Table(left(&limits.budgets, &tenant)));
+    let now = app.0.clock.now();
+    blocks.push(Block::Table(meters(&used, now)));
+    blocks.push(Block::Table(left(&limits.budgets, &tenant, now)));
     blocks.push(Block::Chart(chart(&used.days, app.0.clock.now())));
     blocks.push(Block::Table(by("feature", &used.features)));
     blocks.push(Block::Table(by("key", &used.keys)));
@@ -130,19 +132,21 @@ fn days(finance: &mut Finance, id: &str) -> Result<Vec<CostRow>, FinanceError> {
     finance.cost(&query)
 }
 
-fn meters(used: &Used) -> Table {
-    let rows =
-        used.meters.iter().map(|(meter, today, period)| vec![Cell::text(meter), (*today).into(), (*period).into()]);
-    let mut table =
-        Table::new("Billed units", &["Meter", "Today (UTC)", "This billing period"], "Nothing is measured yet.")
-            .rows(rows);
+fn meters(used: &Used, now: Timestamp) -> Table {
+    let span = (used.bill.from, used.bill.to);
+    let rows = used.meters.iter().map(|(meter, today, period)| {
+        let end = forecast(i128::from(*period), span, now).map_or(Cell::Missing, Cell::Number);
+        vec![Cell::text(meter), (*today).into(), (*period).into(), end]
+    });
+    let columns = ["Meter", "Today (UTC)", "This billing period", "At its end, if it goes on so"];
+    let mut table = Table::new("Billed units", &columns, "Nothing is measured yet.").rows(rows);
     table.csv = Some(weir_dashboard::Href::to(&["own", "usage.csv"]));
     table
 }
 
 /// The tenant's own budgets. Of one in money, which may be the operator's cost, only the share is told; of one that tenants share,
 /// nothing.
-fn left(budgets: &[BudgetView], tenant: &str) -> Table {
+fn left(budgets: &[BudgetView], tenant: &str, now: Timestamp) -> Table {
     let own = budgets.iter().filter(|budget| budget.subject == tenant);
     let rows = own.map(|budget| {
         let counted = |amount| {
@@ -154,12 +158,25 @@ fn left(budgets: &[BudgetView], tenant: &str) -> Table {
             counted(budget.used),
             counted(left),
             Cell::Meter { permille: budget.used_permille, tone },
+            share_at_end(budget, now),
             Cell::status(budget.stage.as_str(), tone),
             Cell::maybe(budget.period_end),
         ]
     });
-    let columns = ["Budget", "Used", "Left", "Share used", "Stage", "Begins anew"];
+    let columns =
+        ["Budget", "Used", "Left", "Share used", "Share at its end, if it goes on so", "Stage", "Begins anew"];
     Table::new("Budgets", &columns, "No budget bounds your usage.").rows(rows)
+}
+
+/// The share of a budget that will be used at the end of its period.
+fn share_at_end(budget: &BudgetView, now: Timestamp) -> Cell {
+    let ends = budget.period_end.map(|end| (budget.period_start, end));
+    let share = ends.and_then(|span| forecast(i128::from(budget.used_permille), span, now));
+    share.map_or(Cell::Missing, |permille| {
+        let permille = u32::try_from(permille).unwrap_or(u32::MAX);
+        let tone = if permille >= 1_000 { Tone::Bad } else { Tone::Plain };
+        Cell::Meter { permille, tone }
+    })
 }
 
 fn chart(days: &[CostRow], now: Timestamp) -> Chart {

@@ -13,6 +13,8 @@ use crate::lookup::{EventView, EventsQuery};
 use crate::server::error::ApiError;
 use crate::server::{App, money, read};
 
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+
 /// What the address says. Empty values say nothing.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -21,6 +23,8 @@ pub(super) struct Asked {
     event: String,
     /// The gateway's id of a request, or the provider's of an answer.
     id: String,
+    /// How far back an id is looked for: `day` (also if absent), `week` or `all`.
+    back: String,
     tenant: String,
     model: String,
     class: String,
@@ -58,7 +62,8 @@ pub(super) async fn get_page(
     if !asked.event.is_empty() {
         blocks.extend(event(&read::event(&app, asked.event.trim()).await?));
     } else if !asked.id.is_empty() {
-        let query = EventsQuery { id: asked.id.trim().to_owned(), ..EventsQuery::default() };
+        let query = EventsQuery { id: asked.id.trim().to_owned(), from: asked.since(app.0.clock.now()), to: None };
+        blocks.push(asked.how_far());
         blocks.push(Block::Table(found(&read::events(&app, query).await?)));
     } else {
         blocks.push(Block::Table(list(&app, &asked).await?));
@@ -132,7 +137,7 @@ fn found(events: &[EventView]) -> Table {
         ]
     });
     let columns = ["Event", "Received", "Tenant", "Outcome", "Model asked for", "Model that served", "Provider"];
-    let empty = "No event in the log has this request id or response id. The log keeps events for `log_retention`.";
+    let empty = "No event of this time in the log has this request id or response id. The log keeps events for `log_retention`.";
     Table::new("Events of this id", &columns, empty).rows(rows)
 }
 
@@ -186,6 +191,28 @@ fn row(event: &EventCost) -> Vec<Cell> {
 }
 
 impl Asked {
+    /// From when on the log is read for an id: it has no index of them, so that a day takes a part of the time.
+    fn since(&self, now: Timestamp) -> Option<Timestamp> {
+        let days = match self.back.as_str() {
+            "all" => return None,
+            "week" => 7,
+            _ => 1,
+        };
+        Some(Timestamp::from_millis(now.as_millis().saturating_sub(days * DAY_MS)))
+    }
+
+    /// Links that look for the same id further back.
+    fn how_far(&self) -> Block {
+        let here = if matches!(self.back.as_str(), "week" | "all") { &self.back } else { "day" };
+        let link = |(words, back): (&str, &str)| {
+            let href = Section::Requests.href().with("id", &self.id).with("back", back);
+            (words.to_owned(), href, back == here)
+        };
+        let spans =
+            [("Received in the last day", "day"), ("In the last week", "week"), ("In the whole log (slow)", "all")];
+        Block::Tabs("How far back".to_owned(), spans.map(link).into())
+    }
+
     /// The address that asks the same from the beginning.
     fn href(&self) -> Href {
         let Asked { tenant, model, class, route, feature, prompt_version, environment, credential, plan, .. } = self;

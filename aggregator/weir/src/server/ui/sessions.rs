@@ -1,40 +1,71 @@
-//! Who is signed in. A session has a random name, of which only the hash is kept, and leads to the hash of a token. Sessions live in
+//! Who is signed in. A session has a random name, of which only the hash is kept, and leads to its [`Holder`]. Sessions live in
 //! memory: a restart ends them all.
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use weir_contract::directory::KeyHash;
 
-use crate::config::tokens::{NoRandomness, random_token};
+use crate::config::tokens::{NoRandomness, Token, random_token};
 
 /// The most sessions. A further sign-in ends the one that was used longest ago.
 const SESSIONS_MAX: usize = 1_000;
-/// The most sessions of one token, so that nobody ends those of others.
-const SESSIONS_OF_TOKEN_MAX: usize = 16;
+/// The most sessions of one token or person, so that nobody ends those of others.
+const SESSIONS_OF_ONE_MAX: usize = 16;
+/// The most forms of a session that are remembered: more than anybody sends by clicking twice.
+const FORMS_MAX: usize = 32;
 /// A session that is not used for this long ends.
 const IDLE_MAX: Duration = Duration::from_secs(2 * 3_600);
-/// A session ends after this time, however much it is used.
+/// A session of a token ends after this time, however much it is used.
 const AGE_MAX: Duration = Duration::from_secs(12 * 3_600);
+/// A session that others vouch for ends after this time: they may have let the person go meanwhile, and weir is not told.
+const VOUCHED_AGE_MAX: Duration = Duration::from_secs(3_600);
 
 /// All sessions.
 #[derive(Debug, Default)]
 pub(super) struct Sessions(Mutex<HashMap<KeyHash, Session>>);
 
+/// Whose a session is.
+#[derive(Clone, Debug)]
+pub(super) enum Holder {
+    /// That of whoever has the token of this hash, which is looked up for each request.
+    Token(KeyHash),
+    /// That of a person for whom an identity provider or a signed link vouches, with what they may do. Of one person and what vouches
+    /// for them, all have the same hash.
+    Person(Arc<Token>, KeyHash),
+}
+
+impl Holder {
+    /// The token or person.
+    fn one(&self) -> KeyHash {
+        let (Holder::Token(hash) | Holder::Person(_, hash)) = self;
+        *hash
+    }
+
+    fn age_max(&self) -> Duration {
+        match self {
+            Holder::Token(_) => AGE_MAX,
+            Holder::Person(..) => VOUCHED_AGE_MAX,
+        }
+    }
+}
+
 /// A session. Times are those of [`weir_clock::Clock::elapsed`].
 #[derive(Clone, Debug)]
 pub(super) struct Session {
-    /// The hash of the token that it was begun with.
-    pub(super) token: KeyHash,
+    /// Whose it is.
+    pub(super) holder: Holder,
     /// What its forms carry.
     pub(super) csrf: String,
+    /// The forms that were sent last.
+    sent: VecDeque<KeyHash>,
     began: Duration,
     used: Duration,
 }
 
 impl Session {
     fn is_over(&self, now: Duration) -> bool {
-        now.saturating_sub(self.used) >= IDLE_MAX || now.saturating_sub(self.began) >= AGE_MAX
+        now.saturating_sub(self.used) >= IDLE_MAX || now.saturating_sub(self.began) >= self.holder.age_max()
     }
 }
 
@@ -44,13 +75,13 @@ impl Sessions {
     }
 
     /// Begins a session, and returns its name.
-    pub(super) fn begin(&self, token: KeyHash, now: Duration) -> Result<String, NoRandomness> {
-        let (name, csrf) = (random_token()?, random_token()?);
-        let session = Session { token, csrf, began: now, used: now };
+    pub(super) fn begin(&self, holder: Holder, now: Duration) -> Result<String, NoRandomness> {
+        let (name, csrf, one) = (random_token()?, random_token()?, holder.one());
+        let session = Session { holder, csrf, sent: VecDeque::new(), began: now, used: now };
         self.with(|sessions| {
             sessions.retain(|_, session| !session.is_over(now));
-            if sessions.values().filter(|session| session.token == token).count() >= SESSIONS_OF_TOKEN_MAX {
-                end_oldest(sessions, |session| session.token == token);
+            if sessions.values().filter(|session| session.holder.one() == one).count() >= SESSIONS_OF_ONE_MAX {
+                end_oldest(sessions, |session| session.holder.one() == one);
             }
             if sessions.len() >= SESSIONS_MAX {
                 end_oldest(sessions, |_| true);
@@ -69,13 +100,28 @@ impl Sessions {
         })
     }
 
-    /// The hash of the token of a session, without using it.
-    pub(super) fn token(&self, name: &str, now: Duration) -> Option<KeyHash> {
+    /// Whose a session is, without using it.
+    pub(super) fn holder(&self, name: &str, now: Duration) -> Option<Holder> {
         let found = |sessions: &mut HashMap<KeyHash, Session>| {
             let session = sessions.get(&KeyHash::of(name.as_bytes()))?;
-            (!session.is_over(now)).then_some(session.token)
+            (!session.is_over(now)).then(|| session.holder.clone())
         };
         self.with(found)
+    }
+
+    /// Whether a session sends this form for the first time.
+    pub(super) fn is_first(&self, name: &str, form: KeyHash) -> bool {
+        self.with(|sessions| {
+            let Some(session) = sessions.get_mut(&KeyHash::of(name.as_bytes())) else { return false };
+            if session.sent.contains(&form) {
+                return false;
+            }
+            if session.sent.len() >= FORMS_MAX {
+                session.sent.pop_front();
+            }
+            session.sent.push_back(form);
+            true
+        })
     }
 
     /// Ends a session.
@@ -103,8 +149,8 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn token() -> KeyHash {
-        KeyHash::of(b"token")
+    fn token() -> Holder {
+        Holder::Token(KeyHash::of(b"token"))
     }
 
     #[test]
@@ -114,7 +160,7 @@ mod tests {
         assert!(sessions.using(&name, 119 * MINUTE).is_some());
         assert!(sessions.using(&name, 238 * MINUTE).is_some(), "used within two hours");
         assert!(
-            sessions.token(&name, 357 * MINUTE).is_some() && sessions.token(&name, 358 * MINUTE).is_none(),
+            sessions.holder(&name, 357 * MINUTE).is_some() && sessions.holder(&name, 358 * MINUTE).is_none(),
             "a look is no use"
         );
         assert!(sessions.using(&name, 358 * MINUTE).is_none());
@@ -124,10 +170,32 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_others_vouch_for_ends_after_an_hour() {
+        let sessions = Sessions::default();
+        let person = Arc::new(Token::of("OpenID Connect", Vec::new(), "ada"));
+        let name = sessions.begin(Holder::Person(person, KeyHash::of(b"ada")), MINUTE).expect("a session");
+        assert!((1..=60).all(|minute| sessions.using(&name, minute * MINUTE).is_some()));
+        assert!(sessions.using(&name, 61 * MINUTE).is_none());
+    }
+
+    #[test]
+    fn a_form_counts_once_as_long_as_it_is_remembered() {
+        let sessions = Sessions::default();
+        let names = [1, 2].map(|_| sessions.begin(token(), MINUTE).expect("a session"));
+        let form = |number: usize| KeyHash::of(&number.to_le_bytes());
+        assert!(sessions.is_first(&names[0], form(0)) && !sessions.is_first(&names[0], form(0)));
+        assert!(sessions.is_first(&names[1], form(0)), "another session");
+        assert!((1..FORMS_MAX).all(|number| sessions.is_first(&names[0], form(number))));
+        assert!(!sessions.is_first(&names[0], form(0)) && sessions.is_first(&names[0], form(FORMS_MAX)));
+        assert!(sessions.is_first(&names[0], form(0)), "forgotten");
+        assert!(!sessions.is_first("nobody", form(0)));
+    }
+
+    #[test]
     fn sessions_are_bounded_and_the_one_used_longest_ago_gives_way() {
         let sessions = Sessions::default();
         let begin = |second: usize| {
-            let of = KeyHash::of(&second.to_le_bytes());
+            let of = Holder::Token(KeyHash::of(&second.to_le_bytes()));
             sessions.begin(of, Duration::from_secs(second as u64)).expect("a session")
         };
         let (first, second) = (begin(0), begin(1));
@@ -137,18 +205,18 @@ mod tests {
             begin(at);
         }
         assert_eq!(sessions.count(), SESSIONS_MAX);
-        assert!(sessions.token(&first, now).is_some() && sessions.token(&second, now).is_none());
+        assert!(sessions.holder(&first, now).is_some() && sessions.holder(&second, now).is_none());
     }
 
     #[test]
     fn nobody_ends_the_sessions_of_another_token() {
         let sessions = Sessions::default();
-        let other = sessions.begin(KeyHash::of(b"other"), MINUTE).expect("a session");
+        let other = sessions.begin(Holder::Token(KeyHash::of(b"other")), MINUTE).expect("a session");
         let own: Vec<String> =
             (2..20).map(|minute| sessions.begin(token(), minute * MINUTE).expect("a session")).collect();
-        assert_eq!(sessions.count(), 1 + SESSIONS_OF_TOKEN_MAX);
-        assert!(sessions.token(&other, 20 * MINUTE).is_some(), "though it is the oldest");
-        assert!(sessions.token(&own[1], 20 * MINUTE).is_none() && sessions.token(&own[2], 20 * MINUTE).is_some());
+        assert_eq!(sessions.count(), 1 + SESSIONS_OF_ONE_MAX);
+        assert!(sessions.holder(&other, 20 * MINUTE).is_some(), "though it is the oldest");
+        assert!(sessions.holder(&own[1], 20 * MINUTE).is_none() && sessions.holder(&own[2], 20 * MINUTE).is_some());
     }
 
     #[test]
@@ -160,6 +228,6 @@ mod tests {
         let kept = format!("{sessions:?}");
         assert!(names.iter().all(|name| !kept.contains(name.as_str())));
         sessions.end(&names[0]);
-        assert!(sessions.token(&names[0], MINUTE).is_none() && sessions.token(&names[1], MINUTE).is_some());
+        assert!(sessions.holder(&names[0], MINUTE).is_none() && sessions.holder(&names[1], MINUTE).is_some());
     }
 }

@@ -1,13 +1,15 @@
-//! Signing in with a token, and out.
+//! Signing in with a token, and out. Sessions begin here, however a person signs in.
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use weir_contract::directory::KeyHash;
-use weir_dashboard::{SignIn, sign_in};
+use weir_dashboard::{SignIn, Ways, entered, sign_in};
 
 use super::UiError;
-use super::guard::{Acted, Anyone, COOKIE, Fields, check_origin, session_name, token_of};
+use super::cookies::Shown;
+use super::guard::{Acted, Anyone, Fields, check_origin, session_name, token_of};
+use super::sessions::Holder;
 use crate::metrics::ui::SignedIn;
 use crate::server::App;
 use crate::server::connections::Slot;
@@ -16,8 +18,13 @@ use crate::server::error::ApiError;
 /// The length from which a token cannot be guessed: those that weir makes are longer.
 const UNGUESSABLE_MIN_BYTES: usize = 40;
 
-pub(super) async fn get_page() -> Html<String> {
-    Html(sign_in(SignIn::First))
+/// How people may sign in, for the page that asks them to.
+fn ways(app: &App) -> Ways {
+    Ways { openid: app.0.ui.openid.is_some(), brand: app.0.ui.brand() }
+}
+
+pub(super) async fn get_page(State(app): State<App>) -> Html<String> {
+    Html(sign_in(SignIn::First, &ways(&app)))
 }
 
 /// Begins a session. Its name is always a new one, and a session that the browser had before ends: a name that somebody planted leads
@@ -28,44 +35,75 @@ pub(super) async fn post_sign_in(
     headers: HeaderMap,
     fields: Fields,
 ) -> Result<Response, UiError> {
-    check_origin(&headers)?;
+    check_origin(&app, &headers)?;
     let (ui, now) = (&app.0.ui, app.0.clock.elapsed());
-    let again = |status, why| Ok((status, Html(sign_in(why))).into_response());
+    let again = |status, why| Ok((status, Html(sign_in(why, &ways(&app)))).into_response());
     // Behind a proxy everybody has one address: who fails there keeps nobody out whose token cannot be guessed.
     let is_unguessable = fields.get("token").len() >= UNGUESSABLE_MIN_BYTES;
     if !is_unguessable && !ui.attempts.may_try(slot.peer(), now) {
         app.0.metrics.ui.signed_in(SignedIn::Limited);
         return again(StatusCode::TOO_MANY_REQUESTS, SignIn::TooMany);
     }
-    let hash = KeyHash::of(fields.get("token").as_bytes());
-    if token_of(&app, &hash).is_none() {
+    let holder = Holder::Token(KeyHash::of(fields.get("token").as_bytes()));
+    if token_of(&app, &holder).is_none() {
         ui.attempts.failed(slot.peer(), now);
         app.0.metrics.ui.signed_in(SignedIn::Refused);
         return again(StatusCode::UNAUTHORIZED, SignIn::Refused);
     }
+    let cookies = begin(&app, &headers, holder, Shown::Here).await?;
+    Ok(with_cookies(Redirect::to("/ui"), cookies))
+}
+
+/// Begins a session, ends the one that the browser had, writes the audit, and returns the cookies.
+pub(super) async fn begin(
+    app: &App,
+    headers: &HeaderMap,
+    holder: Holder,
+    shown: Shown,
+) -> Result<Vec<HeaderValue>, UiError> {
+    let who = token_of(app, &holder).map(|token| token.name).ok_or(ApiError::Unauthorized)?;
+    note(app, who, "signed in to the dashboard").await?;
     app.0.metrics.ui.signed_in(SignedIn::Done);
-    if let Some(before) = session_name(&headers) {
-        ui.sessions.end(before);
+    if let Some(before) = session_name(app, headers) {
+        app.0.ui.sessions.end(before);
     }
-    let name = ui.sessions.begin(hash, now).map_err(|error| ApiError::internal(&error))?;
-    Ok(([(header::SET_COOKIE, cookie(&app, &name, None)?)], Redirect::to("/ui")).into_response())
+    let name = app.0.ui.sessions.begin(holder, app.0.clock.elapsed()).map_err(|error| ApiError::internal(&error))?;
+    let is_https = app.0.ui.settings.is_https;
+    let ended = Shown::ALL.into_iter().filter(|other| is_https && *other != shown).map(|other| (other, ""));
+    let cookies = std::iter::once((shown, name.as_str())).chain(ended);
+    Ok(cookies.filter_map(|(shown, name)| shown.set(name, is_https)).collect())
+}
+
+/// Writes into the audit what a person did who changed nothing else.
+async fn note(app: &App, who: String, act: &'static str) -> Result<(), ApiError> {
+    let now = app.0.clock.now();
+    Ok(app.0.store.ledger.call(move |ledger| ledger.audit(now, &who, act, "")).await?)
+}
+
+/// A page that moves on to the dashboard. An answer that redirects would not do after another site has sent the browser here: the
+/// cookie is not sent on the way from there.
+pub(super) fn moves_on(cookies: Vec<HeaderValue>) -> Response {
+    with_cookies(Html(entered()), cookies)
+}
+
+fn with_cookies(response: impl IntoResponse, cookies: Vec<HeaderValue>) -> Response {
+    let mut response = response.into_response();
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
 }
 
 pub(super) async fn post_sign_out(
     State(app): State<App>,
     headers: HeaderMap,
-    Acted(_, _): Acted<Anyone>,
+    Acted(person, _): Acted<Anyone>,
 ) -> Result<Response, UiError> {
-    if let Some(name) = session_name(&headers) {
+    if let Some(name) = session_name(&app, &headers) {
         app.0.ui.sessions.end(name);
     }
-    Ok(([(header::SET_COOKIE, cookie(&app, "", Some(0))?)], Redirect::to("/ui/sign-in")).into_response())
-}
-
-/// The cookie with a session's name: for pages below `/ui`, out of the reach of scripts, and never sent with another site's request.
-fn cookie(app: &App, name: &str, max_age: Option<u32>) -> Result<HeaderValue, ApiError> {
-    let secure = if app.0.ui.settings.is_https { "; Secure" } else { "" };
-    let age = max_age.map_or_else(String::new, |seconds| format!("; Max-Age={seconds}"));
-    let cookie = format!("{COOKIE}={name}; Path=/ui; HttpOnly; SameSite=Strict{secure}{age}");
-    HeaderValue::from_str(&cookie).map_err(|error| ApiError::internal(&error))
+    note(&app, person.name().to_owned(), "signed out of the dashboard").await?;
+    let is_https = app.0.ui.settings.is_https;
+    let cookies = Shown::ALL.into_iter().filter_map(|shown| shown.set("", is_https)).collect();
+    Ok(with_cookies(Redirect::to("/ui/sign-in"), cookies))
 }

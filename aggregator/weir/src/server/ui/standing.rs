@@ -6,9 +6,11 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use weir_contract::stage::Stage;
 use weir_money::margin::{MarginRow, MarginView};
+use weir_steer::view;
 
 use crate::budgets::BudgetQuery;
 use crate::finance::query::MarginQuery;
+use crate::finance::{Finance, FinanceError};
 use crate::server::error::ApiError;
 use crate::server::finance::with_finance;
 use crate::server::{App, budgets};
@@ -29,19 +31,54 @@ pub(super) struct Standing {
     rows: HashMap<String, Vec<usize>>,
     /// The budget that each tenant has used most of, in thousandths, and its stage.
     budgets: HashMap<String, (u32, Stage)>,
+    /// Whether there are more budgets than those.
+    has_more_budgets: bool,
+}
+
+/// Figures of single tenants that those of all have no room for.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    rows: HashMap<String, Vec<MarginRow>>,
+    budgets: HashMap<String, (u32, Stage)>,
 }
 
 impl Standing {
     /// A tenant's rows: one for each currency.
-    pub(super) fn of(&self, tenant: &str) -> impl Iterator<Item = &MarginRow> {
+    pub(super) fn of<'a>(&'a self, rest: &'a Rest, tenant: &str) -> impl Iterator<Item = &'a MarginRow> {
         let places = self.rows.get(tenant).map_or(&[][..], Vec::as_slice);
-        places.iter().filter_map(|place| self.margin.rows.get(*place))
+        let rest = rest.rows.get(tenant).map_or(&[][..], Vec::as_slice);
+        places.iter().filter_map(|place| self.margin.rows.get(*place)).chain(rest)
     }
 
     /// The budget that a tenant has used most of.
-    pub(super) fn budget(&self, tenant: &str) -> Option<(u32, Stage)> {
-        self.budgets.get(tenant).copied()
+    pub(super) fn budget(&self, rest: &Rest, tenant: &str) -> Option<(u32, Stage)> {
+        self.budgets.get(tenant).or_else(|| rest.budgets.get(tenant)).copied()
     }
+
+    /// The figures of those of these tenants, at most a page, that are not among the figures of all.
+    pub(super) async fn rest(&self, app: &App, tenants: &[String]) -> Result<Rest, ApiError> {
+        let mut rest = Rest::default();
+        let lacks = |known: bool, has_more: bool| has_more && !known;
+        let unknown = |tenant: &&String| lacks(self.rows.contains_key(*tenant), self.margin.left_out > 0);
+        let asked: Vec<String> = tenants.iter().filter(unknown).cloned().collect();
+        if !asked.is_empty() {
+            rest.rows = with_finance(app, move |finance| rows_of(finance, asked)).await?;
+        }
+        for tenant in tenants.iter().filter(|of| lacks(self.budgets.contains_key(*of), self.has_more_budgets)) {
+            let query = BudgetQuery { tenant: Some(tenant.clone()), stage: None };
+            let own = budgets::list(app, query).await?.budgets.into_iter().find(|budget| budget.subject == *tenant);
+            rest.budgets.extend(own.map(|budget| (budget.subject, (budget.used_permille, budget.stage))));
+        }
+        Ok(rest)
+    }
+}
+
+fn rows_of(finance: &mut Finance, tenants: Vec<String>) -> Result<HashMap<String, Vec<MarginRow>>, FinanceError> {
+    let of = |tenant: String| {
+        let view = finance.margin(&MarginQuery { tenant: Some(tenant.clone()), ..MarginQuery::default() })?;
+        Ok((tenant, view.rows))
+    };
+    tenants.into_iter().map(of).collect()
 }
 
 /// How tenants stand now, or did a few seconds ago. Who asks while others read waits for what they find.
@@ -59,11 +96,13 @@ pub(super) async fn now(app: &App) -> Result<Arc<Standing>, ApiError> {
         rows.entry(row.key.clone()).or_default().push(place);
     }
     let mut used: HashMap<String, (u32, Stage)> = HashMap::new();
+    let budgets = budgets::list(app, BudgetQuery::default()).await?.budgets;
+    let has_more_budgets = budgets.len() >= view::ROWS_MAX as usize;
     // The most used come first.
-    for budget in budgets::list(app, BudgetQuery::default()).await?.budgets {
+    for budget in budgets {
         used.entry(budget.subject).or_insert((budget.used_permille, budget.stage));
     }
-    let standing = Arc::new(Standing { margin, rows, budgets: used });
+    let standing = Arc::new(Standing { margin, rows, budgets: used, has_more_budgets });
     *kept = Some((now, Arc::clone(&standing)));
     Ok(standing)
 }

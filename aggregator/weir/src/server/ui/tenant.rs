@@ -16,7 +16,7 @@ use weir_tenants::store::view::{HistoryEntry, HistoryQuery, Standing, TenantView
 
 use super::guard::{Acted, Staff};
 use super::words::{DONE, done, level};
-use super::{UiError, budgets as budget_pages, keys as key_pages, page};
+use super::{UiError, budgets as budget_pages, keys as key_pages, page, provider_keys};
 use crate::budgets::BudgetQuery;
 use crate::config::tokens::Scope;
 use crate::finance::bill::BillView;
@@ -60,6 +60,7 @@ pub(super) async fn get_page(
     let used = budgets::list(&app, BudgetQuery { tenant: Some(id.clone()), stage: None }).await?;
     let mut blocks = done(asked.done.as_deref());
     let kept = kept(&app, &id).await?;
+    let own = provider_keys::of(&app, &staff, &id).await?;
     if let Some((tenant, _)) = &kept {
         blocks.extend(tenant.warnings.iter().map(|warning| Block::Notice(Tone::Warn, warning.clone())));
     }
@@ -73,6 +74,7 @@ pub(super) async fn get_page(
         let list = keys::list(&app, id.clone()).await?;
         let may_act = staff.may(&Scope::Operator);
         blocks.extend(key_pages::blocks(&list, &key_pages::Place::of(&id), may_act, app.0.clock.now()));
+        blocks.extend(own);
         blocks.push(Block::Facts("Configuration".to_owned(), facts(tenant)));
         blocks.extend(may_act.then(|| Block::Form(state_form(tenant))));
         blocks.push(Block::Table(history(changes)));
@@ -272,6 +274,8 @@ pub(super) async fn get_bill(
     Path(id): Path<String>,
 ) -> Result<Response, UiError> {
     let query = BillQuery { tenant: id.clone(), at: None };
+    // Whoever reads a bill has sent what it should have.
+    app.0.store.catch_up().await?;
     let view = with_finance(&app, move |finance| finance.bill(&query)).await?;
     let mut blocks = bill(&view, true);
     blocks.extend(view.notes.iter().map(|note| Block::Notice(Tone::Warn, note.clone())));

@@ -1,20 +1,20 @@
 //! All tenants, a page at a time: by name, or by what they bring in and cost this month.
 use std::cmp::Reverse;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Deserialize;
+use weir_contract::stage::Stage;
 use weir_dashboard::{Block, Cell, Column, Field, Form, Href, Kind, Section, Table, Tile};
 use weir_money::margin::MarginRow;
 use weir_tenants::Snapshot;
 
 use super::guard::Staff;
-use super::standing::{self, Standing};
+use super::standing::{self, Rest, Standing};
 use super::words::{level, stage_tone, tenant_link};
-use super::{UiError, keys, page, tenant};
+use super::{UiError, keys, page, provider_keys, tenant};
 use crate::server::App;
 
 /// Tenants of a page.
@@ -31,6 +31,8 @@ pub(super) fn routes() -> Router<App> {
         .route("/tenants/{id}/keys", post(keys::post_create))
         .route("/tenants/{id}/keys/{key}/rotate", post(keys::post_rotate))
         .route("/tenants/{id}/keys/{key}/revoke", post(keys::post_revoke))
+        .route("/tenants/{id}/provider-keys", post(provider_keys::post_store))
+        .route("/tenants/{id}/provider-keys/{provider}/remove", post(provider_keys::post_remove))
 }
 
 /// The order of the list.
@@ -96,7 +98,7 @@ pub(super) async fn get_page(
     if asked.sort != Sort::Name && standing.margin.left_out > 0 {
         blocks.push(Block::Paragraph(CUT.to_owned()));
     }
-    blocks.push(Block::Table(table(&asked, &standing, &tenants)));
+    blocks.push(Block::Table(table(&app, &asked, &standing, &tenants).await?));
     blocks.extend(standing.margin.notes.iter().map(|note| Block::Paragraph(note.clone())));
     Ok(page(&app, &staff, Section::Tenants, "Tenants", blocks))
 }
@@ -115,7 +117,7 @@ fn totals(standing: &Standing) -> Vec<Tile> {
     standing.margin.totals.iter().flat_map(of).collect()
 }
 
-fn table(asked: &Asked, standing: &Standing, tenants: &Arc<Snapshot>) -> Table {
+async fn table(app: &App, asked: &Asked, standing: &Standing, tenants: &Snapshot) -> Result<Table, UiError> {
     let empty = "No tenant fits. Tenants come from the tenants file, or from `weir tenants create` and the API.";
     let mut table = Table::new("Tenants", &[], empty);
     table.columns = vec![
@@ -130,15 +132,19 @@ fn table(asked: &Asked, standing: &Standing, tenants: &Arc<Snapshot>) -> Table {
         "Budget used".into(),
     ];
     let (rows, next) = match asked.sort {
-        Sort::Name => by_name(asked, standing, tenants),
+        Sort::Name => {
+            let (names, next) = names(asked, tenants);
+            let rest = standing.rest(app, &names).await?;
+            (by_name(&names, standing, &rest, tenants), next)
+        }
         sort => by_figures(asked, sort, standing, tenants),
     };
     table.next = next.map(|after| asked.href(asked.sort).with("after", &after));
-    table.rows(rows)
+    Ok(table.rows(rows))
 }
 
-/// The rows after `after`, and where the next page begins.
-fn by_name(asked: &Asked, standing: &Standing, tenants: &Snapshot) -> (Vec<Vec<Cell>>, Option<String>) {
+/// The names after `after`, and where the next page begins.
+fn names(asked: &Asked, tenants: &Snapshot) -> (Vec<String>, Option<String>) {
     let mut names: Vec<&str> = tenants
         .ids()
         .iter()
@@ -152,14 +158,20 @@ fn by_name(asked: &Asked, standing: &Standing, tenants: &Snapshot) -> (Vec<Vec<C
     }
     names.sort_unstable();
     let next = more.then(|| names.last().map(|name| (*name).to_owned())).flatten();
-    let rows = names.into_iter().flat_map(|tenant| {
-        let mut rows: Vec<Vec<Cell>> = standing.of(tenant).map(|of| row(tenant, Some(of), standing, tenants)).collect();
+    (names.into_iter().map(str::to_owned).collect(), next)
+}
+
+fn by_name(names: &[String], standing: &Standing, rest: &Rest, tenants: &Snapshot) -> Vec<Vec<Cell>> {
+    let rows_of = |tenant: &String| {
+        let budget = standing.budget(rest, tenant);
+        let mut rows: Vec<Vec<Cell>> =
+            standing.of(rest, tenant).map(|of| row(tenant, Some(of), budget, tenants)).collect();
         if rows.is_empty() {
-            rows.push(row(tenant, None, standing, tenants));
+            rows.push(row(tenant, None, budget, tenants));
         }
         rows
-    });
-    (rows.collect(), next)
+    };
+    names.iter().flat_map(rows_of).collect()
 }
 
 /// The same by figures. Currencies are never compared: each stands by itself.
@@ -175,7 +187,8 @@ fn by_figures(asked: &Asked, sort: Sort, standing: &Standing, tenants: &Snapshot
     let end = before.saturating_add(SHOWN);
     let next = (found.len() > end).then(|| end.to_string());
     let shown = found.into_iter().skip(before).take(SHOWN);
-    (shown.map(|of| row(&of.key, Some(of), standing, tenants)).collect(), next)
+    let budget = |tenant: &str| standing.budget(&Rest::default(), tenant);
+    (shown.map(|of| row(&of.key, Some(of), budget(&of.key), tenants)).collect(), next)
 }
 
 fn fits(asked: &Asked, tenant: &str, tenants: &Snapshot) -> bool {
@@ -188,15 +201,14 @@ fn fits(asked: &Asked, tenant: &str, tenants: &Snapshot) -> bool {
     [Some(tenant), plan, owner].into_iter().flatten().any(|text| text.to_lowercase().contains(&wanted))
 }
 
-fn row(tenant: &str, of: Option<&MarginRow>, standing: &Standing, tenants: &Snapshot) -> Vec<Cell> {
+fn row(tenant: &str, of: Option<&MarginRow>, budget: Option<(u32, Stage)>, tenants: &Snapshot) -> Vec<Cell> {
     let text = |text: Option<&String>| text.map_or(Cell::Missing, Cell::text);
     let amount = |pick: fn(&MarginRow) -> weir_money::amount::Pico| {
         of.map_or(Cell::Missing, |row| Cell::amount(pick(row), row.currency))
     };
     let percent = of.and_then(|row| row.margin_percent).map_or(Cell::Missing, |percent| Cell::amount(percent, "%"));
-    let budget = standing
-        .budget(tenant)
-        .map_or(Cell::Missing, |(permille, stage)| Cell::Meter { permille, tone: stage_tone(stage) });
+    let used = |(permille, stage)| Cell::Meter { permille, tone: stage_tone(stage) };
+    let budget = budget.map_or(Cell::Missing, used);
     vec![
         tenant_link(tenant),
         text(tenants.plans().get(tenant)),

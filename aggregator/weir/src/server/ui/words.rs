@@ -1,5 +1,6 @@
 //! What pages say of values, and the notices after an act.
 use serde::Deserialize;
+use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
 use weir_dashboard::{Block, Cell, Href, Tone};
 use weir_money::margin::Level;
@@ -62,10 +63,21 @@ pub(super) fn done(word: Option<&str>) -> Vec<Block> {
         Some("unsilenced") => "The silence has ended.",
         Some("tested") => "The test was sent: see the messages below for what came of it.",
         Some("revoked") => "It is revoked.",
+        Some("stored") => "The key is in the vault. Gateways have it within a second.",
+        Some("removed") => "The key is removed. Gateways let go of it within a second.",
         Some("changed") => "The tenant is changed. Gateways learn of it within a second.",
         _ => return Vec::new(),
     };
     vec![Block::Notice(Tone::Good, told.to_owned())]
+}
+
+/// What a period will have seen at its end if it goes on as it has begun; None in its first twentieth, which says too little.
+pub(super) fn forecast(used: i128, (start, end): (Timestamp, Timestamp), now: Timestamp) -> Option<i128> {
+    let (whole, elapsed) = (i128::from(end.millis_since(start)), i128::from(now.min(end).millis_since(start)));
+    if elapsed <= 0 || elapsed * 20 < whole {
+        return None;
+    }
+    used.checked_mul(whole).map(|product| product / elapsed)
 }
 
 /// The parameter that says what was done.
@@ -74,6 +86,17 @@ pub(super) const DONE: &str = "done";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_forecast_goes_on_as_the_period_has_begun() {
+        let at = |hour: u64| Timestamp::from_millis(hour * 3_600_000);
+        assert_eq!(forecast(10, (at(0), at(24)), at(6)), Some(40));
+        assert_eq!(forecast(10, (at(0), at(24)), at(24)), Some(10));
+        assert_eq!(forecast(10, (at(0), at(24)), at(30)), Some(10), "over");
+        assert_eq!(forecast(10, (at(0), at(24)), at(1)), None, "too early");
+        assert_eq!(forecast(10, (at(6), at(24)), at(6)), None);
+        assert_eq!(forecast(i128::MAX, (at(0), at(24)), at(6)), None, "no number of this size");
+    }
 
     #[test]
     fn an_address_cannot_make_a_page_say_anything_else() {
