@@ -37,6 +37,7 @@ mod judge;
 mod keeper;
 mod model_in_path;
 mod own_key;
+mod paid;
 mod redaction;
 mod reservation;
 mod response;

@@ -27,7 +27,7 @@ use std::rc::Rc;
 use weir_config::routing::{Order, RetryBudget, SplitBy};
 use weir_contract::stage::Stage;
 use weir_contract::{Class, TenantId};
-use weir_llm_translate::{Dialect, Server, Target, Thinking, translate};
+use weir_llm_translate::{Dialect, Server, Target, Thinking};
 use weir_llm_usage::Provider as Answerer;
 
 use crate::flags::Condition;
@@ -266,23 +266,24 @@ impl Catalogue {
     /// How long each attempt of a chain may take, in milliseconds; None: as long as its provider may say nothing. The gateway knows one
     /// time for all attempts of a request, so it is the longest.
     pub(crate) fn attempt_ms_max(&self, chosen: &Chosen, streams: bool) -> Option<u32> {
-        let bounds = chosen.models.iter().map(|model| {
+        let mut longest = 0;
+        for model in &chosen.models {
             let [first_token, whole] = self.providers.get(self.provider_at(model)?)?.attempt_ms_max;
-            if streams { first_token } else { whole }
-        });
-        bounds.collect::<Option<Vec<_>>>()?.into_iter().max()
+            longest = longest.max(if streams { first_token } else { whole }?);
+        }
+        Some(longest)
     }
 
     /// The quality of a model for a class.
     pub(crate) fn quality_of(&self, model: &str, class: Class) -> Option<u8> {
-        self.models.iter().find(|known| *known.name == *model).map(|model| model.quality(class))
+        self.model_named(model).map(|model| model.quality(class))
     }
 
     /// What the upstream role is told of a choice.
     pub(crate) fn told(&self, chosen: &Chosen, dialect: Dialect, terms: &told::Terms) -> String {
         let mut text = told::begin_choice(dialect, terms);
         for name in &chosen.models {
-            let model = self.delivered.as_ref().and_then(|_| self.models.iter().find(|known| *known.name == **name));
+            let model = self.delivered.as_ref().and_then(|_| self.model_named(name));
             match model.and_then(|model| Some((model, self.providers.get(model.provider)?))) {
                 Some((model, provider)) => told::add_in_full(&mut text, model, &provider.name),
                 None => told::add_word(&mut text, name),
@@ -293,7 +294,7 @@ impl Catalogue {
 
     /// Who answers for a model, as events name it: a translated answer has the shape of another provider.
     pub(crate) fn answerer(&self, model: &str) -> Option<Answerer> {
-        let model = self.models.iter().find(|known| *known.name == *model)?;
+        let model = self.model_named(model)?;
         Some(match self.providers.get(model.provider)?.server {
             Server::OpenAi | Server::Vllm => Answerer::OpenAi,
             Server::Anthropic => Answerer::Anthropic,
@@ -304,32 +305,16 @@ impl Catalogue {
         })
     }
 
-    /// A request anew for a model, where no upstream role does it.
-    pub(crate) fn rewritten(&self, model: &str, dialect: Dialect, body: &[u8]) -> Option<Vec<u8>> {
-        let model = self.models.iter().find(|known| *known.name == *model)?;
-        let server = self.providers.get(model.provider)?.server;
-        translate(dialect, &model.target(server), body).ok().map(|translated| translated.body)
-    }
-
-    /// Whether a provider takes tenants' own keys.
-    pub(crate) fn uses_own_keys(&self) -> bool {
-        self.providers.iter().any(|provider| provider.own_key.is_some())
-    }
-
-    /// The providers that take tenants' own keys: the bit of each, and what it does with them.
-    pub(crate) fn own_keys(&self) -> impl Iterator<Item = (u32, &Rc<OwnKeyRule>)> {
-        let bits = (0_u32..).map(|at| 1_u32.checked_shl(at).unwrap_or(0));
-        self.providers.iter().zip(bits).filter_map(|(provider, bit)| Some((bit, provider.own_key.as_ref()?)))
-    }
-
-    /// What the provider of a model does with tenants' own keys.
-    pub(crate) fn own_key_of(&self, model: &str) -> Option<&Rc<OwnKeyRule>> {
-        self.providers.get(self.provider_at(model)?)?.own_key.as_ref()
+    /// The model of a name. Names of a choice are the catalogue's own, so that most are found without reading them.
+    fn model_named(&self, name: &str) -> Option<&Model> {
+        let is_own =
+            |known: &&Model| std::ptr::eq(known.name.as_ptr(), name.as_ptr()) && known.name.len() == name.len();
+        self.models.iter().find(is_own).or_else(|| self.models.iter().find(|known| *known.name == *name))
     }
 
     /// The place of a model's provider.
     pub(crate) fn provider_at(&self, model: &str) -> Option<usize> {
-        self.models.iter().find(|known| *known.name == *model).map(|model| model.provider)
+        self.model_named(model).map(|model| model.provider)
     }
 
     /// The provider of a model: its bit, and its name.

@@ -10,6 +10,8 @@
 //!
 //! Envoy gives all attempts one header map, so that an attempt finds what the one before it has changed: whatever an attempt
 //! needs is set, never assumed, and a credential that an earlier provider's filter has put in is taken off.
+mod admission;
+mod clouds;
 mod held;
 
 use std::rc::Rc;
@@ -21,11 +23,10 @@ use weir_llm_translate::{AnswerHead, AnswerTranslator, Dialect, Expected, Server
 use crate::api::Api;
 use crate::head::{INJECTED, Pair, is};
 use crate::refusal::{LocalReply, Refusal};
-use crate::routing::handed::Handed;
-use crate::routing::retries::Retries;
 use crate::routing::told::{Attempted, Terms};
-use crate::routing::{MODEL_IN_PATH, Model, check_provider, compile_model, server_of, told};
-use crate::vault::KeyFault;
+use crate::routing::{Model, check_provider, compile_model, server_of, told};
+pub use admission::{Admission, NotTried};
+use clouds::betas;
 use held::Held;
 
 /// Headers that may take a provider's key: they are taken off before each attempt, so that no key reaches another provider.
@@ -102,55 +103,11 @@ impl Upstream {
             None => self.models.iter().find(|model| *model.name == *word).cloned(),
         }
     }
-
-    /// The path of requests for a model.
-    fn path(&self, model: &Model, streams: bool) -> String {
-        let [whole, stream] = &self.paths;
-        let path = if streams { stream } else { whole };
-        if !path.contains(MODEL_IN_PATH) {
-            return path.to_string();
-        }
-        path.replace(MODEL_IN_PATH, &in_path(model.upstream()))
-    }
-}
-
-/// What the client gets where no provider has answered and no further one is tried: the downstream role says it in its dialect, as it
-/// does with the gateway's own text about a connection that failed.
-fn unanswered() -> LocalReply {
-    LocalReply {
-        status: 503,
-        headers: vec![("content-type", "text/plain".to_owned())],
-        body: "The provider gave no answer, and no other is tried now.".to_owned(),
-    }
-}
-
-/// The features that a client of Anthropic's asks for by name, with commas. What is no name is left out.
-fn betas(pairs: &[Pair<'_>]) -> String {
-    let is_name = |name: &&str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    let values = pairs.iter().filter(|(name, _)| is(name, "anthropic-beta"));
-    let texts = values.filter_map(|(_, value)| std::str::from_utf8(value).ok());
-    texts.flat_map(|text| text.split(',').map(str::trim)).filter(is_name).collect::<Vec<_>>().join(",")
 }
 
 /// A text of the gateway's state of the stream.
 fn text(state: Option<&[u8]>) -> &str {
     state.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
-}
-
-/// A model's name as one part of a path.
-fn in_path(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'@' => {
-                text.push(char::from(byte));
-            }
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
 }
 
 /// Changes to a request's head: `remove` goes first.
@@ -193,24 +150,6 @@ pub struct Given<'a> {
     pub choice: Option<&'a [u8]>,
     /// [`told::ATTEMPTS`].
     pub attempts: Option<&'a [u8]>,
-}
-
-/// How an attempt goes to its provider.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// The body is awaited.
-    pub awaits_body: bool,
-    /// The header and value of the tenant's own key.
-    pub key: Option<(&'static str, String)>,
-}
-
-/// Why an attempt is not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotTried {
-    /// Nothing is left of the budget of retries.
-    Retries,
-    /// The tenant's own key is not there.
-    Key,
 }
 
 /// One attempt.
@@ -265,51 +204,6 @@ impl Attempt {
         RequestChanges { remove, set: Vec::new() }
     }
 
-    /// Whether it goes to the provider, and with which key: to be asked once its head is clean. `granted`: the gateway's state
-    /// [`told::GRANTED`].
-    ///
-    /// # Errors
-    /// The answer where it does not go: the tenant's own key is not there, or nothing is left of the budget of retries.
-    pub fn admit(
-        &self,
-        upstream: &Upstream,
-        (handed, retries): (&Handed, &mut Retries),
-        granted: Option<&[u8]>,
-        now: Timestamp,
-    ) -> Result<Admission, (NotTried, LocalReply)> {
-        if self.model.is_none() {
-            return Ok(Admission { awaits_body: false, key: None });
-        }
-        let is_granted = || granted.is_some_and(|granted| granted == self.number.to_string().as_bytes());
-        if self.number > 1 && !is_granted() && !retries.draw(self.terms.retry_budget, now) {
-            return Err((NotTried::Retries, unanswered()));
-        }
-        let Some(number) = self.terms.keys else { return Ok(Admission { awaits_body: true, key: None }) };
-        let fault = Refusal::ProviderKey(KeyFault::Unavailable);
-        let keys = handed.get(number).ok_or_else(|| (NotTried::Key, self.reply(fault)))?;
-        let own = keys.iter().find(|key| *key.provider == *upstream.provider);
-        Ok(Admission { awaits_body: true, key: own.map(|key| (key.header, key.value.as_str().to_owned())) })
-    }
-
-    /// Whether nothing was tried before it.
-    pub fn is_first(&self) -> bool {
-        self.number <= 1
-    }
-
-    /// Takes a further attempt from the budget of retries, where this one has failed and another may follow. Returns the number of the
-    /// attempt that may; an error: none may any more, so that the client gets this one's answer.
-    ///
-    /// # Errors
-    /// [`NotTried`] if nothing is left.
-    pub fn follow(&self, retries: &mut Retries, now: Timestamp) -> Result<Option<usize>, NotTried> {
-        let fails = self.status.is_some_and(|status| status == 429 || status >= 500);
-        if !fails || self.model.is_none() || self.number >= self.chosen {
-            return Ok(None);
-        }
-        let granted = retries.draw(self.terms.retry_budget, now);
-        if granted { Ok(Some(self.number.saturating_add(1))) } else { Err(NotTried::Retries) }
-    }
-
     /// Writes the request anew for the provider.
     ///
     /// # Errors
@@ -356,14 +250,6 @@ impl Attempt {
             }
         }
         Ok((RequestChanges { remove: Vec::new(), set }, body))
-    }
-
-    /// Adds the features that the client asks for in a header: Bedrock reads them in the body.
-    fn with_betas(&self, body: Vec<u8>) -> Vec<u8> {
-        let Some(rest) = body.strip_prefix(b"{").filter(|_| !self.betas.is_empty()) else { return body };
-        let mut with = format!("{{\"anthropic_beta\":[\"{}\"],", self.betas.replace(',', "\",\"")).into_bytes();
-        with.extend_from_slice(rest);
-        with
     }
 
     /// The state that lists the attempts, this one included; None for a request that weir has not routed.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use weir_contract::Class;
 use weir_llm_translate::Dialect;
 
-use super::routed::Paid;
+use super::paid::Paid;
 use crate::routing::{Catalogue, Chosen};
 
 /// A request whose model was chosen.

@@ -12,8 +12,6 @@ use weir_contract::stage::Stage;
 use weir_contract::{Class, Timestamp};
 use weir_llm_translate::Dialect;
 
-pub(super) use keys::{KnownKeys, Paid};
-
 use super::admitted::Admitted;
 use super::beside::Beside;
 use super::chosen::Routed;

@@ -16,6 +16,7 @@ use weir_llm_translate::{Dialect, Server, translate};
 use super::cheapest::{Cheapest, Fit};
 use super::{Candidate, Catalogue, Habits, Least, Misfit, Model, Rule, class_bit, stage_bit};
 use crate::flags::RequestFlags;
+use crate::hash;
 use crate::plan::Plan;
 
 /// What a choice depends on.
@@ -218,13 +219,9 @@ impl Catalogue {
         choice
     }
 
-    /// Names a tenant under a rule of this catalogue.
+    /// Names a tenant under a rule of this catalogue. Two that share a name share what they had before, and nothing else.
     fn habit_key(&self, rule: usize, tenant: &str) -> u64 {
-        let mut hasher = SipHasher13::new();
-        hasher.write(self.delivered.as_deref().unwrap_or_default().as_bytes());
-        hasher.write_usize(rule);
-        hasher.write(tenant.as_bytes());
-        hasher.finish()
+        hash::fixed(tenant) ^ hash::fixed(self.delivered.as_deref().unwrap_or_default()) ^ (rule as u64).rotate_left(32)
     }
 
     /// What a request asks of each candidate.

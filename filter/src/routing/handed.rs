@@ -7,7 +7,9 @@ use std::rc::{Rc, Weak};
 
 use zeroize::Zeroizing;
 
+use super::Catalogue;
 use crate::hash::{Keyed, Map};
+use crate::vault::rule::OwnKeyRule;
 
 /// The most requests under way in a worker that have keys of their own. A further one is refused.
 pub(crate) const REQUESTS_MAX: usize = 65_536;
@@ -81,6 +83,24 @@ impl Handed {
     /// The keys under a number.
     pub(crate) fn get(&self, number: u64) -> Option<RequestKeys> {
         self.keys.get(&number)?.upgrade()
+    }
+}
+
+impl Catalogue {
+    /// Whether a provider takes tenants' own keys.
+    pub(crate) fn uses_own_keys(&self) -> bool {
+        self.providers.iter().any(|provider| provider.own_key.is_some())
+    }
+
+    /// The providers that take tenants' own keys: the bit of each, and what it does with them.
+    pub(crate) fn own_keys(&self) -> impl Iterator<Item = (u32, &Rc<OwnKeyRule>)> {
+        let bits = (0_u32..).map(|at| 1_u32.checked_shl(at).unwrap_or(0));
+        self.providers.iter().zip(bits).filter_map(|(provider, bit)| Some((bit, provider.own_key.as_ref()?)))
+    }
+
+    /// What the provider of a model does with tenants' own keys.
+    pub(crate) fn own_key_of(&self, model: &str) -> Option<&Rc<OwnKeyRule>> {
+        self.providers.get(self.provider_at(model)?)?.own_key.as_ref()
     }
 }
 

@@ -6,6 +6,18 @@
 use weir_config::ConfigError;
 use weir_config::routing::Dialect;
 use weir_config::shape::Config;
+use weir_llm_translate::{Dialect as Client, translate};
+
+use super::Catalogue;
+
+impl Catalogue {
+    /// A request anew for a model, where no upstream role does it.
+    pub(crate) fn rewritten(&self, model: &str, dialect: Client, body: &[u8]) -> Option<Vec<u8>> {
+        let model = self.model_named(model)?;
+        let server = self.providers.get(model.provider)?.server;
+        translate(dialect, &model.target(server), body).ok().map(|translated| translated.body)
+    }
+}
 
 /// What of a catalogue Kong cannot keep; None where it keeps all, and where there is none.
 pub fn fault_on_kong(config: &Config) -> Option<ConfigError> {

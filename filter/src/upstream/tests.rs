@@ -1,9 +1,11 @@
 use serde_json::{Value, json};
 use weir_config::{ForRole, parse_for_role};
 
+use super::clouds::in_path;
 use super::*;
 use crate::hash::Keyed;
-use crate::routing::handed::{HandedKey, RequestKeys, Secret};
+use crate::routing::handed::{Handed, HandedKey, RequestKeys, Secret};
+use crate::routing::retries::Retries;
 
 fn upstream(dialect: &str) -> Upstream {
     upstream_of(dialect, &json!({}))

@@ -2,46 +2,18 @@
 //! role by the number under which this worker keeps them.
 use std::rc::Rc;
 
-use weir_contract::{AttemptFailure, Timestamp};
+use weir_contract::Timestamp;
 
 use super::super::admitted::Admitted;
+use super::super::paid::{KnownKeys, Paid};
 use super::SERVED;
 use crate::head::{Pair, is};
 use crate::refusal::Refusal;
 use crate::routing::handed::{Handed, HandedKey, RequestKeys, Secret};
-use crate::routing::told::Attempted;
 use crate::routing::{Catalogue, Chosen, Misfit};
+use crate::vault::KeyFault;
 use crate::vault::rule::OwnKeyRule;
-use crate::vault::{KeyFault, OwnKeys};
 use crate::worker::FilterState;
-
-/// What is known of a tenant's own keys when its request comes in.
-#[derive(Debug)]
-pub(in crate::request) struct KnownKeys {
-    /// Weir serve has said who has keys. The tenants of the configuration do not say it.
-    is_fetched: bool,
-    keys: Option<Rc<OwnKeys>>,
-}
-
-/// The keys that a routed request goes up with.
-#[derive(Debug)]
-pub(in crate::request) struct Paid {
-    keys: RequestKeys,
-    /// Their number, as the upstream role is told it.
-    pub(in crate::request) number: u64,
-}
-
-impl Paid {
-    /// Whether the tenant's own key goes to a provider.
-    fn pays(&self, provider: &str) -> bool {
-        self.keys.iter().any(|key| *key.provider == *provider)
-    }
-
-    /// Whether an attempt says nothing of its provider: the limit that it ran into is that of the tenant's own account.
-    pub(in crate::request) fn excuses(&self, attempt: &Attempted<'_>) -> bool {
-        attempt.failure() == Some(AttemptFailure::RateLimited) && self.pays(attempt.provider)
-    }
-}
 
 impl Admitted {
     /// Looks up the tenant's own keys, where a provider of the catalogue takes them.
