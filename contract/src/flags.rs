@@ -28,7 +28,7 @@ use crate::tenant::TenantId;
 
 pub use decide::{Reason, Subject, place};
 pub(crate) use dictionary::DICTIONARY_MAX_BYTES;
-pub use dictionary::write as write_dictionary;
+pub use dictionary::{members, write as write_dictionary};
 pub use percent::Percent;
 pub use value::{FlagType, FlagValue};
 

@@ -1,9 +1,15 @@
 //! Feature flags of requests: decided once, at the head of a request, from rules; then conditions of plans and of routing, and told
 //! to the upstream and in the event.
 //!
+//! What flags say of a subject is remembered ([`in_force`]), since a hash for each percentage costs more than everything else here.
+//!
 //! The rules are those of the configuration. Those that `weir serve` has for a flag of the same name and type go before them.
+mod in_force;
+
+use std::cell::OnceCell;
 use std::rc::Rc;
 
+pub(crate) use in_force::FlagsInForce;
 use weir_config::ConfigError;
 use weir_config::flags::FlagIs;
 use weir_config::routing::Source;
@@ -30,12 +36,17 @@ pub struct FlagPolicy {
     routes_by_directory: bool,
 }
 
-/// The flags of one request, decided.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RequestFlags {
+/// The flags of one request, decided. Requests of one subject share them.
+#[derive(Clone, Debug)]
+pub struct RequestFlags(Rc<Decided>);
+
+#[derive(Debug)]
+struct Decided {
     flags: Rc<Flags>,
     /// For each flag, in order, the rule that decides; None where the default does.
     rules: Vec<Option<usize>>,
+    /// Written when it is first asked for.
+    dictionary: OnceCell<String>,
 }
 
 /// Flags, and the values that they must have.
@@ -91,19 +102,20 @@ impl RequestFlags {
     /// Decides all flags for a request.
     pub(crate) fn decide(flags: &Rc<Flags>, subject: &Subject<'_>) -> Self {
         let rules = flags.iter().map(|(name, flag)| flag.rule_for(name, subject)).collect();
-        RequestFlags { flags: Rc::clone(flags), rules }
+        RequestFlags(Rc::new(Decided { flags: Rc::clone(flags), rules, dictionary: OnceCell::new() }))
     }
 
     fn values(&self) -> impl Iterator<Item = (&str, &FlagValue)> {
-        self.flags.iter().zip(&self.rules).map(|((name, flag), rule)| {
+        self.0.flags.iter().zip(&self.0.rules).map(|((name, flag), rule)| {
             let rule = rule.and_then(|at| flag.rules.get(at));
             (&**name, rule.map_or(&flag.default, |rule| &rule.value))
         })
     }
 
     /// Its flags as one structured dictionary; None if there are none.
-    pub(crate) fn dictionary(&self) -> Option<String> {
-        Some(flags::write_dictionary(self.values())).filter(|text| !text.is_empty())
+    pub(crate) fn dictionary(&self) -> Option<&str> {
+        let text = self.0.dictionary.get_or_init(|| flags::write_dictionary(self.values()));
+        (!text.is_empty()).then_some(text)
     }
 }
 

@@ -8,14 +8,13 @@ mod readiness;
 use std::rc::Rc;
 
 use weir_config::{ConfigError, Environment, ForRole};
-use weir_contract::flags::Flags;
 use weir_contract::{SourceId, TenantId, Timestamp};
 
 use crate::directory::Directory;
 use crate::directory::poll::{Origin, Poll, Update};
 use crate::emit::{Emitter, Finding};
 use crate::fetch::{Fetch, Fetched, Target};
-use crate::flags::FlagPolicy;
+use crate::flags::{FlagPolicy, FlagsInForce};
 use crate::hash::Keyed;
 use crate::head::Head;
 use crate::identity::keyring::Renewal;
@@ -63,8 +62,9 @@ pub struct FilterState {
     pub holds_for_calls: bool,
     poll: Option<Poll>,
     /// The feature flags in force; None where nothing asks for them.
-    flags: Option<Rc<Flags>>,
+    flags: Option<FlagsInForce>,
     troubles: fetching::Troubles,
+    keyed: Keyed,
 }
 
 /// A configuration that was read, of either role.
@@ -106,6 +106,7 @@ impl FilterState {
             poll: policy.origin.as_ref().map(|origin| first_poll(origin, &policy, keyed, now)),
             troubles: fetching::Troubles::default(),
             flags: None,
+            keyed,
             policy: Rc::new(policy),
         };
         state.renew_flags();
@@ -115,13 +116,14 @@ impl FilterState {
     /// Puts the flags of the directory in force, beside those of the configuration.
     fn renew_flags(&mut self) {
         let served = self.poll.as_ref().and_then(Poll::flags);
-        let with_served = |policy: &FlagPolicy| Rc::new(policy.with_served(served.map(|served| &**served)));
-        self.flags = self.policy.flags.as_ref().map(with_served);
+        let with_served = |policy: &FlagPolicy| policy.with_served(served.map(|served| &**served));
+        let flags = self.policy.flags.as_ref().map(with_served);
+        self.flags = flags.map(|flags| FlagsInForce::new(flags, self.keyed));
     }
 
     /// The feature flags that are decided for requests of a route, where some are. `route`: what it says itself.
-    pub(crate) fn flags(&self, route: Option<bool>) -> Option<&Rc<Flags>> {
-        let flags = self.flags.as_ref()?;
+    pub(crate) fn flags(&mut self, route: Option<bool>) -> Option<&mut FlagsInForce> {
+        let flags = self.flags.as_mut()?;
         self.policy.flags.as_ref()?.concerns(route).then_some(flags)
     }
 

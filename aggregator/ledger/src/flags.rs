@@ -5,6 +5,7 @@
 //! ([`crate::reprice`]), and expire with them. Events without flags cost nothing here.
 use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
 use rusqlite::{Row, Rows, Transaction, params};
+use weir_contract::flags::members;
 use weir_contract::{TenantId, Timestamp, UsageData};
 
 use super::LedgerError;
@@ -64,41 +65,6 @@ pub(super) fn expire(tx: &Transaction<'_>, before: Timestamp) -> Result<(), Ledg
     Ok(())
 }
 
-/// The members of a structured dictionary (RFC 8941, section 3.2) of bare items, each with its value as written; a name alone is true.
-/// Ends where the text is none.
-fn members(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.*".contains(&byte);
-        let end = rest.bytes().position(|byte| !is_name(byte)).unwrap_or(rest.len());
-        let (name, after) = rest.split_at(end);
-        if name.is_empty() {
-            return None;
-        }
-        let (value, after) = match after.strip_prefix('=') {
-            Some(after) => after.split_at(item_end(after)),
-            None => ("?1", after),
-        };
-        rest =
-            after.trim_start_matches([' ', '\t']).strip_prefix(',').unwrap_or_default().trim_start_matches([' ', '\t']);
-        Some((name, value))
-    })
-}
-
-/// Where an item ends: behind the closing quote of a string, else before the next comma.
-fn item_end(text: &str) -> usize {
-    if !text.starts_with('"') {
-        return text.find([',', ' ']).unwrap_or(text.len());
-    }
-    let mut escaped = false;
-    let closing = text.bytes().skip(1).position(|byte| {
-        let closes = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        closes
-    });
-    closing.map_or(text.len(), |at| at + 2)
-}
-
 /// A value as people write it: true and false, and texts without their quotes.
 fn shown(item: &str) -> String {
     match item {
@@ -134,6 +100,12 @@ pub struct FlagsFound {
 }
 
 impl LedgerReader {
+    /// The first hour whose requests are in the sums of the flags that they saw; the beginning of time in a ledger that always kept them.
+    pub fn flags_since(&self) -> Result<Timestamp, LedgerError> {
+        let sql = "SELECT window_start FROM flag_sums_since";
+        Ok(Timestamp::from_millis(self.connection().query_row(sql, [], |row| row.get(0))?))
+    }
+
     /// Reads costs by value of a flag, and hands each tenant's to `each`, in the order of their names. What did not see the flag has
     /// an empty value: the values of a tenant add up to its costs.
     pub fn flag_costs(

@@ -6,13 +6,14 @@ use weir_contract::Timestamp;
 
 use super::{LedgerError, SqliteLedger, apply};
 use crate::cost::Rules;
+use crate::line::OTHER;
 use weir_event_log::{LogError, LogReader, Position};
 
 /// Bytes of records per transaction, uncompressed.
 const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// What is compared: a table and its columns. All of it follows from the log alone.
-const COMPARED: [(&str, &str); 14] = [
+const COMPARED: [(&str, &str); 15] = [
     ("usage", "window_start, tenant, meter, billable"),
     ("excluded", "window_start, tenant, meter, reason, amount"),
     ("refused", "window_start, tenant, reason, count"),
@@ -26,12 +27,25 @@ const COMPARED: [(&str, &str); 14] = [
     ("attempt", "*"),
     ("attempt_failure", "*"),
     ("quarantine", "hash, position, item, source, sequence, reason, times"),
+    ("flag_sum", "*"),
     ("total", "kind, key, value"),
 ];
 
 /// The running totals that follow from the log; the others follow from the outbox, or from what was dropped since.
 const TOTALS_OF_THE_LOG: &str =
     "kind IN ('source', 'billable', 'excluded', 'refused', 'early', 'unbooked', 'unpriced') AND value <> 0";
+
+/// The sums by flag that follow from the log: of hours for which the living ledger keeps them, and where none are summed up because
+/// there were too many. Which ones are kept apart then depends on how events were put into transactions.
+fn flag_sums_of_the_log() -> String {
+    let summed_up = |db: &str| format!("SELECT window_start, tenant FROM {db}.flag_sum WHERE flag = '{OTHER}'");
+    format!(
+        "window_start >= (SELECT window_start FROM living.flag_sums_since)
+         AND (window_start, tenant) NOT IN ({} UNION {})",
+        summed_up("living"),
+        summed_up("main")
+    )
+}
 
 /// Rows that the living ledger and the rebuilt one do not share.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -144,7 +158,11 @@ impl SqliteLedger {
         self.attach(living)?;
         let mut differences = Vec::new();
         for (table, columns) in COMPARED {
-            let chosen = if table == "total" { TOTALS_OF_THE_LOG } else { "TRUE" };
+            let chosen = match table {
+                "total" => TOTALS_OF_THE_LOG.to_owned(),
+                "flag_sum" => flag_sums_of_the_log(),
+                _ => "TRUE".to_owned(),
+            };
             let only = |a: &str, b: &str| {
                 let sql = format!(
                     "SELECT count(*) FROM (SELECT {columns} FROM {a}.{table} WHERE {chosen}

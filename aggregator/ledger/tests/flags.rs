@@ -6,13 +6,14 @@ use tempfile::TempDir;
 use weir_contract::{
     Event, EventId, Outcome, Payload, Sequence, SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus,
 };
-use weir_event_log::Record;
+use weir_event_log::{LogError, LogReader, Position, Record};
 use weir_ledger::SqliteLedger;
 use weir_ledger::amount::{Currency, Pico};
-use weir_ledger::cost::{EventCost, Kind, Prices, Pricing, Quantities, Tariff, quantities};
+use weir_ledger::cost::{EventCost, Kind, Prices, Pricing, Quantities, Rules, Tariff, quantities};
 use weir_ledger::flags::{FlagQuery, FlagsFound};
 use weir_ledger::meters::{self, Meters};
 use weir_ledger::query::LedgerReader;
+use weir_ledger::rebuild::rebuild;
 use weir_ledger::reprice::Request;
 use weir_ledger::validate::Format;
 use weir_seeded::SplitMix64;
@@ -146,6 +147,25 @@ struct Books {
     dir: TempDir,
     ledger: SqliteLedger,
     asked: Vec<Asked>,
+    records: Vec<Record>,
+}
+
+/// The records of a log.
+struct Log(Vec<Record>);
+
+impl LogReader for Log {
+    fn read_after(&mut self, after: Position, _: usize) -> Result<Vec<Record>, LogError> {
+        Ok(self.0.iter().filter(|record| record.position > after).cloned().collect())
+    }
+
+    fn get(&mut self, position: Position) -> Result<Option<Record>, LogError> {
+        Ok(self.0.iter().find(|record| record.position == position).cloned())
+    }
+
+    fn before(&mut self, moment: Timestamp) -> Result<Position, LogError> {
+        let earlier = self.0.iter().rev().find(|record| record.received_at < moment);
+        Ok(earlier.map_or(0, |record| record.position))
+    }
 }
 
 impl Books {
@@ -154,7 +174,7 @@ impl Books {
         let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
         let mut ledger = SqliteLedger::open(&dir.path().join("ledger.sqlite"), "a log", meters).expect("a ledger");
         ledger.set_prices(prices(price), NOON).expect("set");
-        Books { dir, ledger, asked: Vec::new() }
+        Books { dir, ledger, asked: Vec::new(), records: Vec::new() }
     }
 
     fn count(&mut self, asked: Vec<Asked>) {
@@ -170,8 +190,30 @@ impl Books {
             forgotten_before: 0,
             body: format!("[{}]", events.join(",")).into_bytes(),
         };
+        self.records.push(record.clone());
         assert_eq!(self.ledger.apply(&[record]).expect("applied").counted, asked.len() as u64);
         self.asked.extend(asked);
+    }
+
+    /// The tables in which a recount of the log differs.
+    fn differing(&self) -> Vec<(&'static str, u64, u64)> {
+        let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
+        let rules = Rules { meters, prices: Some(Prices { book: None, ..prices("1") }) };
+        let (dir, living) = (tempfile::tempdir().expect("a directory"), self.dir.path().join("ledger.sqlite"));
+        let (new, mut log) = (dir.path().join("rebuilt.sqlite"), Log(self.records.clone()));
+        let mut rebuilt = rebuild(&new, &living, &mut log, rules, at(30), |_| ()).expect("counted again");
+        let differences = rebuilt.compare(&living).expect("compared").into_iter();
+        differences.map(|of| (of.table, of.only_living, of.only_rebuilt)).collect()
+    }
+
+    fn falsify(&self, sql: &str) {
+        let db = rusqlite::Connection::open(self.dir.path().join("ledger.sqlite")).expect("a database");
+        db.execute(sql, []).expect("changed");
+    }
+
+    fn since(&self) -> Timestamp {
+        let reader = LedgerReader::open(&self.dir.path().join("ledger.sqlite")).expect("a reader");
+        reader.flags_since().expect("a moment")
     }
 
     fn read(&self, flag: &str, tenant: Option<&str>, (from, to): (u64, u64)) -> (Sums, FlagsFound) {
@@ -234,7 +276,40 @@ fn sums_by_flag_equal_a_recount_of_the_events_and_are_priced_again_with_the_othe
         books.agree("1000000007");
         books.ledger.reprice(at(30), &Request { dry_run: false, ..request }).expect("asked").expect("priced");
         books.agree("2000000011");
+        assert_eq!(books.differing(), [], "the log says the same");
+        books.falsify("UPDATE flag_sum SET requests = requests + 1 WHERE flag = 'tone'");
+        let [(table, only_living, only_rebuilt)] = books.differing()[..] else { panic!("one table differs") };
+        assert!(table == "flag_sum" && only_living > 0 && only_living == only_rebuilt);
     }
+}
+
+#[test]
+fn a_ledger_of_before_knows_since_when_it_keeps_these_sums() {
+    let mut books = Books::new("1000000");
+    assert_eq!(books.since(), Timestamp::default(), "a new one always kept them");
+    let asked = |hour, claude| Asked { hour, claude, tone: None, ..Asked::random(&mut SplitMix64::new(3)) };
+    books.count(vec![asked(4, None), asked(7, None)]);
+    let as_before = "DROP TABLE flag_sums_since; PRAGMA user_version = 21";
+    let before = |books: &Books| {
+        let db = rusqlite::Connection::open(books.dir.path().join("ledger.sqlite")).expect("a database");
+        db.execute_batch(as_before).expect("as it was");
+    };
+    let reopened = |books: Books| {
+        let Books { dir, ledger, asked, records } = books;
+        drop(ledger);
+        let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
+        let mut ledger = SqliteLedger::open(&dir.path().join("ledger.sqlite"), "a log", meters).expect("a ledger");
+        ledger.set_prices(prices("1000000"), NOON).expect("set");
+        Books { dir, ledger, asked, records }
+    };
+    before(&books);
+    let mut books = reopened(books);
+    assert_eq!(books.since(), at(8).hour(), "the hour after those that it counted without them");
+    books.count(vec![asked(9, Some(true))]);
+    before(&books);
+    let books = reopened(books);
+    assert_eq!(books.since(), at(9).hour(), "the first hour that has one");
+    assert_eq!(books.differing(), []);
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub struct Amounts {
     pub revenue: Pico,
     /// True if the revenue was spread over the values of a dimension.
     pub spread: bool,
+    /// True if it is some usage of tenants whose revenue belongs to several rows, or their revenue: no row has both.
+    pub unattributed: bool,
     /// What the ledger measured.
     pub measured: Measured,
     /// Costs that no request causes.
@@ -41,6 +43,7 @@ impl AddAssign for Amounts {
     fn add_assign(&mut self, other: Amounts) {
         self.revenue += other.revenue;
         self.spread |= other.spread;
+        self.unattributed |= other.unattributed;
         self.measured += other.measured;
         self.other_cost += other.other_cost;
     }
@@ -52,6 +55,8 @@ impl AddAssign for Amounts {
 pub enum Level {
     /// Cost exceeds revenue.
     Negative,
+    /// Nobody knows: revenue of the same usage is in another row.
+    Unattributed,
     /// Most of the cost is missing, as it has no price: the margin is no better than it looks, and may be far worse.
     Unpriced,
     /// Below 50 % of revenue.
@@ -77,7 +82,7 @@ impl Level {
     fn place(self) -> u8 {
         match self {
             Level::Negative => 0,
-            Level::Unpriced => 1,
+            Level::Unattributed | Level::Unpriced => 1,
             Level::Low | Level::Thin | Level::Good => 2,
         }
     }
@@ -94,6 +99,7 @@ impl Level {
     pub fn as_str(self) -> &'static str {
         match self {
             Level::Negative => "negative",
+            Level::Unattributed => "revenue not attributable",
             Level::Unpriced => "unpriced",
             Level::Low => "below 50 %",
             Level::Thin => "below 65 %",
@@ -113,13 +119,16 @@ pub struct MarginRow {
     pub revenue: Pico,
     /// True if revenue was spread over the values of a dimension, in proportion to cost.
     pub revenue_spread: bool,
+    /// True if revenue and usage of the same tenants stand in different rows: then `margin` is a difference without a meaning.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revenue_unattributed: bool,
     /// What providers charge.
     pub llm_cost: Pico,
     /// Costs that no request causes.
     pub other_cost: Pico,
     /// Revenue less both costs.
     pub margin: Pico,
-    /// The margin as a share of revenue; absent without revenue.
+    /// The margin as a share of revenue; absent without revenue, and where it is not attributable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub margin_percent: Option<Percent>,
     /// Provider cost as a share of revenue: what one unit of revenue costs in inference; absent without revenue.
@@ -157,19 +166,22 @@ impl MarginRow {
 
     /// The row of a key.
     pub fn new(key: String, currency: Currency, amounts: Amounts) -> Self {
-        let Amounts { revenue, spread, measured, other_cost } = amounts;
+        let Amounts { revenue, spread, unattributed, measured, other_cost } = amounts;
         let margin = revenue - measured.cost - other_cost;
         let tokens = i128::from(measured.tokens());
+        let share = |part: Pico| Percent::of(part.0, revenue.0).filter(|_| !unattributed);
+        let level = if unattributed { Level::Unattributed } else { Level::of_measured(revenue, margin, &measured) };
         MarginRow {
             key,
             currency,
             revenue,
             revenue_spread: spread,
+            revenue_unattributed: unattributed,
             llm_cost: measured.cost,
             other_cost,
             margin,
-            margin_percent: Percent::of(margin.0, revenue.0),
-            llm_cost_percent: Percent::of(measured.cost.0, revenue.0),
+            margin_percent: share(margin),
+            llm_cost_percent: share(measured.cost),
             wasted_cost: measured.wasted_cost,
             requests: measured.requests,
             failed_percent: Percent::of(measured.failed_requests.into(), measured.requests.into()),
@@ -178,7 +190,7 @@ impl MarginRow {
             unpriced_tokens: measured.unpriced_tokens,
             unpriced_percent: Percent::of(measured.unpriced_tokens.into(), tokens),
             estimated_cost: measured.estimated_cost,
-            level: Level::of_measured(revenue, margin, &measured),
+            level,
         }
     }
 }
@@ -192,6 +204,9 @@ pub struct MarginView {
     pub from: Timestamp,
     /// The first moment after it.
     pub to: Timestamp,
+    /// The first hour of the sums that the rows come from, where they do not reach back as far as the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// The rows: negative margins first, then unpriced ones; within each, the worst first.
     pub rows: Vec<MarginRow>,
     /// The sum of each currency, of all rows, shown or not.
@@ -220,8 +235,9 @@ impl MarginView {
         for ((_, currency), amounts) in &amounts {
             *sums.entry(*currency).or_default() += *amounts;
         }
-        // Revenue is spread among rows; all of them have all of it.
-        let total = |(currency, sum)| MarginRow::new("(all)".to_owned(), currency, Amounts { spread: false, ..sum });
+        // Revenue is spread among rows, or in one of its own; all of them have all of it.
+        let whole = |sum| Amounts { spread: false, unattributed: false, ..sum };
+        let total = |(currency, sum)| MarginRow::new("(all)".to_owned(), currency, whole(sum));
         let totals = sums.into_iter().map(total).collect();
         let made = amounts.into_iter().map(|((key, currency), amounts)| MarginRow::new(key, currency, amounts));
         let mut rows: Vec<MarginRow> = made.collect();
@@ -232,6 +248,7 @@ impl MarginView {
             by: by.to_owned(),
             from,
             to,
+            since: None,
             rows,
             totals,
             left_out,
@@ -252,6 +269,13 @@ impl MarginView {
         }
         if self.rows.iter().any(|row| row.revenue_spread) {
             self.notes.push(format!("revenue is spread over each {} in proportion to its cost", self.by));
+        }
+        if self.rows.iter().any(|row| row.revenue_unattributed) {
+            self.notes.push(format!(
+                "tenants with several values have rows of their own: what they pay belongs to no {} alone, so these rows have cost and \
+                 failures to compare, and no margin",
+                self.by
+            ));
         }
         if self.totals.len() > 1 {
             self.notes.push(

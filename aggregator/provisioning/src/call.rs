@@ -58,8 +58,14 @@ pub enum Answer {
     Missing,
     /// It is under way, and worth another call at that time.
     Later(Timestamp),
-    /// It was refused for good, and nothing was done.
+    /// It was refused for good, and this call did nothing.
     Refused(String),
+    /// It was turned away for now, and this call did nothing: too many calls, or a key that is wrong.
+    TurnedAway(String),
+    /// What it needs is not configured any more: nobody was asked.
+    Unconfigured(String),
+    /// It is not done and counts as done: there is nobody any more to do it for, or an operator said so.
+    Skipped(String),
     /// It is there already, and this call did nothing. Of a step that repeats no answers: the call itself, or one before it without a
     /// clear answer, may have made it.
     Taken(String),
@@ -78,6 +84,9 @@ impl Answer {
             Answer::Missing => "there is none".to_owned(),
             Answer::Later(at) => format!("again at {at}"),
             Answer::Refused(why) => format!("refused: {why}"),
+            Answer::TurnedAway(why) => format!("turned away: {why}"),
+            Answer::Unconfigured(why) => format!("not configured: {why}"),
+            Answer::Skipped(why) => format!("skipped: {why}"),
             Answer::Taken(why) => format!("there already: {why}"),
             Answer::Unsure(why) => format!("no clear answer: {why}"),
             Answer::Broken(why) => format!("failed: {why}"),

@@ -107,6 +107,11 @@ impl Step {
         matches!(self, Step::Customer | Step::Subscription)
     }
 
+    /// Whether a tenant may go without it: what it takes away stays where it is.
+    pub(crate) const fn may_be_left(self) -> bool {
+        matches!(self, Step::EndSubscription | Step::DropCollection | Step::ReleaseEnvironment | Step::Goodbye)
+    }
+
     /// Whether a refusal says that the tenant is no longer to go.
     pub(crate) const fn stops(self) -> bool {
         matches!(self, Step::Suspend | Step::Report | Step::Retain | Step::Archive)

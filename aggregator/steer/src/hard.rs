@@ -1,5 +1,5 @@
 //! Hard budgets, as gateways are told them: for each tenant the current period and the next.
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::Connection;
 use weir_contract::Timestamp;
@@ -23,6 +23,8 @@ pub struct HardInForce {
     pub budgets: HashMap<String, Vec<HardBudget>>,
     /// The first moment at which one of their current periods ends.
     pub next_end: Option<Timestamp>,
+    /// The raises that decide about their amounts.
+    pub raises: Vec<Raise>,
 }
 
 /// The hard budgets of all tenants at `now`. A paused budget is none.
@@ -40,23 +42,51 @@ pub fn in_force(db: &Connection, rules: &Rules, now: Timestamp) -> Result<HardIn
                 Span::BillingPeriod => periods(budget, periods::anchor_of(db, tenant)?, now),
                 _ => same.get_or_insert_with(|| periods(budget, Anchor::default(), now)).clone(),
             };
-            let Some(amount) = amount(budget, tenant, &raises) else { continue };
+            let Some(amount) = amount(budget, tenant, &raises, budget.amount(tenant)) else { continue };
             found.next_end =
                 [found.next_end, periods.first().and_then(|period| period.end)].into_iter().flatten().min();
-            let told = periods.into_iter().map(|Period { start, end }| HardBudget {
-                budget: budget.name.clone(),
-                of,
-                // Never none, and never too many: gateways would have no limit from it.
-                amount: units(of, amount).clamp(1, CAPACITY_MAX),
-                currency: (of == HardMeasure::Cost).then(|| budget.currency.as_str().into()),
-                scope: budget.scope.clone(),
-                starts: start,
-                ends: end,
-            });
-            found.budgets.entry(tenant.to_owned()).or_default().extend(told);
+            found.budgets.entry(tenant.to_owned()).or_default().extend(told(budget, of, amount, periods));
         }
     }
+    found.raises = raises;
     Ok(found)
+}
+
+/// The hard budgets of a tenant that is about to arrive, or to have another plan. `own`: its own amounts, by the budget's name.
+pub fn of_arriving(
+    budgets: &[Budget],
+    (tenant, plan): (&str, &str),
+    own: &BTreeMap<String, Pico>,
+    raises: &[Raise],
+    now: Timestamp,
+) -> Vec<HardBudget> {
+    let mut found = Vec::new();
+    for budget in budgets.iter().filter(|budget| budget.hard && budget.applies(tenant, Some(plan))) {
+        let Some(of) = measure(budget.of) else { continue };
+        let usual = own.get(&*budget.name).copied().unwrap_or_else(|| budget.amount(tenant));
+        let Some(amount) = amount(budget, tenant, raises, usual) else { continue };
+        // No hard budget goes by billing periods, which only the ledger knows.
+        found.extend(told(budget, of, amount, periods(budget, Anchor::default(), now)));
+    }
+    found
+}
+
+fn told(
+    budget: &Budget,
+    of: HardMeasure,
+    amount: Pico,
+    periods: impl IntoIterator<Item = Period>,
+) -> impl Iterator<Item = HardBudget> {
+    periods.into_iter().map(move |Period { start, end }| HardBudget {
+        budget: budget.name.clone(),
+        of,
+        // Never none, and never too many: gateways would have no limit from it.
+        amount: units(of, amount).clamp(1, CAPACITY_MAX),
+        currency: (of == HardMeasure::Cost).then(|| budget.currency.as_str().into()),
+        scope: budget.scope.clone(),
+        starts: start,
+        ends: end,
+    })
 }
 
 fn tenants<'a>(budget: &'a Budget, rules: &'a Rules) -> Vec<&'a str> {
@@ -76,7 +106,7 @@ fn periods(budget: &Budget, anchor: Anchor, now: Timestamp) -> Vec<Period> {
 }
 
 /// The amount in force; None while the budget is paused.
-fn amount(budget: &Budget, tenant: &str, raises: &[Raise]) -> Option<Pico> {
+fn amount(budget: &Budget, tenant: &str, raises: &[Raise], usual: Pico) -> Option<Pico> {
     let raise = raises.iter().rev().find(|raise| raise.subject == tenant && raise.budget == *budget.name);
-    raise.map_or_else(|| Some(budget.amount(tenant)), |raise| raise.amount)
+    raise.map_or(Some(usual), |raise| raise.amount)
 }

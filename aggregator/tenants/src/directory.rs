@@ -2,7 +2,7 @@
 //!
 //! Two sources make up what gateways receive: the tenants' entries, and [`Overlay`]s of other parts of the aggregator.
 //! Every change of either makes a new version, records what differs, and wakes all who wait.
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use weir_contract::TenantId;
 use weir_contract::directory::{Revoked, TENANTS_MAX, Tenant};
 use weir_contract::flags::Flags;
+use weir_ledger::amount::Pico;
 use weir_settings::yaml;
 
 use crate::history::{CHANGES_MAX, History};
@@ -27,6 +28,23 @@ pub trait Overlay: std::fmt::Debug + Send + Sync {
     fn lay_over(&self, tenant: &mut Tenant);
 }
 
+/// What another part of the aggregator has to say of a tenant before gateways learn that it has come, or that it has another plan.
+pub trait Arrivals: std::fmt::Debug + Send + Sync {
+    /// What is laid over its entry then; None for nothing new.
+    fn overlay(&self, entry: Arriving<'_>, laid: Option<&Arc<dyn Overlay>>) -> Option<Arc<dyn Overlay>>;
+}
+
+/// A tenant that comes, or has another plan or other amounts of budgets than before.
+#[derive(Clone, Copy, Debug)]
+pub struct Arriving<'a> {
+    /// The tenant.
+    pub id: &'a TenantId,
+    /// Its plan.
+    pub plan: &'a str,
+    /// Its own amounts of budgets.
+    pub budgets: &'a BTreeMap<String, Pico>,
+}
+
 /// The tenants in force; clones share them.
 #[derive(Clone, Debug)]
 pub struct Directory {
@@ -35,6 +53,7 @@ pub struct Directory {
     /// Hash of the text that was last read, valid or not.
     text: Arc<RwLock<Option<[u8; 32]>>>,
     changed: watch::Sender<()>,
+    arrivals: Arc<RwLock<Option<Arc<dyn Arrivals>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +110,7 @@ impl Directory {
             served: Arc::new(RwLock::new(served)),
             text: Arc::default(),
             changed: watch::Sender::default(),
+            arrivals: Arc::default(),
         }
     }
 
@@ -110,6 +130,16 @@ impl Directory {
     /// Sees every change from now on. Subscribe first, then look at [`Directory::current`]: no change is missed.
     pub fn subscribe(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
+    }
+
+    /// Has every tenant that comes or changes its plan from now on looked at before gateways learn of it. `arrivals` must not call the
+    /// directory.
+    pub fn set_arrivals(&self, arrivals: Arc<dyn Arrivals>) {
+        *self.arrivals.write().unwrap_or_else(PoisonError::into_inner) = Some(arrivals);
+    }
+
+    fn arrivals(&self) -> Option<Arc<dyn Arrivals>> {
+        self.arrivals.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The difference between the version `since` and the current tenants, as one page; nothing differs from the version in
@@ -146,6 +176,9 @@ impl Directory {
         }
         let mut snapshot = Snapshot::parse(path, &text)?;
         let mut served = self.write();
+        if let Some(arrivals) = self.arrivals() {
+            served.receive_all(&snapshot, &*arrivals);
+        }
         served.lay_all_over(&mut snapshot)?;
         snapshot.state_mut().set_flags(served.flags.clone())?;
         let (old, new) = (served.current.state(), snapshot.state());
@@ -161,6 +194,10 @@ impl Directory {
     pub(crate) fn put(&self, entry: TenantEntry, has_left: bool) -> Result<(), serde_json::Error> {
         let id = entry.id.clone();
         let mut served = self.write();
+        if let Some(arrivals) = self.arrivals().filter(|_| !has_left) {
+            let arriving = Arriving { id: &entry.id, plan: &entry.plan, budgets: &entry.budgets };
+            served.receive(arriving, &*arrivals);
+        }
         let from = served.current.version().to_owned();
         let snapshot = Arc::make_mut(&mut served.current);
         let bare = snapshot.learn(entry, has_left);
@@ -246,6 +283,36 @@ fn over(bare: &Tenant, overlay: Option<&dyn Overlay>) -> Tenant {
 }
 
 impl Served {
+    /// Lays over a tenant what is to be told with its coming or its new plan.
+    fn receive(&mut self, arriving: Arriving<'_>, arrivals: &dyn Arrivals) {
+        let current = &self.current;
+        let before = current.budgets().get(arriving.id.as_str());
+        let is_known = current.state().knows(arriving.id)
+            && current.plans().get(arriving.id.as_str()).is_some_and(|plan| plan == arriving.plan)
+            && before.map_or(arriving.budgets.is_empty(), |before| before == arriving.budgets);
+        if is_known {
+            return;
+        }
+        let has_room = self.overlays.len() < TENANTS_MAX;
+        let laid = self.overlays.get_mut(arriving.id);
+        let Some(overlay) = arrivals.overlay(arriving, laid.as_deref().map(|laid| &laid.overlay)) else { return };
+        match laid {
+            Some(laid) => laid.overlay = overlay,
+            None if has_room => drop(self.overlays.insert(arriving.id.clone(), Laid { overlay, bare: None })),
+            None => {}
+        }
+    }
+
+    /// The same for the tenants of a new file.
+    fn receive_all(&mut self, snapshot: &Snapshot, arrivals: &dyn Arrivals) {
+        let none = BTreeMap::new();
+        for (id, plan) in snapshot.plans() {
+            let Ok(id) = TenantId::new(id) else { continue };
+            let budgets = snapshot.budgets().get(id.as_str()).unwrap_or(&none);
+            self.receive(Arriving { id: &id, plan, budgets }, arrivals);
+        }
+    }
+
     /// Lays all overlays over the tenants of a new file.
     fn lay_all_over(&mut self, snapshot: &mut Snapshot) -> Result<(), serde_json::Error> {
         let mut tenants = Vec::with_capacity(self.overlays.len());

@@ -11,7 +11,7 @@ pub mod pages;
 pub mod store;
 pub mod vault;
 
-pub use directory::{Difference, Directory, Overlay, Reloaded};
+pub use directory::{Arrivals, Arriving, Difference, Directory, Overlay, Reloaded};
 pub use identifiers::warnings as common_words;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

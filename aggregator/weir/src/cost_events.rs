@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use weir_contract::flags::members;
 use weir_contract::{Payload, Timestamp};
 use weir_event_log::{LogReader, Position, Record};
 use weir_ledger::LedgerError;
@@ -215,9 +216,10 @@ pub(crate) fn page(home: &DataDir, query: &EventCostQuery) -> Result<EventCosts,
     Ok(search.page)
 }
 
-/// Whether a flag with its value is a member of the flags that a request saw.
+/// Whether a flag with its value is a member of the flags that a request saw. A text may hold what else stands between members.
 fn saw(flags: Option<&str>, member: &str) -> bool {
-    flags.is_some_and(|flags| flags.split(", ").any(|one| one == member))
+    let Some(asked) = members(member).next() else { return false };
+    flags.is_some_and(|flags| members(flags).any(|one| one == asked))
 }
 
 /// The last record before those that may hold events of the span: an event may be a day ahead of its receipt, and the clock may

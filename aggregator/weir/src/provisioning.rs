@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weir_contract::{TenantId, Timestamp};
-use weir_provisioning::{Mark, Phase, Progress, Saga};
+use weir_provisioning::{Mark, Phase, Progress, Saga, Step};
 use weir_tenants::store::change::{NewTenant, object, objects};
 use weir_tenants::store::provisioning::{FirstKeyKind, JournalEntry, Saved};
 
@@ -33,6 +33,28 @@ pub struct ProvisionRequest {
 pub struct DeprovisionRequest {
     /// The tenant.
     pub tenant: TenantId,
+}
+
+/// Body of `POST /v1/tenants/{id}/provisioning/skip`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SkipRequest {
+    /// The step to let go of.
+    pub step: Step,
+    /// The reason; it stands in the journal and the audit.
+    pub why: String,
+}
+
+/// Which acts of a journal to list.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JournalQuery {
+    /// The previous page's `next`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// At most so many, 1 to 1000. Absent: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
 }
 
 /// What a saga was begun for. It stays as it was begun, whatever the configuration says later.

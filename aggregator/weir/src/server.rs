@@ -32,7 +32,8 @@
 //! | `PUT`, `DELETE /v1/flags/{name}` | operator | `flags` |
 //! | `POST /ofrep/v1/evaluate/flags`, `/ofrep/v1/evaluate/flags/{key}` | viewer, directory, or a tenant's own | `ofrep` |
 //! | `POST /v1/provisionings`, `/v1/deprovisionings` | operator | `provisioning` |
-//! | `GET /v1/tenants/{id}/provisioning` | viewer | `provisioning` |
+//! | `GET /v1/tenants/{id}/provisioning`, `…/journal` | viewer | `provisioning` |
+//! | `POST /v1/tenants/{id}/provisioning/skip` | operator | `provisioning::skip` |
 //!
 //! A token of the scope `tenant` opens its own tenant's entry, keys, keys at providers and usage. The scope `byok` beside `directory`
 //! has the directory hand over tenants' own keys at providers.
@@ -143,7 +144,7 @@ struct Inner {
     finances: RwLock<Arc<Finances>>,
     other_costs: Vec<OtherCost>,
     /// How much tenants may use.
-    budgets: budgets::BudgetsInForce,
+    budgets: Arc<budgets::BudgetsInForce>,
     /// Who is told.
     alerts: alerts::AlertsInForce,
     /// The keys under which gateways name users.
@@ -249,7 +250,7 @@ impl App {
                 prices::PricesInForce::new(&sources, book)
             }),
             other_costs: parts.other_costs,
-            budgets: parts.budgets,
+            budgets: Arc::new(parts.budgets),
             alerts: parts.alerts,
             user_keys: parts.user_keys,
             exports: parts.exports,
@@ -404,6 +405,8 @@ fn tenant_routes() -> Router<App> {
         .route("/v1/tenants/{id}/provider-keys/{name}", put(byok::put_key).delete(byok::delete_key))
         .route("/v1/byok/rotate", post(byok::post_rotate))
         .route("/v1/tenants/{id}/provisioning", get(provisioning::get_provisioning))
+        .route("/v1/tenants/{id}/provisioning/journal", get(provisioning::get_journal))
+        .route("/v1/tenants/{id}/provisioning/skip", post(provisioning::skip::post_skip))
         .route("/v1/tenants/{id}/environment", post(provisioning::answers::post_environment))
         .route("/v1/provisionings", post(provisioning::post_provisioning))
         .route("/v1/deprovisionings", post(provisioning::post_deprovisioning))

@@ -53,6 +53,8 @@ mod hiding;
 mod holding;
 #[path = "aggregator/intruding.rs"]
 mod intruding;
+#[path = "aggregator/kafka_log.rs"]
+mod kafka_log;
 #[path = "aggregator/keeping.rs"]
 mod keeping;
 #[path = "aggregator/killing.rs"]
@@ -101,6 +103,8 @@ mod settling;
 mod shared_log;
 #[path = "aggregator/signing_in.rs"]
 mod signing_in;
+#[path = "aggregator/skipping.rs"]
+mod skipping;
 #[path = "aggregator/turning.rs"]
 mod turning;
 #[path = "aggregator/vaulting.rs"]

@@ -43,6 +43,42 @@ fn push(text: &mut String, name: &str, value: &FlagValue) {
     }
 }
 
+/// The members of a structured dictionary (RFC 8941, section 3.2) of bare items, each with its value as written; a name alone is true.
+/// Ends where the text
+/// is none.
+pub fn members(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.*".contains(&byte);
+        let end = rest.bytes().position(|byte| !is_name(byte)).unwrap_or(rest.len());
+        let (name, after) = rest.split_at(end);
+        if name.is_empty() {
+            return None;
+        }
+        let (value, after) = match after.strip_prefix('=') {
+            Some(after) => after.split_at(item_end(after)),
+            None => ("?1", after),
+        };
+        rest =
+            after.trim_start_matches([' ', '\t']).strip_prefix(',').unwrap_or_default().trim_start_matches([' ', '\t']);
+        Some((name, value))
+    })
+}
+
+/// Where an item ends: behind the closing quote of a string, else before the next comma.
+fn item_end(text: &str) -> usize {
+    if !text.starts_with('"') {
+        return text.find([',', ' ']).unwrap_or(text.len());
+    }
+    let mut escaped = false;
+    let closing = text.bytes().skip(1).position(|byte| {
+        let closes = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closes
+    });
+    closing.map_or(text.len(), |at| at + 2)
+}
+
 /// The bytes of the longest dictionary that these flags can make.
 pub(super) fn longest(flags: &Flags) -> usize {
     let member = |name: &str, value: &FlagValue| {

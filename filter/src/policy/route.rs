@@ -134,6 +134,11 @@ impl Routes {
         self.routes.iter().any(|route| route.guard.is_some() || route.seal.is_some())
     }
 
+    /// Whether the gateway's own route may choose one of them by its name.
+    pub(crate) fn may_be_named(&self) -> bool {
+        self.named_by_gateway || self.keep_apart()
+    }
+
     /// Whether one of those that only the gateway's own route names does.
     pub(crate) fn keep_apart_by_name(&self) -> bool {
         self.named_by_gateway

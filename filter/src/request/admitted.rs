@@ -53,7 +53,7 @@ pub(super) struct Admitted {
     pub(super) policy: Rc<Policy>,
     pub(super) identity: Identity,
     /// Its feature flags; None where nothing asks for them.
-    pub(super) flags: Option<Box<RequestFlags>>,
+    pub(super) flags: Option<RequestFlags>,
     /// The budgets of its tenant that are past their first threshold; None where all have room.
     pub(super) budgets: Option<Box<Budgets>>,
     pub(super) route: Option<Rc<Route>>,

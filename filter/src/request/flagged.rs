@@ -12,10 +12,10 @@ use crate::worker::FilterState;
 
 /// Decides the flags of a request where something asks for them, and puts the rules in force that a plan has for one.
 pub(super) fn decide(
-    state: &FilterState,
+    state: &mut FilterState,
     route: Option<&Rc<Route>>,
     identity: &mut Identity,
-) -> Option<Box<RequestFlags>> {
+) -> Option<RequestFlags> {
     let flags = state.flags(route.and_then(|route| route.flags))?;
     let of_route = || route.and_then(|route| route.environment.as_deref());
     let subject = Subject {
@@ -24,11 +24,11 @@ pub(super) fn decide(
         environment: identity.environment.as_deref().or_else(of_route),
         user: identity.user.as_deref(),
     };
-    let decided = RequestFlags::decide(flags, &subject);
+    let decided = flags.decide(&subject);
     if let Some(plan) = identity.plan.flagged(&decided) {
         identity.plan = plan;
     }
-    Some(Box::new(decided))
+    Some(decided)
 }
 
 impl Admitted {
@@ -37,7 +37,7 @@ impl Admitted {
         let Some(flags) = &self.flags else { return };
         let of_route = self.route.as_ref().and_then(|route| route.flags);
         if self.policy.flags.as_ref().is_some_and(|policy| policy.tells(of_route)) {
-            edits.set.extend(flags.dictionary().map(|text| (HEADER, text.into())));
+            edits.set.extend(flags.dictionary().map(|text| (HEADER, text.to_owned().into())));
         }
     }
 }

@@ -110,7 +110,7 @@ fn admit(
     ends: bool,
     now: Timestamp,
 ) -> Result<(Decided, HeadAction), Refusal> {
-    admitted.check_scopes()?;
+    admitted.check_scopes_of_head(head)?;
     check_operation(head, admitted)?;
     admitted.open_head(head, &mut edits)?;
     guarded::begin(admitted, head, &mut edits, state, ends)?;

@@ -240,7 +240,7 @@ impl Admitted {
             output_cap: output_cap.map(bound),
             tools: document.tools,
             images: document.images > 0,
-            flags: self.flags.as_deref(),
+            flags: self.flags.as_ref(),
             translates: !self.writes_model,
             body,
             open: 0,

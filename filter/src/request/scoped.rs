@@ -4,9 +4,22 @@ use weir_contract::scopes::{permit, permit_route};
 
 use super::admitted::Admitted;
 use crate::enforce::Body;
+use crate::head::Head;
 use crate::refusal::Refusal;
 
 impl Admitted {
+    /// The same by the head, which must leave no doubt about the route: by a header that weir takes out or sets, the gateway may have
+    /// chosen one that the key may use, and chooses another one once the header is changed.
+    pub(super) fn check_scopes_of_head(&self, head: &Head<'_>) -> Result<(), Refusal> {
+        if self.identity.scopes.is_none() {
+            return Ok(());
+        }
+        if head.injected.contains(&true) && self.policy.routes.may_be_named() {
+            return Err(Refusal::ForbiddenHeader);
+        }
+        self.check_scopes()
+    }
+
     /// Refuses a request for which its key may not be used. A body only adds classes, so the head alone refuses what its path or
     /// route decides.
     pub(super) fn check_scopes(&self) -> Result<(), Refusal> {

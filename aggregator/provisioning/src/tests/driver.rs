@@ -1,7 +1,7 @@
 //! Drives a saga as its owner does, with a disk that survives kills, and judges every moment.
 use weir_contract::Timestamp;
 
-use super::world::{Fault, World};
+use super::world::{Fault, World, makes_a_collection};
 use super::{NOW, STEPS, planned};
 use crate::{Act, Answer, Call, Kind, Mark, Next, Phase, Saga, Step};
 
@@ -44,9 +44,13 @@ pub(super) enum Bug {
     UndoNotRecorded,
     /// What failed counts as done.
     FailureSkipped,
+    /// A call that was turned away counts as one that may have done its work.
+    TurnedAwayIsDoubt,
+    /// A call that was refused counts as one that may have done its work.
+    RefusalIsDoubt,
 }
 
-pub(super) const BUGS: [Bug; 16] = [
+pub(super) const BUGS: [Bug; 18] = [
     Bug::NotRecorded,
     Bug::FreshKeys,
     Bug::SearchInsteadOfList,
@@ -63,6 +67,8 @@ pub(super) const BUGS: [Bug; 16] = [
     Bug::GoneIsFailure,
     Bug::UndoNotRecorded,
     Bug::FailureSkipped,
+    Bug::TurnedAwayIsDoubt,
+    Bug::RefusalIsDoubt,
 ];
 
 /// The places of a kill within one round.
@@ -154,6 +160,7 @@ impl Run {
             self.journal.push((call.step, call.act));
         }
         if trouble.kill(number, Kill::BeforeCall) {
+            self.world.may_have_made |= makes_a_collection(call);
             return self.die(trouble);
         }
         let fault = trouble.fault(number).filter(|_| call.step != Step::Publish);
@@ -167,6 +174,7 @@ impl Run {
         }
         let answer = self.make(call, fault);
         if trouble.kill(number, Kill::AfterCall) {
+            self.world.may_have_made |= makes_a_collection(call);
             return self.die(trouble);
         }
         let was_forward = *self.saga.phase() == Phase::Forward;
@@ -193,6 +201,7 @@ impl Run {
         match (self.bug, answer) {
             (Some(Bug::FailureIsRefusal), Answer::Broken(why)) if call.act == Act::Make => Answer::Refused(why),
             (Some(Bug::SilenceIsRefusal), Answer::Unsure(why)) if call.act == Act::Make => Answer::Refused(why),
+            (Some(Bug::TurnedAwayIsDoubt), Answer::TurnedAway(why)) if call.act == Act::Make => Answer::Unsure(why),
             (Some(Bug::ConflictIsSuccess), Answer::Unsure(why)) if why == "409" => Answer::Done(None),
             (Some(Bug::GoneIsFailure), Answer::Missing) if call.act == Act::Drop => Answer::Refused("404".to_owned()),
             (Some(Bug::FailureSkipped), Answer::Broken(_)) if call.act == Act::Do => Answer::Done(None),
@@ -208,6 +217,10 @@ impl Run {
             match bug {
                 Some(Bug::AdoptedDropped) if progress.mark == Mark::Adopted => progress.mark = Mark::Done,
                 Some(Bug::FailedStepForgotten) if failed && progress.step == call.step => progress.mark = Mark::Undone,
+                Some(Bug::RefusalIsDoubt) if failed && makes_a_collection(call) && progress.step == call.step => {
+                    progress.mark = Mark::Doubtful;
+                    self.saga.phase = Phase::Backward { step: call.step, why: "refused".to_owned() };
+                }
                 Some(Bug::OldKeyTrusted) => progress.key_at = progress.key_at.map(|_| now.plus_millis(9 * DAY_MS)),
                 _ => {}
             }
@@ -232,13 +245,17 @@ impl Run {
     }
 
     fn is_complete(&self, step: Step) -> bool {
-        let is_there = self.world.things.iter().filter(|thing| thing.step == step && thing.is_there).count() == 1;
+        let things = self.world.things.iter().filter(|thing| thing.step == step && thing.is_there);
+        // Nobody lives in a stranger's collection.
+        let is_taken = |ours: bool| ours || step != Step::Collection || self.world.may_have_made;
+        let is_there = things.filter(|thing| is_taken(thing.is_ours)).count() == 1;
         if step.makes() { is_there } else { self.world.done.contains(&step) }
     }
 
     fn judge_end(&self) -> Result<Phase, String> {
-        let stays = self.world.things.iter().filter(|thing| !thing.is_ours).all(|thing| thing.is_there);
-        if !stays {
+        let is_excused = |step: Step| step == Step::Collection && self.world.may_have_made;
+        let mut strangers = self.world.things.iter().filter(|thing| !thing.is_ours);
+        if strangers.any(|thing| !thing.is_there && !is_excused(thing.step)) {
             return Err("something that was there before is gone".to_owned());
         }
         match self.saga.phase() {

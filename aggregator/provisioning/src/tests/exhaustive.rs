@@ -64,18 +64,22 @@ impl Trouble for Random {
     }
 }
 
-fn worlds() -> [World; 3] {
+fn worlds() -> [World; 4] {
     [
         World::default(),
         World::default().with(Step::Customer),
         World::default().with(Step::Customer).with(Step::Subscription),
+        World::default().with_a_stranger(),
     ]
 }
 
 /// A run must end well, or be taken back because something was refused.
 fn judge(mut run: Run, trouble: &mut impl Trouble) -> Result<(), String> {
+    let meets_a_stranger = run.world.has_a_stranger();
     match run.run_out(trouble)? {
-        Phase::Undone { why, .. } if !run.refused => Err(format!("taken back for no reason: {why}")),
+        Phase::Undone { why, .. } if !run.refused && !meets_a_stranger => {
+            Err(format!("taken back for no reason: {why}"))
+        }
         _ => Ok(()),
     }
 }

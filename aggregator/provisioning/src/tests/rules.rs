@@ -2,7 +2,7 @@
 use super::driver::{Kill, Run, Trouble};
 use super::world::{Fault, World};
 use super::{NOW, planned};
-use crate::{Act, Answer, Call, Kind, Mark, Next, Phase, Planned, Saga, Step};
+use crate::{Act, Answer, Call, CannotSkip, Kind, Mark, Next, Phase, Planned, Saga, Step};
 use weir_contract::Timestamp;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -84,6 +84,85 @@ fn a_collection_that_is_there_after_a_call_without_an_answer_is_taken_for_its_wo
     assert_eq!(call(&saga, now).act, Act::List);
     answer(&mut saga, Answer::Done(Some("acme".to_owned())), now);
     assert_eq!((saga.steps()[0].mark, saga.phase()), (Mark::Done, &Phase::Forward));
+}
+
+#[test]
+fn a_collection_that_is_there_after_calls_that_did_nothing_is_a_strangers() {
+    for nothing in [Answer::TurnedAway("429".to_owned()), Answer::TurnedAway("401".to_owned())] {
+        let mut saga = Saga::new(Kind::Provision, planned(&[Step::Collection, Step::Publish]));
+        let now = answer(&mut saga, Answer::Missing, NOW);
+        let now = answer(&mut saga, nothing, now);
+        answer(&mut saga, Answer::Taken("409".to_owned()), now);
+        assert!(matches!(saga.phase(), Phase::Undone { step: Step::Collection, .. }), "{saga:?}");
+    }
+    for nothing in [Answer::Refused("400".to_owned()), Answer::Unconfigured("no store".to_owned())] {
+        let mut saga = Saga::new(Kind::Provision, planned(&[Step::Collection, Step::Publish]));
+        let now = answer(&mut saga, Answer::Missing, NOW);
+        answer(&mut saga, nothing, now);
+        assert!(matches!(saga.phase(), Phase::Undone { step: Step::Collection, .. }), "nothing to drop: {saga:?}");
+    }
+}
+
+#[test]
+fn a_call_without_an_answer_stays_in_doubt_whatever_a_later_one_is_told() {
+    for later in [Answer::Refused("400".to_owned()), Answer::Unconfigured("no store".to_owned())] {
+        let mut saga = Saga::new(Kind::Provision, planned(&[Step::Collection, Step::Publish]));
+        let now = answer(&mut saga, Answer::Missing, NOW);
+        let now = answer(&mut saga, Answer::Unsure("time-out".to_owned()), now);
+        let now = answer(&mut saga, later, now);
+        assert!(matches!(saga.phase(), Phase::Backward { .. }), "it may be there: {saga:?}");
+        while call(&saga, now).act != Act::Drop {
+            let next = call(&saga, now);
+            saga.begin(&next, now);
+            let found = Answer::Done(Some("acme".to_owned()));
+            saga.settle(&next, if next.act == Act::List { found } else { Answer::Taken("409".to_owned()) }, now);
+            if let Next::Wait(until) = saga.next(now) {
+                saga.wake(Step::Collection);
+                assert!(until > now);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_nobody_can_do_any_more_ends_with_its_reason() {
+    let mut saga = Saga::new(Kind::Provision, planned(&[Step::Customer, Step::Welcome, Step::Publish]));
+    answer(&mut saga, Answer::Missing, NOW);
+    answer(&mut saga, Answer::Done(Some("cus_1".to_owned())), NOW);
+    answer(&mut saga, Answer::Skipped("nobody is told".to_owned()), NOW);
+    assert_eq!((saga.steps()[1].mark, saga.steps()[1].why.as_deref()), (Mark::Skipped, Some("nobody is told")));
+    assert_eq!(saga.skip(Step::Customer, "by ann".to_owned()), Err(CannotSkip::Needed));
+    answer(&mut saga, Answer::Refused("no".to_owned()), NOW);
+    answer(&mut saga, Answer::Done(None), NOW);
+    assert_eq!(call(&saga, NOW).step, Step::Customer, "what was skipped is not taken back");
+    assert_eq!(saga.skip(Step::Customer, "by ann".to_owned()), Err(CannotSkip::NotFailing));
+    answer(&mut saga, Answer::Unconfigured("no Stripe".to_owned()), NOW);
+    assert_eq!(saga.skip(Step::Customer, "by ann".to_owned()), Ok(()));
+    assert!(matches!(saga.phase(), Phase::Undone { step: Step::Publish, .. }), "{saga:?}");
+    assert_eq!(saga.skip(Step::Customer, "by ann".to_owned()), Err(CannotSkip::Ended));
+}
+
+#[test]
+fn a_tenant_that_goes_leaves_behind_what_an_operator_lets_go_of() {
+    let steps = [Step::Suspend, Step::DropCollection, Step::Archive];
+    let mut saga = Saga::new(Kind::Deprovision, planned(&steps));
+    assert_eq!(saga.skip(Step::Suspend, "by ann".to_owned()), Err(CannotSkip::Needed));
+    answer(&mut saga, Answer::Done(None), NOW);
+    assert_eq!(saga.skip(Step::DropCollection, "by ann".to_owned()), Err(CannotSkip::NotFailing));
+    let now = answer(&mut saga, Answer::Unconfigured("no store".to_owned()), NOW);
+    assert_eq!(saga.skip(Step::DropCollection, "by ann: the store is gone".to_owned()), Ok(()));
+    answer(&mut saga, Answer::Done(None), now);
+    assert_eq!(*saga.phase(), Phase::Done);
+    assert_eq!(saga.steps()[1].why.as_deref(), Some("by ann: the store is gone"));
+}
+
+#[test]
+fn an_outside_system_that_comes_forward_ends_a_pause() {
+    let mut saga = Saga::new(Kind::Provision, planned(&[Step::Environment]));
+    let now = answer(&mut saga, Answer::Unsure("time-out".to_owned()), NOW);
+    assert!(matches!(saga.next(now), Next::Wait(_)));
+    saga.wake(Step::Environment);
+    assert_eq!(call(&saga, now).step, Step::Environment);
 }
 
 #[test]

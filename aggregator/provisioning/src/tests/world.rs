@@ -56,6 +56,11 @@ enum Kept {
     UnderWay,
 }
 
+/// Whether a call is to make a collection.
+pub(super) fn makes_a_collection(call: &Call) -> bool {
+    call.step == Step::Collection && call.act == Act::Make
+}
+
 /// Everything around a saga.
 #[derive(Debug, Default)]
 pub(super) struct World {
@@ -66,6 +71,8 @@ pub(super) struct World {
     pub(super) done: Vec<Step>,
     /// Somebody else makes a collection of that name just before the saga does.
     stranger: bool,
+    /// A call that makes a collection had no clear answer: what is there afterwards counts as its work.
+    pub(super) may_have_made: bool,
     /// How often gateways were told of the tenant.
     pub(super) published: u32,
 }
@@ -82,14 +89,24 @@ impl World {
         World { stranger: true, ..self }
     }
 
+    /// Whether somebody else is about to make a collection of the tenant's name.
+    pub(super) fn has_a_stranger(&self) -> bool {
+        self.stranger
+    }
+
     /// Answers a call.
     pub(super) fn call(&mut self, call: &Call, fault: Option<Fault>, now: Timestamp) -> Answer {
         if self.late.iter().any(|late| now.millis_since(late.begun_at) > LATE_MAX_MS) {
             self.land(now);
         }
+        if makes_a_collection(call) {
+            self.let_the_stranger_in();
+            self.may_have_made |= fault.is_some_and(|fault| !matches!(fault, Fault::Limited | Fault::Refused));
+        }
         let answer = match fault {
             Some(Fault::LostBefore) => Answer::Unsure("time-out".to_owned()),
-            Some(Fault::Limited) => Answer::Unsure("429".to_owned()),
+            Some(Fault::Limited) if call.step.repeats() => Answer::Unsure("429".to_owned()),
+            Some(Fault::Limited) => Answer::TurnedAway("429".to_owned()),
             Some(Fault::Refused) => self.refuse(call),
             Some(Fault::Late) if call.act == Act::Make => self.later(call, now),
             Some(Fault::LostAfter | Fault::Late) => {
@@ -171,18 +188,22 @@ impl World {
         }
     }
 
-    /// A search does not see what was made a moment ago; a list does.
+    /// A search does not see what was made a moment ago; a list does. A vector store cannot say whose a collection is.
     fn found(&self, call: &Call, ours: bool) -> Answer {
-        let is_meant = |thing: &&Thing| thing.step == call.step && thing.is_there && thing.is_ours == ours;
+        let is_known = |thing: &Thing| thing.is_ours == ours || (ours && !call.step.repeats());
+        let is_meant = |thing: &&Thing| thing.step == call.step && thing.is_there && is_known(thing);
         self.things.iter().find(is_meant).map_or(Answer::Missing, |thing| Answer::Done(Some(thing.name.clone())))
+    }
+
+    fn let_the_stranger_in(&mut self) {
+        if std::mem::take(&mut self.stranger) {
+            let name = "a_strangers".to_owned();
+            self.things.push(Thing { step: Step::Collection, name, is_ours: false, is_there: true });
+        }
     }
 
     /// A vector store knows no idempotency keys: it makes what is not there, and refuses what is.
     fn make_collection(&mut self, call: &Call) -> Answer {
-        if std::mem::take(&mut self.stranger) {
-            let name = "a_strangers".to_owned();
-            self.things.push(Thing { step: call.step, name, is_ours: false, is_there: true });
-        }
         if self.things.iter().any(|thing| thing.step == call.step && thing.is_there) {
             return Answer::Taken("409".to_owned());
         }

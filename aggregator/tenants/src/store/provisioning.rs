@@ -18,10 +18,11 @@ use weir_contract::{TenantId, Timestamp};
 use super::change::{By, ChangeError, Made, NewKey, NewTenant};
 use super::edit::{self, check_name, next_version};
 use super::once::note;
+use super::read::limit as limit_of;
 use super::rows as tenant_rows;
 use super::view::{KeyView, Standing};
 use super::{IDEMPOTENCY_KEY_MAX_BYTES, TenantStore, keys};
-pub use rows::{JournalEntry, Saved};
+pub use rows::{JournalEntry, JournalPage, Saved};
 
 /// The most tenants on their way at once; those that have left count until they are archived.
 pub(crate) const UNDER_WAY_MAX: usize = 10_000;
@@ -167,6 +168,32 @@ impl TenantStore {
         let Some(saved) = rows::latest(&db, tenant, None)? else { return Ok(None) };
         let journal = rows::journal(&db, saved.number, JOURNAL_SHOWN)?;
         Ok(Some((saved, journal)))
+    }
+
+    /// A page of the acts that are kept of a tenant's latest saga, the earliest first; None if there is no saga. A cursor stays with its
+    /// saga, whatever begins meanwhile.
+    pub fn journal(
+        &self,
+        tenant: &str,
+        cursor: Option<&str>,
+        limit: Option<u32>,
+    ) -> Result<Option<JournalPage>, ChangeError> {
+        let limit = limit_of(limit)?;
+        let wrong = || ChangeError::Invalid("`cursor` is the `next` of a page".to_owned());
+        let after = cursor.map(|text| text.parse::<i64>().map_err(|_| wrong())).transpose()?.unwrap_or(0);
+        let db = self.db();
+        let number = match rows::saga_of_act(&db, tenant, after)? {
+            Some(number) => number,
+            None => match rows::latest(&db, tenant, None)? {
+                Some(saved) => saved.number,
+                None => return Ok(None),
+            },
+        };
+        let mut acts = rows::acts_after(&db, number, after, limit + 1)?;
+        let more = acts.len() > limit as usize;
+        acts.truncate(limit as usize);
+        let next = acts.last().filter(|_| more).map(|(number, _)| number.to_string());
+        Ok(Some(JournalPage { acts: acts.into_iter().map(|(_, act)| act).collect(), next }))
     }
 
     /// The saga by which a tenant came, if it came by one.

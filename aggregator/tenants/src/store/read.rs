@@ -120,7 +120,7 @@ fn in_force(keys: &[StoredKey], now: Timestamp) -> u64 {
     keys.iter().filter(|key| key.is_in_force(now)).count() as u64
 }
 
-fn limit(asked: Option<u32>) -> Result<u32, ChangeError> {
+pub(super) fn limit(asked: Option<u32>) -> Result<u32, ChangeError> {
     match asked.unwrap_or(ROWS_DEFAULT) {
         limit @ 1..=ROWS_MAX => Ok(limit),
         _ => Err(ChangeError::Invalid(format!("`limit` is 1 to {ROWS_MAX}"))),

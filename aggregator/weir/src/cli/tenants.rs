@@ -82,7 +82,8 @@ pub(super) fn run(config: &Config, command: TenantsCommand, as_json: bool) -> an
         TenantsCommand::Deprovision { id, idempotency_key } => {
             provisioning::deprovision(config, id, idempotency_key, as_json)
         }
-        TenantsCommand::Status { id } => provisioning::status(config, id.as_str(), as_json),
+        TenantsCommand::Status { id, all } => provisioning::status(config, id.as_str(), all, as_json),
+        TenantsCommand::Skip { id, step, why } => provisioning::skip(config, id.as_str(), &step, why, as_json),
         TenantsCommand::List(args) => list(config, args.query(), as_json),
         TenantsCommand::Show { id } => {
             let get = async || match keeper(config)? {

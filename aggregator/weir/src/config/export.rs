@@ -3,7 +3,9 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use weir_event_log::place::LogPlace;
 use weir_ledger::exports::Beginning;
+use weir_settings::kafka::KafkaServer;
 use weir_settings::redis::{NO_CLUSTER, RedisServer};
 use weir_settings::secret::SecretSource;
 
@@ -20,7 +22,7 @@ const DEFAULT_STREAM: &str = "weir:events";
 /// The default number of entries that a stream keeps.
 const DEFAULT_MAX_ENTRIES: u64 = 1_000_000;
 
-/// A receiver of every accepted event: one of `http` and `redis`.
+/// A receiver of every accepted event: one of `http`, `redis` and `kafka`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExportFile {
@@ -30,6 +32,8 @@ pub(crate) struct ExportFile {
     http: Option<HttpFile>,
     /// A Redis: an entry per event, in `stream`.
     redis: Option<RedisServer>,
+    /// A topic of a Kafka: a record per event, in CloudEvents' binary mode, with the tenant as its key.
+    kafka: Option<KafkaServer>,
     /// The stream. Absent: `weir:events`.
     stream: Option<String>,
     /// The entries that the stream keeps, about. Absent: 1000000.
@@ -97,10 +101,22 @@ pub enum Target {
         /// The entries that it keeps.
         max_entries: u64,
     },
+    /// Into a topic.
+    Kafka {
+        /// The brokers and the topic.
+        server: KafkaServer,
+        /// Where relative paths start.
+        base: PathBuf,
+    },
 }
 
-/// Checks the exports of the file at `path`; relative paths in them start at `base`.
-pub(super) fn check(path: &Path, base: &Path, files: Vec<ExportFile>) -> Result<Vec<Export>, ConfigError> {
+/// Checks the exports of the file at `path`; relative paths in them start at `base`, and none may write into the event log.
+pub(super) fn check(
+    path: &Path,
+    base: &Path,
+    files: Vec<ExportFile>,
+    log: Option<&LogPlace>,
+) -> Result<Vec<Export>, ConfigError> {
     let wrong = |problem: String| ConfigError::Field { path: path.to_owned(), field: "export", problem };
     if files.len() > EXPORTS_MAX {
         return Err(wrong(format!("{} receivers; at most {EXPORTS_MAX}", files.len())));
@@ -108,6 +124,11 @@ pub(super) fn check(path: &Path, base: &Path, files: Vec<ExportFile>) -> Result<
     let mut exports: Vec<Export> = Vec::with_capacity(files.len());
     for (number, file) in files.into_iter().enumerate() {
         let export = export(file, base).map_err(|problem| wrong(format!("[{number}].{problem}")))?;
+        if let (Target::Kafka { server, .. }, Some(LogPlace::Kafka(log))) = (&export.target, log)
+            && server.url() == log.server.url()
+        {
+            return Err(wrong(format!("[{number}].kafka: this is the topic of the event log: name another one")));
+        }
         if exports.iter().any(|other| other.name == export.name) {
             return Err(wrong(format!("[{number}].name: {:?} is another one's", export.name)));
         }
@@ -117,7 +138,7 @@ pub(super) fn check(path: &Path, base: &Path, files: Vec<ExportFile>) -> Result<
 }
 
 fn export(file: ExportFile, base: &Path) -> Result<Export, String> {
-    let ExportFile { name, http, redis, stream, max_entries, types, from } = file;
+    let ExportFile { name, http, redis, kafka, stream, max_entries, types, from } = file;
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     if name.is_empty() || name.len() > NAME_MAX_BYTES || !name.bytes().all(is_plain) {
         return Err(format!("name: {name:?} is no name: 1 to {NAME_MAX_BYTES} of a-z, 0-9, `.`, `_` and `-`"));
@@ -126,18 +147,18 @@ fn export(file: ExportFile, base: &Path) -> Result<Export, String> {
         return Err(format!("types: at most {TYPES_MAX}"));
     }
     let base = base.to_owned();
-    let target = match (http, redis) {
-        (Some(_), None) if stream.is_some() || max_entries.is_some() => {
-            return Err("stream: `stream` and `max_entries` are for `redis`".to_owned());
-        }
-        (Some(HttpFile { url, token }), None) => {
+    if redis.is_none() && (stream.is_some() || max_entries.is_some()) {
+        return Err("stream: `stream` and `max_entries` are for `redis`".to_owned());
+    }
+    let target = match (http, redis, kafka) {
+        (Some(HttpFile { url, token }), None, None) => {
             if reqwest::Url::parse(&url).map_or(true, |url| !matches!(url.scheme(), "http" | "https")) {
                 return Err(format!("http.url: {url:?} is no http or https address"));
             }
             Target::Http { url, token, base }
         }
-        (None, Some(server)) if server.is_cluster() => return Err(format!("redis: {NO_CLUSTER}")),
-        (None, Some(server)) => {
+        (None, Some(server), None) if server.is_cluster() => return Err(format!("redis: {NO_CLUSTER}")),
+        (None, Some(server), None) => {
             let max_entries = max_entries.unwrap_or(DEFAULT_MAX_ENTRIES);
             let stream = stream.unwrap_or_else(|| DEFAULT_STREAM.to_owned());
             if stream.is_empty() || stream.starts_with("weir:log:") {
@@ -145,7 +166,8 @@ fn export(file: ExportFile, base: &Path) -> Result<Export, String> {
             }
             Target::Redis { server, base, stream, max_entries }
         }
-        _ => return Err("http: give one of `http` and `redis`".to_owned()),
+        (None, None, Some(server)) => Target::Kafka { server, base },
+        _ => return Err("http: give one of `http`, `redis` and `kafka`".to_owned()),
     };
     let beginning = match from.unwrap_or(From::Now) {
         From::Now => Beginning::Now,
@@ -165,13 +187,18 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_is_http_or_a_stream() {
+    fn a_receiver_is_http_a_stream_or_a_topic() {
         let text = "export: [{name: a, http: {url: 'https://r/events', token: {env: T}}}, {name: b, redis: 'redis://r', from: oldest}]";
         let exports = parse(text).expect("good");
         assert!(matches!(&exports[0].target, Target::Http { token: Some(_), .. }), "{exports:?}");
         assert!(matches!(&exports[1].target, Target::Redis { stream, .. } if stream == "weir:events"), "{exports:?}");
         assert_eq!((exports[0].beginning, exports[1].beginning), (Beginning::Now, Beginning::Oldest));
         assert_eq!(parse("").expect("good"), []);
+        let exports = parse("export: [{name: c, kafka: 'kafka://k:9092/events'}]").expect("good");
+        assert!(
+            matches!(&exports[0].target, Target::Kafka { server, .. } if server.topic() == "events"),
+            "{exports:?}"
+        );
     }
 
     #[test]
@@ -183,6 +210,8 @@ mod tests {
             ("[{name: 'A b', redis: 'redis://r'}]", "[0].name"),
             ("[{name: a, redis: 'redis://r'}, {name: a, redis: 'redis://r'}]", "[1].name: \"a\" is another one's"),
             ("[{name: a, redis: 'redis://r', stream: 'weir:log:{weir/0}:stream'}]", "[0].stream"),
+            ("[{name: a, kafka: 'kafka://k:1/e', stream: s}]", "are for `redis`"),
+            ("[{name: a, kafka: 'kafka://k:1'}]", "no address of a topic"),
         ] {
             let error = parse(&format!("export: {text}")).expect_err(text);
             assert!(error.contains(words), "{text}: {error}");

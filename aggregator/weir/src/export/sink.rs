@@ -8,6 +8,7 @@ use weir_settings::secret::{Secret, masked};
 
 use super::ExportError;
 use super::batch::Outgoing;
+use super::kafka::KafkaSink;
 use crate::config::export::Target;
 
 /// The longest wait for a receiver's answer.
@@ -21,6 +22,8 @@ const TOLD_MAX_CHARS: usize = 200;
 pub(super) enum Sink {
     /// Batches by `POST`.
     Http { client: reqwest::Client, url: String, token: Option<Secret> },
+    /// A record per event.
+    Kafka(KafkaSink),
     /// An entry per event.
     Redis { connection: Box<MultiplexedConnection>, stream: String, max_entries: u64 },
 }
@@ -37,6 +40,7 @@ impl Sink {
                 let token = token.as_ref().map(|token| token.read(base)).transpose()?;
                 Ok(Sink::Http { client, url: url.clone(), token })
             }
+            Target::Kafka { server, base } => Ok(Sink::Kafka(KafkaSink::open(server, base).await?)),
             Target::Redis { server, base, stream, max_entries } => {
                 let client = server.client(base)?;
                 let config = AsyncConnectionConfig::new()
@@ -53,6 +57,7 @@ impl Sink {
     pub(super) async fn send(&mut self, events: &[Outgoing]) -> Result<(), ExportError> {
         match self {
             Sink::Http { client, url, token } => post(client, url, token.as_ref(), events).await,
+            Sink::Kafka(sink) => sink.send(events).await,
             Sink::Redis { connection, stream, max_entries } => add(connection, stream, *max_entries, events).await,
         }
     }

@@ -28,6 +28,10 @@ const FLAG: &str = "flag";
 const NO_PLAN: &str = "(no plan)";
 /// The key of costs that no request causes: they belong to no value of a dimension.
 const NO_REQUEST: &str = "(no request)";
+/// What follows a value in the key of usage of tenants that have usage with other values, too.
+const OF_SEVERAL: &str = "(tenants with several values)";
+/// The key of revenue that belongs to several values.
+const NOT_ATTRIBUTABLE: &str = "(not attributable)";
 /// The key of requests without a value of the dimension.
 const NO_VALUE: &str = "(none)";
 
@@ -42,18 +46,16 @@ impl Finance {
         let by = query.by.as_deref().unwrap_or("tenant");
         let flag = flag(by, query.flag.as_deref())?;
         let mut notes: Vec<String> = self.note_future(query.to).into_iter().collect();
-        if !matches!(by, "tenant" | "plan") {
-            let since = self.kept_since(by, to)?;
-            if from < since {
-                from = since;
-                notes.push(format!("sums by {by} are kept since {since}: the span begins there"));
-            }
+        let since = if matches!(by, "tenant" | "plan") { None } else { Some(self.kept_since(by, to)?) };
+        if let Some(since) = since.filter(|since| from < *since) {
+            from = since;
+            notes.push(format!("sums by {by} are kept since {since}: the span begins there"));
         }
         let amounts = match flag {
             Some(flag) => self.by_flag(flag, tenant, (from, to), &mut notes)?,
             None => self.amounts(by, tenant, from, to)?,
         };
-        let mut view = MarginView::new(by, from, to, amounts);
+        let mut view = MarginView { since, ..MarginView::new(by, from, to, amounts) };
         if view.totals.iter().any(|row| !row.unpriced().is_none()) {
             (view.unpriced, view.unpriced_requests) = self.unpriced(tenant, from, to)?;
         }
@@ -103,7 +105,10 @@ impl Finance {
             let known = DIMENSIONS.join(", ");
             return Err(FinanceError::Question(format!("`by` is tenant, plan, {FLAG}, or some of {known}")));
         }
-        let since = self.reader.values_since()?;
+        let mut since = self.reader.values_since()?;
+        if by == FLAG {
+            since = since.max(self.reader.flags_since()?);
+        }
         if since < to {
             return Ok(since);
         }
@@ -119,13 +124,14 @@ impl Finance {
     ) -> Result<Keyed, FinanceError> {
         let revenue = self.revenue(tenant, from, to)?;
         let other = self.other(tenant, from, to, Purpose::Running)?;
-        let mut values = ByValue { revenue, keyed: BTreeMap::new(), keys: 0 };
+        let mut values = ByValue::new(revenue, Share::ByCost);
         let query = ValueQuery { tenant, by: &dimensions(by), from, to, by_tenant: true };
         self.reader.value_costs(&query, &mut |tenant, costs| values.add(tenant, &costs))?;
         Ok(values.finish(&other))
     }
 
-    /// Costs by value of a feature flag, among which each tenant's revenue is spread.
+    /// Costs by value of a feature flag. The revenue of a tenant that saw one value only is that value's; spread by cost it would give both
+    /// sides the same margin.
     fn by_flag(
         &mut self,
         flag: &str,
@@ -135,7 +141,7 @@ impl Finance {
     ) -> Result<Keyed, FinanceError> {
         let revenue = self.revenue(tenant, from, to)?;
         let other = self.other(tenant, from, to, Purpose::Running)?;
-        let mut values = ByValue { revenue, keyed: BTreeMap::new(), keys: 0 };
+        let mut values = ByValue::new(revenue, Share::WholeOnly);
         let query = FlagQuery { flag, tenant, from, to };
         let found = self.reader.flag_costs(&query, &mut |tenant, costs| values.add(tenant, &costs))?;
         if !found.seen {
@@ -271,8 +277,18 @@ fn dimensions(by: &str) -> Vec<&str> {
 /// The most values of one answer, over all tenants; further ones are summed under [`OTHER`].
 const VALUES_MAX: usize = 200_000;
 
-/// Sums by value over all tenants. Each tenant's revenue is spread over its values; what is left belongs to none of them.
+/// What becomes of a tenant's revenue among its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    /// It is spread in proportion to their cost.
+    ByCost,
+    /// It belongs to the value of a tenant that has only one, and else to none.
+    WholeOnly,
+}
+
+/// Sums by value over all tenants, with their revenue.
 struct ByValue {
+    share: Share,
     /// The revenue of tenants that are still to come.
     revenue: Revenue,
     keyed: BTreeMap<Currency, BTreeMap<String, Amounts>>,
@@ -281,13 +297,28 @@ struct ByValue {
 }
 
 impl ByValue {
+    fn new(revenue: Revenue, share: Share) -> Self {
+        ByValue { share, revenue, keyed: BTreeMap::new(), keys: 0 }
+    }
+
     fn add(&mut self, tenant: &str, costs: &[ValueCost]) {
-        let keys: Vec<Cow<'_, str>> = costs.iter().map(key).collect();
+        let mut keys: Vec<Cow<'_, str>> = costs.iter().map(key).collect();
+        let used = keys.iter().zip(costs).filter(|(_, cost)| cost.sums.requests > 0).map(|(key, _)| key);
+        let used: BTreeSet<String> = used.map(ToString::to_string).collect();
+        let unattributed = self.share == Share::WholeOnly && used.len() > 1 && self.pays(tenant);
+        if unattributed {
+            keys.iter_mut().for_each(|key| *key = format!("{key} {OF_SEVERAL}").into());
+        }
         for (key, cost) in keys.iter().zip(costs) {
-            let amounts = Amounts { measured: measured(&cost.sums), ..Amounts::default() };
+            let amounts = Amounts { measured: measured(&cost.sums), unattributed, ..Amounts::default() };
             self.put(key, currency_of(cost.currency, tenant, &self.revenue), amounts);
         }
         for (currency, amount) in self.take_revenue(tenant) {
+            if self.share == Share::WholeOnly {
+                let key = if unattributed { NOT_ATTRIBUTABLE } else { used.first().map_or(NO_VALUE, String::as_str) };
+                self.put(key, currency, Amounts { revenue: amount, unattributed, ..Amounts::default() });
+                continue;
+            }
             let parts = spread(amount, &weights(costs, currency));
             let left = amount - parts.iter().copied().sum();
             for (key, part) in keys.iter().zip(parts) {
@@ -297,6 +328,13 @@ impl ByValue {
                 self.put(NO_VALUE, currency, Amounts { revenue: left, ..Amounts::default() });
             }
         }
+    }
+
+    /// Whether a tenant that is still to come brings revenue.
+    fn pays(&self, tenant: &str) -> bool {
+        let Some(first) = Currency::parse("AAA") else { return false };
+        let mut of_tenant = self.revenue.range((tenant.to_owned(), first)..).take_while(|((of, _), _)| of == tenant);
+        of_tenant.any(|(_, amount)| *amount != Pico::ZERO)
     }
 
     fn take_revenue(&mut self, tenant: &str) -> Vec<(Currency, Pico)> {

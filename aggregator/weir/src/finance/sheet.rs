@@ -57,7 +57,7 @@ pub fn margin(view: &MarginView) -> Sheet {
             if row.revenue_spread { "~".to_owned() } else { String::new() },
             row.llm_cost.to_string(),
             row.other_cost.to_string(),
-            row.margin.to_string(),
+            if row.revenue_unattributed { String::new() } else { row.margin.to_string() },
             percent(row.margin_percent),
             percent(row.llm_cost_percent),
             row.wasted_cost.to_string(),

@@ -141,7 +141,8 @@ impl From<ReconcileError> for ApiError {
         match error {
             ReconcileError::Ledger(error) => error.into(),
             ReconcileError::Billing(error) => error.into(),
-            ReconcileError::Span(problem) => ApiError::Request(problem.to_owned()),
+            // Each moment is valid; together they ask for nothing, or for too much.
+            ReconcileError::Span(problem) => ApiError::Report(problem.to_owned()),
             ReconcileError::Task(error) => ApiError::internal(&error),
         }
     }

@@ -1,5 +1,7 @@
 //! Budgets in the server: the rules in force, the stages that gateways are told, and the routes about them.
-use std::collections::HashMap;
+mod arriving;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ use crate::budgets::{
     self, BudgetQuery, BudgetsView, HistoryQuery, OwnAmounts, RaiseRequest, ResumeRequest, Resumed, subject,
 };
 use crate::config::tokens::{Scope, Token};
+use arriving::{Arrived, HardAtArrival};
 
 /// The longest time between two looks at what ends by itself: periods, raises.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -43,6 +46,8 @@ pub(crate) struct BudgetsInForce {
     configured: RwLock<(Arc<[Budget]>, OwnAmounts)>,
     /// Where the billing periods of tenants begin that the directory says that of.
     anchors: RwLock<HashMap<String, Anchor>>,
+    /// Tenants whose hard budgets gateways were told with their coming.
+    arrived: Arrived,
     signal: Arc<Signal>,
 }
 
@@ -52,7 +57,7 @@ impl BudgetsInForce {
         let rules = Rules { budgets: in_force, plans: Arc::new(tenants.plans().clone()) };
         let configured = RwLock::new((budgets.into(), tenants.budgets().clone()));
         let (rules, anchors) = (RwLock::new(rules), RwLock::new(tenants.anchors().clone()));
-        BudgetsInForce { rules, configured, anchors, signal: Arc::default() }
+        BudgetsInForce { rules, configured, anchors, arrived: Arrived::default(), signal: Arc::default() }
     }
 
     /// What follows the ledger by these rules.
@@ -68,6 +73,10 @@ impl BudgetsInForce {
     /// The budgets as the configuration says them.
     fn configured(&self) -> Arc<[Budget]> {
         Arc::clone(&self.configured.read().unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    fn take_arrived(&self, rules: &Rules) -> (Vec<String>, HashSet<String>) {
+        self.arrived.take(rules, &self.configured.read().unwrap_or_else(PoisonError::into_inner).1)
     }
 
     /// Whether tenants have other amounts of their own than those before.
@@ -176,6 +185,7 @@ impl Overlay for Told {
 /// Lays the stages and hard budgets that are in force over the directory, before the first gateway fetches it: one that learns of
 /// tenants alone would take it that nothing bounds them.
 pub(super) async fn begin(app: &App) -> Result<HashMap<String, Told>, ApiError> {
+    app.0.directory.set_arrivals(HardAtArrival::of(app));
     let mut told = HashMap::new();
     look(app, &mut told).await?;
     Ok(told)
@@ -215,18 +225,24 @@ async fn look(app: &App, told: &mut HashMap<String, Told>) -> Result<Option<Time
     if rules.budgets.is_empty() && told.is_empty() {
         return Ok(None);
     }
+    // What was told of them as they came is told again as the ledger has it.
+    let (followed, arriving) = app.0.budgets.take_arrived(&rules);
+    told.extend(followed.into_iter().map(|tenant| (tenant, Told::default())));
     let read = move |reader: &mut LedgerReader| {
         let next_raise = raise::active(reader.db(), now)?.iter().map(|raise| raise.until).min();
         Ok((view::in_force(reader.db(), &rules, now)?, hard::in_force(reader.db(), &rules, now)?, next_raise))
     };
     let (stages, hard, next_raise) = with_reader(app, read).await?;
     let next_end = [stages.next_end, hard.next_end, next_raise].into_iter().flatten().min();
+    app.0.budgets.arrived.know_raises(hard.raises.clone());
     let now_told = by_tenant(stages, hard);
     let mut overlays: Vec<(TenantId, Option<Arc<dyn Overlay>>)> = Vec::new();
-    for tenant in told.keys().filter(|tenant| !now_told.contains_key(*tenant)) {
+    let is_settled = |tenant: &&String| !arriving.contains(*tenant);
+    for tenant in told.keys().filter(|tenant| !now_told.contains_key(*tenant)).filter(is_settled) {
         overlays.extend(TenantId::new(tenant).ok().map(|id| (id, None)));
     }
-    for (tenant, of) in now_told.iter().filter(|(tenant, of)| told.get(*tenant) != Some(of)) {
+    let is_new = |(tenant, of): &(&String, &Told)| told.get(*tenant) != Some(of) && is_settled(tenant);
+    for (tenant, of) in now_told.iter().filter(is_new) {
         let overlay: Arc<dyn Overlay> = Arc::new(of.clone());
         overlays.extend(TenantId::new(tenant).ok().map(|id| (id, Some(overlay))));
     }

@@ -41,6 +41,9 @@ pub enum ApiError {
     /// The token is bound to another gateway than the one whose events it brings. Nothing of the batch was taken.
     #[error("{0}; nothing of the batch was taken")]
     ForeignGateway(String),
+    /// The signature that is the proof of a call does not hold.
+    #[error("{0}")]
+    BadSignature(&'static str),
     /// The dashboard does not let somebody in.
     #[error("{0}")]
     NotLetIn(String),
@@ -130,9 +133,11 @@ impl ApiError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             ApiError::Unauthorized => StatusCode::UNAUTHORIZED,
-            ApiError::Forbidden(_) | ApiError::ForeignForm(_) | ApiError::ForeignGateway(_) | ApiError::NotLetIn(_) => {
-                StatusCode::FORBIDDEN
-            }
+            ApiError::Forbidden(_)
+            | ApiError::ForeignForm(_)
+            | ApiError::ForeignGateway(_)
+            | ApiError::BadSignature(_)
+            | ApiError::NotLetIn(_) => StatusCode::FORBIDDEN,
             ApiError::Unreachable(_) => StatusCode::BAD_GATEWAY,
             ApiError::Batch(BatchError::Form { .. } | BatchError::Reading { .. }) | ApiError::Request(_) => {
                 StatusCode::BAD_REQUEST
@@ -227,7 +232,7 @@ impl From<BillingError> for ApiError {
                 ApiError::Report(error.to_string())
             }
             BillingError::Adjustment(problem) => ApiError::Request(problem),
-            BillingError::Settlement(problem) => ApiError::Report(problem),
+            BillingError::Settlement(problem) | BillingError::NoTenant(problem) => ApiError::Report(problem),
             BillingError::Ledger(error) => error.into(),
         }
     }

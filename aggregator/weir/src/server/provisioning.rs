@@ -3,22 +3,25 @@ pub(super) mod answers;
 pub(super) mod drive;
 mod messages;
 mod perform;
+pub(super) mod skip;
+mod turns;
 mod vectors;
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use weir_contract::TenantId;
 use weir_provisioning::{Answer, Kind, Phase, Planned, Saga, Step};
 use weir_tenants::store::change::{By, ChangeError, Made, NewTenant};
-use weir_tenants::store::provisioning::{FirstKeyKind, JournalEntry, NewProvisioning, Saved, check};
+use weir_tenants::store::provisioning::{FirstKeyKind, JournalEntry, JournalPage, NewProvisioning, Saved, check};
 use weir_tenants::store::view::KeyView;
 use weir_vector_guard::collection_of;
 use zeroize::Zeroizing;
@@ -30,7 +33,9 @@ use super::keys;
 use super::tenants::{by, kept};
 use crate::config::provisioning::{Provisioning, VectorStore};
 use crate::config::tokens::{Scope, random_token};
-use crate::provisioning::{DeprovisionRequest, ProvisionRequest, ProvisioningState, ProvisioningView, Spec};
+use crate::provisioning::{
+    DeprovisionRequest, JournalQuery, ProvisionRequest, ProvisioningState, ProvisioningView, Spec,
+};
 
 /// How long a caller waits for the end of a saga before it is answered how far it is.
 const ANSWER_AFTER: Duration = Duration::from_secs(25);
@@ -50,11 +55,35 @@ pub(super) struct InProgress {
     begun: Notify,
     /// Sees every step of every saga.
     went_on: watch::Sender<()>,
+    /// Sagas whose pauses are over, because the other side has come forward. The database bounds how many there are.
+    woken: Mutex<HashSet<i64>>,
+    /// Sagas that somebody reads, changes and writes just now, each behind a lock of its own.
+    alone: Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>,
     /// Keys that nobody was told yet, by saga, at most [`REMEMBERED_MAX`]. They are gone with the process.
     keys: Mutex<BTreeMap<i64, Vec<Zeroizing<String>>>>,
 }
 
 impl InProgress {
+    /// Ends the pause of a saga.
+    fn wake(&self, number: i64) {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+        self.begun.notify_one();
+    }
+
+    fn take_woken(&self) -> HashSet<i64> {
+        std::mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until nobody else works on a saga, and keeps others from it.
+    async fn alone(&self, number: i64) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+            Arc::clone(locks.entry(number).or_default())
+        };
+        lock.lock_owned().await
+    }
+
     fn remember(&self, number: i64, keys: Vec<Zeroizing<String>>) {
         let mut known = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(number, keys);
@@ -112,6 +141,22 @@ pub(super) async fn get_provisioning(
     require(&app, &headers, Scope::Viewer)?;
     let (saved, journal) = read(&app, 0, Some(id)).await?;
     view(saved, journal).map(Json)
+}
+
+pub(super) async fn get_journal(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    query: Result<Query<JournalQuery>, QueryRejection>,
+) -> Result<Json<JournalPage>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    let page = kept(&app, move |store| store.journal(&id, query.cursor.as_deref(), query.limit)).await?;
+    page.map(Json).ok_or_else(unknown)
+}
+
+fn unknown() -> ApiError {
+    ApiError::Unknown("no provisioning of this tenant is known".to_owned())
 }
 
 /// A tenant that did not come is an error, which says why.
@@ -289,8 +334,7 @@ async fn read(app: &App, number: i64, tenant: Option<String>) -> Result<(Saved, 
         Some(tenant) => store.provisioning_of(&tenant),
         None => Ok(store.provisioning(number)?.map(|saved| (saved, Vec::new()))),
     });
-    let missing = || ApiError::Unknown("no provisioning of this tenant is known".to_owned());
-    found.await?.ok_or_else(missing)
+    found.await?.ok_or_else(unknown)
 }
 
 fn view(saved: Saved, journal: Vec<JournalEntry>) -> Result<ProvisioningView, ApiError> {

@@ -183,6 +183,66 @@ async fn the_first_page_that_a_started_server_hands_out_has_the_hard_budgets() {
     server.stop().await;
 }
 
+/// The hard budgets of a tenant on the page that a gateway is handed now.
+async fn hard_now(server: &Running, tenant: &str) -> Vec<u64> {
+    let page = page(server, "", "stages,hard_budgets").await;
+    let found = page.tenants.iter().find(|one| one.id.as_str() == tenant).expect("there");
+    found.hard_budgets.iter().map(|budget| budget.amount).collect()
+}
+
+#[tokio::test]
+async fn a_tenant_has_its_hard_budgets_with_its_coming_and_with_its_new_plan() {
+    let hard = BUDGETS.replace("tenants: tenants.yaml", "tenants_database: true");
+    let hard = hard.replace("amount: 10", "amount: 10, hard: true");
+    let server = Running::start(noon(), &hard).await;
+    let change = async |method: &str, path: &str, body: Value| {
+        let request = server.http.request(method.parse().expect("a method"), format!("{}{path}", server.url));
+        let answer = request.bearer_auth(TOKEN).json(&body).send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{body}");
+    };
+    for number in 0..8 {
+        let tenant = format!("tenant-{number}");
+        change("POST", "/v1/tenants", json!({"id": tenant, "plan": "free"})).await;
+        assert_eq!(hard_now(&server, &tenant).await, [10, 10], "a gateway would let everything pass");
+    }
+    change("POST", "/v1/tenants", json!({"id": "acme", "plan": "paid"})).await;
+    assert!(hard_now(&server, "acme").await.is_empty());
+    for _ in 0..4 {
+        change("PATCH", "/v1/tenants/acme", json!({"plan": "free", "budgets": {"daily": "7"}})).await;
+        assert_eq!(hard_now(&server, "acme").await, [7, 7]);
+        change("PATCH", "/v1/tenants/acme", json!({"plan": "paid"})).await;
+        assert!(hard_now(&server, "acme").await.is_empty(), "its new plan has none");
+    }
+    change("PATCH", "/v1/tenants/acme", json!({"plan": "free"})).await;
+    // Looks of the server follow, and change nothing.
+    for _ in 0..30 {
+        assert_eq!((hard_now(&server, "acme").await, hard_now(&server, "tenant-0").await), (vec![7, 7], vec![10, 10]));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_of_a_new_tenants_file_has_its_hard_budgets_from_the_first_page_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("tenants.yaml"), TENANTS).expect("written");
+    let hard = BUDGETS.replace("amount: 10", "amount: 10, hard: true");
+    let server = Running::start_by(dir, ManualClock::at(noon()), &hard).await;
+    let more = TENANTS.replace("plan: paid}]", "plan: free}, {id: initech, plan: free}]");
+    std::fs::write(server.dir.path().join("tenants.yaml"), more).expect("written");
+    let waiting = async {
+        loop {
+            let page = page(&server, "", "stages,hard_budgets").await;
+            let of = |tenant: &str| page.tenants.iter().find(|one| one.id.as_str() == tenant);
+            if let Some(initech) = of("initech") {
+                let globex = of("globex").expect("there");
+                assert_eq!((initech.hard_budgets.len(), globex.hard_budgets.len()), (2, 2));
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("the new file is in force");
+}
+
 #[tokio::test]
 async fn gateways_are_told_of_hard_budgets_for_this_period_and_the_next() {
     let clock = ManualClock::at(noon());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::Value;
+use weir_rig::kafka::Kafka;
 use weir_rig::redis::Redis;
 
 use super::commands::weir;
@@ -151,6 +152,52 @@ async fn a_stream_of_a_redis_gets_an_entry_for_each_event() {
     let at = ids.map(|id| entries.find(&id).expect("there"));
     assert!(at[0] < at[1] && entries.contains("acme") && entries.contains("weir.usage.v1"), "{entries}");
     assert!(!entries.contains("weir.refused.v1"), "only the types that are asked for");
+    server.stop().await;
+}
+
+/// Reads records of a topic with a foreign consumer.
+fn read_topic(kafka: &Kafka, topic: &str, count: usize) -> Vec<Value> {
+    let root = weir_rig::workspace::root();
+    let output = Command::new("python3")
+        .arg(root.join("aggregator/weir/tests/aggregator/kafka_reader.py"))
+        .args([&kafka.address().to_string(), topic, &count.to_string()])
+        .env("PYTHONPATH", root.join(".tools/kafka"))
+        .output()
+        .expect("python3");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_of_a_kafka_gets_a_cloud_event_in_binary_mode_for_each_event() {
+    let kafka = Kafka::start().expect("a broker; `make setup` fetches it");
+    kafka.create_topic("events", 3).expect("made");
+    let more = format!("export: [{{name: topic, kafka: '{}', from: oldest}}]\n", kafka.url("events"));
+    let (server, acme) = (Running::start(noon(), &more).await, Worker::new(1, noon()));
+    let globex = Worker { tenant: "globex", ..Worker::new(2, noon()) };
+    server.post(batch(&[acme.usage(1), globex.usage(1), acme.refused(2, "rate_limited", 3)])).await;
+    server.post(batch(&[acme.usage(1), acme.usage(3), globex.usage(2)])).await;
+    let records = read_topic(&kafka, "events", 5);
+    let header = |record: &Value, name: &str| -> Value {
+        let headers = record["headers"].as_array().expect("headers");
+        headers.iter().find(|header| header[0] == name).map_or(Value::Null, |header| header[1].clone())
+    };
+    let ids_of = |tenant: &str| -> Vec<String> {
+        let own = records.iter().filter(|record| record["key"] == tenant);
+        own.map(|record| header(record, "ce_id").as_str().expect("text").to_owned()).collect()
+    };
+    assert_eq!(ids_of("acme"), [1, 2, 3].map(|number| acme.id(number).to_string()), "in order, repeats left out");
+    assert_eq!(ids_of("globex"), [1, 2].map(|number| globex.id(number).to_string()));
+    let sent: Value = serde_json::from_slice(&acme.usage(1)).expect("JSON");
+    let found = records.iter().find(|record| header(record, "ce_id") == sent["id"]).expect("there");
+    for (name, value) in sent.as_object().expect("an object").iter().filter(|(name, _)| *name != "data") {
+        match name.as_str() {
+            "datacontenttype" => assert_eq!(header(found, "content-type"), *value),
+            name => assert_eq!(header(found, &format!("ce_{name}")), *value, "{name}"),
+        }
+    }
+    let data: Value = serde_json::from_str(found["value"].as_str().expect("text")).expect("JSON");
+    assert_eq!((data, header(found, "content-type")), (sent["data"].clone(), "application/json".into()));
     server.stop().await;
 }
 

@@ -262,22 +262,25 @@ async fn an_application_with_openfeatures_sdk_reads_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_two_sides_of_a_flag_are_compared_by_cost_failures_retries_and_margin() {
+async fn the_two_sides_of_a_flag_are_compared_by_cost_failures_and_retries_and_by_margin_where_tenants_differ() {
     // A token in costs a half, a token out 1: an event costs 10, and one that did not fail brings 60.
     let money = "prices: {shipped: false, entries: [{model: m, per_million: {input: 500000, output: 1000000}}]}\n\
                  price_plans: [{name: flat, currency: USD, plans: [pro], per_request: 60}]\n";
     let server = Running::start(noon(), &format!("{FLAGS}{money}")).await;
-    let new = json!({"id": "acme", "plan": "pro"});
-    assert_eq!(call(&server, TOKEN, ("POST", "/v1/tenants"), &[], &new).await.0, 201);
+    for tenant in ["acme", "globex", "initech"] {
+        let new = json!({"id": tenant, "plan": "pro"});
+        assert_eq!(call(&server, TOKEN, ("POST", "/v1/tenants"), &[], &new).await.0, 201);
+    }
     let worker = Worker::new(1, noon());
-    let event = |number: u64, flags: Option<&'static str>, failed: bool, again: bool| {
-        worker.usage_with(number, |data| {
+    let by = |tenant: &'static str, number: u64, flags: Option<&'static str>, failed: bool, again: bool| {
+        Worker { tenant, ..worker.clone() }.usage_with(number, |data| {
             data.response_model = Some("m".into());
             data.flags = flags.map(Into::into);
             data.outcome = if failed { Outcome::UpstreamError } else { Outcome::Ok };
             data.idempotency_key_hash = again.then(|| "same".into());
         })
     };
+    let event = |number, flags, failed, again| by("acme", number, flags, failed, again);
     let (on, off) = (Some("tone=\"long, or so\", use-claude"), Some("tone=\"short\", use-claude=?0"));
     let events = [
         event(1, on, false, true),
@@ -286,6 +289,10 @@ async fn the_two_sides_of_a_flag_are_compared_by_cost_failures_retries_and_margi
         event(4, off, false, false),
         event(5, off, true, false),
         event(6, None, false, false),
+        // These two saw one value only.
+        by("globex", 7, on, false, false),
+        by("initech", 8, off, true, false),
+        by("initech", 9, off, false, false),
     ];
     assert_eq!(server.post(batch(&events)).await.status(), reqwest::StatusCode::ACCEPTED);
     let rows = async |flag: &str| -> std::collections::BTreeMap<String, Value> {
@@ -294,7 +301,7 @@ async fn the_two_sides_of_a_flag_are_compared_by_cost_failures_retries_and_margi
         rows.into_iter().map(|row| (row["key"].as_str().expect("a key").to_owned(), row)).collect()
     };
     let counted = async {
-        while rows("use-claude").await.values().filter_map(|row| row["requests"].as_u64()).sum::<u64>() < 6 {
+        while rows("use-claude").await.values().filter_map(|row| row["requests"].as_u64()).sum::<u64>() < 9 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -303,10 +310,30 @@ async fn the_two_sides_of_a_flag_are_compared_by_cost_failures_retries_and_margi
         ["requests", "llm_cost", "revenue", "margin", "failed_percent", "retry_percent"].map(|name| row[name].clone())
     };
     let sides = rows("use-claude").await;
-    assert_eq!(of(&sides["true"]), [json!(2), json!("20"), json!("80"), json!("60"), json!("50.00"), json!("50.00")]);
-    assert_eq!(of(&sides["false"]), [json!(3), json!("30"), json!("120"), json!("90"), json!("33.33"), json!("0.00")]);
-    assert_eq!(of(&sides["(none)"]), [json!(1), json!("10"), json!("40"), json!("30"), json!("0.00"), json!("0.00")]);
-    assert_eq!(rows("tone").await.keys().collect::<Vec<_>>(), ["(none)", "long, or so", "short"]);
+    assert_eq!(of(&sides["true"]), [json!(1), json!("10"), json!("60"), json!("50"), json!("0.00"), json!("0.00")]);
+    assert_eq!(of(&sides["false"]), [json!(2), json!("20"), json!("60"), json!("40"), json!("50.00"), json!("0.00")]);
+    let percent = |key: &str| sides[key]["margin_percent"].clone();
+    assert_eq!([percent("true"), percent("false")], [json!("83.33"), json!("66.67")], "they differ where tenants do");
+    // What acme pays belongs to none of its values: spread by cost it would make all of them equally good.
+    let within = |key: &str| {
+        let row = &sides[&format!("{key} (tenants with several values)")];
+        assert_eq!(
+            (&row["revenue"], &row["level"], row.get("margin_percent")),
+            (&json!("0"), &json!("unattributed"), None)
+        );
+        ["requests", "llm_cost", "failed_percent", "retry_percent"].map(|name| row[name].clone())
+    };
+    assert_eq!(within("true"), [json!(2), json!("20"), json!("50.00"), json!("50.00")]);
+    assert_eq!(within("false"), [json!(3), json!("30"), json!("33.33"), json!("0.00")]);
+    assert_eq!(within("(none)"), [json!(1), json!("10"), json!("0.00"), json!("0.00")]);
+    let whole = &sides["(not attributable)"];
+    assert_eq!((&whole["revenue"], whole.get("margin_percent")), (&json!("240"), None));
+    let view = server.json("/v1/margin?by=flag&flag=use-claude").await;
+    assert_eq!(view["totals"][0]["margin"], "270", "all of the revenue less all of the cost: {view}");
+    assert!(view["since"].is_string() && view["notes"].to_string().contains("no margin"), "{view}");
+    let tones = rows("tone").await;
+    let tones: Vec<&str> = tones.keys().map(|key| key.split(" (tenants").next().unwrap_or_default()).collect();
+    assert_eq!(tones, ["(none)", "(not attributable)", "long, or so", "long, or so", "short", "short"]);
     let unseen = server.json("/v1/margin?by=flag&flag=retries").await;
     assert!(unseen["notes"].to_string().contains("no request of the span saw the flag retries"), "{unseen}");
     for (wrong, status) in
@@ -316,7 +343,8 @@ async fn the_two_sides_of_a_flag_are_compared_by_cost_failures_retries_and_margi
     }
     let shown = weir(server.dir.path(), &["margin", "--by", "flag", "--flag", "use-claude", "--csv"]);
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    assert!(shown.contains("failed %") && shown.contains("true,USD,80,~,20"), "{shown}");
+    assert!(shown.contains("failed %") && shown.contains("true,USD,60,,10"), "{shown}");
+    assert!(shown.contains("true (tenants with several values),USD,0,,20,0,,,,"), "{shown}");
 }
 
 #[tokio::test]
@@ -324,7 +352,8 @@ async fn the_requests_of_the_two_sides_of_a_flag_are_found_with_what_they_cost()
     let server = server().await;
     let worker = Worker::new(1, noon());
     let event = |number: u64, flags: &'static str| worker.usage_with(number, |data| data.flags = Some(flags.into()));
-    let events = [event(1, "tone=\"long\", use-claude"), event(2, "tone=\"long\", use-claude=?0"), worker.usage(3)];
+    let events =
+        [event(1, "tone=\"a, use-claude=?0\", use-claude"), event(2, "tone=\"long\", use-claude=?0"), worker.usage(3)];
     assert_eq!(server.post(batch(&events)).await.status(), reqwest::StatusCode::ACCEPTED);
     let counted = async {
         while server.json("/v1/cost/events").await["events"].as_array().expect("events").len() < 3 {
@@ -332,9 +361,11 @@ async fn the_requests_of_the_two_sides_of_a_flag_are_found_with_what_they_cost()
         }
     };
     tokio::time::timeout(Duration::from_secs(10), counted).await.expect("counted");
-    for (flag, number, seen) in
-        [("use-claude", 1, "tone=\"long\", use-claude"), ("use-claude=%3F0", 2, "tone=\"long\", use-claude=?0")]
-    {
+    for (flag, number, seen) in [
+        ("use-claude", 1, "tone=\"a, use-claude=?0\", use-claude"),
+        ("use-claude=%3F0", 2, "tone=\"long\", use-claude=?0"),
+        ("tone=%22a%2C%20use-claude%3D%3F0%22", 1, "tone=\"a, use-claude=?0\", use-claude"),
+    ] {
         let found = server.json(&format!("/v1/cost/events?flag={flag}")).await;
         let events = found["events"].as_array().expect("events");
         let ids: Vec<_> = events.iter().map(|event| (event["id"].clone(), event["flags"].clone())).collect();

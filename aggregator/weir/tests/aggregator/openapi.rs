@@ -4,7 +4,9 @@ use std::process::Command;
 
 use serde_json::Value;
 use weir_clock::SystemClock;
+use weir_rig::stripe::StripeServer;
 
+use super::provisioning::{Around, around, settings, stripe};
 use super::server::{Running, TOKEN};
 
 /// The seed of generated requests, so that a failure can be repeated.
@@ -15,17 +17,27 @@ fn tools() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/schemathesis")
 }
 
+/// Everything that the API is about: meters, among them the reading of the description's example, a vault, flags, and tenants that come
+/// with a customer, a collection and an environment.
+fn configuration(dir: &Path, stripe: &StripeServer, price: &str, outside: &str) -> String {
+    let more = "meters: [{name: requests, sum: requests}, {name: storage, sum: {reading: storage_gb_hours}}]\n\
+                vault: {key: {file: kek}}\n\
+                flags: {use-claude: {type: bool, default: false}, tone: {type: string, default: long}}\n";
+    settings(dir, stripe, price, &around(outside)) + more
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_does_what_its_description_says() {
     assert!(tools().is_dir(), "schemathesis is missing: run `make setup`");
-    // Includes the reading of the description's example.
-    let meters = "meters: [{name: requests, sum: requests}, {name: storage, sum: {reading: storage_gb_hours}}]\n\
-                  tenants_database: true\n";
-    let server = Running::start_by(tempfile::tempdir().expect("a directory"), SystemClock::start(), meters).await;
+    let dir = super::vaulting::dir();
+    let (stripe, price) = stripe();
+    let settings = configuration(dir.path(), &stripe, &price, &Around::default().listen().await);
+    let server = Running::start_by(dir, SystemClock::start(), &settings).await;
     let work = tempfile::tempdir().expect("a directory");
     // One worker: Python 3.11 parses its own syntax in one thread at a time only.
-    // A caller may well know an earlier version of a tenant, or send another request under an earlier Idempotency-Key.
-    let accepted = "[checks.positive_data_acceptance]\nexpected-statuses = [\"2xx\", \"3xx\", 401, 403, 404, 409, 412, 422, 429, \"5xx\"]\n";
+    // A caller may well know an earlier version of a tenant or a flag, whatever else is wrong with the request, or send another request under an earlier Idempotency-Key.
+    let accepted = "[checks.positive_data_acceptance]\nexpected-statuses = [\"2xx\", \"3xx\", 401, 403, 404, 409, 412, 422, 429, \"5xx\"]\n\
+                    [checks.negative_data_rejection]\nexpected-statuses = [400, 401, 403, 404, 405, 406, 409, 412, 415, 422, 428, 429, \"5xx\"]\n";
     std::fs::write(work.path().join("schemathesis.toml"), accepted).expect("written");
     let mut command = Command::new("python3");
     command

@@ -43,13 +43,13 @@ pub(super) fn settings(dir: &Path, stripe: &StripeServer, price: &str, more: &st
     )
 }
 
-async fn start(stripe: &StripeServer, price: &str, more: &str) -> Running {
+pub(super) async fn start(stripe: &StripeServer, price: &str, more: &str) -> Running {
     let dir = tempfile::tempdir().expect("a directory");
     let more = settings(dir.path(), stripe, price, more);
     Running::start_by(dir, SystemClock::start(), &more).await
 }
 
-async fn call(url: &str, path: &str, key: &str, body: &Value) -> reqwest::Result<Response> {
+pub(super) async fn call(url: &str, path: &str, key: &str, body: &Value) -> reqwest::Result<Response> {
     let http = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");
     http.post(format!("{url}{path}")).bearer_auth(TOKEN).header("idempotency-key", key).json(body).send().await
 }
@@ -68,7 +68,7 @@ fn acme() -> Value {
 }
 
 /// What there is at Stripe: live customers and live subscriptions.
-fn live(stripe: &StripeServer) -> (usize, usize) {
+pub(super) fn live(stripe: &StripeServer) -> (usize, usize) {
     let stripe = stripe.stripe();
     let customers = stripe.customers().iter().filter(|customer| !customer.deleted).count();
     (customers, stripe.subscriptions().iter().filter(|subscription| subscription.status != "canceled").count())
@@ -208,15 +208,19 @@ async fn killed_at_any_moment_the_tenant_comes_whole_and_once() {
 
 /// An outside system and a vector store.
 #[derive(Clone, Default)]
-struct Around {
-    messages: Arc<Mutex<Vec<(String, Value)>>>,
-    collections: Arc<Mutex<Vec<String>>>,
+pub(super) struct Around {
+    pub(super) messages: Arc<Mutex<Vec<(String, Value)>>>,
+    pub(super) collections: Arc<Mutex<Vec<String>>>,
     /// An environment is never ready when the outside system is asked.
-    is_slow: bool,
+    pub(super) is_slow: bool,
+    /// The outside system fails when it is asked.
+    pub(super) is_down: bool,
+    /// The endpoint that it names, if another one than usual.
+    pub(super) endpoint: Option<&'static str>,
 }
 
 impl Around {
-    async fn listen(&self) -> String {
+    pub(super) async fn listen(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (hooks, store) = (self.clone(), self.clone());
@@ -226,7 +230,10 @@ impl Around {
         };
         let collection = move |method: axum::http::Method, axum::extract::Path(name): axum::extract::Path<String>| {
             let around = store.clone();
-            async move { around.collection(method.as_str(), &name) }
+            async move {
+                // Qdrant's own words.
+                (around.collection(method.as_str(), &name), r#"{"result":true,"status":"ok"}"#)
+            }
         };
         let router = axum::Router::new().route("/hook", post(hook)).route("/collections/{name}", any(collection));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -243,10 +250,12 @@ impl Around {
         let asked = messages.iter().filter(|(known, _)| *known == id).count();
         messages.push((id, body));
         match (kind.as_str(), asked) {
+            ("tenant.environment.requested", _) if self.is_down => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
             ("tenant.environment.requested", 0) => (StatusCode::ACCEPTED, String::new()),
             ("tenant.environment.requested", _) if self.is_slow => (StatusCode::ACCEPTED, String::new()),
             ("tenant.environment.requested", _) => {
-                (StatusCode::OK, json!({"endpoint": "https://acme.example"}).to_string())
+                let endpoint = self.endpoint.unwrap_or("https://acme.example");
+                (StatusCode::OK, json!({"endpoint": endpoint}).to_string())
             }
             _ => (StatusCode::OK, String::new()),
         }
@@ -270,14 +279,14 @@ impl Around {
         }
     }
 
-    fn kinds(&self) -> Vec<String> {
+    pub(super) fn kinds(&self) -> Vec<String> {
         let messages = self.messages.lock().expect("a list");
         messages.iter().map(|(_, body)| body["type"].as_str().expect("a type").to_owned()).collect()
     }
 }
 
 /// What `provisioning` says of them.
-fn around(url: &str) -> String {
+pub(super) fn around(url: &str) -> String {
     let hook = format!("{{url: '{url}/hook', secret: {{file: secret}}}}");
     format!(
         ", collection: {{store: qdrant, url: '{url}', name: docs, dimension: 4, isolation: [bridge, silo]}}, \
@@ -312,7 +321,7 @@ async fn a_silo_waits_for_its_environment_and_its_endpoint_reaches_gateways() {
 }
 
 /// Calls as the outside system does, signed with `secret` at `at`.
-async fn answer_as(server: &Running, secret: &str, at: Timestamp, body: &Value) -> (u16, String) {
+pub(super) async fn answer_as(server: &Running, secret: &str, at: Timestamp, body: &Value) -> (u16, String) {
     let (body, id) = (body.to_string(), "msg_answer");
     let signed = signature(&Secret::new(secret.to_owned()), id, at, body.as_bytes()).expect("signed");
     let call = server.http.post(format!("{}/v1/tenants/acme/environment", server.url)).header("webhook-id", id);
@@ -322,7 +331,7 @@ async fn answer_as(server: &Running, secret: &str, at: Timestamp, body: &Value) 
 }
 
 /// Waits until the outside system is asked for an environment, and returns the provisioning's name.
-async fn asked(outside: &Around) -> String {
+pub(super) async fn asked(outside: &Around) -> String {
     let waiting = async {
         loop {
             let last = outside.messages.lock().expect("a list").last().map(|(_, body)| body.clone());
@@ -346,8 +355,8 @@ async fn the_outside_system_may_answer_by_a_signed_call_and_its_first_answer_cou
         let name = asked(&outside).await;
         let ready = json!({"provisioning": name, "endpoint": "https://acme.example"});
         for (secret, at, body, status) in [
-            ("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", now(), &ready, 400),
-            (SECRET, Timestamp::from_millis(now().as_millis() - 301_000), &ready, 400),
+            ("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", now(), &ready, 403),
+            (SECRET, Timestamp::from_millis(now().as_millis() - 301_000), &ready, 403),
             (SECRET, now(), &json!({"provisioning": "another"}), 404),
             (SECRET, now(), &json!({"provisioning": name, "endpoint": "not a place"}), 400),
             (SECRET, now(), &ready, 200),

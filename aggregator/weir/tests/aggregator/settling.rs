@@ -35,9 +35,13 @@ impl World {
     }
 
     async fn refusal(&self, path: &str, body: &Value) -> String {
+        self.refusal_with(400, path, body).await
+    }
+
+    async fn refusal_with(&self, status: u16, path: &str, body: &Value) -> String {
         let request = self.server.http.post(format!("{}{path}", self.server.url)).bearer_auth(TOKEN).json(body);
         let answer = request.send().await.expect("an answer");
-        assert_eq!(answer.status(), 400, "{body}");
+        assert_eq!(answer.status(), status, "{body}");
         answer.text().await.expect("text")
     }
 }
@@ -136,8 +140,9 @@ async fn a_correction_that_no_invoice_can_take_is_refused_with_the_reason() {
         body
     };
     let year_2020 = with("window", json!("2020-03-01T00:00:00Z"));
+    let said = world.refusal_with(409, "/v1/adjust", &with("tenant", json!("acmee"))).await;
+    assert!(said.contains("there is no tenant"), "{said}");
     for (body, words) in [
-        (with("tenant", json!("acmee")), "there is no tenant"),
         (year_2020.clone(), "is final"),
         (with("window", json!(Timestamp::from_millis(world.now.as_millis() - 36 * 24 * 3_600_000))), "is final"),
         (with("value", json!(1_000_000_000_000_000_i64)), "15 digits"),

@@ -28,7 +28,7 @@ fn write_kek(dir: &Path, name: &str, digit: &str) {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
 }
 
-fn dir() -> tempfile::TempDir {
+pub(super) fn dir() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     write_kek(dir.path(), "kek", "1");
     write_kek(dir.path(), "other", "2");
@@ -290,9 +290,36 @@ async fn ask(process: &Process, token: &str, (method, path): (&str, &str), body:
     request.json(&body).send().await?.error_for_status()?.text().await
 }
 
-/// Kills a server at many moments of a rotation; in the end every key opens under the new key-encryption key alone.
+/// Which keys a rotation replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rotated {
+    KeyEncryptionKey,
+    DataKeys,
+}
+
+impl Rotated {
+    fn request(self) -> Value {
+        json!({"data_keys": self == Rotated::DataKeys})
+    }
+
+    /// What it replaces, of each tenant: the name of the key-encryption key, or the number of the data key.
+    fn of_tenants(self, dir: &Path) -> Vec<String> {
+        let of = if self == Rotated::DataKeys { "CAST(number AS TEXT)" } else { "kek" };
+        let db = rusqlite::Connection::open(dir.join("weir-data/tenants.sqlite")).expect("opened");
+        db.busy_timeout(Duration::from_secs(10)).expect("set");
+        let mut select = db.prepare(&format!("SELECT {of} FROM vault_tenant ORDER BY tenant")).expect("prepared");
+        select.query_map([], |row| row.get(0)).expect("read").collect::<Result<_, _>>().expect("rows")
+    }
+
+    /// How many tenants are rotated since.
+    fn done(self, dir: &Path, before: &[String]) -> usize {
+        self.of_tenants(dir).iter().zip(before).filter(|(now, before)| now != before).count()
+    }
+}
+
+/// Kills a server within rotations of both kinds; in the end every key opens under the key-encryption key in use alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_within_a_rotation_it_loses_no_key() {
+async fn killed_within_rotations_of_both_kinds_it_loses_no_key() {
     const TENANTS: usize = 40;
     let dir = dir();
     let with = |vault: &str| std::fs::write(dir.path().join("weir.yaml"), config(dir.path(), vault)).expect("written");
@@ -310,24 +337,49 @@ async fn killed_within_a_rotation_it_loses_no_key() {
     let scopes = json!({"name": "gateway", "scopes": ["directory", "byok"]});
     let made = ask(&process, TOKEN, ("POST", "/v1/tokens"), scopes).await.expect("made");
     let gateway = serde_json::from_str::<Value>(&made).expect("JSON")["token"].as_str().expect("told once").to_owned();
-    drop(process);
-    with(&VAULT.replace("key: {file: kek}", "key: {file: other}, previous_key: {file: kek}"));
-    process = Process::start(dir.path());
-    let mut cut_short = 0;
-    for kill in 0..super::killing::kills() {
-        process.note();
-        let rotating = ask(&process, TOKEN, ("POST", "/v1/byok/rotate"), json!({"data_keys": true}));
-        let within = Duration::from_millis(2 + (kill * 37) % 120);
-        cut_short += u64::from(tokio::time::timeout(within, rotating).await.is_err());
-        drop(process);
-        process = Process::start(dir.path());
+    let mut keys = ["kek", "other"];
+    for kind in [Rotated::KeyEncryptionKey, Rotated::DataKeys] {
+        let (mut cut_short, mut tries) = (0, 0);
+        while cut_short < super::killing::kills() / 2 {
+            tries += 1;
+            assert!(tries <= 4 * super::killing::kills(), "{kind:?}: cut short {cut_short} times in {tries} tries");
+            drop(process);
+            if kind == Rotated::KeyEncryptionKey {
+                keys.reverse();
+                let [next, before] = keys;
+                with(
+                    &VAULT.replace(
+                        "key: {file: kek}",
+                        &format!("key: {{file: {next}}}, previous_key: {{file: {before}}}"),
+                    ),
+                );
+            }
+            process = Process::start(dir.path());
+            process.note();
+            let before = kind.of_tenants(dir.path());
+            let begun = async {
+                while kind.done(dir.path(), &before) == 0 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::select! {
+                _ = ask(&process, TOKEN, ("POST", "/v1/byok/rotate"), kind.request()) => {}
+                () = begun => {}
+            }
+            // With kill -9. What is on the disk then says whether the rotation was within its work.
+            drop(process);
+            cut_short += u64::from((1..TENANTS).contains(&kind.done(dir.path(), &before)));
+            process = Process::start(dir.path());
+            process.note();
+            let rotated = ask(&process, TOKEN, ("POST", "/v1/byok/rotate"), kind.request()).await.expect("rotated");
+            let view: Value = serde_json::from_str(&rotated).expect("JSON");
+            assert_eq!((&view["unreadable"], kind.done(dir.path(), &before)), (&json!([]), TENANTS), "{view}");
+        }
     }
-    assert!(cut_short > 0, "no rotation was cut short");
-    let rotated = ask(&process, TOKEN, ("POST", "/v1/byok/rotate"), json!({"data_keys": true})).await.expect("rotated");
-    let view: Value = serde_json::from_str(&rotated).expect("JSON");
-    assert_eq!((&view["resealed"], &view["unreadable"]), (&json!(TENANTS), &json!([])), "{view}");
+    // The first one is in use.
+    let [in_use, _] = keys;
     drop(process);
-    with(&VAULT.replace("file: kek", "file: other"));
+    with(&VAULT.replace("file: kek", &format!("file: {in_use}")));
     let process = Process::start(dir.path());
     let mut recipient = Recipient::new([7; 32]);
     let asked = recipient.ask();

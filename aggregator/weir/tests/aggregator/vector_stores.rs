@@ -1,6 +1,7 @@
-//! Collections in vector stores that tenants come with. Stand-ins behave as the stores' documented HTTP APIs do: paths, bodies,
-//! statuses and error texts. What a store would refuse for its form is noted as a mistake.
+//! Collections in vector stores that tenants come with: in a real Chroma, and in stand-ins that behave as the stores' documented HTTP
+//! APIs do: paths, bodies, statuses and error texts. What a store would refuse for its form is noted as a mistake.
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -8,10 +9,15 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::{Value, json};
 use weir_clock::SystemClock;
+use weir_rig::process::{Process, Recipe};
+use weir_rig::workspace;
 
 use super::notifying::SECRET;
 use super::provisioning::{provision, settings, stripe};
 use super::server::Running;
+
+/// A real store imports its modules in seconds, and on a machine with much else to do in a minute.
+const STARTS_WITHIN: Duration = Duration::from_secs(180);
 
 /// Which store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +61,15 @@ impl Store {
         }
     }
 
+    /// What it says of a collection.
+    fn described(self, name: &str) -> Value {
+        match self {
+            Store::Qdrant => json!({"result": true, "status": "ok", "time": 0.1}),
+            Store::Weaviate => json!({"class": name, "vectorizer": "none"}),
+            _ => json!({"name": name}),
+        }
+    }
+
     /// Whether it takes a collection of that name.
     fn takes(self, name: &str) -> bool {
         let all = |is: fn(char) -> bool| name.chars().all(is);
@@ -91,11 +106,13 @@ pub(super) struct StandIn {
     store: Store,
     names: Arc<Mutex<Vec<String>>>,
     mistakes: Arc<Mutex<Vec<String>>>,
+    /// The status that the next call which makes a collection is turned away with; meanwhile somebody else makes it.
+    turns_away: Arc<Mutex<Option<StatusCode>>>,
 }
 
 impl StandIn {
     pub(super) async fn listen(store: Store) -> (Self, String) {
-        let stand_in = StandIn { store, names: Arc::default(), mistakes: Arc::default() };
+        let stand_in = StandIn { store, names: Arc::default(), mistakes: Arc::default(), turns_away: Arc::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let router = Router::new().fallback(answer).with_state(stand_in.clone());
@@ -114,6 +131,11 @@ impl StandIn {
     /// Somebody else makes a collection.
     pub(super) fn add(&self, name: &str) {
         self.names.lock().expect("a list").push(name.to_owned());
+    }
+
+    /// Turns the next creation away, and has somebody else make the collection before it is tried again.
+    pub(super) fn turn_away(&self, status: StatusCode) {
+        *self.turns_away.lock().expect("a status") = Some(status);
     }
 
     fn has(&self, name: &str) -> bool {
@@ -181,7 +203,7 @@ impl StandIn {
         let milvus = |code: u32, data: Value| (StatusCode::OK, json!({"code": code, "data": data}));
         match (asked, self.store) {
             (Asked::Has(name), Store::Milvus) => milvus(0, json!({"has": self.has(&name)})),
-            (Asked::Has(name), _) if self.has(&name) => (StatusCode::OK, json!({"name": name})),
+            (Asked::Has(name), store) if self.has(&name) => (StatusCode::OK, store.described(&name)),
             (Asked::Has(_), _) => (StatusCode::NOT_FOUND, json!({"error": "not found"})),
             (Asked::Make(name), store) if self.has(&name) => match store {
                 Store::Weaviate => {
@@ -201,7 +223,7 @@ impl StandIn {
                 match store {
                     Store::Milvus => milvus(0, json!({})),
                     Store::Pinecone => (StatusCode::CREATED, json!({"name": name, "status": {"ready": false}})),
-                    _ => (StatusCode::OK, json!({"name": name})),
+                    store => (StatusCode::OK, store.described(&name)),
                 }
             }
             (Asked::Drop(name), store) => {
@@ -248,8 +270,88 @@ async fn answer(
         note(wrong);
         return (StatusCode::BAD_REQUEST, String::new());
     }
+    if let Asked::Make(name) = &asked
+        && let Some(status) = stand_in.turns_away.lock().expect("a status").take()
+    {
+        stand_in.add(name);
+        return (status, "{}".to_owned());
+    }
     let (status, told) = stand_in.answer(asked);
     (status, told.to_string())
+}
+
+/// Stands before a store and hands calls on; loses the store's answer to the first call that makes something.
+async fn losing_the_first_answer(to: String) -> String {
+    let (http, lost) = (reqwest::Client::new(), Arc::new(Mutex::new(false)));
+    let hand_on = move |method: Method, uri: Uri, body: Bytes| {
+        let (http, lost, url) = (http.clone(), Arc::clone(&lost), format!("{to}{uri}"));
+        async move {
+            let request = http.request(method.clone(), url).header("content-type", "application/json").body(body);
+            let answer = request.send().await.expect("the store's answer");
+            let (status, text) = (answer.status(), answer.text().await.expect("a text"));
+            if method == Method::POST && !std::mem::replace(&mut *lost.lock().expect("a flag"), true) {
+                return (StatusCode::BAD_GATEWAY, String::new());
+            }
+            (status, text)
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(hand_on)).await });
+    url
+}
+
+/// A real Chroma, and its address.
+fn chroma() -> (Process, tempfile::TempDir, String) {
+    let folder = workspace::root().join(".tools/chroma");
+    assert!(folder.is_dir(), "chroma is missing: run `make setup`");
+    let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a free port");
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    let port = address.port().to_string();
+    let recipe = Recipe {
+        name: "chroma".to_owned(),
+        program: "python3".into(),
+        args: [&text(&folder.join("bin/chroma")), "run", "--port", &port, "--path", &text(dir.path())]
+            .map(Into::into)
+            .to_vec(),
+        env: vec![("PYTHONPATH".to_owned(), text(&folder))],
+        log: dir.path().join("log"),
+    };
+    let mut process = Process::start(recipe).expect("python3");
+    let ready = process.wait_until(STARTS_WITHIN, || std::net::TcpStream::connect(address).ok());
+    ready.unwrap_or_else(|error| panic!("{error}: {}", process.log()));
+    (process, dir, format!("http://{address}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_chroma_makes_a_collection_once_refuses_a_strangers_and_drops_it_again() {
+    let (_process, _data, store) = tokio::task::spawn_blocking(chroma).await.expect("started");
+    let (stripe, _) = stripe();
+    let more = format!(
+        ", collection: {{store: chroma, url: '{}', name: docs, dimension: 4}}",
+        losing_the_first_answer(store.clone()).await
+    );
+    let dir = tempfile::tempdir().expect("a directory");
+    let settings = settings(dir.path(), &stripe, "price_unheard_of", &more).replace("starter: [", "other: [");
+    let server = Running::start_by(dir, SystemClock::start(), &settings).await;
+    let collections = format!("{store}/api/v2/tenants/default_tenant/databases/default_database/collections");
+    let has = async |tenant: &str| {
+        let found = server.http.get(format!("{collections}/tenant_{tenant}_docs")).send().await.expect("an answer");
+        found.status().is_success()
+    };
+    let (status, view) = provision(&server, "k", &json!({"tenant": {"id": "acme", "plan": "starter"}})).await;
+    assert_eq!((status, has("acme").await), (201, true), "{view}");
+    let shown = server.json("/v1/tenants/acme/provisioning").await;
+    let is_lost = |act: &Value| act["step"] == "collection" && act["detail"].to_string().contains("502");
+    assert!(shown["journal"].as_array().expect("acts").iter().any(is_lost), "{shown}");
+    let stranger = server.http.post(&collections).json(&json!({"name": "tenant_globex_docs"})).send().await;
+    assert!(stranger.expect("an answer").status().is_success());
+    let (status, said) = provision(&server, "k2", &json!({"tenant": {"id": "globex", "plan": "starter"}})).await;
+    assert_eq!((status, has("globex").await), (409, true), "{said}");
+    let unheard_of = json!({"tenant": {"id": "hooli", "plan": "starter", "budgets": {"unheard-of": "5"}}});
+    let (status, said) = provision(&server, "k3", &unheard_of).await;
+    assert_eq!((status, has("hooli").await), (409, false), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -274,6 +376,15 @@ async fn each_vector_store_makes_a_collection_refuses_a_strangers_and_drops_it_a
         stand_in.add(&store.collection("globex"));
         let (status, said) = provision(&server, "k2", &json!({"tenant": {"id": "globex", "plan": "starter"}})).await;
         assert_eq!(status, 409, "{store:?}: {said}");
+        // Somebody else makes it after a call that surely did nothing.
+        for (tenant, status) in [("initech", StatusCode::TOO_MANY_REQUESTS), ("umbrella", StatusCode::BAD_REQUEST)] {
+            stand_in.turn_away(status);
+            let (status, said) =
+                provision(&server, tenant, &json!({"tenant": {"id": tenant, "plan": "starter"}})).await;
+            assert_eq!(status, 409, "{store:?}: {said}");
+            assert!(stand_in.names().contains(&store.collection(tenant)), "{store:?}: it is a stranger's");
+            stand_in.remove(&store.collection(tenant));
+        }
         // A budget that nobody knows is found after the collection was made.
         let (status, said) = provision(
             &server,

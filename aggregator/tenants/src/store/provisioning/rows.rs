@@ -55,6 +55,16 @@ pub struct JournalEntry {
     pub detail: Option<String>,
 }
 
+/// A page of a journal, the earliest act first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalPage {
+    /// The acts.
+    pub acts: Vec<JournalEntry>,
+    /// The cursor of the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
 pub(super) fn insert(
     db: &Connection,
     new: &NewProvisioning<'_>,
@@ -147,11 +157,33 @@ pub(super) fn journal(db: &Connection, number: i64, limit: u32) -> rusqlite::Res
     let sql = "SELECT at, step, act, detail FROM
                  (SELECT * FROM provisioning_journal WHERE provisioning = ?1 ORDER BY number DESC LIMIT ?2)
                ORDER BY number";
-    let read = |row: &Row<'_>| {
-        let at = Timestamp::from_millis(row.get(0)?);
-        Ok(JournalEntry { at, step: row.get(1)?, act: row.get(2)?, detail: row.get(3)? })
-    };
-    db.prepare_cached(sql)?.query_map(params![number, limit], read)?.collect()
+    db.prepare_cached(sql)?.query_map(params![number, limit], |row| read_act(row, 0))?.collect()
+}
+
+/// The saga that the act of this number belongs to, or the last one before it that is kept, if it is one of the tenant's.
+pub(super) fn saga_of_act(db: &Connection, tenant: &str, act: i64) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT p.number FROM provisioning p JOIN provisioning_journal j ON j.provisioning = p.number
+               WHERE p.tenant = ?1 AND j.number <= ?2 ORDER BY j.number DESC LIMIT 1";
+    db.prepare_cached(sql)?.query_row(params![tenant, act], |row| row.get(0)).optional()
+}
+
+/// The acts of a saga after the one of this number, with their numbers.
+pub(super) fn acts_after(
+    db: &Connection,
+    saga: i64,
+    after: i64,
+    limit: u32,
+) -> rusqlite::Result<Vec<(i64, JournalEntry)>> {
+    let sql = "SELECT number, at, step, act, detail FROM provisioning_journal
+               WHERE provisioning = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
+    let read = |row: &Row<'_>| Ok((row.get(0)?, read_act(row, 1)?));
+    db.prepare_cached(sql)?.query_map(params![saga, after, limit], read)?.collect()
+}
+
+/// An act whose columns begin at the place `from`.
+fn read_act(row: &Row<'_>, from: usize) -> rusqlite::Result<JournalEntry> {
+    let at = Timestamp::from_millis(row.get(from)?);
+    Ok(JournalEntry { at, step: row.get(from + 1)?, act: row.get(from + 2)?, detail: row.get(from + 3)? })
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Saved> {

@@ -108,6 +108,18 @@ fn a_journal_keeps_its_beginning_and_its_end_however_often_an_act_fails() {
         let act = Act { step: "welcome", act: "undo", detail: Some(&detail) };
         kept.store.keep_provisioning(Kept { act, ..super::tests::kept(number, true) }).expect("kept");
     }
+    let mut pages: Vec<String> = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = kept.store.journal("acme", cursor.as_deref(), Some(300)).expect("read").expect("a saga");
+        pages.extend(page.acts.into_iter().map(|act| act.detail.unwrap_or_default()));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert!(matches!(kept.store.journal("acme", Some("x"), None), Err(ChangeError::Invalid(_))));
+    assert!(kept.store.journal("globex", None, None).expect("read").is_none());
     let db = kept.store.db();
     let read = |sql: &str| -> Vec<String> {
         let mut select = db.prepare(sql).expect("prepared");
@@ -115,7 +127,7 @@ fn a_journal_keeps_its_beginning_and_its_end_however_often_an_act_fails() {
         rows.expect("read").collect::<Result<_, _>>().expect("rows")
     };
     let details = read("SELECT detail FROM provisioning_journal ORDER BY number");
-    assert_eq!(details.len(), 1_000);
+    assert_eq!((details.len(), &pages), (1_000, &details), "the pages have every act that is kept");
     // The record itself comes first.
     assert_eq!((&*details[199], &*details[200], &*details[999]), ("attempt 198", "attempt 700", "attempt 1499"));
 }

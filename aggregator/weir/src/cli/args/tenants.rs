@@ -36,10 +36,28 @@ pub(in crate::cli) enum TenantsCommand {
         #[arg(long, value_name = "KEY")]
         idempotency_key: Option<String>,
     },
-    /// Show how far a tenant is that comes or goes: its steps and the journal of every act.
+    /// Show how far a tenant is that comes or goes: its steps and the journal of its latest 200 acts.
     Status {
         /// The tenant.
         id: TenantId,
+        /// Show every act that is kept: the first 200 and the last 800.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Let go of a step that fails for ever: it counts as done, or as taken back, and the tenant goes on without it.
+    #[command(
+        after_help = "For what cannot be taken away any more, such as a collection in a store that is gone. The reason stands in the \
+                      journal and in the audit. No step by which a tenant comes can be left out: it comes whole, or is taken back.\n\n\
+                      Example: weir tenants skip acme drop_collection --why 'the store was shut down in May'"
+    )]
+    Skip {
+        /// The tenant.
+        id: TenantId,
+        /// The step, as `weir tenants status` names it.
+        step: String,
+        /// The reason.
+        #[arg(long)]
+        why: String,
     },
     /// List tenants by id.
     List(ListArgs),

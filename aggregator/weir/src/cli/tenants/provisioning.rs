@@ -1,5 +1,5 @@
 //! `weir tenants provision`, `deprovision` and `status`. The running server does the work.
-use anyhow::bail;
+use anyhow::{Context, bail};
 use weir_contract::TenantId;
 use weir_provisioning::Mark;
 
@@ -9,7 +9,11 @@ use crate::cli::render::{complain, json, say, table};
 use crate::cli::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
 use crate::config::tokens::random_token;
-use crate::provisioning::{DeprovisionRequest, ProvisionRequest, ProvisioningState, ProvisioningView};
+use crate::provisioning::{
+    DeprovisionRequest, JournalQuery, ProvisionRequest, ProvisioningState, ProvisioningView, SkipRequest,
+};
+use weir_tenants::store::provisioning::{JournalEntry, JournalPage};
+use weir_tenants::store::view::ROWS_MAX;
 
 /// The characters of an `Idempotency-Key` that is made up.
 const KEY_CHARS: usize = 16;
@@ -31,9 +35,37 @@ pub(super) fn deprovision(config: &Config, tenant: TenantId, key: Option<String>
     show(&access::block_on(post())?, as_json)
 }
 
-pub(super) fn status(config: &Config, tenant: &str, as_json: bool) -> anyhow::Result<u8> {
-    let get = async || server(config)?.get(&format!("{}/provisioning", path(tenant)), &()).await;
+pub(super) fn status(config: &Config, tenant: &str, all: bool, as_json: bool) -> anyhow::Result<u8> {
+    let get = async || {
+        let (server, path) = (server(config)?, format!("{}/provisioning", path(tenant)));
+        let mut view: ProvisioningView = server.get(&path, &()).await?;
+        if all {
+            view.journal = journal(&server, &path).await?;
+        }
+        anyhow::Ok(view)
+    };
     show(&access::block_on(get())?, as_json)
+}
+
+/// Every act that is kept.
+async fn journal(server: &Client, path: &str) -> anyhow::Result<Vec<JournalEntry>> {
+    let (mut acts, mut query) = (Vec::new(), JournalQuery { cursor: None, limit: Some(ROWS_MAX) });
+    loop {
+        let page: JournalPage = server.get(&format!("{path}/journal"), &query).await?;
+        acts.extend(page.acts);
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            return Ok(acts);
+        }
+    }
+}
+
+pub(super) fn skip(config: &Config, tenant: &str, step: &str, why: String, as_json: bool) -> anyhow::Result<u8> {
+    let known = serde_json::from_value(step.into());
+    let step = known.with_context(|| format!("{step:?} is no step; `weir tenants status {tenant}` names them"))?;
+    let request = SkipRequest { step, why };
+    let post = async || server(config)?.post(&format!("{}/provisioning/skip", path(tenant)), &request).await;
+    show(&access::block_on(post())?, as_json)
 }
 
 /// The key under which a request can be repeated, told before it is sent.
@@ -103,5 +135,6 @@ const fn mark(mark: Mark) -> &'static str {
         Mark::Done => "done",
         Mark::Adopted => "found",
         Mark::Undone => "taken back",
+        Mark::Skipped => "skipped",
     }
 }

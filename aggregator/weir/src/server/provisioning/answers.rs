@@ -98,7 +98,7 @@ pub(in crate::server) async fn post_environment(
     if first != text {
         return Err(ApiError::Report("another answer came before".to_owned()));
     }
-    app.0.in_progress.begun.notify_one();
+    app.0.in_progress.wake(number);
     Ok(Json(json!({"repeated": saved.told.is_some()})))
 }
 
@@ -111,12 +111,13 @@ fn waits(saga: &Saga) -> bool {
 
 /// Checks the headers of Standard Webhooks against the secret that signs weir's own messages.
 fn check_signature(app: &App, webhook: &WebhookFile, headers: &HeaderMap, body: &[u8]) -> Result<(), ApiError> {
-    let wrong = || ApiError::Request("the signature does not hold".to_owned());
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).ok_or_else(wrong);
+    let wrong = || ApiError::BadSignature("the signature does not hold");
+    let missing = |name: &str| ApiError::Request(format!("{name} is missing, or no text"));
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).ok_or_else(|| missing(name));
     let (id, at, signed) = (text("webhook-id")?, text("webhook-timestamp")?, text("webhook-signature")?);
-    let at: u64 = at.parse().map_err(|_| wrong())?;
+    let at: u64 = at.parse().map_err(|_| missing("webhook-timestamp"))?;
     if at.abs_diff(app.0.clock.now().as_secs()) > TOLERANCE_SECS {
-        return Err(ApiError::Request("webhook-timestamp is too far from now".to_owned()));
+        return Err(ApiError::BadSignature("webhook-timestamp is too far from now"));
     }
     let secret = webhook.secret.read(app.0.alerts.base()).map_err(|error| {
         tracing::error!(%error, "the secret of `provisioning.environment` cannot be read");

@@ -1,16 +1,15 @@
 //! Drives every saga that goes on, for as long as the server runs: records a call, makes it, records the answer.
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use weir_contract::Timestamp;
 use weir_provisioning::{Answer, Call, Next, Phase, Saga, Step};
 use weir_tenants::store::TenantStore;
 use weir_tenants::store::change::{By, ChangeError};
 use weir_tenants::store::provisioning::{Act, Kept, Saved};
 
+use super::turns::{Pause, Turns};
 use super::{App, perform, refused, tenant_of};
 use crate::config::home::TenantsHome;
 use crate::provisioning::Spec;
@@ -20,38 +19,25 @@ use crate::server::tenants::kept;
 
 /// How often sagas are looked at that wait.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The most sagas that go on at the same time.
-const AT_ONCE_MAX: usize = 32;
-
 /// Drives sagas for as long as the server runs.
 pub(in crate::server) async fn drive(app: App) {
     if app.0.home != TenantsHome::Database {
         return;
     }
-    let (mut running, mut busy) = (FuturesUnordered::new(), HashSet::new());
-    let mut due: HashMap<i64, Timestamp> = HashMap::new();
+    let (mut running, mut turns) = (FuturesUnordered::new(), Turns::default());
     loop {
         match under_way(&app).await {
             Ok(numbers) => {
-                due.retain(|number, _| numbers.contains(number));
-                let now = app.0.clock.now();
                 app.0.metrics.provisioning.show_open(numbers.len() as u64);
-                for number in numbers {
-                    let waits = due.get(&number).is_some_and(|due| *due > now);
-                    if !waits && running.len() < AT_ONCE_MAX && busy.insert(number) {
-                        running.push(go_on(&app, number));
-                    }
+                turns.wake(app.0.in_progress.take_woken());
+                for number in turns.take(&numbers, app.0.clock.now()) {
+                    running.push(go_on(&app, number));
                 }
             }
             Err(error) => tracing::error!(%error, "tenants on their way are not looked at; trying again"),
         }
         tokio::select! {
-            Some((number, next)) = running.next(), if !running.is_empty() => {
-                busy.remove(&number);
-                if let Some(next) = next {
-                    due.insert(number, next);
-                }
-            }
+            Some((number, pause)) = running.next(), if !running.is_empty() => turns.give_back(number, pause),
             () = app.0.in_progress.begun.notified() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
@@ -63,28 +49,33 @@ async fn under_way(app: &App) -> Result<Vec<i64>, ApiError> {
 }
 
 /// Goes on with a saga until it waits or ends. Returns when it is due again.
-async fn go_on(app: &App, number: i64) -> (i64, Option<Timestamp>) {
-    let next = match rounds(app, number).await {
-        Ok(due) => due,
+async fn go_on(app: &App, number: i64) -> (i64, Option<Pause>) {
+    let _alone = app.0.in_progress.alone(number).await;
+    let pause = match rounds(app, number).await {
+        Ok(pause) => pause,
         Err(error) => {
             tracing::error!(%error, number, "a tenant on its way does not go on; trying again");
-            Some(app.0.clock.now().plus_millis(1_000))
+            Some(Pause { until: app.0.clock.now().plus_millis(1_000), fails: true })
         }
     };
-    (number, next)
+    (number, pause)
 }
 
-async fn rounds(app: &App, number: i64) -> Result<Option<Timestamp>, ApiError> {
+async fn rounds(app: &App, number: i64) -> Result<Option<Pause>, ApiError> {
     let Some(saved) = kept(app, move |store| store.provisioning(number)).await? else { return Ok(None) };
     let internal = |error: serde_json::Error| ApiError::internal(&error);
     let mut saga: Saga = serde_json::from_str(&saved.saga).map_err(internal)?;
     let spec: Spec = serde_json::from_value(saved.spec.clone()).map_err(internal)?;
+    if saved.told.is_some() && *saga.phase() == Phase::Forward {
+        // The outside system has answered: there is nothing to wait for.
+        saga.wake(Step::Environment);
+    }
     let saved = Arc::new(saved);
     loop {
         let now = app.0.clock.now();
         let call = match saga.next(now) {
             Next::Ended => return Ok(None),
-            Next::Wait(until) => return Ok(Some(until)),
+            Next::Wait(until) => return Ok(Some(Pause { until, fails: saga.is_failing() })),
             Next::Call(call) => call,
         };
         round(app, &saved, &spec, &mut saga, &call).await?;

@@ -1,6 +1,7 @@
 //! Messages about tenants that come and go, signed as Standard Webhooks says. Each has an id that repeats share.
 use serde_json::{Value, json};
 use weir_contract::Timestamp;
+use weir_contract::placement::Placement;
 use weir_provisioning::Answer;
 use weir_steer::receiver::WebhookFile;
 
@@ -31,6 +32,20 @@ impl Message<'_> {
     }
 }
 
+/// An environment that is ready, with the endpoint that the receiver names. One that no tenant can have is refused before anybody is
+/// told of it.
+fn ready(endpoint: &Value) -> Answer {
+    let endpoint = match endpoint {
+        Value::Null => return Answer::Done(None),
+        Value::String(endpoint) => endpoint,
+        _ => return Answer::Refused("the receiver's `endpoint` is no text".to_owned()),
+    };
+    match (Placement { endpoint: Some(endpoint.as_str().into()), ..Placement::default() }).check() {
+        Ok(()) => Answer::Done(Some(endpoint.clone())),
+        Err(error) => Answer::Refused(format!("the receiver's answer: {error}")),
+    }
+}
+
 /// Sends a message. For `asks`, the receiver answers 202 until it is ready, and 200 with an endpoint or without.
 pub(super) async fn send(app: &App, to: &WebhookFile, message: Message<'_>, asks: bool, now: Timestamp) -> Answer {
     let body = json!({"type": message.kind, "timestamp": now, "data": message.data}).to_string();
@@ -55,7 +70,7 @@ pub(super) async fn send(app: &App, to: &WebhookFile, message: Message<'_>, asks
         Ok((202, _)) if asks => Answer::Later(now.plus_millis(ASK_AGAIN_MS)),
         Ok((200..=299, text)) => {
             let said: Value = serde_json::from_slice(&text).unwrap_or_default();
-            Answer::Done(said["endpoint"].as_str().filter(|_| asks).map(str::to_owned))
+            if asks { ready(&said["endpoint"]) } else { Answer::Done(None) }
         }
         // There is nothing any more that this could be about.
         Ok((404 | 410, _)) if message.takes_back() => Answer::Done(None),

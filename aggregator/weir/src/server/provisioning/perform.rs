@@ -2,7 +2,7 @@
 use serde_json::json;
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
-use weir_provisioning::{Act, Answer, Call, Saga, Step};
+use weir_provisioning::{Act, Answer, Call, Kind, Phase, Saga, Step};
 use weir_settings::secret::masked;
 use weir_stripe::provisioning::{NewCustomer, NewSubscription, Outcome, Owner};
 use weir_tenants::store::change::{By, TenantPatch};
@@ -32,12 +32,12 @@ pub(super) async fn perform(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, 
         return Answer::Unsure(format!("{why}; suspend it to go on"));
     }
     match call.step {
-        Step::Customer => customer(app, saved, spec, call).await,
+        Step::Customer => customer(app, saved, spec, saga, call).await,
         Step::Subscription => subscription(app, saved, spec, saga, call).await,
-        Step::EndSubscription => end_subscription(app, spec).await,
+        Step::EndSubscription => end_subscription(app, saved, spec, saga, call).await,
         Step::Keys => keys(app, saved, call).await,
-        Step::Collection => collection(app, spec, call.act).await,
-        Step::DropCollection => collection(app, spec, Act::Drop).await,
+        Step::Collection => collection(app, saved, spec, saga, (call, call.act)).await,
+        Step::DropCollection => collection(app, saved, spec, saga, (call, Act::Drop)).await,
         Step::Environment | Step::ReleaseEnvironment => environment(app, saved, spec, saga, call).await,
         Step::Welcome | Step::Goodbye => message(app, saved, spec, saga, call).await,
         Step::Budgets => budgets(app, spec, call.act),
@@ -70,10 +70,23 @@ fn key(spec: &Spec, call: &Call) -> String {
     format!("weir-{}-{}-{}", spec.id, call.step.as_str(), call.key)
 }
 
-const NO_STRIPE: &str = "there is no `stripe` in the configuration any more";
+/// What a call meets with whose part of the configuration was removed since its saga began. Without it a tenant does not come; what
+/// it came with stays until an operator says so.
+fn unconfigured(saga: &Saga, saved: &Saved, call: &Call, part: &str) -> Answer {
+    let why = format!("there is no `{part}` in the configuration any more");
+    if saga.kind() == Kind::Provision && *saga.phase() == Phase::Forward {
+        return Answer::Unconfigured(why);
+    }
+    let (tenant, step) = (&saved.tenant, call.step.as_str());
+    Answer::Unconfigured(format!(
+        "{why}: put it back, or let go of what is there with `weir tenants skip {tenant} {step} --why ...`"
+    ))
+}
 
-async fn customer(app: &App, saved: &Saved, spec: &Spec, call: &Call) -> Answer {
-    let Some(provider) = &app.0.provider else { return Answer::Unsure(NO_STRIPE.to_owned()) };
+const STRIPE: &str = "stripe";
+
+async fn customer(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &Call) -> Answer {
+    let Some(provider) = &app.0.provider else { return unconfigured(saga, saved, call, STRIPE) };
     let (sink, owner) = (&provider.sink, Owner { tenant: saved.tenant.as_str(), provisioning: &spec.id });
     let outcome = match call.act {
         Act::Find => sink.find_customer(owner.tenant).await,
@@ -90,7 +103,7 @@ async fn customer(app: &App, saved: &Saved, spec: &Spec, call: &Call) -> Answer 
 }
 
 async fn subscription(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &Call) -> Answer {
-    let Some(provider) = &app.0.provider else { return Answer::Unsure(NO_STRIPE.to_owned()) };
+    let Some(provider) = &app.0.provider else { return unconfigured(saga, saved, call, STRIPE) };
     let request = spec.provision();
     let given = request.as_ref().and_then(|request| request.tenant.stripe_customer.as_deref());
     let Some(customer) = saga.made(Step::Customer).or(given) else {
@@ -109,8 +122,8 @@ async fn subscription(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: 
     of_stripe(outcome)
 }
 
-async fn end_subscription(app: &App, spec: &Spec) -> Answer {
-    let Some(provider) = &app.0.provider else { return Answer::Unsure(NO_STRIPE.to_owned()) };
+async fn end_subscription(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &Call) -> Answer {
+    let Some(provider) = &app.0.provider else { return unconfigured(saga, saved, call, STRIPE) };
     let id = spec.subscription.as_deref().unwrap_or_default();
     match provider.sink.end_subscription(id).await {
         // It ended before.
@@ -145,9 +158,9 @@ async fn make_keys(app: &App, saved: &Saved) -> Result<(), ApiError> {
     Ok(())
 }
 
-async fn collection(app: &App, spec: &Spec, act: Act) -> Answer {
+async fn collection(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, (call, act): (&Call, Act)) -> Answer {
     let Some(collection) = &app.0.provisioning.collection else {
-        return Answer::Unsure("there is no `provisioning.collection` in the configuration any more".to_owned());
+        return unconfigured(saga, saved, call, "provisioning.collection");
     };
     let Some(name) = &spec.collection else { return Answer::Missing };
     let key = collection.key.as_ref().map(|key| key.read(app.0.alerts.base())).transpose();
@@ -181,10 +194,14 @@ fn facts(saved: &Saved, spec: &Spec, saga: &Saga) -> serde_json::Value {
 }
 
 async fn environment(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &Call) -> Answer {
-    let Some(environment) = &app.0.provisioning.environment else {
-        return Answer::Unsure("there is no `provisioning.environment` in the configuration any more".to_owned());
-    };
     let asks = call.step == Step::Environment && call.act == Act::Do;
+    let Some(environment) = &app.0.provisioning.environment else {
+        return if asks {
+            unconfigured(saga, saved, call, "provisioning.environment")
+        } else {
+            untold("provisioning.environment")
+        };
+    };
     // Its own answer counts, whatever the outside system would say now.
     let number = saved.number;
     match kept(app, move |store| store.provisioning(number)).await {
@@ -198,9 +215,7 @@ async fn environment(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &
 }
 
 async fn message(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &Call) -> Answer {
-    let Some(webhook) = &app.0.provisioning.webhook else {
-        return Answer::Unsure("there is no `provisioning.webhook` in the configuration any more".to_owned());
-    };
+    let Some(webhook) = &app.0.provisioning.webhook else { return untold("provisioning.webhook") };
     let kind = match (call.step, call.act) {
         (Step::Welcome, Act::Undo) => "tenant.withdrawn",
         (Step::Welcome, _) => "tenant.welcome",
@@ -208,6 +223,11 @@ async fn message(app: &App, saved: &Saved, spec: &Spec, saga: &Saga, call: &Call
     };
     let message = Message { id: id_of(spec, kind), kind, data: &facts(saved, spec, saga) };
     messages::send(app, webhook, message, false, app.0.clock.now()).await
+}
+
+/// A message to a receiver that was removed since: there is nobody any more who waits for it.
+fn untold(part: &str) -> Answer {
+    Answer::Skipped(format!("nobody is told: there is no `{part}` in the configuration any more"))
 }
 
 fn id_of(spec: &Spec, kind: &str) -> String {

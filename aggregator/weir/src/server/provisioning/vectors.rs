@@ -9,6 +9,12 @@ use crate::config::provisioning::{CollectionFile, VectorMetric, VectorStore};
 const PINECONE_NAME_MAX: usize = 45;
 /// Pinecone's API, as this module speaks it.
 const PINECONE_VERSION: &str = "2025-01";
+/// Milvus's codes of a call that it did not begin: too many calls, a quota that is used up, a user without the right, or none.
+const MILVUS_TURNS_AWAY: [i64; 7] = [4, 8, 9, 1_400, 1_401, 1_800, 1_807];
+/// Milvus's codes of a call that cannot be carried out: too many collections, no such database, wrong or missing parameters.
+const MILVUS_REFUSES: [i64; 7] = [102, 800, 1_100, 1_101, 1_801, 1_802, 1_803];
+/// Milvus's code where there is no such collection.
+const MILVUS_NO_COLLECTION: i64 = 100;
 /// Chroma's own tenant and database, where collections are made.
 const CHROMA_COLLECTIONS: &str = "/api/v2/tenants/default_tenant/databases/default_database/collections";
 
@@ -34,6 +40,18 @@ pub(super) fn name(store: VectorStore, name: &str) -> Option<String> {
 
 /// Makes a call about the collection of this name.
 pub(super) async fn call(http: &Client, to: &CollectionFile, key: Option<&str>, name: &str, act: Act) -> Answer {
+    // Milvus makes a collection that is there once more without a word, if it is alike.
+    if to.store == VectorStore::Milvus && act == Act::Make {
+        match ask(http, to, key, name, Act::Find).await {
+            Answer::Missing => {}
+            Answer::Done(_) => return Answer::Taken("Milvus has one of this name".to_owned()),
+            other => return Answer::TurnedAway(other.as_text()),
+        }
+    }
+    ask(http, to, key, name, act).await
+}
+
+async fn ask(http: &Client, to: &CollectionFile, key: Option<&str>, name: &str, act: Act) -> Answer {
     let Template { method, path, body } = template(to, name, act);
     let mut request = http.request(method, format!("{}{path}", to.url.trim_end_matches('/')));
     if let Some(key) = key {
@@ -131,44 +149,61 @@ const fn words(metric: VectorMetric, [cosine, dot, euclid]: [&'static str; 3]) -
     }
 }
 
+/// What a store's answer says. A call that makes something may have made it only if nobody answers, or the store fails within it.
 fn meaning(store: VectorStore, act: Act, name: &str, status: u16, text: &str) -> Answer {
-    let found = || Answer::Done(Some(name.to_owned()));
+    let body: Value = serde_json::from_str(text).unwrap_or_default();
     let why = || format!("{} answered {status}", words_of(store));
-    if store == VectorStore::Milvus && status == 200 {
-        return milvus(act, name, text);
-    }
     match status {
-        200..=299 if matches!(act, Act::Find | Act::List | Act::Make) => found(),
-        200..=299 => Answer::Done(None),
+        401 | 403 | 425 | 429 => Answer::TurnedAway(why()),
+        400.. if act == Act::Make && says_taken(text) => Answer::Taken(why()),
+        _ if store == VectorStore::Milvus && body["code"].is_i64() => milvus(act, name, &body),
+        200..=299 if !is_about_one(act) => Answer::Done(None),
+        200..=299 if is_own(store, name, &body) => Answer::Done(Some(name.to_owned())),
+        // A proxy's, perhaps.
+        200..=299 => Answer::Unsure(format!("{}, in words that are not the store's", why())),
         404 if act != Act::Make => Answer::Missing,
         409 if act == Act::Make => Answer::Taken(why()),
-        409 => Answer::Unsure(why()),
-        400 | 422 if act == Act::Make && text.contains("exist") => Answer::Taken(why()),
-        401 | 403 | 408 | 425 | 429 | 500.. => Answer::Unsure(why()),
+        408 | 409 | 500.. => Answer::Unsure(why()),
         _ => Answer::Refused(why()),
     }
 }
 
-/// Milvus answers 200 whatever happens, with a code.
-fn milvus(act: Act, name: &str, text: &str) -> Answer {
-    let body: Value = serde_json::from_str(text).unwrap_or_default();
-    let is_good = body["code"] == 0;
-    match (act, is_good) {
-        (Act::Find | Act::List, true) if body["data"]["has"] == true => Answer::Done(Some(name.to_owned())),
-        (Act::Find | Act::List, true) => Answer::Missing,
-        (Act::Make, true) => Answer::Done(Some(name.to_owned())),
-        (_, true) => Answer::Done(None),
-        (Act::Make, false) if says_taken(&body) => Answer::Taken(format!("Milvus answered code {}", body["code"])),
-        (Act::Make, false) => Answer::Broken(format!("Milvus answered code {}", body["code"])),
-        // 100: there is no such collection.
-        (_, false) if body["code"] == 100 => Answer::Missing,
-        (_, false) => Answer::Unsure(format!("Milvus answered code {}", body["code"])),
+/// Whether the answer to a call is about a collection that is there.
+const fn is_about_one(act: Act) -> bool {
+    matches!(act, Act::Find | Act::List | Act::Make)
+}
+
+/// Whether an answer says, in the store's own words, that a collection of this name is there.
+fn is_own(store: VectorStore, name: &str, body: &Value) -> bool {
+    match store {
+        VectorStore::Qdrant => body["status"] == "ok",
+        VectorStore::Chroma | VectorStore::Pinecone => body["name"] == name,
+        VectorStore::Weaviate => body["class"] == name,
+        VectorStore::Milvus => false,
     }
 }
 
-/// Milvus has one code for many mistakes, and says in words which.
-fn says_taken(body: &Value) -> bool {
-    body["message"].as_str().is_some_and(|said| said.contains("duplicate collection") || said.contains("already exist"))
+fn says_taken(text: &str) -> bool {
+    text.contains("already exist") || text.contains("duplicate collection")
+}
+
+/// Milvus answers 200 whatever happens, with a code.
+fn milvus(act: Act, name: &str, body: &Value) -> Answer {
+    let (code, said) = (body["code"].as_i64().unwrap_or_default(), body["message"].as_str().unwrap_or_default());
+    let why = format!("Milvus answered code {code}");
+    match (act, code) {
+        (Act::Find | Act::List, 0) if body["data"]["has"] == true => Answer::Done(Some(name.to_owned())),
+        (Act::Find | Act::List, 0) => Answer::Missing,
+        (Act::Make, 0) => Answer::Done(Some(name.to_owned())),
+        (_, 0) => Answer::Done(None),
+        (_, code) if MILVUS_TURNS_AWAY.contains(&code) => Answer::TurnedAway(why),
+        // It has one code for many mistakes, and says in words which.
+        (Act::Make, _) if says_taken(said) => Answer::Taken(why),
+        (Act::Make, code) if MILVUS_REFUSES.contains(&code) => Answer::Refused(why),
+        (Act::Make, _) => Answer::Broken(why),
+        (_, MILVUS_NO_COLLECTION) => Answer::Missing,
+        (_, _) => Answer::Unsure(why),
+    }
 }
 
 const fn words_of(store: VectorStore) -> &'static str {
@@ -182,66 +217,4 @@ const fn words_of(store: VectorStore) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const STORES: [VectorStore; 5] =
-        [VectorStore::Qdrant, VectorStore::Chroma, VectorStore::Weaviate, VectorStore::Milvus, VectorStore::Pinecone];
-
-    fn collection(store: VectorStore) -> CollectionFile {
-        let cloud = (store == VectorStore::Pinecone).then(|| "aws/us-east-1".to_owned());
-        let metric = VectorMetric::Dot;
-        let (url, name) = ("http://x".to_owned(), "docs".to_owned());
-        CollectionFile { store, url, key: None, name, dimension: 4, metric, cloud, isolation: Vec::new() }
-    }
-
-    #[test]
-    fn each_store_is_asked_in_its_own_words() {
-        let calls = STORES.map(|store| {
-            let name = name(store, "tenant_acme_docs").expect("a name");
-            [Act::Find, Act::Make, Act::Drop].map(|act| {
-                let call = template(&collection(store), &name, act);
-                format!("{} {}", call.method, call.path)
-            })
-        });
-        let expected = [
-            [
-                "GET /collections/tenant_acme_docs",
-                "PUT /collections/tenant_acme_docs",
-                "DELETE /collections/tenant_acme_docs",
-            ],
-            [
-                "GET /api/v2/tenants/default_tenant/databases/default_database/collections/tenant_acme_docs",
-                "POST /api/v2/tenants/default_tenant/databases/default_database/collections",
-                "DELETE /api/v2/tenants/default_tenant/databases/default_database/collections/tenant_acme_docs",
-            ],
-            ["GET /v1/schema/Tenant_acme_docs", "POST /v1/schema", "DELETE /v1/schema/Tenant_acme_docs"],
-            [
-                "POST /v2/vectordb/collections/has",
-                "POST /v2/vectordb/collections/create",
-                "POST /v2/vectordb/collections/drop",
-            ],
-            ["GET /indexes/tenant-acme-docs", "POST /indexes", "DELETE /indexes/tenant-acme-docs"],
-        ];
-        assert_eq!(calls, expected);
-    }
-
-    #[test]
-    fn an_answer_that_may_hide_a_collection_is_looked_into() {
-        let of = |store, act, status, text| meaning(store, act, "n", status, text);
-        for store in STORES {
-            assert!(matches!(of(store, Act::Make, 409, ""), Answer::Taken(_)), "{store:?}");
-            assert!(matches!(of(store, Act::Make, 503, ""), Answer::Unsure(_)), "{store:?}");
-            assert_eq!(of(store, Act::Find, 404, ""), Answer::Missing);
-        }
-        assert!(matches!(of(VectorStore::Weaviate, Act::Make, 422, "class already exists"), Answer::Taken(_)));
-        assert!(matches!(of(VectorStore::Qdrant, Act::Make, 400, "wrong size"), Answer::Refused(_)));
-        let has = r#"{"code":0,"data":{"has":true}}"#;
-        assert_eq!(of(VectorStore::Milvus, Act::Find, 200, has), Answer::Done(Some("n".to_owned())));
-        assert_eq!(of(VectorStore::Milvus, Act::Find, 200, r#"{"code":0,"data":{"has":false}}"#), Answer::Missing);
-        assert!(matches!(of(VectorStore::Milvus, Act::Make, 200, r#"{"code":1100}"#), Answer::Broken(_)));
-        let taken = r#"{"code":65535,"message":"create duplicate collection with different parameters"}"#;
-        assert!(matches!(of(VectorStore::Milvus, Act::Make, 200, taken), Answer::Taken(_)));
-        assert_eq!(name(VectorStore::Pinecone, &"x".repeat(46)), None);
-    }
-}
+mod tests;

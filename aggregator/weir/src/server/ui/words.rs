@@ -22,7 +22,7 @@ pub(super) fn grouped(number: u64) -> String {
 pub(super) fn level(level: Level) -> Cell {
     let tone = match level {
         Level::Negative => Tone::Bad,
-        Level::Unpriced | Level::Low | Level::Thin => Tone::Warn,
+        Level::Unattributed | Level::Unpriced | Level::Low | Level::Thin => Tone::Warn,
         Level::Good => Tone::Good,
     };
     Cell::status(level.as_str(), tone)
