@@ -77,6 +77,8 @@ pub(super) struct Admitted {
     pub(super) model: Option<Box<str>>,
     /// The model that replaces it.
     pub(super) sent_model: Option<Box<str>>,
+    /// The name by which the provider that served bills the model, where its answer says another.
+    pub(super) billed_model: Option<Box<str>>,
     /// What its plan has changed in it.
     pub(super) changes: Changes,
     /// What it would have been refused for, where weir observes.
@@ -180,6 +182,7 @@ impl Admitted {
             model: named,
             model_in_path,
             sent_model: None,
+            billed_model: None,
             changes: Changes::default(),
             observed: None,
             by_browser: head.origin.is_some(),
