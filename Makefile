@@ -204,12 +204,13 @@ image: wasm ## pack the module as an OCI image for Istio and Envoy Gateway: buil
 binaries:
 	@cargo build --workspace --bin weir --bin weir-demo
 
-docs: binaries ## generate docs/configuration.md, docs/metrics.md, docs/translation.md, docs/vector-store-operations.md, docs/schema/ and kong/weir.meta.json from the types
+docs: binaries ## generate docs/configuration.md, docs/metrics.md, docs/translation.md, docs/vector-store-operations.md, docs/schema/ and kong/weir.meta.json from the types, envoy/gateway.yaml from its example
 	@mkdir -p docs/schema
 	@$(target)/debug/weir schema kong >kong/weir.meta.json
 	@for subject in filter weir tenants; do $(target)/debug/weir schema $$subject >docs/schema/$$subject.json || exit 1; done
 	@$(target)/debug/weir schema reference >docs/configuration.md
 	@$(target)/debug/weir schema metrics >docs/metrics.md
+	@$(target)/debug/weir gateway generate --format yaml examples/routing/gateway.yaml >envoy/gateway.yaml
 	@cargo run --quiet -p weir-llm-translate --example page >docs/translation.md
 	@cargo run --quiet -p weir-vector-guard --example page >docs/vector-store-operations.md
 
