@@ -5,6 +5,8 @@
 //! it. A counter that does not exist yet begins with the sums of its period, which have the current transaction already; so
 //! nothing of that transaction is added to it.
 mod count;
+mod ends;
+mod reasons;
 mod review;
 
 use std::collections::{HashMap as StdHashMap, HashSet, VecDeque};
@@ -20,13 +22,15 @@ use weir_ledger::steering::{Moment, Steering, Use};
 
 use crate::budget::Budget;
 use crate::calendar::Period;
+use crate::cause::{Cause, Reason};
 use crate::counters::{Counter, Counters};
 use crate::file::{Measure, Span};
 use crate::past::{self, Past};
 use crate::raise::{self, Raise};
 use crate::signal::Followed;
 pub use crate::signal::Signal;
-use crate::stages::{self, Change};
+use crate::stages::{self, Change, InForce};
+use reasons::Reasons;
 
 /// The rules that the engine works by.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +47,10 @@ pub struct Engine {
     rules: Rules,
     /// The raises that are not over, by subject and budget.
     raises: HashMap<(String, String), Raise>,
+    /// Why stages change that the transaction under way changes.
+    reasons: Reasons,
+    /// Whether it has looked at everything since it was made: then it knows which raises are new.
+    has_reviewed: bool,
     /// What is known of the table `budget_use`.
     known: HashMap<Box<str>, Known>,
     /// Subjects whose rows are behind what is known, the longest first. Each is here once.
@@ -94,8 +102,18 @@ impl Engine {
     /// An engine that knows nothing yet; the ledger has it review everything before it follows.
     pub fn new(rules: Rules, signal: Arc<Signal>) -> Self {
         let periods = vec![None; rules.budgets.len()];
-        let (raises, known, unwritten) = (HashMap::default(), HashMap::default(), VecDeque::new());
-        Engine { rules, raises, known, unwritten, trusts_rows: true, periods, followed: None, signal }
+        Engine {
+            rules,
+            raises: HashMap::default(),
+            reasons: Reasons::default(),
+            has_reviewed: false,
+            known: HashMap::default(),
+            unwritten: VecDeque::new(),
+            trusts_rows: true,
+            periods,
+            followed: None,
+            signal,
+        }
     }
 
     /// Reads the row of a subject, unless it is known.
@@ -141,11 +159,11 @@ impl Engine {
             }
             let amount = self.amount(subject, budget, moment.now).unwrap_or_default();
             let Counter { period, used, stage: was, .. } = *counter;
-            let is_current = period.end.is_none_or(|end| moment.now < end);
-            Change { subject, budget, period, was, stage, used, amount }.write(tx, moment, is_current)?;
+            let reason = &self.reasons.take(subject, &budget.name);
+            Change { subject, budget, period, was, stage, used, amount, reason }.write(tx, moment)?;
             counter.stage = stage;
             counters.is_urgent = true;
-            step.changed |= is_current;
+            step.changed = true;
         }
         if counters.is_urgent {
             counters.write(tx, subject, &budgets)?;
@@ -243,8 +261,10 @@ impl Steering for Engine {
     fn review(&mut self, tx: &Transaction<'_>, moment: Moment, costs_changed: bool) -> Result<(), LedgerError> {
         self.write_some(tx, usize::MAX)?;
         self.known.clear();
+        let over = raise::note_over(tx, moment.now)?;
         let raises = raise::active(tx, moment.now)?.into_iter();
-        self.raises = raises.map(|raise| ((raise.subject.clone(), raise.budget.clone()), raise)).collect();
+        let raises = raises.map(|raise| ((raise.subject.clone(), raise.budget.clone()), raise)).collect();
+        let before = std::mem::replace(&mut self.raises, raises);
         let followed: u64 = tx.query_row("SELECT position FROM budget_followed", [], |row| row.get(0))?;
         let is_exact = self.trusts_rows && (followed == moment.position || self.has_followed(moment));
         let recount = match (is_exact, costs_changed) {
@@ -254,7 +274,16 @@ impl Steering for Engine {
             (true, false) => Recount::Nothing,
         };
         self.trusts_rows = true;
+        let cause = match recount {
+            _ if costs_changed => Cause::Prices,
+            Recount::All => Cause::Recount,
+            _ => Cause::Rules,
+        };
+        let known_before = self.has_reviewed.then_some(&before);
+        self.reasons = Reasons::of(cause, known_before, &self.raises, &over, moment.now);
         self.review_all(tx, moment, recount)?;
+        self.reasons = Reasons::default();
+        self.has_reviewed = true;
         stages::expire(tx, moment.now)?;
         self.note_followed(tx, moment)?;
         self.followed = Some(Followed { moment, changed: true });
@@ -262,12 +291,13 @@ impl Steering for Engine {
     }
 
     fn flush(&mut self, tx: &Transaction<'_>, moment: Moment) -> Result<bool, LedgerError> {
+        let may_have_ended = self.end_periods(tx, moment)?;
         self.write_some(tx, WRITTEN_MAX)?;
         if self.has_followed(moment) {
             self.note_followed(tx, moment)?;
         }
         self.tell_unwritten();
-        Ok(!self.unwritten.is_empty())
+        Ok(may_have_ended || !self.unwritten.is_empty())
     }
 
     fn committed(&mut self) {
@@ -279,6 +309,7 @@ impl Steering for Engine {
 
     fn forget(&mut self) {
         self.followed = None;
+        self.reasons = Reasons::default();
         self.trusts_rows &= self.unwritten.is_empty();
         self.unwritten.clear();
         self.known.clear();

@@ -16,9 +16,11 @@
 //!   ([`receiver::RECEIVERS_MAX`]) and messages that wait ([`notice::PENDING_MAX`]).
 #![forbid(unsafe_code)]
 
+pub mod acts;
 pub mod alert;
 pub mod budget;
 pub mod calendar;
+pub mod cause;
 mod counters;
 pub mod engine;
 pub mod file;

@@ -91,8 +91,9 @@ pub fn take(
 
 /// The next changes of budgets that nobody was told of.
 pub fn untold_transitions(db: &Connection) -> Result<Vec<Transition>, LedgerError> {
-    let sql = "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode
-               FROM budget_transition WHERE told = 0 ORDER BY id LIMIT ?1";
+    let sql =
+        "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode,
+               cause, why FROM budget_transition WHERE told = 0 ORDER BY id LIMIT ?1";
     let mut select = db.prepare_cached(sql)?;
     let rows = select.query_map([STEP], transition)?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -46,6 +46,11 @@ impl Signal {
         Some(self.at.load(Ordering::Acquire)).filter(|at| *at > 0).map(Timestamp::from_millis)
     }
 
+    /// The moment up to which is evaluated: what happens without an event evaluates nothing further.
+    pub(crate) fn last(&self, moment: Moment) -> Moment {
+        Moment { position: self.evaluated_through(), now: self.evaluated_at().unwrap_or(moment.now) }
+    }
+
     pub(crate) fn note(&self, followed: Followed) {
         self.position.store(followed.moment.position, Ordering::Release);
         self.at.fetch_max(followed.moment.now.as_millis(), Ordering::AcqRel);

@@ -11,6 +11,7 @@ use weir_ledger::periods::{self, Anchor};
 use weir_ledger::{LedgerError, signed};
 
 use crate::budget::{Budget, permille};
+use crate::cause::Cause;
 use crate::counters::Counters;
 use crate::engine::Rules;
 use crate::file::Span;
@@ -83,6 +84,12 @@ pub struct Transition {
     pub unit: String,
     /// `enforce` or `observe`.
     pub mode: String,
+    /// Why it changed.
+    #[serde(default)]
+    pub cause: Cause,
+    /// Who decided it and why, where a person is behind it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 /// The budgets that a tenant has, in the order of the configuration.
@@ -134,7 +141,7 @@ fn view(
 ) -> BudgetView {
     // A counter of an earlier period stays until something is used in the current one.
     let counter = counters.of(at).filter(|counter| counter.period.holds(now)).copied();
-    let period = counter.map_or_else(|| budget.period(|| anchor, now.hour()), |counter| counter.period);
+    let period = counter.map_or_else(|| budget.period(|| anchor, now), |counter| counter.period);
     let used = counter.map_or(Pico::ZERO, |counter| counter.used);
     let raise = raises.iter().rev().find(|raise| raise.subject == subject && raise.budget == *budget.name).cloned();
     let amount = raise.as_ref().and_then(|raise| raise.amount).unwrap_or_else(|| budget.amount(subject));
@@ -181,8 +188,9 @@ pub fn history(
     before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<Transition>, LedgerError> {
-    let sql = "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode
-               FROM budget_transition WHERE (?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR budget = ?2)
+    let sql =
+        "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode,
+               cause, why FROM budget_transition WHERE (?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR budget = ?2)
                AND (?3 IS NULL OR id < ?3) ORDER BY id DESC LIMIT ?4";
     let mut select = db.prepare_cached(sql)?;
     let rows = select.query_map(params![subject, budget, before, limit.min(ROWS_MAX)], transition)?;
@@ -205,6 +213,8 @@ pub(crate) fn transition(row: &rusqlite::Row<'_>) -> Result<Transition, rusqlite
         amount: row.get(10)?,
         unit: row.get(11)?,
         mode: row.get(12)?,
+        cause: Cause::from_name(row.get_ref(13)?.as_str().unwrap_or_default()).unwrap_or_default(),
+        why: row.get(14)?,
     })
 }
 

@@ -1,5 +1,7 @@
 //! What budgets have used, and their stages, equal a naive count of all events at every position of the log: over periods, zones,
 //! late events, prices that were wrong, restarts and plans that change.
+#[path = "follow/changes.rs"]
+mod changes;
 #[path = "follow/event.rs"]
 mod event;
 #[path = "follow/world.rs"]

@@ -3,8 +3,8 @@ use weir_ledger::periods::{self, Anchor};
 use weir_ledger::steering::{Use, used_in};
 
 use super::{
-    Arc, Budget, Change, Counter, Counters, Engine, Known, LedgerError, Past, Period, Pico, Recount, Span, Stage, Step,
-    Timestamp, Transaction, past, stages,
+    Arc, Budget, Change, Counter, Counters, Engine, Known, LedgerError, Past, Period, Pico, Reason, Recount, Span,
+    Stage, Step, Timestamp, Transaction, past, stages,
 };
 
 impl Engine {
@@ -88,7 +88,9 @@ impl Engine {
                 let past = Past { used: counter.used, stage: counter.stage };
                 past::write(step.tx, subject, &budget.name, counter.period, past)?;
                 past::expire(step.tx, step.moment.now)?;
-                stages::release(step.tx, subject, &budget.name)?;
+                if stages::release(step.tx, subject, &budget.name)? {
+                    self.note_end(step, subject, budget, *counter)?;
+                }
                 // Something of this period may have been counted before the tenant had the budget.
                 let used = self.used_so_far(step.tx, subject, budget, period)?;
                 if used.is_some() {
@@ -162,8 +164,8 @@ impl Engine {
         let stage = self.stage(subject, budget, past.used, moment.now);
         if stage != past.stage {
             let amount = self.amount(subject, budget, moment.now).unwrap_or_default();
-            let (was, used) = (past.stage, past.used);
-            Change { subject, budget, period, was, stage, used, amount }.write(tx, moment, false)?;
+            let (was, used, reason) = (past.stage, past.used, &Reason::default());
+            Change { subject, budget, period, was, stage, used, amount, reason }.note(tx, moment, false)?;
             past.stage = stage;
         }
         past::write(tx, subject, &budget.name, period, past)

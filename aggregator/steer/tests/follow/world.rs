@@ -13,6 +13,7 @@ use weir_ledger::amount::Pico;
 use weir_ledger::meters::{self, Meters};
 use weir_ledger::periods::{self, Anchor, Interval};
 use weir_ledger::reprice::Request;
+use weir_steer::acts;
 use weir_steer::budget::{self, Budget};
 use weir_steer::engine::{Engine, Rules, Signal};
 use weir_steer::file::Measure;
@@ -177,6 +178,24 @@ impl World {
     pub(crate) fn review(&mut self, hour: u64) {
         self.hour = hour;
         self.ledger.review_steering(at(hour), false).expect("reviewed");
+    }
+
+    /// Lets time pass without an event, as the server looks at what ends by itself.
+    pub(crate) fn pass(&mut self, hour: u64) {
+        self.hour = hour;
+        while self.ledger.flush_steering(at(hour)).expect("flushed") {}
+    }
+
+    /// Who did what, by the audit.
+    pub(crate) fn audit(&mut self) -> Vec<(String, String)> {
+        let mut select = self.ledger.db().prepare("SELECT who, act FROM audit ORDER BY id").expect("a statement");
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+        rows.collect::<Result<_, _>>().expect("read")
+    }
+
+    /// The changes that no person made, the latest first.
+    pub(crate) fn automatic(&self) -> Vec<String> {
+        acts::automatic(&self.reader(), 100).expect("read").into_iter().map(|entry| entry.detail).collect()
     }
 
     fn reader(&self) -> Connection {

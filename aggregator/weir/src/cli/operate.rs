@@ -9,6 +9,7 @@ use super::render::{json, say, table};
 use super::show::{analysis_rows, usage_view};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::backup;
+use crate::budgets;
 use crate::config::Config;
 use crate::forget;
 use crate::forget::{ForgetRequest, ForgetView};
@@ -81,7 +82,7 @@ pub(super) fn audit(config: &Config, as_json: bool) -> anyhow::Result<u8> {
     let entries: Vec<AuditEntry> = access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/audit", &()).await?,
-            Access::Here(store) => store.reader()?.audit()?,
+            Access::Here(store) => budgets::audit(&mut store.reader()?)?,
         })
     })?;
     if as_json {

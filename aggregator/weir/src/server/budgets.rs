@@ -185,22 +185,26 @@ pub(super) async fn begin(app: &App) -> Result<HashMap<String, Told>, ApiError> 
 pub(super) async fn tell(app: App, mut told: HashMap<String, Told>) {
     let mut seen = None;
     let mut next_end: Option<Timestamp> = None;
+    let mut looked_at = Timestamp::default();
+    let mut behind = false;
     let mut version = String::new();
     loop {
         follow_tenants(&app, &mut version).await;
-        let changes = app.0.budgets.signal.changes();
-        let ended = next_end.is_some_and(|end| end <= app.0.clock.now());
-        if seen != Some(changes) || ended {
+        let (changes, now) = (app.0.budgets.signal.changes(), app.0.clock.now());
+        let ended = next_end.is_some_and(|end| end <= now);
+        // A clock that is set back brings stages back whose periods seemed to be over.
+        if seen != Some(changes) || ended || now < looked_at {
             match look(&app, &mut told).await {
-                Ok(end) => (seen, next_end) = (Some(changes), end),
+                Ok(end) => (seen, next_end, looked_at) = (Some(changes), end, now),
                 Err(error) => tracing::error!(%error, "gateways are not told of stages; trying again"),
             }
         }
-        if app.0.budgets.signal.unwritten() > 0 {
-            let now = app.0.clock.now();
-            if let Err(error) = app.0.store.ledger.call(move |ledger| ledger.flush_steering(now)).await {
+        if app.0.budgets.signal.unwritten() > 0 || ended || behind {
+            let written = app.0.store.ledger.call(move |ledger| ledger.flush_steering(now)).await;
+            behind = written.unwrap_or_else(|error| {
                 tracing::warn!(%error, "what budgets have used is not written yet; trying again");
-            }
+                true
+            });
         }
         tokio::select! {
             () = app.0.budgets.signal.changed() => {}
@@ -253,23 +257,24 @@ fn by_tenant(stages: InForce, hard: HardInForce) -> HashMap<String, Told> {
 
 /// Has the ledger look again whenever a raise has ended.
 pub(super) async fn end_raises(app: App) {
-    let mut active: Option<usize> = None;
+    let mut active: Option<Vec<i64>> = None;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let now = app.0.clock.now();
         if app.0.budgets.rules().budgets.is_empty() {
             continue;
         }
-        let Ok(count) = with_reader(&app, move |reader| Ok(raise::active(reader.db(), now)?.len())).await else {
-            continue;
-        };
-        if active.is_some_and(|before| count < before)
+        let read = move |reader: &mut LedgerReader| Ok(raise::active(reader.db(), now)?);
+        let Ok(raises) = with_reader(&app, read).await else { continue };
+        let holding: Vec<i64> = raises.iter().map(|raise| raise.id).collect();
+        // One that has begun was looked at then, unless the clock was set back to before its end.
+        if active.as_ref().is_some_and(|before| *before != holding)
             && let Err(error) = app.0.store.ledger.call(move |ledger| ledger.review_steering(now, false)).await
         {
             tracing::error!(%error, "a raise has ended, and its budget is not evaluated yet");
             continue;
         }
-        active = Some(count);
+        active = Some(holding);
     }
 }
 
