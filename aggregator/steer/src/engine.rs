@@ -6,8 +6,10 @@
 //! nothing of that transaction is added to it.
 mod count;
 mod ends;
+mod measured;
 mod reasons;
 mod review;
+mod users;
 
 use std::collections::{HashMap as StdHashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -16,9 +18,10 @@ use foldhash::HashMap;
 use rusqlite::Transaction;
 use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
+use weir_fault::{self as fault, Point};
 use weir_ledger::LedgerError;
 use weir_ledger::amount::Pico;
-use weir_ledger::steering::{Moment, Steering, Use};
+use weir_ledger::steering::{MeasuredUse, Moment, Steering, Use};
 
 use crate::budget::Budget;
 use crate::calendar::Period;
@@ -30,6 +33,7 @@ use crate::raise::{self, Raise};
 use crate::signal::Followed;
 pub use crate::signal::Signal;
 use crate::stages::{self, Change, InForce};
+use crate::subject;
 use reasons::Reasons;
 
 /// The rules that the engine works by.
@@ -55,6 +59,8 @@ pub struct Engine {
     known: HashMap<Box<str>, Known>,
     /// Subjects whose rows are behind what is known, the longest first. Each is here once.
     unwritten: VecDeque<Box<str>>,
+    /// How many end users have a row; None as long as nobody has asked.
+    users: Option<u64>,
     /// Whether the rows of subjects that are not known are exact. They are not once a failed transaction has made the engine forget
     /// what was not written.
     trusts_rows: bool,
@@ -109,6 +115,7 @@ impl Engine {
             has_reviewed: false,
             known: HashMap::default(),
             unwritten: VecDeque::new(),
+            users: None,
             trusts_rows: true,
             periods,
             followed: None,
@@ -121,16 +128,14 @@ impl Engine {
         if self.known.contains_key(subject) {
             return Ok(());
         }
-        let plan = self.rules.plans.get(subject).map(String::as_str);
+        let plan = self.rules.plans.get(subject::tenant(subject)).map(String::as_str);
         let has = |(at, budget): (usize, &Budget)| budget.applies(subject, plan).then_some(at);
-        let budgets = self.rules.budgets.iter().enumerate().filter_map(has).collect();
+        let is_tenant = subject::user(subject).is_none();
+        let budgets = self.rules.budgets.iter().enumerate().filter(|_| is_tenant).filter_map(has).collect();
         let mut counters = Counters::read(step.tx, subject, &self.rules.budgets)?;
         // A tenant that gets a budget back begins with the sums again: in between, nothing was added.
         let is_its = |counter: &Counter| {
-            self.rules.budgets.get(counter.budget).is_some_and(|budget| match budget.shared {
-                true => budget.subject("") == subject,
-                false => budget.applies(subject, plan),
-            })
+            self.rules.budgets.get(counter.budget).is_some_and(|budget| budget.counts(subject, plan))
         };
         let (list, lost): (Vec<_>, Vec<_>) = counters.list.iter().partition(|counter| is_its(counter));
         counters.is_urgent |= !lost.is_empty();
@@ -210,9 +215,11 @@ impl Engine {
 
     /// The amount in force; None while the budget is paused.
     fn amount(&self, subject: &str, budget: &Budget, now: Timestamp) -> Option<Pico> {
-        let raised = || self.raises.get(&(subject.to_owned(), budget.name.to_string()));
+        // A raise is a tenant's, and so is that of each of its users.
+        let whose = if budget.per_user { subject::tenant(subject) } else { subject };
+        let raised = || self.raises.get(&(whose.to_owned(), budget.name.to_string()));
         match if self.raises.is_empty() { None } else { raised() } {
-            Some(raise) if raise.holds(now) => raise.amount,
+            Some(raise) if raise.holds(now) || fault::hit(Point::RaiseOutlivesItsDate) => raise.amount,
             _ => Some(budget.amount(subject)),
         }
     }
@@ -229,6 +236,7 @@ enum Recount {
 impl Recount {
     fn concerns(self, budget: &Budget) -> bool {
         budget.scope.is_whole()
+            && !budget.per_user
             && match self {
                 Recount::Nothing => false,
                 Recount::Costs => budget.of == Measure::Cost,
@@ -238,16 +246,29 @@ impl Recount {
 }
 
 impl Steering for Engine {
+    fn counts_users(&self) -> bool {
+        self.rules.budgets.iter().any(|budget| budget.per_user)
+    }
+
+    fn take_measured(
+        &mut self,
+        tx: &Transaction<'_>,
+        measured: &[MeasuredUse],
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        self.take_all_measured(tx, measured, moment)
+    }
+
     fn follow(&mut self, tx: &Transaction<'_>, uses: &[Use<'_>], moment: Moment) -> Result<(), LedgerError> {
-        let (mut step, mut shared) = (Step::new(tx, moment), Vec::new());
+        let (mut step, mut others) = (Step::new(tx, moment), Vec::new());
         if !self.rules.budgets.is_empty() {
             for of_tenant in uses.chunk_by(|a, b| a.tenant == b.tenant) {
-                self.follow_tenant(&mut step, of_tenant, &mut shared)?;
+                self.follow_tenant(&mut step, of_tenant, &mut others)?;
             }
         }
-        shared.sort_unstable();
-        shared.dedup();
-        for subject in &shared {
+        others.sort_unstable();
+        others.dedup();
+        for subject in &others {
             let Some(mut known) = self.known.get_mut(&**subject).map(std::mem::take) else { continue };
             self.evaluate(&mut step, subject, &mut known.counters)?;
             self.put_back(subject, known);
@@ -260,13 +281,18 @@ impl Steering for Engine {
 
     fn review(&mut self, tx: &Transaction<'_>, moment: Moment, costs_changed: bool) -> Result<(), LedgerError> {
         self.write_some(tx, usize::MAX)?;
+        self.users = None;
         self.known.clear();
         let over = raise::note_over(tx, moment.now)?;
         let raises = raise::active(tx, moment.now)?.into_iter();
         let raises = raises.map(|raise| ((raise.subject.clone(), raise.budget.clone()), raise)).collect();
-        let before = std::mem::replace(&mut self.raises, raises);
+        let before = match fault::hit(Point::RaiseOutlivesItsDate) && self.has_reviewed {
+            true => self.raises.clone(),
+            false => std::mem::replace(&mut self.raises, raises),
+        };
         let followed: u64 = tx.query_row("SELECT position FROM budget_followed", [], |row| row.get(0))?;
         let is_exact = self.trusts_rows && (followed == moment.position || self.has_followed(moment));
+        let is_exact = is_exact || fault::hit(Point::CountersBelieved);
         let recount = match (is_exact, costs_changed) {
             // A command counted events while no server ran, or a crash took what was not written.
             (false, _) => Recount::All,
@@ -312,6 +338,9 @@ impl Steering for Engine {
         self.reasons = Reasons::default();
         self.trusts_rows &= self.unwritten.is_empty();
         self.unwritten.clear();
-        self.known.clear();
+        self.users = None;
+        if !fault::hit(Point::CountersOutliveRollback) {
+            self.known.clear();
+        }
     }
 }

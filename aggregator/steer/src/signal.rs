@@ -12,6 +12,7 @@ pub struct Signal {
     position: AtomicU64,
     at: AtomicU64,
     unwritten: AtomicU64,
+    left_out: AtomicU64,
     /// Wakes the one task that tells gateways.
     changed: Notify,
 }
@@ -30,6 +31,15 @@ impl Signal {
     /// The position of the log up to which budgets are evaluated.
     pub fn evaluated_through(&self) -> u64 {
         self.position.load(Ordering::Acquire)
+    }
+
+    /// How often an end user was not counted, since too many were already.
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn note_left_out(&self) {
+        self.left_out.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn note_unwritten(&self, rows: usize) {

@@ -76,7 +76,7 @@ impl Change<'_> {
         if self.stage == Stage::Ok || self.budget.mode == BudgetMode::Observe {
             return release(tx, self.subject, &self.budget.name).map(drop);
         }
-        let scope = serde_json::to_string(&self.budget.scope);
+        let scope = serde_json::to_string(&self.budget.scope_of(self.subject));
         let scope = scope.map_err(|error| LedgerError::Inconsistent(format!("a scope cannot be written: {error}")))?;
         let sql = "INSERT OR REPLACE INTO budget_stage(subject, budget, period_start, period_end, scope, stage, used_permille,
                    since, position, over_noted) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)";

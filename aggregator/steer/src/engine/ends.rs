@@ -1,9 +1,10 @@
 //! Notes what ends by itself: stages whose periods are over, and periods that another billing anchor moves.
+use weir_fault::{self as fault, Point};
 use weir_ledger::periods;
 
 use super::{
     Arc, Budget, Cause, Change, Counter, Counters, Engine, Followed, LedgerError, Moment, Past, Reason, Span, Stage,
-    Step, Transaction, past, stages,
+    Step, Transaction, past, stages, subject,
 };
 
 /// The most ends of stages that one transaction notes, so that none takes long.
@@ -17,6 +18,9 @@ impl Engine {
         let (budgets, mut step) = (Arc::clone(&self.rules.budgets), Step::new(tx, moment));
         for (subject, name) in &ended {
             stages::note_ended(tx, subject, name)?;
+            if fault::hit(Point::StageLostToTheClock) {
+                stages::release(tx, subject, name)?;
+            }
             let Some(at) = budgets.iter().position(|budget| *budget.name == **name) else { continue };
             self.know(&mut step, subject)?;
             let counter = self.known.get_mut(subject.as_str()).and_then(|known| known.counters.of(at)).copied();
@@ -59,13 +63,15 @@ impl Engine {
         for counter in &mut counters.list {
             let of = self.rules.budgets.get(counter.budget).filter(|budget| budget.span == Span::BillingPeriod);
             let Some(budget) = of else { continue };
-            let anchor = periods::anchor_of(step.tx, subject)?;
+            let anchor = periods::anchor_of(step.tx, subject::tenant(subject))?;
             if budget.period(|| anchor, counter.period.start) == counter.period {
                 continue;
             }
             let period = budget.period(|| anchor, step.moment.now);
             let past = Past { used: counter.used, stage: counter.stage };
-            past::write(step.tx, subject, &budget.name, counter.period, past)?;
+            if !budget.per_user {
+                past::write(step.tx, subject, &budget.name, counter.period, past)?;
+            }
             // No sums are kept of some requests: what was used since an earlier start counts as well.
             let known =
                 if period.start > counter.period.start { weir_ledger::amount::Pico::ZERO } else { counter.used };

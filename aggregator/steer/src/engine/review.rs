@@ -3,7 +3,7 @@ use std::collections::HashMap;
 
 use super::{
     Arc, Budget, Change, Counter, Counters, Engine, InForce, LedgerError, Moment, Pico, Reason, Recount, Stage, Step,
-    Timestamp, Transaction, past, stages,
+    Timestamp, Transaction, past, stages, subject,
 };
 
 impl Engine {
@@ -86,12 +86,8 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         let budgets = Arc::clone(&self.rules.budgets);
         for (at, budget) in budgets.iter().enumerate() {
-            let plan = self.rules.plans.get(subject).map(String::as_str);
-            let is_its = match budget.shared {
-                true => budget.subject("") == subject,
-                false => budget.applies(subject, plan),
-            };
-            if !is_its || counters.of(at).is_some() {
+            let plan = self.rules.plans.get(subject::tenant(subject)).map(String::as_str);
+            if !budget.counts(subject, plan) || counters.of(at).is_some() {
                 continue;
             }
             let period = self.period(tx, (at, budget), subject, moment.now)?;

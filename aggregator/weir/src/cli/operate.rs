@@ -39,7 +39,7 @@ pub(super) fn restore(config: &Config, from: &Path, replace: bool, as_json: bool
         let now = access::clock().now();
         store.ledger.call(move |ledger| ledger.durably(|db| sender::mark_restored(db, now))).await?;
         audit_here(&store, "restore", detail).await?;
-        Ok(forget::apply(&store).await?)
+        Ok(forget::apply(&store, access::clock().now()).await?)
     })?;
     store.close().finish();
     if as_json {

@@ -1,5 +1,6 @@
 //! Budgets in the server: the rules in force, the stages that gateways are told, and the routes about them.
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
+use tokio::time::{Instant, sleep};
 use weir_contract::directory::Tenant;
 use weir_contract::hard::HardBudget;
 use weir_contract::stage::{BudgetStage, is_budget_name};
@@ -26,6 +28,7 @@ use weir_tenants::{Overlay, Snapshot};
 use super::App;
 use super::auth::{allow, require};
 use super::error::{ApiError, object};
+use super::finance::with_finance;
 use super::read::with_reader;
 use crate::budgets::{
     self, BudgetQuery, BudgetsView, HistoryQuery, OwnAmounts, RaiseRequest, ResumeRequest, Resumed, subject,
@@ -44,6 +47,8 @@ pub(crate) struct BudgetsInForce {
     /// Where the billing periods of tenants begin that the directory says that of.
     anchors: RwLock<HashMap<String, Anchor>>,
     signal: Arc<Signal>,
+    /// Stages that gateways are not told of, since their tenants have too many.
+    untold: AtomicU64,
 }
 
 impl BudgetsInForce {
@@ -52,7 +57,7 @@ impl BudgetsInForce {
         let rules = Rules { budgets: in_force, plans: Arc::new(tenants.plans().clone()) };
         let configured = RwLock::new((budgets.into(), tenants.budgets().clone()));
         let (rules, anchors) = (RwLock::new(rules), RwLock::new(tenants.anchors().clone()));
-        BudgetsInForce { rules, configured, anchors, signal: Arc::default() }
+        BudgetsInForce { rules, configured, anchors, signal: Arc::default(), untold: AtomicU64::new(0) }
     }
 
     /// What follows the ledger by these rules.
@@ -73,6 +78,11 @@ impl BudgetsInForce {
     /// Whether tenants have other amounts of their own than those before.
     fn has_other_amounts(&self, tenants: &Snapshot) -> bool {
         self.configured.read().unwrap_or_else(PoisonError::into_inner).1 != *tenants.budgets()
+    }
+
+    /// How many stages gateways are not told of.
+    pub(super) fn untold(&self) -> u64 {
+        self.untold.load(Ordering::Relaxed)
     }
 
     /// What the ledger's thread tells.
@@ -163,12 +173,14 @@ async fn follow_tenants(app: &App, seen: &mut String) {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
     stages: Vec<BudgetStage>,
+    further: Vec<BudgetStage>,
     hard: Vec<HardBudget>,
 }
 
 impl Overlay for Told {
     fn lay_over(&self, tenant: &mut Tenant) {
         tenant.stages.clone_from(&self.stages);
+        tenant.further_stages.clone_from(&self.further);
         tenant.hard_budgets.clone_from(&self.hard);
     }
 }
@@ -225,6 +237,7 @@ async fn look(app: &App, told: &mut HashMap<String, Told>) -> Result<Option<Time
     };
     let (stages, hard, next_raise) = with_reader(app, read).await?;
     let next_end = [stages.next_end, hard.next_end, next_raise].into_iter().flatten().min();
+    app.0.budgets.untold.store(stages.left_out as u64, Ordering::Relaxed);
     let now_told = by_tenant(stages, hard);
     let mut overlays: Vec<(TenantId, Option<Arc<dyn Overlay>>)> = Vec::new();
     for tenant in told.keys().filter(|tenant| !now_told.contains_key(*tenant)) {
@@ -249,10 +262,38 @@ fn by_tenant(stages: InForce, hard: HardInForce) -> HashMap<String, Told> {
     for (tenant, stages) in stages.stages {
         all.entry(tenant).or_default().stages = stages;
     }
+    for (tenant, further) in stages.further {
+        all.entry(tenant).or_default().further = further;
+    }
     for (tenant, hard) in hard.budgets {
         all.entry(tenant).or_default().hard = hard;
     }
     all
+}
+
+/// How often budgets of revenue and credits are measured at most.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+/// The pause is at least so many times as long as measuring took: it costs at most 2 % of one core.
+const PAUSE_FACTOR: u32 = 50;
+
+/// Measures budgets of revenue and credits for as long as the server runs.
+pub(super) async fn measure(app: App) {
+    loop {
+        let begun = Instant::now();
+        if app.0.budgets.rules().budgets.iter().any(|budget| budget.of.is_charged())
+            && let Err(error) = measure_once(&app).await
+        {
+            tracing::error!(%error, "budgets of revenue and credits are not measured; trying again");
+        }
+        sleep(MEASURE_EVERY.max(begun.elapsed() * PAUSE_FACTOR)).await;
+    }
+}
+
+async fn measure_once(app: &App) -> Result<(), ApiError> {
+    app.0.store.catch_up().await?;
+    let (rules, now) = (app.0.budgets.rules(), app.0.clock.now());
+    let measured = with_finance(app, move |finance| finance.measured_budgets(&rules)).await?;
+    Ok(app.0.store.ledger.call(move |ledger| ledger.note_measured(now, &measured)).await?)
 }
 
 /// Has the ledger look again whenever a raise has ended.
