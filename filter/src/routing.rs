@@ -308,10 +308,8 @@ impl Catalogue {
     /// The name by which a cloud bills a model, which tells the region as well: its answers have the maker's name instead.
     pub(crate) fn billed_name(&self, model: &str) -> Option<&str> {
         let model = self.model_named(model)?;
-        let is_cloud = matches!(
-            self.providers.get(model.provider)?.server,
-            Server::VertexAnthropic | Server::BedrockAnthropic
-        );
+        let is_cloud =
+            matches!(self.providers.get(model.provider)?.server, Server::VertexAnthropic | Server::BedrockAnthropic);
         is_cloud.then_some(&*model.upstream)
     }
 

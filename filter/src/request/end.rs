@@ -183,7 +183,9 @@ impl Admitted {
             // A cloud bills by its own name of a model; where a provider names none, it is the one that the plan put in place of the
             // client's.
             response_model: reading
-                .and_then(|r| self.billed_model.as_deref().or(r.response_model.as_deref()).or(self.sent_model.as_deref()))
+                .and_then(|r| {
+                    self.billed_model.as_deref().or(r.response_model.as_deref()).or(self.sent_model.as_deref())
+                })
                 .map(Text::from),
             service_tier: reading.and_then(|r| r.service_tier.as_deref()).map(Text::from),
             stream: reading.is_some_and(|reading| reading.is_stream),

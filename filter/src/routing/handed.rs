@@ -125,7 +125,10 @@ mod tests {
         let living: Vec<RequestKeys> = (0..40_000).map(|_| keys("sk")).collect();
         assert!(living.iter().all(|keys| handed.keep(keys).is_some()));
         drop(living);
-        assert!((0..2 * REQUESTS_MAX).all(|_| handed.keep(&keys("sk")).is_some()), "requests that have ended are taken out");
+        assert!(
+            (0..2 * REQUESTS_MAX).all(|_| handed.keep(&keys("sk")).is_some()),
+            "requests that have ended are taken out"
+        );
     }
 
     #[test]
