@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo test-ui ui-shots wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo test-ui ui-shots wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting stage-latency soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills kafka-durable bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -44,7 +44,7 @@ lint: ## check formatting, clippy and docs with warnings denied, and shell scrip
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/bench-aggregator scripts/fuzz scripts/envoy-versions scripts/prices; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/bench-aggregator scripts/fuzz scripts/envoy-versions scripts/prices scripts/kafka-durable; fi
 
 deny: setup-check ## check licences, crates and sources against deny.toml
 	@.tools/cargo/bin/cargo-deny --log-level error check bans licenses sources
@@ -74,8 +74,15 @@ vector-guard: ## send hostile requests through the guard to stores that evaluate
 kills: ## kill `weir serve` under load and while it reports: make kills KILLS=200
 	@WEIR_KILLS=$(or $(KILLS),200) cargo test --quiet --workspace --test aggregator killed_under_load -- --nocapture
 
+kafka-durable: ## kill a durable broker and `weir serve` under load in turn: make kafka-durable KILLS=40 (builds the broker once: 10 to 30 minutes)
+	@scripts/kafka-durable
+	@WEIR_KILLS=$(or $(KILLS),20) cargo test --quiet --workspace --test aggregator killed_under_load_with_its_kafka -- --ignored --nocapture
+
 waiting: ## let 5,000 gateways wait for a change of tenants, print what they cost and how soon they hear of it
 	@cargo test --quiet --workspace --test aggregator waiting -- --ignored --nocapture
+
+stage-latency: setup wasm ## from the ledger's transaction until every worker of a real Envoy enforces a budget, p99 over many: CHANGES=n
+	@WEIR_CHANGES=$(or $(CHANGES),200) cargo test --quiet --workspace --test envoy from_the_ledgers_transaction -- --ignored --nocapture
 
 soak: wasm binaries ## send 20,000 requests under faults through real Envoy and account for every number (REQUESTS=n SEED=n)
 	@cargo build --quiet --workspace --bin weir-soak
@@ -161,7 +168,7 @@ bench-budgets: # What evaluating three budgets of each of 10,000 tenants costs c
 
 bench-keep: # Copies the last report and its charts to docs/performance.
 	@cp build/bench/*.md build/bench/*.svg docs/performance/
-	@for part in aggregator aggregator-redis; do if [ -e build/bench/$$part.txt ]; then cp build/bench/$$part.txt docs/performance/; fi; done
+	@for part in aggregator aggregator-redis aggregator-kafka; do if [ -e build/bench/$$part.txt ]; then cp build/bench/$$part.txt docs/performance/; fi; done
 
 fuel: setup wasm ## accept the current instruction counts as docs/performance/fuel.tsv
 	@cargo run --quiet --bin weir-bench fuel --accept
@@ -200,12 +207,13 @@ image: wasm ## pack the module as an OCI image for Istio and Envoy Gateway: buil
 binaries:
 	@cargo build --workspace --bin weir --bin weir-demo
 
-docs: binaries ## generate docs/configuration.md, docs/metrics.md, docs/translation.md, docs/vector-store-operations.md, docs/schema/ and kong/weir.meta.json from the types
+docs: binaries ## generate docs/configuration.md, docs/metrics.md, docs/translation.md, docs/vector-store-operations.md, docs/schema/ and kong/weir.meta.json from the types, envoy/gateway.yaml from its example
 	@mkdir -p docs/schema
 	@$(target)/debug/weir schema kong >kong/weir.meta.json
 	@for subject in filter weir tenants; do $(target)/debug/weir schema $$subject >docs/schema/$$subject.json || exit 1; done
 	@$(target)/debug/weir schema reference >docs/configuration.md
 	@$(target)/debug/weir schema metrics >docs/metrics.md
+	@$(target)/debug/weir gateway generate --format yaml examples/routing/gateway.yaml >envoy/gateway.yaml
 	@cargo run --quiet -p weir-llm-translate --example page >docs/translation.md
 	@cargo run --quiet -p weir-vector-guard --example page >docs/vector-store-operations.md
 

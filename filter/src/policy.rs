@@ -98,6 +98,7 @@ impl Policy {
         check_one_directory(&config)?;
         let center = Center::compile(&config)?;
         let routing = InForce::compile(&config)?;
+        own_keys::check(&config)?;
         let flags = FlagPolicy::compile(&config)?;
         let mut plans = Plans::new(keyed);
         for (name, plan) in config.plans {
@@ -117,7 +118,6 @@ impl Policy {
             let problem = "with `hold: false` no body is read, so nothing can be guarded; leave it out, or hold";
             return Err(ConfigError::new(format!("routes[{at}].guard"), problem));
         }
-        own_keys::check(&config.routes, config.directory.as_ref(), config.routing.is_some())?;
         let keys = seal::keys(config.sealed_ids.as_ref())?;
         let routes = Routes::compile(config.routes, sources.has_subdomain(), keys.as_ref(), &pools)?;
         let provider_pools = pools.of_providers(&config.providers)?;

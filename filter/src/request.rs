@@ -37,6 +37,7 @@ mod judge;
 mod keeper;
 mod model_in_path;
 mod own_key;
+mod paid;
 mod redaction;
 mod reservation;
 mod response;
@@ -355,7 +356,7 @@ impl Request {
 
     /// Whether [`Request::end`] needs the attempts that the upstream role has listed.
     pub fn needs_attempts(&self) -> bool {
-        self.admitted().is_some_and(|admitted| admitted.routed.is_some())
+        self.admitted().is_some_and(|admitted| admitted.routed.is_some() && !admitted.writes_model)
     }
 
     /// Whether it still needs its callbacks.

@@ -13,28 +13,33 @@ mod choose;
 mod compile;
 mod deliver;
 mod habits;
+pub mod handed;
 mod in_force;
+mod kong;
 mod latency;
 mod price;
+pub mod retries;
 pub mod told;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use weir_config::routing::{Order, SplitBy};
+use weir_config::routing::{Order, RetryBudget, SplitBy};
 use weir_contract::stage::Stage;
 use weir_contract::{Class, TenantId};
 use weir_llm_translate::{Dialect, Server, Target, Thinking};
 use weir_llm_usage::Provider as Answerer;
 
 use crate::flags::Condition;
+use crate::vault::rule::OwnKeyRule;
 
 use cheapest::Candidate;
 pub use choose::{Asked, Choice, Chosen, Why};
-pub(crate) use compile::{check_provider, compile_model, server_of};
+pub(crate) use compile::{MODEL_IN_PATH, check_provider, compile_model, server_of};
 pub use deliver::check_delivered;
 pub use habits::Habits;
 pub use in_force::InForce;
+pub use kong::fault_on_kong;
 use latency::Latencies;
 
 /// The header by which Envoy picks the route of a chain: names of providers, joined by dots.
@@ -62,6 +67,8 @@ pub const CHAINS_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct Catalogue {
     pub(crate) providers: Vec<Provider>,
+    /// Some of them is a dedicated endpoint.
+    has_endpoints: bool,
     pub(crate) models: Vec<Model>,
     rules: Vec<Rule>,
     attempts_max: usize,
@@ -70,8 +77,8 @@ pub struct Catalogue {
     currency: Box<str>,
     /// Whether clients are told.
     pub tells_client: bool,
-    /// How long an attempt may take until the first byte of a stream, and until the end of an answer that comes whole.
-    attempt_ms_max: [Option<u32>; 2],
+    /// What attempts beyond the first draw from.
+    pub(crate) retry_budget: RetryBudget,
     /// How fast its models have been lately.
     latencies: Latencies,
     /// The version under which the directory brought it; None for that of the configuration.
@@ -85,6 +92,10 @@ pub(crate) struct Provider {
     server: Server,
     region: Option<Box<str>>,
     endpoint: Option<Box<str>>,
+    /// How long an attempt may take until the first byte of a stream, and until the end of an answer that comes whole.
+    attempt_ms_max: [Option<u32>; 2],
+    /// What it does with tenants' own keys.
+    pub(crate) own_key: Option<Rc<OwnKeyRule>>,
 }
 
 /// A model, compiled.
@@ -181,6 +192,8 @@ pub enum Misfit {
     Breaker,
     /// Its provider's pool is saturated.
     Pool,
+    /// The tenant has no key of its own at its provider, or none that can be used.
+    Key,
     /// The request says something that has no counterpart in its dialect.
     Dialect,
 }
@@ -200,6 +213,7 @@ impl Misfit {
             Misfit::Latency => "latency",
             Misfit::Breaker => "breaker",
             Misfit::Pool => "pool",
+            Misfit::Key => "key",
             Misfit::Dialect => "dialect",
         }
     }
@@ -223,6 +237,11 @@ impl Model {
         }
     }
 
+    /// Its name at the provider.
+    pub(crate) fn upstream(&self) -> &str {
+        &self.upstream
+    }
+
     pub(crate) fn target(&self, server: Server) -> Target<'_> {
         Target {
             server,
@@ -244,45 +263,66 @@ impl Catalogue {
         self.rules.iter().flat_map(|rule| &rule.headers).map(|(name, _)| &**name)
     }
 
-    /// How long an attempt may take, in milliseconds; None: as long as its provider may say nothing.
-    pub(crate) fn attempt_ms_max(&self, streams: bool) -> Option<u32> {
-        let [first_token, whole] = self.attempt_ms_max;
-        if streams { first_token } else { whole }
+    /// How long each attempt of a chain may take, in milliseconds; None: as long as its provider may say nothing. The gateway knows one
+    /// time for all attempts of a request, so it is the longest.
+    pub(crate) fn attempt_ms_max(&self, chosen: &Chosen, streams: bool) -> Option<u32> {
+        let mut longest = 0;
+        for model in &chosen.models {
+            let [first_token, whole] = self.providers.get(self.provider_at(model)?)?.attempt_ms_max;
+            longest = longest.max(if streams { first_token } else { whole }?);
+        }
+        Some(longest)
     }
 
     /// The quality of a model for a class.
     pub(crate) fn quality_of(&self, model: &str, class: Class) -> Option<u8> {
-        self.models.iter().find(|known| *known.name == *model).map(|model| model.quality(class))
+        self.model_named(model).map(|model| model.quality(class))
     }
 
     /// What the upstream role is told of a choice.
-    pub(crate) fn told(&self, chosen: &Chosen, dialect: Dialect) -> String {
-        let word = |name: &Rc<str>| match &self.delivered {
-            None => name.to_string(),
-            Some(_) => self.word_in_full(name).unwrap_or_else(|| name.to_string()),
-        };
-        told::choice(dialect, chosen.models.iter().map(word))
-    }
-
-    fn word_in_full(&self, name: &str) -> Option<String> {
-        let model = self.models.iter().find(|known| *known.name == *name)?;
-        Some(told::in_full(model, &self.providers.get(model.provider)?.name))
+    pub(crate) fn told(&self, chosen: &Chosen, dialect: Dialect, terms: &told::Terms) -> String {
+        let mut text = told::begin_choice(dialect, terms);
+        for name in &chosen.models {
+            let model = self.delivered.as_ref().and_then(|_| self.model_named(name));
+            match model.and_then(|model| Some((model, self.providers.get(model.provider)?))) {
+                Some((model, provider)) => told::add_in_full(&mut text, model, &provider.name),
+                None => told::add_word(&mut text, name),
+            }
+        }
+        text
     }
 
     /// Who answers for a model, as events name it: a translated answer has the shape of another provider.
     pub(crate) fn answerer(&self, model: &str) -> Option<Answerer> {
-        let model = self.models.iter().find(|known| *known.name == *model)?;
+        let model = self.model_named(model)?;
         Some(match self.providers.get(model.provider)?.server {
             Server::OpenAi | Server::Vllm => Answerer::OpenAi,
             Server::Anthropic => Answerer::Anthropic,
+            Server::VertexAnthropic => Answerer::Google,
+            Server::BedrockAnthropic => Answerer::Bedrock,
             Server::Mistral => Answerer::Mistral,
             Server::Ollama => Answerer::Ollama,
         })
     }
 
+    /// The name by which a cloud bills a model, which tells the region as well: its answers have the maker's name instead.
+    pub(crate) fn billed_name(&self, model: &str) -> Option<&str> {
+        let model = self.model_named(model)?;
+        let is_cloud =
+            matches!(self.providers.get(model.provider)?.server, Server::VertexAnthropic | Server::BedrockAnthropic);
+        is_cloud.then_some(&*model.upstream)
+    }
+
+    /// The model of a name. Names of a choice are the catalogue's own, so that most are found without reading them.
+    fn model_named(&self, name: &str) -> Option<&Model> {
+        let is_own =
+            |known: &&Model| std::ptr::eq(known.name.as_ptr(), name.as_ptr()) && known.name.len() == name.len();
+        self.models.iter().find(is_own).or_else(|| self.models.iter().find(|known| *known.name == *name))
+    }
+
     /// The place of a model's provider.
     pub(crate) fn provider_at(&self, model: &str) -> Option<usize> {
-        self.models.iter().find(|known| *known.name == *model).map(|model| model.provider)
+        self.model_named(model).map(|model| model.provider)
     }
 
     /// The provider of a model: its bit, and its name.
@@ -337,8 +377,18 @@ impl Catalogue {
     }
 
     fn chain_name(&self, providers: &[usize]) -> String {
-        let names = providers.iter().filter_map(|at| self.providers.get(*at));
-        names.map(|provider| &*provider.name).collect::<Vec<_>>().join(".")
+        let mut name = String::new();
+        providers.iter().for_each(|provider| self.extend_name(&mut name, *provider));
+        name
+    }
+
+    /// Adds a provider to the name of a chain.
+    fn extend_name(&self, name: &mut String, provider: usize) {
+        let Some(provider) = self.providers.get(provider) else { return };
+        if !name.is_empty() {
+            name.push('.');
+        }
+        name.push_str(&provider.name);
     }
 }
 

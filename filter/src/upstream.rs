@@ -10,6 +10,8 @@
 //!
 //! Envoy gives all attempts one header map, so that an attempt finds what the one before it has changed: whatever an attempt
 //! needs is set, never assumed, and a credential that an earlier provider's filter has put in is taken off.
+mod admission;
+mod clouds;
 mod held;
 
 use std::rc::Rc;
@@ -21,12 +23,18 @@ use weir_llm_translate::{AnswerHead, AnswerTranslator, Dialect, Expected, Server
 use crate::api::Api;
 use crate::head::{INJECTED, Pair, is};
 use crate::refusal::{LocalReply, Refusal};
-use crate::routing::told::Attempted;
+use crate::routing::told::{Attempted, Terms};
 use crate::routing::{Model, check_provider, compile_model, server_of, told};
+pub use admission::{Admission, NotTried};
+use clouds::betas;
 use held::Held;
 
 /// Headers that may take a provider's key: they are taken off before each attempt, so that no key reaches another provider.
 pub const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+
+/// The header of an answer behind which Envoy tries nobody else. A provider behind an Envoy of its own may send it: then it goes off,
+/// since the next provider knows nothing of that one's limits. Where nothing is left of the budget of retries it is put on.
+pub const LAST: &str = "x-envoy-ratelimited";
 
 /// Other credentials of clients, and what weir has said to this gateway.
 const REMOVED: [&str; 4] = ["cookie", "proxy-authorization", "x-envoy-attempt-count", "x-envoy-upstream-rq-timeout-ms"];
@@ -39,7 +47,8 @@ const ANTHROPIC_VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
 pub struct Upstream {
     provider: Box<str>,
     server: Server,
-    path: Box<str>,
+    /// The paths of requests for whole answers, and for streams.
+    paths: [Box<str>; 2],
     authority: Option<Box<str>>,
     models: Vec<Rc<Model>>,
     /// How long it may say nothing, in milliseconds.
@@ -70,14 +79,17 @@ impl Upstream {
             models.push(Rc::new(compile_model(model, 0, &path)?));
         }
         let server = server_of(config.provider.dialect);
-        let own_path = match server.dialect() {
-            Dialect::OpenAi => "/v1/chat/completions",
-            Dialect::Anthropic => "/v1/messages",
+        let own_path = match server {
+            Server::BedrockAnthropic => "/model/{model}/invoke",
+            _ if server.dialect() == Dialect::Anthropic => "/v1/messages",
+            _ => "/v1/chat/completions",
         };
+        let path = config.provider.path.as_deref().unwrap_or(own_path);
+        let stream_path = config.provider.stream_path.as_deref().unwrap_or(path);
         Ok(Upstream {
             provider: config.provider.name.as_str().into(),
             server,
-            path: config.provider.path.as_deref().unwrap_or(own_path).into(),
+            paths: [path.into(), stream_path.into()],
             authority: config.provider.authority.as_deref().map(Into::into),
             models,
             silence_ms: config.silence_max_seconds.map(|seconds| seconds.saturating_mul(1000)),
@@ -91,6 +103,11 @@ impl Upstream {
             None => self.models.iter().find(|model| *model.name == *word).cloned(),
         }
     }
+}
+
+/// A text of the gateway's state of the stream.
+fn text(state: Option<&[u8]>) -> &str {
+    state.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
 }
 
 /// Changes to a request's head: `remove` goes first.
@@ -122,8 +139,17 @@ pub struct Piece {
     pub set: Vec<(&'static str, String)>,
     /// The head is still held.
     pub holds: bool,
-    /// More is known of the attempt: [`Attempt::attempts`] says it.
+    /// More is known of the attempt: [`Attempt::attempts`] says it, and [`Attempt::follow`] whether another may.
     pub tells: bool,
+}
+
+/// What the gateway's state of the stream says of a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given<'a> {
+    /// [`told::CHOICE`].
+    pub choice: Option<&'a [u8]>,
+    /// [`told::ATTEMPTS`].
+    pub attempts: Option<&'a [u8]>,
 }
 
 /// One attempt.
@@ -133,10 +159,14 @@ pub struct Attempt {
     before: String,
     /// `x-request-id`.
     request_id: String,
+    /// At Bedrock: the features that the client asks for in `anthropic-beta`, with commas.
+    betas: String,
     number: usize,
     started: Timestamp,
-    /// How long it may take until its first byte goes on, in milliseconds.
-    attempt_ms_max: Option<u64>,
+    /// What it is held to.
+    terms: Terms,
+    /// How many models were chosen.
+    chosen: usize,
     model: Option<Rc<Model>>,
     client: Option<Dialect>,
     expected: Option<Expected>,
@@ -156,27 +186,22 @@ impl Attempt {
         Attempt { started: now, ..Attempt::default() }
     }
 
-    /// Begins it. `choice` and `attempts`: the gateway's state of the stream. Returns the changes to the head, and true
-    /// if the body is awaited.
-    pub fn begin(
-        &mut self,
-        upstream: &Upstream,
-        choice: Option<&[u8]>,
-        attempts: Option<&[u8]>,
-        pairs: &[Pair<'_>],
-    ) -> (RequestChanges, bool) {
+    /// Begins it: reads what was chosen and what was tried before, and says what goes off the head.
+    pub fn begin(&mut self, upstream: &Upstream, given: &Given<'_>, pairs: &[Pair<'_>]) -> RequestChanges {
         let removed = KEY_HEADERS.iter().chain(&REMOVED).chain(&INJECTED).copied();
         let remove = removed.filter(|removed| pairs.iter().any(|(name, _)| is(name, removed))).collect();
-        self.before = attempts.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default().to_owned();
+        self.before = text(given.attempts).to_owned();
         let request_id = pairs.iter().find(|(name, _)| is(name, "x-request-id")).map(|(_, value)| *value);
         self.request_id = String::from_utf8_lossy(request_id.unwrap_or_default()).into_owned();
         self.number = told::attempts(&self.before).count().saturating_add(1);
-        let choice = choice.and_then(|text| std::str::from_utf8(text).ok()).and_then(told::read_choice);
-        if let Some(told::Choice { dialect, attempt_ms_max, mut models }) = choice {
-            (self.client, self.attempt_ms_max) = (Some(dialect), attempt_ms_max);
+        if upstream.server == Server::BedrockAnthropic {
+            self.betas = betas(pairs);
+        }
+        if let Some(told::Choice { dialect, terms, mut models }) = told::read_choice(text(given.choice)) {
+            (self.client, self.terms, self.chosen) = (Some(dialect), terms, models.clone().count());
             self.model = models.find_map(|word| upstream.model(word));
         }
-        (RequestChanges { remove, set: Vec::new() }, self.model.is_some())
+        RequestChanges { remove, set: Vec::new() }
     }
 
     /// Writes the request anew for the provider.
@@ -190,11 +215,15 @@ impl Attempt {
 
     /// The answer to a request that cannot be written anew.
     pub fn refusal(&self) -> LocalReply {
+        self.reply(Refusal::NoModelFits)
+    }
+
+    fn reply(&self, refusal: Refusal) -> LocalReply {
         let api = match self.client {
             Some(Dialect::Anthropic) => Api::Anthropic,
             Some(Dialect::OpenAi) | None => Api::OpenAi,
         };
-        Refusal::NoModelFits.reply(api, &self.request_id)
+        refusal.reply(api, &self.request_id)
     }
 
     fn write_request(&mut self, upstream: &Upstream, body: &[u8]) -> Result<(RequestChanges, Vec<u8>), Unfit> {
@@ -207,9 +236,10 @@ impl Attempt {
         let client = self.client.ok_or_else(unchosen)?;
         let translated = translate(client, &model.target(upstream.server), body)?;
         self.expected = Some(translated.answer);
+        let body = self.with_betas(translated.body);
         let mut set = vec![
-            (":path", upstream.path.to_string()),
-            ("content-length", translated.body.len().to_string()),
+            (":path", upstream.path(model, translated.streams)),
+            ("content-length", body.len().to_string()),
             ("content-type", "application/json".to_owned()),
         ];
         set.extend(upstream.authority.as_deref().map(|authority| (":authority", authority.to_owned())));
@@ -219,7 +249,7 @@ impl Attempt {
                 set.push((ANTHROPIC_VERSION.0, ANTHROPIC_VERSION.1.to_owned()));
             }
         }
-        Ok((RequestChanges { remove: Vec::new(), set }, translated.body))
+        Ok((RequestChanges { remove: Vec::new(), set }, body))
     }
 
     /// The state that lists the attempts, this one included; None for a request that weir has not routed.
@@ -254,6 +284,7 @@ impl Attempt {
         let Some(model) = &self.model else { return AnswerChanges::default() };
         let served = format!("{};{};{}", upstream.provider, model.name, self.number);
         let mut changes = AnswerChanges { set: vec![("x-weir-served".to_owned(), served)], ..AnswerChanges::default() };
+        changes.remove.extend(find(LAST).map(|_| LAST.to_owned()));
         let given = AnswerHead { status, headers: &texts };
         let is_good = (200..300).contains(&status);
         if is_good && ends {
@@ -266,7 +297,7 @@ impl Attempt {
             return changes;
         };
         let edits = head(&expected, &given, now);
-        changes.remove = edits.remove;
+        changes.remove.extend(edits.remove);
         changes.set.extend(edits.set);
         changes.set.extend(edits.status.map(|status| (":status".to_owned(), status.to_string())));
         if !ends {

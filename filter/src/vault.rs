@@ -2,6 +2,8 @@
 //!
 //! A large state brings many of them, and to open one takes as long as to decide about a request: none is opened while a state is
 //! taken in. An opened key is in the memory of this VM only. Nothing here is ever written into a log, an event, a metric or an answer.
+pub(crate) mod rule;
+
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 

@@ -22,6 +22,8 @@ use crate::identity::{self, CredentialLookup, Denied, Identity, IdentityState};
 use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::routing::Habits;
+use crate::routing::handed::Handed;
+use crate::routing::retries::Retries;
 use crate::upstream::Upstream;
 
 /// One worker VM: its randomness and its events. A gateway may run several configurations in it.
@@ -39,6 +41,10 @@ pub struct Worker {
     pub unplanned: notes::Unplanned,
     /// The models that tenants were served by last.
     pub habits: Habits,
+    /// Attempts beyond the first that requests have made lately.
+    pub retries: Retries,
+    /// Tenants' own keys of requests under way.
+    pub handed: Handed,
 }
 
 /// One configuration in a worker: its policy, and what was learned under it.
@@ -139,9 +145,10 @@ impl FilterState {
         self.poll.as_ref().map(|poll| poll.age_ms(now))
     }
 
-    /// Whether a route uses tenants' own keys, so that this worker has to receive them.
+    /// Whether a route or a provider uses tenants' own keys, so that this worker has to receive them.
     pub fn needs_keys(&self) -> bool {
         self.policy.routes.with_tenant_key().is_some()
+            || self.policy.catalogue().is_some_and(|catalogue| catalogue.uses_own_keys())
     }
 
     /// The operator's secret from which key pairs are made, where there is one.
@@ -167,20 +174,24 @@ impl FilterState {
     }
 
     fn cannot_route(&self) -> Option<ConfigError> {
-        let problem =
-            "this gateway picks no route by the choice, and retries at no other provider. Choose models in Envoy";
-        (self.policy.routing.is_some() && !self.edits_every_copy).then(|| ConfigError::new("routing", problem))
+        let routing = self.policy.routing.as_ref().filter(|_| self.is_kong())?;
+        routing.fault_on_kong().cloned()
     }
 
     fn cannot_receive_keys(&self) -> Option<ConfigError> {
         let receives = self.poll.as_ref().is_some_and(Poll::receives_keys);
-        let route = self.policy.routes.with_tenant_key().filter(|_| !receives)?;
-        let name = route.name.as_deref().unwrap_or("without a name");
+        if receives || !self.needs_keys() {
+            return None;
+        }
+        let (path, who) = match self.policy.routes.with_tenant_key() {
+            Some(route) => ("routes", format!("the route {}", route.name.as_deref().unwrap_or("without a name"))),
+            None => ("providers", "a provider of the catalogue".to_owned()),
+        };
         Some(ConfigError::new(
-            "routes",
+            path,
             format_args!(
-                "the route {name} uses tenants' own keys, which this gateway cannot receive: it has no randomness that nobody can \
-                 guess, so they could not be sealed to it. Give `directory.receive_keys_seed`, or use them in Envoy"
+                "{who} uses tenants' own keys, which this gateway cannot receive: it has no randomness that nobody can guess, so they \
+                 could not be sealed to it. Give `directory.receive_keys_seed`, or use them in Envoy"
             ),
         ))
     }
@@ -279,6 +290,8 @@ impl Worker {
             told: notes::Told::default(),
             unplanned: notes::Unplanned::default(),
             habits: Habits::default(),
+            retries: Retries::default(),
+            handed: Handed::new(Keyed::new(seed)),
         }
     }
 

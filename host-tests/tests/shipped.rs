@@ -277,14 +277,21 @@ fn every_gateway_file_signs_its_events_and_holds_no_secret() {
     let mut sending = 0;
     for file in folders.iter().flat_map(|folder| walk(&root().join(folder))) {
         let text = read(&file);
+        // What stands behind a name, on its line or on the next one.
+        let lines: Vec<&str> = text.lines().map(|line| line.trim().trim_start_matches("- ")).collect();
         let fields = |names: &[&str]| {
-            let fields = text.lines().filter_map(|line| line.trim().trim_start_matches("- ").split_once(' '));
-            let found = fields.filter(|(name, _)| names.contains(name)).map(|(_, value)| value.to_owned());
+            let found = lines.iter().enumerate().filter_map(|(at, line)| {
+                let (name, value) = line.split_once(' ').unwrap_or((line, lines.get(at + 1).unwrap_or(&"")));
+                names.contains(&name).then(|| value.to_owned())
+            });
             found.collect::<Vec<_>>()
         };
+        let is_named = |value: &str| {
+            let value = value.trim_start_matches('{');
+            ["env: ", "file: ", "environment_variable: "].iter().any(|source| value.starts_with(source))
+        };
         for value in fields(&secrets) {
-            let named = value.starts_with("{env: ") || value.starts_with("{file: ");
-            assert!(named, "{}: a secret stands there: {value}", file.display());
+            assert!(is_named(&value), "{}: a secret stands there: {value}", file.display());
         }
         let (events, signed) =
             (text.lines().filter(|line| line.trim() == "events:").count(), fields(&["signing_key:"]).len());
@@ -299,10 +306,12 @@ fn every_gateway_file_signs_its_events_and_holds_no_secret() {
 fn what_envoy_hands_over_is_what_the_filter_names() {
     for file in walk(&root().join("envoy")).into_iter().chain(walk(&root().join("kong/sidecar"))) {
         let text = read(&file);
-        let named = text.split("{env: ").skip(1).filter_map(|after| after.split('}').next());
+        let is_variable = |after: &&str| after.starts_with(|letter: char| letter.is_ascii_uppercase());
+        let named = text.split("env: ").skip(1).filter(is_variable).filter_map(|after| after.split(['}', '\n']).next());
         let named: std::collections::BTreeSet<&str> = named.collect();
+        let names_one = |line: &str| line.split("env: ").nth(1).as_ref().is_some_and(is_variable);
         let hands = |name: &&str| {
-            let lines = text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.contains("{env: "));
+            let lines = text.lines().filter(|line| !line.trim_start().starts_with('#') && !names_one(line));
             lines.filter(|line| line.contains(*name)).count() > 0
         };
         let missing: Vec<&&str> = named.iter().filter(|name| !hands(name)).collect();

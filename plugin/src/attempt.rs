@@ -5,10 +5,10 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use weir_filter::refusal::LocalReply;
 use weir_filter::routing::told;
-use weir_filter::upstream::{Attempt, Piece, RequestChanges, Upstream};
+use weir_filter::upstream::{Attempt, Given, LAST, NotTried, Piece, RequestChanges, Upstream};
 
 use crate::host::{self, Buffer, HeaderMap};
-use crate::vm;
+use crate::vm::{self, Vm};
 
 /// A stream context of the role.
 #[derive(Debug)]
@@ -53,6 +53,53 @@ impl AttemptContext {
         }
     }
 
+    /// Lets the attempt go to its provider, with the tenant's own key where it has one, or answers in its place.
+    fn go(&mut self, ends: bool) -> Action {
+        let granted = if self.attempt.is_first() { None } else { host::property(&[told::GRANTED]) };
+        let admitted = vm::with(|vm| {
+            let Vm { worker, metrics, .. } = vm;
+            let kept = (&worker.handed, &mut worker.retries);
+            let admitted = self.attempt.admit(&self.upstream, kept, granted.as_deref(), host::now());
+            if let Err((NotTried::Retries, _)) = &admitted {
+                metrics.retry_refused();
+            }
+            admitted
+        });
+        match admitted {
+            Some(Ok(admission)) => {
+                let is_keyed = admission.key.is_none_or(|(name, value)| host::set_request_header(name, &value));
+                if !is_keyed {
+                    return fail("The gateway could not change the request.");
+                }
+                self.tell();
+                self.awaits_body = admission.awaits_body && !ends;
+                if self.awaits_body { Action::Pause } else { Action::Continue }
+            }
+            Some(Err((_, reply))) => {
+                host::respond(&reply, "weir");
+                Action::Pause
+            }
+            None => fail("The gateway could not decide about the request."),
+        }
+    }
+
+    /// Has the gateway try nobody else where the attempt has failed and nothing is left of the budget of retries.
+    fn bound(&self) {
+        let follows = vm::with(|vm| {
+            let follows = self.attempt.follow(&mut vm.worker.retries, host::now());
+            if follows.is_err() {
+                vm.metrics.retry_refused();
+            }
+            follows
+        });
+        match follows {
+            // If refused, the next attempt draws once more.
+            Some(Ok(Some(number))) => drop(host::set_property(told::GRANTED, number.to_string().as_bytes())),
+            Some(Err(_)) => drop(host::set_response_header(LAST, "true")),
+            Some(Ok(None)) | None => {}
+        }
+    }
+
     /// Leaves the list of attempts for the next one, and for the downstream role.
     fn tell(&self) {
         if let Some(attempts) = self.attempt.attempts(&self.upstream) {
@@ -78,6 +125,7 @@ impl AttemptContext {
             Some(piece) => self.put(size, &piece),
             None => {
                 self.tell();
+                self.bound();
                 Action::Continue
             }
         }
@@ -90,6 +138,7 @@ impl AttemptContext {
         }
         if piece.tells {
             self.tell();
+            self.bound();
         }
         // What is held is kept by the translator; the gateway's buffer stays empty.
         let changes = size > 0 || !piece.bytes.is_empty();
@@ -115,14 +164,9 @@ impl HttpContext for AttemptContext {
     fn on_http_request_headers(&mut self, _count: usize, ends: bool) -> Action {
         let (choice, attempts) = (host::property(&[told::CHOICE]), host::property(&[told::ATTEMPTS]));
         let headers = host::headers(HeaderMap::Request);
-        let pairs = headers.pairs();
-        let (changes, awaits) = self.attempt.begin(&self.upstream, choice.as_deref(), attempts.as_deref(), &pairs);
-        if !change_request(&changes) {
-            return fail("The gateway could not change the request.");
-        }
-        self.tell();
-        self.awaits_body = awaits && !ends;
-        if self.awaits_body { Action::Pause } else { Action::Continue }
+        let given = Given { choice: choice.as_deref(), attempts: attempts.as_deref() };
+        let changes = self.attempt.begin(&self.upstream, &given, &headers.pairs());
+        if change_request(&changes) { self.go(ends) } else { fail("The gateway could not change the request.") }
     }
 
     fn on_http_request_body(&mut self, size: usize, ends: bool) -> Action {
@@ -147,6 +191,9 @@ impl HttpContext for AttemptContext {
             let _untold = host::set_response_header(name, value);
         }
         self.tell();
+        if !changes.holds {
+            self.bound();
+        }
         if changes.holds { Action::Pause } else { Action::Continue }
     }
 

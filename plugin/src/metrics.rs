@@ -42,6 +42,8 @@ pub(crate) struct Metrics {
     undeclared: Metric,
     /// Attempts at providers, failed ones; breakers opened, closed.
     attempts: [Metric; 4],
+    /// Attempts that were not made, since nothing was left of the budget of retries.
+    retries_refused: Metric,
     /// Held answers: as they were, changed, replaced, refused.
     kept: [Metric; 4],
     stopped: Metric,
@@ -82,6 +84,7 @@ impl Metrics {
             pending: host::define(MetricKind::Gauge, "weir_events_pending"),
             internal: counter("weir_internal_faults"),
             undeclared: counter("weir_usage_undeclared"),
+            retries_refused: counter("weir_retries_refused"),
             attempts: ["weir_attempts", "weir_attempts_failed", "weir_breakers_opened", "weir_breakers_closed"]
                 .map(counter),
             kept: ["same", "changed", "replaced", "refused"]
@@ -146,6 +149,11 @@ impl Metrics {
     /// A provider answered on an undeclared route, so weir did not read the usage.
     pub(crate) fn undeclared(&self) {
         self.undeclared.add(1);
+    }
+
+    /// Counts an attempt that was not made, since nothing was left of the budget of retries.
+    pub(crate) fn retry_refused(&self) {
+        self.retries_refused.add(1);
     }
 
     /// Counts the attempts of a request at providers.

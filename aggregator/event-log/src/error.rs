@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use super::Position;
+use weir_settings::kafka::KafkaSettingsError;
 use weir_settings::redis::RedisSettingsError;
 
 /// Why an append failed.
@@ -61,6 +62,14 @@ pub enum LogError {
         /// The problem.
         source: RedisProblem,
     },
+    /// A Kafka that holds the log cannot be used.
+    #[error("event log {log}: {source}")]
+    Kafka {
+        /// Its address.
+        log: String,
+        /// The problem.
+        source: KafkaProblem,
+    },
     /// A later version of weir wrote the file.
     #[error("event log {}: written by a later version (format {found}, this one knows {known})", path.display())]
     Version {
@@ -104,6 +113,44 @@ pub enum RedisProblem {
     Version(String),
     /// Another weir writes to it.
     #[error("{0} writes to it; stop that one, or give this one a log of its own (`log.name`)")]
+    InUse(String),
+    /// Another weir has taken it over.
+    #[error("another weir has taken it over; see that only one writes to it, and start again")]
+    Fenced,
+}
+
+/// Why a Kafka cannot serve as a log.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum KafkaProblem {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] std::sync::Arc<KafkaSettingsError>),
+    /// It cannot be reached, or answers with an error.
+    #[error("{0}")]
+    Failed(String),
+    /// Its topic is set in a way that loses acknowledged events, or drops them too early.
+    #[error("{0}")]
+    Unfit(String),
+    /// The log is not there, or is another one.
+    #[error(
+        "the log is not the one that was written here: {0}; restore it from a backup into a new topic (`weir restore`)"
+    )]
+    Lost(String),
+    /// An entry differs from what was written, or weir did not write it.
+    #[error(
+        "the entry at offset {offset} is damaged ({what}); restore the log from a backup into a new topic (`weir restore`)"
+    )]
+    Damaged {
+        /// Its offset.
+        offset: i64,
+        /// The sign of the damage.
+        what: String,
+    },
+    /// A later version of weir wrote it.
+    #[error("written by a later version (format {0}, this one knows 1)")]
+    Version(u8),
+    /// Another weir writes to it.
+    #[error("{0} writes to it; stop that one, or give this one a topic of its own")]
     InUse(String),
     /// Another weir has taken it over.
     #[error("another weir has taken it over; see that only one writes to it, and start again")]

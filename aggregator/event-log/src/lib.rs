@@ -2,8 +2,9 @@
 //!
 //! The log is the source of truth: the ledger can be deleted and rebuilt from it. One record holds one accepted body, byte for
 //! byte. A body is acknowledged once its record is synced. [`EventLog`] and [`LogReader`] are the port; [`sqlite`] implements
-//! it with an embedded database, [`mod@redis`] with a stream of a Redis. [`place`] opens either, and [`writer`] collects the bodies of
-//! many connections for the single writer. What follows describes the embedded log; [`mod@redis`] describes the other one.
+//! it with an embedded database, [`mod@redis`] with a stream of a Redis, [`mod@kafka`] with a topic of a Kafka. [`place`] opens any of
+//! them, and [`writer`] collects the bodies of many connections for the single writer. What follows describes the embedded log; the
+//! modules describe the other ones.
 //!
 //! # Constraints
 //!
@@ -44,15 +45,19 @@
 mod conformance;
 pub mod copy;
 mod error;
+pub mod kafka;
+mod mentions;
 pub mod place;
 mod port;
 mod record;
 pub mod redact;
 pub mod redis;
 pub mod sqlite;
+mod taking;
 pub mod writer;
 
-pub use error::{AppendError, LogError, RedisProblem, Unsupported};
+pub use error::{AppendError, KafkaProblem, LogError, RedisProblem, Unsupported};
 pub(crate) use port::PRUNE_STEP;
 pub use port::{Checkpoint, End, EventLog, LogReader, Placement, Redaction, Retention};
 pub use record::{Admission, Format, NewRecord, Position, Record};
+pub use taking::{Create, Taking};

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use weir_clock::Clock;
 
-use crate::redis::{Create, RedisLog, RedisLogReader, RedisPlace, Taking};
+use crate::kafka::{KafkaLog, KafkaLogReader, KafkaPlace};
+use crate::redis::{RedisLog, RedisLogReader, RedisPlace};
 use crate::sqlite::{LogOptions, SqliteLog, SqliteLogReader};
-use crate::{EventLog, LogError, LogReader, Position};
+use crate::{Create, EventLog, LogError, LogReader, Position, Taking};
 
 /// Where a log is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum LogPlace {
     Sqlite(PathBuf),
     /// A Redis.
     Redis(RedisPlace),
+    /// A Kafka.
+    Kafka(KafkaPlace),
 }
 
 /// A log's name and ends.
@@ -22,7 +25,7 @@ pub enum LogPlace {
 pub struct LogFacts {
     /// Its name.
     pub id: String,
-    /// The first position that is kept.
+    /// The position right behind the record that the first kept one follows.
     pub first: Position,
     /// The last position; before the first one in an empty log.
     pub last: Position,
@@ -73,6 +76,10 @@ impl LogPlace {
                 let log = RedisLog::open(place, opening.taking, opening.clock)?;
                 Ok(OpenLog { id: log.id().to_owned(), log: Box::new(log), reader: self.reader()? })
             }
+            LogPlace::Kafka(place) => {
+                let log = KafkaLog::open(place, opening.taking, opening.clock)?;
+                Ok(OpenLog { id: log.id().to_owned(), log: Box::new(log), reader: self.reader()? })
+            }
         }
     }
 
@@ -81,6 +88,7 @@ impl LogPlace {
         Ok(match self {
             LogPlace::Sqlite(path) => Box::new(SqliteLogReader::open(path)?),
             LogPlace::Redis(place) => Box::new(RedisLogReader::open(place)?),
+            LogPlace::Kafka(place) => Box::new(KafkaLogReader::open(place)?),
         })
     }
 
@@ -97,6 +105,20 @@ impl LogPlace {
                 let (first, last) = reader.ends()?;
                 Ok(Some(LogFacts { id: reader.id().to_owned(), first, last }))
             }
+            LogPlace::Kafka(place) => {
+                let Some(mut reader) = KafkaLogReader::find(place)? else { return Ok(None) };
+                let (first, last) = reader.ends()?;
+                Ok(Some(LogFacts { id: reader.id().to_owned(), first, last }))
+            }
+        }
+    }
+
+    /// Checks a shared log's server as a start does, and changes nothing.
+    pub fn check(&self) -> Result<(), LogError> {
+        match self {
+            LogPlace::Sqlite(_) => Ok(()),
+            LogPlace::Redis(place) => place.check(),
+            LogPlace::Kafka(place) => place.check(),
         }
     }
 
@@ -105,6 +127,7 @@ impl LogPlace {
         match self {
             LogPlace::Sqlite(path) => path.display().to_string(),
             LogPlace::Redis(place) => place.label(),
+            LogPlace::Kafka(place) => place.label(),
         }
     }
 }

@@ -53,4 +53,3 @@ pub use aside::move_aside;
 pub use log::RedisLog;
 pub use place::{DEFAULT_NAME, RedisPlace};
 pub use reader::RedisLogReader;
-pub use taking::{Create, Taking};

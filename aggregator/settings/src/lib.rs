@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod duration;
+pub mod kafka;
 pub mod mask;
 pub mod redis;
 pub mod secret;

@@ -12,6 +12,8 @@ mod events;
 mod floor;
 #[path = "throughput/http.rs"]
 mod http;
+#[path = "throughput/kafka.rs"]
+mod kafka_log;
 #[path = "throughput/load.rs"]
 mod load;
 #[path = "throughput/log.rs"]
@@ -27,10 +29,11 @@ use std::time::Duration;
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_default();
-    let parts: [(&str, fn()); 10] = [
+    let parts: [(&str, fn()); 11] = [
         ("judge", store::judge),
         ("log", log::run),
         ("redis", redis_log::run),
+        ("kafka", kafka_log::run),
         ("store", store::run),
         ("http", http::run),
         ("prices", || {

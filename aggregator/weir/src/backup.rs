@@ -2,7 +2,7 @@
 //!
 //! A backup is a directory with log, ledger and tenants, copied while the server runs: by SQLite, or record by record where the log is
 //! in a Redis. The ledger is copied first. The log may then be ahead of it, as it may at any time; the records between are counted
-//! after a restore. A backup can be restored into either kind of log, so this is also the way from one to the other.
+//! after a restore. A backup can be restored into any kind of log, so this is also the way from one to another.
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,10 @@ use crate::forgotten::{Forgotten, ForgottenError};
 use crate::store::{DataDir, Lock, StoreError, private};
 use weir_clock::SystemClock;
 use weir_event_log::copy::{CopyError, copy};
-use weir_event_log::place::{LogFacts, LogPlace};
-use weir_event_log::redis::{Create, RedisLog, RedisPlace, move_aside as move_aside_in_redis};
+use weir_event_log::place::{LogFacts, LogPlace, Opening};
+use weir_event_log::redis::move_aside as move_aside_in_redis;
 use weir_event_log::sqlite::SqliteLog;
-use weir_event_log::{LogError, Position};
+use weir_event_log::{Create, LogError, Position};
 
 /// The directory into which [`restore`] moves the previous files of the data directory.
 const REPLACED: &str = "replaced";
@@ -131,23 +131,53 @@ fn no_log(place: &LogPlace) -> BackupError {
     BackupError::Unusable { path: place.label().into(), problem: "there is no event log".to_owned() }
 }
 
-/// Puts the log of the backup into the Redis at `place`. A log there that goes on where the ledger stands stays: it is newer.
-fn put_log(home: &DataDir, place: &RedisPlace, backup: &DataDir, replace: bool) -> Result<(), BackupError> {
-    let contents = check(backup)?;
+/// What a backup finds where its log belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// No log.
+    Nothing,
+    /// Its own log, which goes on where the ledger stands: newer than the backup.
+    Newer,
+    /// Another log, or one that cannot go on.
+    Another,
+}
+
+/// Looks what is at `place`, which is elsewhere. Changes nothing.
+fn look(place: &LogPlace, backup: &DataDir, contents: Contents) -> Result<Found, BackupError> {
+    let Some(found) = place.facts()? else { return Ok(Found::Nothing) };
+    let from = LogPlace::Sqlite(backup.log());
+    let LogFacts { id, .. } = from.facts()?.ok_or_else(|| no_log(&from))?;
+    let goes_on = found.first <= contents.position + 1 && contents.position <= found.last;
+    Ok(if found.id == id && goes_on { Found::Newer } else { Found::Another })
+}
+
+/// Checks that the log of a backup finds its place, or can make room there.
+fn check_room(place: &LogPlace, backup: &DataDir, contents: Contents, replace: bool) -> Result<(), BackupError> {
+    match place {
+        LogPlace::Sqlite(_) => Ok(()),
+        _ if look(place, backup, contents)? != Found::Another => Ok(()),
+        _ if !replace => Err(BackupError::Exists(place.label().into())),
+        LogPlace::Redis(_) => Ok(()),
+        LogPlace::Kafka(_) => Err(BackupError::Unusable {
+            path: place.label().into(),
+            problem: "another log is in this topic, and a topic cannot be moved aside: name a new one in `log`"
+                .to_owned(),
+        }),
+    }
+}
+
+/// Puts the log of the backup into `place`, which is elsewhere and has room.
+fn put_log(home: &DataDir, place: &LogPlace, backup: &DataDir, contents: Contents) -> Result<(), BackupError> {
+    match (look(place, backup, contents)?, place) {
+        (Found::Newer, _) => return Ok(()),
+        (Found::Another, LogPlace::Redis(place)) => move_aside_in_redis(place)?,
+        _ => {}
+    }
     let from = LogPlace::Sqlite(backup.log());
     let LogFacts { id, first, last } = from.facts()?.ok_or_else(|| no_log(&from))?;
-    if let Some(found) = home.log_place().facts()? {
-        let goes_on = found.first <= contents.position + 1 && contents.position <= found.last;
-        if found.id == id && goes_on {
-            return Ok(());
-        }
-        if !replace {
-            return Err(BackupError::Exists(place.label().into()));
-        }
-        move_aside_in_redis(place)?;
-    }
-    let mut log = RedisLog::open(place, home.taking(Create::As(id, first))?, SystemClock::start())?;
-    copy(from.reader()?.as_mut(), &mut log, last)?;
+    let taking = home.taking(Create::As(id, first))?;
+    let mut to = place.open(Opening { taking, ..Opening::embedded(SystemClock::start()) })?;
+    copy(from.reader()?.as_mut(), to.log.as_mut(), last)?;
     Ok(())
 }
 
@@ -159,6 +189,7 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
     let lock = home.take_lock()?;
     // Who asked to be forgotten after the backup was made is in it.
     let forgotten = Forgotten::read(&home.forgotten())?.merge(Forgotten::read(&backup.forgotten())?);
+    check_room(home.log_place(), &backup, contents, replace)?;
     if home.has_files() || home.tenants().exists() {
         if !replace {
             return Err(BackupError::Exists(home.dir().to_owned()));
@@ -167,7 +198,7 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
     }
     match home.log_place() {
         LogPlace::Sqlite(_) => put_file(&backup.log(), &home.log())?,
-        LogPlace::Redis(place) => put_log(home, place, &backup, replace)?,
+        place => put_log(home, place, &backup, contents)?,
     }
     put_file(&backup.ledger(), &home.ledger())?;
     // A backup of a version before has no tenants; those here were moved aside.

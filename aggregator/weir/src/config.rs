@@ -21,6 +21,7 @@ pub mod vault;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,7 @@ use vault::{VaultConfig, VaultFile};
 use weir_contract::flags::Flags;
 use weir_contract::signed::KeyTooShort;
 use weir_contract::user::UserKey;
-use weir_event_log::redis::RedisPlace;
+use weir_event_log::place::LogPlace;
 use weir_filter::config::routing;
 use weir_ledger::cost::Rules;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
@@ -135,7 +136,7 @@ pub(crate) struct ConfigFile {
     /// What tenants pay: for margins, comparisons and replays. Nothing is billed from it. Changes apply without a restart.
     #[serde(default)]
     pub price_plans: Vec<PricePlanFile>,
-    /// Receivers of every accepted event, at most 4: over HTTP, or in a stream of a Redis. Absent: none.
+    /// Receivers of every accepted event, at most 4: over HTTP, in a stream of a Redis, or in a topic of a Kafka. Absent: none.
     #[serde(default)]
     pub export: Vec<ExportFile>,
     /// Planned cost and revenue of tenants, by month, for the weekly review.
@@ -184,7 +185,7 @@ pub struct Config {
     /// The data directory.
     pub data: PathBuf,
     /// The event log; None means in the data directory.
-    pub log: Option<RedisPlace>,
+    pub log: Option<LogPlace>,
     /// The center of fleet-wide limits.
     pub leases: LeaseSettings,
     /// Where tenants are kept.
@@ -329,18 +330,20 @@ impl Config {
             .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?
             .with_costs(check_other_costs(path, &file.other_costs)?);
         let stripe = file.stripe.map(|stripe| stripe::check(path, stripe, &meters)).transpose()?;
+        let has_price_plans = !file.price_plans.is_empty();
         let finances = finances::check(path, text, file.price_plans, file.planned, meters.names())?;
         let tenants = check_tenants(path, &base, file.tenants, file.tenants_database)?;
         let vault = file.vault.map(|file| vault::check(path, &tenants, file)).transpose()?;
         let provisioning = provisioning::check(path, &tenants, stripe.is_some(), file.provisioning)?;
         let log_max_bytes = check_log_max(path, file.log_max_mb, file.log.is_some())?;
+        let log_retention_ms = file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0;
+        let log = file.log.map(|log| log.check(path, &base, Duration::from_millis(log_retention_ms))).transpose()?;
         let flags = flags::check(path, file.flags)?;
         let catalogue = catalogue::check(path, (file.providers, file.models, file.routing), &flags)?;
         Ok(Config {
             listen,
             ui: ui::check(path, file.ui, listen, file.tls.is_some())?,
             tls: file.tls.map(|tls| tls.within(&base)),
-            log: file.log.map(|log| log.check(path, &base)).transpose()?,
             leases: file.leases.unwrap_or_default().check(path, &base)?,
             data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
             tenants,
@@ -351,7 +354,7 @@ impl Config {
             tokens: file.tokens,
             meters,
             grace_ms: check_grace(path, file.grace)?,
-            log_retention_ms: file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0,
+            log_retention_ms,
             log_max_bytes,
             finding_retention_ms: file.finding_retention.unwrap_or(DEFAULT_FINDING_RETENTION).0,
             search_retention_ms: file.search_retention.unwrap_or(DEFAULT_SEARCH_RETENTION).0,
@@ -360,10 +363,11 @@ impl Config {
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
             finances,
-            budgets: budgets::check(path, &file.budgets)?,
+            budgets: budgets::check(path, &file.budgets, has_price_plans)?,
             alerts: alerts::check(path, &file.alerts)?,
             user_keys: check_user_keys(path, file.user_keys)?,
-            export: export::check(path, &base, file.export)?,
+            export: export::check(path, &base, file.export, log.as_ref())?,
+            log,
             base,
             path: path.to_owned(),
         })
@@ -480,7 +484,7 @@ fn check_user_keys(path: &Path, keys: Vec<SecretSource>) -> Result<Vec<SecretSou
 fn check_log_max(path: &Path, megabytes: Option<u32>, elsewhere: bool) -> Result<Option<u64>, ConfigError> {
     match megabytes {
         Some(_) if elsewhere => {
-            let problem = "bounds the log in `data`; the log is in a Redis: set `maxmemory` there".to_owned();
+            let problem = "bounds the log in `data`; elsewhere set it there: `maxmemory` of a Redis".to_owned();
             Err(ConfigError::Field { path: path.to_owned(), field: "log_max_mb", problem })
         }
         Some(too_few) if too_few < LOG_MAX_MB_MIN => {

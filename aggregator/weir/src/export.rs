@@ -6,6 +6,8 @@
 //! ids. A receiver that fails is asked again after a growing pause, and delays nothing else; what the log drops meanwhile, by
 //! `log_retention`, is lost to it and told.
 mod batch;
+mod kafka;
+mod otlp;
 mod sink;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use weir_event_log::{LogError, LogReader, Position};
 use weir_ledger::LedgerError;
+use weir_settings::kafka::KafkaSettingsError;
 use weir_settings::redis::RedisSettingsError;
 use weir_settings::secret::SecretError;
 
@@ -42,6 +45,9 @@ pub enum ExportError {
     /// Its Redis cannot be used as it is written.
     #[error("redis: {0}")]
     Settings(#[from] RedisSettingsError),
+    /// Its Kafka cannot be used as it is written.
+    #[error("kafka: {0}")]
+    Kafka(#[from] KafkaSettingsError),
     /// The event log cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -158,7 +164,7 @@ async fn follow(
     let mut running = Running { export, store, progress, sink, reader: None, position };
     loop {
         let sent = running.step().await?;
-        progress.set_problem(None);
+        progress.set_problem(running.sink.problem());
         *pause = PAUSE_FIRST;
         if !sent {
             tokio::time::sleep(IDLE).await;

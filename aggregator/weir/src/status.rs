@@ -68,7 +68,7 @@ pub struct ServerStatus {
     pub directory: String,
     /// The tokens that fetched the directory since the start.
     pub fetches: Vec<Fetch>,
-    /// Where the event log is: its file, or the address of its Redis with its name.
+    /// Where the event log is: its file, or its address elsewhere.
     #[serde(default)]
     pub log_place: String,
     /// The exports.

@@ -14,9 +14,8 @@ use crate::config::tokens::random_token;
 use crate::forgotten::{Forgotten, ForgottenError};
 use weir_clock::Clock;
 use weir_event_log::place::{LogPlace, Opening};
-use weir_event_log::redis::{Create, Taking};
 use weir_event_log::writer::{LogWriter, WriterThread};
-use weir_event_log::{LogError, Position};
+use weir_event_log::{Create, LogError, Position, Taking};
 use weir_ledger::cost::Rules;
 use weir_ledger::files::{Files, FilesError};
 use weir_ledger::intake::Intake;
@@ -41,7 +40,7 @@ impl DataDir {
 
     /// The data directory of `config`, with its bounds, and the event log where the configuration says.
     pub fn of(config: &Config) -> Self {
-        let log = config.log.clone().map_or_else(|| LogPlace::Sqlite(embedded(&config.data)), LogPlace::Redis);
+        let log = config.log.clone().unwrap_or_else(|| LogPlace::Sqlite(embedded(&config.data)));
         DataDir { dir: config.data.clone(), log, log_max_bytes: config.log_max_bytes }
     }
 

@@ -53,6 +53,8 @@ mod hiding;
 mod holding;
 #[path = "aggregator/intruding.rs"]
 mod intruding;
+#[path = "aggregator/kafka_log.rs"]
+mod kafka_log;
 #[path = "aggregator/keeping.rs"]
 mod keeping;
 #[path = "aggregator/killing.rs"]

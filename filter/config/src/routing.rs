@@ -6,6 +6,7 @@ use weir_contract::stage::Stage;
 use weir_contract::{Class, TenantId};
 
 use super::flags::FlagIs;
+use super::tenant_key::KeyHeader;
 
 /// Who serves models. Envoy has a cluster of the same name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,13 +27,42 @@ pub struct Provider {
     /// The `:authority` of its requests. Absent: the client's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
-    /// The path of its requests. Absent: that of its dialect, `/v1/messages` or `/v1/chat/completions`.
+    /// The path of its requests; `{model}` stands for the model's name there. Absent: that of its dialect, `/v1/messages`,
+    /// `/v1/chat/completions` or, at Bedrock, `/model/{model}/invoke`. Vertex AI needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The path of requests for a stream, where it is another one. Absent: `path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_path: Option<String>,
+    /// How long an attempt at a stream may take here until its first byte, in milliseconds. Absent: what `routing` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token_ms_max: Option<u32>,
+    /// How long an attempt at an answer that comes whole may take here, in milliseconds. Absent: what `routing` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_ms_max: Option<u32>,
+    /// Sends requests up with the tenant's own key at this provider. It needs `directory`. Absent: with the operator's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_key: Option<ProviderKey>,
     /// The name of the pool that requests draw from that go to it first, one of `pools`. Where it is saturated, the next candidate is
     /// chosen. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
+}
+
+/// The key of their own that tenants have at a provider of the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ProviderKey {
+    /// The provider whose key it is, by weir's name of it: `openai`, `anthropic`, …
+    pub provider: String,
+    /// The header that carries the key. Absent: the provider's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<KeyHeader>,
+    /// Whether models of this provider drop out for a tenant without a key. `false`: the operator's key serves it. A key that has
+    /// expired or cannot be used drops them out in either case, unless the tenant's record says `fallback: house`.
+    #[serde(default = "yes")]
+    pub required: bool,
 }
 
 /// The API that a provider speaks, and which fields of it the provider refuses.
@@ -52,6 +82,10 @@ pub enum Dialect {
     Mistral,
     /// Chat Completions of Ollama.
     Ollama,
+    /// Messages of Anthropic's models at Google's Vertex AI (`rawPredict`).
+    VertexAnthropic,
+    /// Messages of Anthropic's models at Amazon Bedrock (`InvokeModel`), whole answers only.
+    BedrockAnthropic,
 }
 
 /// A model that requests can be sent to.
@@ -154,6 +188,35 @@ pub struct Routing {
     /// as the provider may say nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt_ms_max: Option<u32>,
+    /// How many attempts beyond the first all requests of a worker may take together.
+    #[serde(default, skip_serializing_if = "RetryBudget::is_default")]
+    pub retry_budget: RetryBudget,
+}
+
+/// How many attempts beyond the first a worker of the gateway makes in ten seconds: a share of its routed requests of that time, or
+/// the floor where that is more. A request beyond it gets the answer of the attempt that it has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryBudget {
+    /// The share in percent, 0 to 300.
+    pub percent: u16,
+    /// The attempts that are always granted.
+    pub floor: u32,
+}
+
+impl Default for RetryBudget {
+    /// Each request may leave one provider that fails. What is bounded are outages of several at once.
+    fn default() -> Self {
+        RetryBudget { percent: 100, floor: 10 }
+    }
+}
+
+impl RetryBudget {
+    /// Whether it is the one that holds where nobody says another.
+    pub fn is_default(&self) -> bool {
+        *self == RetryBudget::default()
+    }
 }
 
 /// Where models and rules come from.

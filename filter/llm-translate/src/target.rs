@@ -14,8 +14,13 @@ pub enum Dialect {
 pub enum Server {
     /// OpenAI, and OpenAI's models at Azure.
     OpenAi,
-    /// Anthropic, and its Messages at Bedrock and Vertex AI.
+    /// Anthropic.
     Anthropic,
+    /// Anthropic's models at Google's [Vertex AI](https://docs.anthropic.com/en/api/claude-on-vertex-ai): the path names the model.
+    VertexAnthropic,
+    /// Anthropic's models at [Bedrock](https://docs.anthropic.com/en/api/claude-on-amazon-bedrock) (`InvokeModel`): the path names the
+    /// model, and says whether the answer is a stream, which comes in frames of AWS and is not translated.
+    BedrockAnthropic,
     /// vLLM: ignores members that it does not know.
     Vllm,
     /// Mistral: refuses members that it does not know.
@@ -28,7 +33,19 @@ impl Server {
     /// The dialect that it speaks.
     #[must_use]
     pub fn dialect(self) -> Dialect {
-        if self == Server::Anthropic { Dialect::Anthropic } else { Dialect::OpenAi }
+        match self {
+            Server::Anthropic | Server::VertexAnthropic | Server::BedrockAnthropic => Dialect::Anthropic,
+            Server::OpenAi | Server::Vllm | Server::Mistral | Server::Ollama => Dialect::OpenAi,
+        }
+    }
+
+    /// The version of Messages that a body names where the path names the model; None where the body does.
+    pub(crate) fn version_in_body(self) -> Option<&'static str> {
+        match self {
+            Server::VertexAnthropic => Some("vertex-2023-10-16"),
+            Server::BedrockAnthropic => Some("bedrock-2023-05-31"),
+            _ => None,
+        }
     }
 }
 

@@ -35,8 +35,10 @@ pub struct Tried<'a> {
 #[derive(Debug, Default)]
 pub struct AttemptSums {
     start: Timestamp,
-    /// By provider and model.
-    models: BTreeMap<(String, String), ModelAttempts>,
+    /// By provider, then by model: both are looked up without a name of its own for each attempt.
+    models: BTreeMap<String, BTreeMap<String, ModelAttempts>>,
+    /// How many models these are.
+    known: usize,
     /// By provider: at most as many as events may name, and the rest is told with the next one.
     breakers: BTreeMap<String, BreakerChange>,
     told: Timestamp,
@@ -46,21 +48,23 @@ impl AttemptSums {
     /// Adds an attempt of a request that has ended.
     pub fn add(&mut self, tried: &Tried<'_>, now: Timestamp) {
         self.begin(now);
-        let mut key = (tried.provider.to_owned(), tried.model.to_owned());
-        if self.models.len() >= KNOWN_MAX && !self.models.contains_key(&key) {
-            key = (OTHER.to_owned(), OTHER.to_owned());
+        match self.models.get_mut(tried.provider).and_then(|models| models.get_mut(tried.model)) {
+            Some(sums) => count(sums, tried, now),
+            None => self.add_new(tried, now),
         }
-        let (provider, model) = key.clone();
-        let new = || ModelAttempts { provider, model, ..ModelAttempts::default() };
-        let sums = self.models.entry(key).or_insert_with(new);
-        sums.made = sums.made.saturating_add(1);
-        let Some(reason) = tried.failure else { return };
-        let count = sums.failed.entry(reason).or_default();
-        *count = count.saturating_add(1);
-        if reason.may_be_charged() {
-            sums.unanswered_input_tokens = sums.unanswered_input_tokens.saturating_add(tried.input_tokens);
-        }
-        sums.last_failure = Some(LastFailure { at: now, reason, status: tried.status });
+    }
+
+    /// Adds an attempt at a model of which there was none yet.
+    fn add_new(&mut self, tried: &Tried<'_>, now: Timestamp) {
+        let names = if self.known < KNOWN_MAX { (tried.provider, tried.model) } else { (OTHER, OTHER) };
+        let (provider, model) = (names.0.to_owned(), names.1.to_owned());
+        let models = self.models.entry(provider.clone()).or_default();
+        let known = &mut self.known;
+        let sums = models.entry(model.clone()).or_insert_with(|| {
+            *known = known.saturating_add(1);
+            ModelAttempts { provider, model, ..ModelAttempts::default() }
+        });
+        count(sums, tried, now);
     }
 
     /// Notes that a breaker opened or closed. The newest state of a provider takes the place of those before it.
@@ -99,7 +103,8 @@ impl AttemptSums {
     pub fn take(&mut self) -> Vec<(Timestamp, AttemptsData)> {
         let start = self.start;
         let mut breakers: Vec<BreakerChange> = std::mem::take(&mut self.breakers).into_values().collect();
-        let mut models = std::mem::take(&mut self.models).into_values();
+        self.known = 0;
+        let mut models = std::mem::take(&mut self.models).into_values().flat_map(BTreeMap::into_values);
         let mut events = Vec::new();
         loop {
             let data = AttemptsData {
@@ -112,6 +117,17 @@ impl AttemptSums {
             events.push((start, data));
         }
     }
+}
+
+fn count(sums: &mut ModelAttempts, tried: &Tried<'_>, now: Timestamp) {
+    sums.made = sums.made.saturating_add(1);
+    let Some(reason) = tried.failure else { return };
+    let count = sums.failed.entry(reason).or_default();
+    *count = count.saturating_add(1);
+    if reason.may_be_charged() {
+        sums.unanswered_input_tokens = sums.unanswered_input_tokens.saturating_add(tried.input_tokens);
+    }
+    sums.last_failure = Some(LastFailure { at: now, reason, status: tried.status });
 }
 
 #[cfg(test)]

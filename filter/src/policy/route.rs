@@ -11,9 +11,10 @@ use weir_vector_guard::{By, CollectionIds, Guard, Store, Unfit};
 
 use crate::glob::Glob;
 use crate::head::Head;
-use crate::policy::own_keys::{self, OwnKeyRule};
+use crate::policy::own_keys;
 use crate::policy::pool::{Pool, Pools};
 use crate::policy::seal;
+use crate::vault::rule::OwnKeyRule;
 
 /// The most class rules: a request stores one bit for each.
 pub(crate) const RULES_MAX: usize = 64;

@@ -17,6 +17,7 @@ use super::chosen::Routed;
 use super::held::{AnswerAction, Held, Kept};
 use super::keeper::{self, Keeper, SealedIds};
 use super::model_in_path::ModelInPath;
+use super::paid::KnownKeys;
 use super::redaction::{self, Redaction};
 use super::reservation::Reservation;
 use super::response::{ReadAs, Response};
@@ -34,10 +35,10 @@ use crate::identity::Identity;
 use crate::limit::headers::{self, Header};
 use crate::limit::{Standing, Unit};
 use crate::metering::{self, Metering};
-use crate::policy::own_keys::OwnKeyRule;
 use crate::policy::{Policy, Route};
 use crate::refusal::{LocalReply, Refusal, Unread};
 use crate::shared_operations;
+use crate::vault::rule::OwnKeyRule;
 use crate::worker::Worker;
 
 /// The shared resources that a body can name. An unreadable body may name any of them.
@@ -54,7 +55,7 @@ pub(super) struct Admitted {
     /// Its feature flags; None where nothing asks for them.
     pub(super) flags: Option<RequestFlags>,
     /// The budgets of its tenant that are past their first threshold; None where all have room.
-    pub(super) budgets: Option<Box<Budgets>>,
+    pub(super) budgets: Option<Budgets>,
     pub(super) route: Option<Rc<Route>>,
     /// The class that is reported: what a rule says, else the path, else the body.
     pub(super) class: Class,
@@ -76,6 +77,8 @@ pub(super) struct Admitted {
     pub(super) model: Option<Box<str>>,
     /// The model that replaces it.
     pub(super) sent_model: Option<Box<str>>,
+    /// The name by which the provider that served bills the model, where its answer says another.
+    pub(super) billed_model: Option<Box<str>>,
     /// What its plan has changed in it.
     pub(super) changes: Changes,
     /// What it would have been refused for, where weir observes.
@@ -128,6 +131,10 @@ pub(super) struct Admitted {
     pub(super) head_goes_first: bool,
     /// The headers of a caller that is believed, as far as the choice of a model depends on them.
     pub(super) caller_headers: Vec<(Box<str>, Box<str>)>,
+    /// What is known of its tenant's own keys, where a provider of the catalogue takes them.
+    pub(super) known_keys: Option<Box<KnownKeys>>,
+    /// The gateway has no upstream role, so that the chosen model's name is written into the body here (Kong).
+    pub(super) writes_model: bool,
     /// The model that was chosen for it; None where its own goes on.
     pub(super) routed: Option<Box<Routed>>,
     /// The provider that served, where a model of the catalogue did.
@@ -160,7 +167,7 @@ impl Admitted {
         Admitted {
             policy: Rc::clone(policy),
             flags: None,
-            budgets: Budgets::of(identity.stages.as_ref(), &identity.plan),
+            budgets: Budgets::of(&identity, &policy.labels),
             beside: Beside::of(route.map(|route| &**route), &identity, policy.center.as_ref()),
             identity,
             route: route.cloned(),
@@ -175,6 +182,7 @@ impl Admitted {
             model: named,
             model_in_path,
             sent_model: None,
+            billed_model: None,
             changes: Changes::default(),
             observed: None,
             by_browser: head.origin.is_some(),
@@ -203,6 +211,8 @@ impl Admitted {
             own_key_refused: false,
             head_goes_first: false,
             caller_headers: Vec::new(),
+            known_keys: None,
+            writes_model: false,
             routed: None,
             served_by: None,
         }
@@ -325,12 +335,14 @@ impl Admitted {
             input_includes_cache: route.is_some_and(|route| route.input_includes_cache),
         };
         self.response.head(pairs, ends, read_as);
+        self.note_payer(pairs);
         let is_hidden = self.hide_refusal_of_own_key();
         let standings = &self.reservation.standings;
         let on_all = self.policy.limit_headers.on == OnAnswers::All && self.policy.mode == Mode::Enforce;
         let on_all = on_all && !(standings.is_empty() && self.beside.is_empty());
         let mut set = Vec::new();
-        if on_all || self.budgets.is_some() {
+        let tells_budgets = self.policy.limit_headers.budget && self.budgets.is_some();
+        if on_all || tells_budgets {
             let now = now();
             if on_all {
                 set = self.limit_headers(standings, now);

@@ -129,7 +129,9 @@ pub(super) fn decide(
     let judged = admitted.judge(&body, Some(bytes), limiter, now);
     let readable = (!matches!(body, Body::Unread(Unread::TooLarge))).then_some(bytes);
     let (changed, refusal) = match judged {
-        Ok(changed) => match guarded::edit_body(admitted, readable, changed) {
+        Ok(changed) => match guarded::edit_body(admitted, readable, changed)
+            .and_then(|changed| admitted.write_model(bytes, changed))
+        {
             Ok(changed) => (changed, None),
             Err(refusal) => {
                 admitted.give_back(limiter, now);
@@ -143,9 +145,11 @@ pub(super) fn decide(
         admitted.release_probe(limiter, now);
         return (decided, BodyAction::Answer(admitted.reply(worker, refusal, now)));
     }
+    // Where weir only observes, the request goes up all the same: to the model that was chosen, for the provider knows no other.
+    let changed = changed.or_else(|| admitted.write_model(bytes, None).ok().flatten());
     let mut edits = Edits::default();
     edits::describe(admitted, &mut edits, &body);
-    admitted.lead(&mut edits);
+    admitted.lead(&mut worker.retries, &mut edits, now);
     let changed = changed.or(opened);
     if let Some(changed) = changed.as_ref().filter(|_| admitted.has_length) {
         edits.set.push(("content-length", changed.len().to_string().into()));

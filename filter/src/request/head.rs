@@ -66,6 +66,8 @@ pub(super) fn decide(
     let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, model_in_path, worker, now));
     admitted.flags = flags;
     admitted.read_caller(&head, state.identity.ports);
+    admitted.read_own_keys(state, now);
+    admitted.writes_model = state.is_kong();
     admitted.enter_stage(now);
     admitted.reservation.may_ask = state.holds_for_calls;
     admitted.beside.iter_mut().for_each(|beside| beside.reservation.may_ask = state.holds_for_calls);

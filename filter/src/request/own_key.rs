@@ -9,9 +9,9 @@ use super::Edits;
 use super::admitted::Admitted;
 use super::keeper::Keeper;
 use crate::head::Head;
-use crate::policy::own_keys::OwnKeyRule;
 use crate::refusal::Refusal;
 use crate::vault::KeyFault;
+use crate::vault::rule::OwnKeyRule;
 use crate::worker::{FilterState, Worker};
 
 /// Where Envoy's own route leads.
@@ -72,15 +72,12 @@ fn put(
     // The tenants of the configuration do not say who has a key.
     let Some(tenants) = state.fetched_tenants(now) else { return Err(Refusal::ProviderKey(KeyFault::Unavailable)) };
     let own_keys = tenants.tenant(tenant).and_then(|tenant| tenant.own_keys);
-    let key = own_keys.map_or(Err(KeyFault::Missing), |keys| keys.at(tenant, rule.provider.as_str(), now));
-    match key {
-        Ok(key) => {
+    match rule.key(tenant, own_keys, now).map_err(Refusal::ProviderKey)? {
+        Some(key) => {
             edits.set.push((rule.header.as_str(), rule.header.value(key).into()));
             Ok(Payer::Tenant)
         }
-        Err(KeyFault::Missing) if !rule.required => Ok(Payer::House),
-        Err(_) if own_keys.is_some_and(|keys| keys.house_key) => Ok(Payer::House),
-        Err(fault) => Err(Refusal::ProviderKey(fault)),
+        None => Ok(Payer::House),
     }
 }
 

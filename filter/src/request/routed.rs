@@ -1,5 +1,6 @@
 //! The model of the catalogue that serves a request: chosen once the body is known, told to the gateway by the name of a chain, and
 //! to the upstream role of the filter by the state of the stream.
+mod keys;
 mod settle;
 
 use std::rc::Rc;
@@ -27,8 +28,11 @@ use crate::metering::Metering;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::routing::breaker::{self, Standing};
-use crate::routing::{Asked, CHAIN_HEADER, Catalogue, Choice, Habits, client_dialect, told};
+use crate::routing::retries::Retries;
+use crate::routing::told::Terms;
+use crate::routing::{Asked, CHAIN_HEADER, Catalogue, Choice, Habits, client_dialect};
 use crate::shared_operations;
+use crate::upstream::LAST;
 use crate::worker::Worker;
 
 /// The header in which the upstream role says who served.
@@ -64,13 +68,15 @@ impl Admitted {
         let standing = limiter
             .shared()
             .map_or_else(Standing::default, |mut store| breaker::standing(&mut *store, &catalogue, now));
-        let (habits, full) = (&mut worker.habits, Saturated::default());
-        let mut choosing = Choosing { catalogue: &catalogue, habits, limiter, standing, full, now };
+        let (habits, full, keyless) = (&mut worker.habits, Saturated::default(), self.keyless(&catalogue, now));
+        let mut choosing = Choosing { catalogue: &catalogue, habits, limiter, standing, full, keyless, now };
         loop {
             let (choice, probe) = self.choose(&mut choosing, dialect, &name, document, bytes);
             let chosen = match choice {
                 Choice::Unasked => return Ok(()),
-                Choice::NoneFits(_) => return Err(choosing.full.refusal.unwrap_or(Refusal::NoModelFits)),
+                Choice::NoneFits(dropped) => {
+                    return Err(choosing.full.refusal.unwrap_or_else(|| self.unserved(&catalogue, &dropped, now)));
+                }
                 Choice::Chosen(chosen) => chosen,
             };
             let Some(first) = chosen.models.first().cloned() else { return Err(Refusal::NoModelFits) };
@@ -86,7 +92,14 @@ impl Admitted {
                 model.name = Some((*first).into());
             }
             let (troubled, asked, served) = (standing.troubled, name.into(), None);
-            let (class, attempt_ms_max) = (self.class_of(&first), catalogue.attempt_ms_max(document.stream));
+            let (class, attempt_ms_max) = (self.class_of(&first), catalogue.attempt_ms_max(&chosen, document.stream));
+            let paid = match self.take_keys(&catalogue, &chosen, &mut worker.handed, now) {
+                Ok(paid) => paid,
+                Err(refusal) => {
+                    choosing.release(probe.as_deref());
+                    return Err(refusal);
+                }
+            };
             self.routed = Some(Box::new(Routed {
                 asked,
                 dialect,
@@ -94,6 +107,8 @@ impl Admitted {
                 chosen,
                 class,
                 attempt_ms_max,
+                under_way: None,
+                paid,
                 is_downgraded: false,
                 troubled,
                 probe,
@@ -132,7 +147,8 @@ impl Admitted {
         let at = choosing.catalogue.provider_at(model);
         let pool = at.and_then(|at| self.policy.provider_pools.get(at)).and_then(Option::as_ref);
         // A tenant's own key has a quota of its own.
-        let set = pool.filter(|_| self.own_key.is_none()).and_then(|pool| pool.set_of(&self.identity.plan));
+        let pays = self.own_key.is_some() || self.pays_for(choosing.catalogue, model, choosing.now);
+        let set = pool.filter(|_| !pays).and_then(|pool| pool.set_of(&self.identity.plan));
         let Some(set) = set.filter(|set| !self.beside.iter().any(|beside| beside.is_of(set))) else { return Ok(None) };
         let mut beside = Beside::of_provider(set, self.reservation.may_ask);
         if self.policy.mode == Mode::Enforce {
@@ -226,9 +242,11 @@ impl Admitted {
             tools: document.tools,
             images: document.images > 0,
             flags: self.flags.as_ref(),
+            translates: !self.writes_model,
             body,
             open: 0,
             saturated: 0,
+            keyless: 0,
         }
     }
 
@@ -301,18 +319,31 @@ impl Admitted {
     }
 
     /// Tells the gateway and the upstream role what was chosen.
-    pub(super) fn lead(&self, edits: &mut Edits) {
-        let Some(routed) = &self.routed else { return };
-        edits.set.push((CHAIN_HEADER, routed.chosen.chain.clone().into()));
-        edits.set.extend(routed.attempt_ms_max.map(|ms| (ATTEMPT_MS, ms.to_string().into())));
-        let choice = routed.catalogue.told(&routed.chosen, routed.dialect);
-        edits.choice = Some(routed.attempt_ms_max.map_or_else(|| choice.clone(), |ms| told::bounded(&choice, ms)));
+    pub(super) fn lead(&mut self, retries: &mut Retries, edits: &mut Edits, now: Timestamp) {
+        let Some(routed) = self.routed.as_mut().filter(|_| !self.writes_model) else { return };
+        routed.under_way = Some(retries.request(now));
+        edits.set.push((CHAIN_HEADER, std::mem::take(&mut routed.chosen.chain).into()));
+        let Routed { catalogue, chosen, attempt_ms_max, paid, .. } = &**routed;
+        edits.set.extend(attempt_ms_max.map(|ms| (ATTEMPT_MS, ms.to_string().into())));
+        let keys = paid.as_ref().map(|paid| paid.number);
+        let terms = Terms { attempt_ms_max: *attempt_ms_max, retry_budget: catalogue.retry_budget, keys };
+        edits.choice = Some(catalogue.told(chosen, routed.dialect, &terms));
+    }
+
+    /// Writes the chosen model into the body where no upstream role does it. `changed`: the body so far, where it differs from `bytes`.
+    pub(super) fn write_model(&self, bytes: &[u8], changed: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, Refusal> {
+        let Some(routed) = self.routed.as_ref().filter(|_| self.writes_model) else { return Ok(changed) };
+        let model = routed.chosen.models.first().map(|model| &**model).unwrap_or_default();
+        let body = changed.as_deref().unwrap_or(bytes);
+        routed.catalogue.rewritten(model, routed.dialect, body).map(Some).ok_or(Refusal::NoModelFits)
     }
 
     /// Lets the client read, in its own dialect, how a routed request failed: where a stream breaks off, and where the error is one
     /// of the gateway's own or a page of HTML.
     pub(super) fn tell_failures(&mut self, pairs: &[Pair<'_>], ends: bool, edits: &mut ResponseEdits) {
-        let Some(client) = self.routed.as_ref().map(|routed| routed.dialect) else { return };
+        let Some(client) = self.routed.as_ref().filter(|_| !self.writes_model).map(|routed| routed.dialect) else {
+            return;
+        };
         self.response.tell_cuts(client);
         edits.shortens |= self.response.is_changed();
         if ends || edits.holds {
@@ -327,9 +358,20 @@ impl Admitted {
     /// Reads who served, and tells the client as far as the configuration says so.
     pub(super) fn tell_route(&mut self, pairs: &[Pair<'_>], edits: &mut ResponseEdits) {
         let Some(routed) = &mut self.routed else { return };
-        let served =
-            pairs.iter().find(|(name, _)| is(name, SERVED)).and_then(|(_, value)| std::str::from_utf8(value).ok());
+        let (mut served, mut is_last) = (None, false);
+        for (name, value) in pairs {
+            if is(name, SERVED) {
+                served = served.or_else(|| std::str::from_utf8(value).ok());
+            }
+            // What the upstream role says to Envoy alone.
+            is_last |= is(name, LAST);
+        }
+        edits.remove.extend(is_last.then_some(LAST));
         let model = served.and_then(|served| served.split(';').nth(1));
+        let model = match routed.chosen.models.first() {
+            Some(first) if self.writes_model && self.response.status < 400 => Some(&**first),
+            _ => model.filter(|_| !self.writes_model),
+        };
         routed.served =
             model.filter(|model| routed.chosen.models.iter().any(|chosen| **chosen == **model)).map(Into::into);
         routed.is_downgraded = routed.is_less_good();
@@ -360,6 +402,8 @@ struct Choosing<'c, L> {
     limiter: &'c mut L,
     standing: Standing,
     full: Saturated,
+    /// Providers at which no key serves the tenant, a bit each.
+    keyless: u32,
     now: Timestamp,
 }
 
@@ -392,7 +436,7 @@ impl<L: Limiter> Choosing<'_, L> {
     /// Chooses; where the first provider is due for a probe it is claimed, and where another request has it, chooses without
     /// that provider.
     fn choose(&mut self, asked: &mut Asked<'_>) -> (Choice, Option<Rc<str>>) {
-        (asked.open, asked.saturated) = (self.standing.open, self.full.bits);
+        (asked.open, asked.saturated, asked.keyless) = (self.standing.open, self.full.bits, self.keyless);
         loop {
             let choice = self.catalogue.choose(asked, self.habits);
             let first = choice.first().and_then(|model| self.catalogue.provider_of(model));

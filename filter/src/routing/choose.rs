@@ -16,6 +16,7 @@ use weir_llm_translate::{Dialect, Server, translate};
 use super::cheapest::{Cheapest, Fit};
 use super::{Candidate, Catalogue, Habits, Least, Misfit, Model, Rule, class_bit, stage_bit};
 use crate::flags::RequestFlags;
+use crate::hash;
 use crate::plan::Plan;
 
 /// What a choice depends on.
@@ -51,12 +52,16 @@ pub struct Asked<'a> {
     pub images: bool,
     /// Its feature flags, where they are decided.
     pub flags: Option<&'a RequestFlags>,
+    /// Its answer can be translated. Kong cannot.
+    pub translates: bool,
     /// Its body.
     pub body: &'a [u8],
     /// Providers whose breaker is open, a bit each.
     pub open: u32,
     /// Providers whose pool is saturated, a bit each.
     pub saturated: u32,
+    /// Providers at which the tenant has no key of its own that serves, though it needs one, a bit each.
+    pub keyless: u32,
 }
 
 /// Why the first model of a chain was chosen.
@@ -191,6 +196,9 @@ impl Catalogue {
             sorted.rank(&rule.candidates);
             return self.chain(sorted, None, Why::Listed, asked);
         }
+        if rule.candidates.len() == 1 {
+            return self.chain(sorted, None, Why::Cheapest, asked);
+        }
         let key = self.habit_key(at, asked.tenant);
         if let Some(model) = habits.model(key) {
             self.consider_if_new(model, rule, &bounds, asked, &mut sorted);
@@ -211,13 +219,9 @@ impl Catalogue {
         choice
     }
 
-    /// Names a tenant under a rule of this catalogue.
+    /// Names a tenant under a rule of this catalogue. Two that share a name share what they had before, and nothing else.
     fn habit_key(&self, rule: usize, tenant: &str) -> u64 {
-        let mut hasher = SipHasher13::new();
-        hasher.write(self.delivered.as_deref().unwrap_or_default().as_bytes());
-        hasher.write_usize(rule);
-        hasher.write(tenant.as_bytes());
-        hasher.finish()
+        hash::fixed(tenant) ^ hash::fixed(self.delivered.as_deref().unwrap_or_default()) ^ (rule as u64).rotate_left(32)
     }
 
     /// What a request asks of each candidate.
@@ -305,16 +309,20 @@ impl Catalogue {
         let regions = [asked.plan.region.as_deref(), asked.placement.and_then(|placement| placement.region.as_deref())];
         let endpoints =
             [asked.plan.endpoint.as_deref(), asked.placement.and_then(|placement| placement.endpoint.as_deref())];
+        if regions == [None; 2] && endpoints == [None; 2] && asked.keyless == 0 && !self.has_endpoints {
+            return [None; super::PROVIDERS_MAX];
+        }
         let is_other =
             |wanted: &[Option<&str>; 2], own: Option<&str>| wanted.iter().flatten().any(|wanted| Some(*wanted) != own);
         let mut barred = [None; super::PROVIDERS_MAX];
-        for (place, provider) in barred.iter_mut().zip(&self.providers) {
+        for (at, (place, provider)) in barred.iter_mut().zip(&self.providers).enumerate() {
             let endpoint = provider.endpoint.as_deref();
             // A dedicated endpoint serves those alone who name it.
             let is_anothers = endpoint.is_some() && endpoints == [None; 2];
             *place = match () {
                 () if is_other(&regions, provider.region.as_deref()) => Some(Misfit::Region),
                 () if is_anothers || is_other(&endpoints, endpoint) => Some(Misfit::Endpoint),
+                () if asked.keyless & 1 << at != 0 => Some(Misfit::Key),
                 () => None,
             };
         }
@@ -324,8 +332,8 @@ impl Catalogue {
     /// Makes a chain of the cheapest models that fit, each of another provider; `first` comes first.
     fn chain(&self, sorted: Sorted, first: Option<usize>, why: Why, asked: &Asked<'_>) -> Choice {
         let Sorted { mut fits, open, mut dropped } = sorted;
-        let mut providers = Vec::with_capacity(self.attempts_max);
-        let mut models = Vec::with_capacity(self.attempts_max);
+        let (mut tried, mut name) = (0_u32, String::new());
+        let mut models = Vec::with_capacity(self.attempts_max.min(fits.len().max(open.len())));
         let mut reason = why;
         if fits.is_empty() && !open.is_empty() {
             (fits, reason) = (open, Why::LastResort);
@@ -336,7 +344,7 @@ impl Catalogue {
         }
         let mut is_first = true;
         while models.len() < self.attempts_max
-            && let Some(at) = next(&fits, &providers, first.filter(|_| is_first))
+            && let Some(at) = next(&fits, tried, first.filter(|_| is_first))
         {
             let fit = fits.swap_remove(at);
             let Some(model) = self.models.get(fit.model) else { continue };
@@ -346,7 +354,8 @@ impl Catalogue {
                     reason = Why::Cheapest;
                 }
                 is_first = false;
-                providers.push(fit.provider);
+                tried |= bit(fit.provider);
+                self.extend_name(&mut name, fit.provider);
                 models.push(Rc::clone(&model.name));
             } else {
                 dropped.push((Rc::clone(&model.name), Misfit::Dialect));
@@ -355,24 +364,33 @@ impl Catalogue {
         if models.is_empty() {
             return Choice::NoneFits(dropped);
         }
-        Choice::Chosen(Chosen { models, chain: self.chain_name(&providers), why: reason, dropped })
+        Choice::Chosen(Chosen { models, chain: name, why: reason, dropped })
     }
 
     /// Whether the request can be said in the model's dialect without a loss.
     fn speaks(&self, model: &Model, asked: &Asked<'_>) -> bool {
         let Some(provider) = self.providers.get(model.provider) else { return false };
+        if !asked.translates && provider.server.dialect() != asked.dialect {
+            return false;
+        }
         let is_own =
             provider.server.dialect() == asked.dialect && matches!(provider.server, Server::OpenAi | Server::Anthropic);
         is_own || translate(asked.dialect, &model.target(provider.server), asked.body).is_ok()
     }
 }
 
+/// The bit of a provider.
+fn bit(provider: usize) -> u32 {
+    u32::try_from(provider).ok().and_then(|at| 1_u32.checked_shl(at)).unwrap_or(0)
+}
+
 /// The place of the fit that is tried next: `first` if it is there, else the cheapest of a provider that has no turn yet.
-fn next(fits: &[Fit], providers: &[usize], first: Option<usize>) -> Option<usize> {
+/// `tried`: the providers that have, a bit each.
+fn next(fits: &[Fit], tried: u32, first: Option<usize>) -> Option<usize> {
     if let Some(at) = first.and_then(|first| fits.iter().position(|fit| fit.model == first)) {
         return Some(at);
     }
-    let left = fits.iter().enumerate().filter(|(_, fit)| !providers.contains(&fit.provider));
+    let left = fits.iter().enumerate().filter(|(_, fit)| tried & bit(fit.provider) == 0);
     left.min_by_key(|(_, fit)| (fit.cost, fit.model)).map(|(at, _)| at)
 }
 

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use weir_config::plans;
+use weir_config::routing::Dialect;
 use weir_config::shape::{Config, Source};
 use weir_config::{ConfigError, routing};
 use weir_contract::Class;
@@ -9,6 +10,7 @@ use weir_llm_translate::{Server, Thinking};
 
 use crate::flags::Condition;
 use crate::head::INJECTED;
+use crate::vault::rule;
 
 use super::cheapest::by_price;
 use super::{
@@ -18,6 +20,12 @@ use super::{
 
 /// The longest name of a provider, in bytes.
 const PROVIDER_NAME_MAX_BYTES: usize = 32;
+
+/// The largest share of retries, in percent: more attempts no request makes.
+const RETRIES_MAX_PERCENT: u16 = 300;
+
+/// Stands for the model's name in a provider's path.
+pub(crate) const MODEL_IN_PATH: &str = "{model}";
 
 /// The longest name of a model, in bytes.
 const MODEL_NAME_MAX_BYTES: usize = 64;
@@ -61,7 +69,7 @@ impl Catalogue {
     /// Compiles models and rules.
     pub(super) fn of(written: &Written<'_>) -> Result<Self, ConfigError> {
         let rules = written.routing;
-        let providers = compile_providers(written.providers)?;
+        let providers = compile_providers(written.providers, [rules.first_token_ms_max, rules.attempt_ms_max])?;
         let models = compile_models(written.models, &providers)?;
         if !(1..=ATTEMPTS_MAX).contains(&rules.attempts_max) {
             return Err(ConfigError::new("routing.attempts_max", format_args!("expected 1 to {ATTEMPTS_MAX}")));
@@ -69,14 +77,17 @@ impl Catalogue {
         if rules.currency.len() != 3 || !rules.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
             return Err(ConfigError::new("routing.currency", "expected a currency by ISO 4217, such as USD"));
         }
-        for (name, ms) in [("first_token_ms_max", rules.first_token_ms_max), ("attempt_ms_max", rules.attempt_ms_max)] {
-            if ms == Some(0) {
-                return Err(ConfigError::new(format!("routing.{name}"), "expected at least 1"));
-            }
+        check_times("routing", [rules.first_token_ms_max, rules.attempt_ms_max])?;
+        if rules.retry_budget.percent > RETRIES_MAX_PERCENT {
+            return Err(ConfigError::new(
+                "routing.retry_budget.percent",
+                format_args!("at most {RETRIES_MAX_PERCENT}"),
+            ));
         }
         bounded("routing.rules", rules.rules.len(), RULES_MAX)?;
         let mut catalogue = Catalogue {
             latencies: Latencies::of(&models),
+            has_endpoints: providers.iter().any(|provider| provider.endpoint.is_some()),
             providers,
             models,
             rules: Vec::new(),
@@ -84,7 +95,7 @@ impl Catalogue {
             hysteresis_percent: rules.hysteresis_percent.into(),
             currency: rules.currency.as_str().into(),
             tells_client: rules.tell_client,
-            attempt_ms_max: [rules.first_token_ms_max, rules.attempt_ms_max],
+            retry_budget: rules.retry_budget,
             delivered: None,
         };
         for (at, rule) in rules.rules.iter().enumerate() {
@@ -217,7 +228,8 @@ fn check_unused(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn compile_providers(providers: &[routing::Provider]) -> Result<Vec<Provider>, ConfigError> {
+/// `times`: how long an attempt may take where a provider says nothing else.
+fn compile_providers(providers: &[routing::Provider], times: [Option<u32>; 2]) -> Result<Vec<Provider>, ConfigError> {
     bounded("providers", providers.len(), PROVIDERS_MAX)?;
     let mut compiled: Vec<Provider> = Vec::new();
     for (at, provider) in providers.iter().enumerate() {
@@ -231,6 +243,9 @@ fn compile_providers(providers: &[routing::Provider]) -> Result<Vec<Provider>, C
             server: server_of(provider.dialect),
             region: provider.region.as_deref().map(Into::into),
             endpoint: provider.endpoint.as_deref().map(Into::into),
+            attempt_ms_max: [provider.first_token_ms_max.or(times[0]), provider.attempt_ms_max.or(times[1])],
+            own_key: rule::of_provider(provider)
+                .map_err(|(field, problem)| ConfigError::new(format!("{path}.{field}"), problem))?,
         });
     }
     Ok(compiled)
@@ -243,16 +258,48 @@ pub(crate) fn check_provider(provider: &routing::Provider, path: &str) -> Result
         let problem = "a name is 1 to 32 characters of a-z 0-9 -";
         return Err(ConfigError::new(format!("{path}.name"), problem));
     }
-    if provider
-        .path
-        .as_deref()
-        .is_some_and(|path| !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()))
-    {
-        return Err(ConfigError::new(format!("{path}.path"), "expected a path that begins with /"));
+    for (field, given) in [("path", &provider.path), ("stream_path", &provider.stream_path)] {
+        let is_path = |path: &str| path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
+        if given.as_deref().is_some_and(|path| !is_path(path)) {
+            return Err(ConfigError::new(format!("{path}.{field}"), "expected a path that begins with /"));
+        }
     }
+    check_paths(provider, path)?;
+    check_times(path, [provider.first_token_ms_max, provider.attempt_ms_max])?;
     let is_authority = |authority: &str| !authority.is_empty() && authority.bytes().all(|byte| byte.is_ascii_graphic());
     if provider.authority.as_deref().is_some_and(|authority| !is_authority(authority)) {
         return Err(ConfigError::new(format!("{path}.authority"), "expected a name, such as api.example.com"));
+    }
+    Ok(())
+}
+
+/// Refuses paths with which requests for models of a cloud would go astray: there the path names the model, and streams have another.
+fn check_paths(provider: &routing::Provider, path: &str) -> Result<(), ConfigError> {
+    let names = |given: &Option<String>| given.as_deref().is_some_and(|path| path.contains(MODEL_IN_PATH));
+    let error = |field: &str, problem: &str| Err(ConfigError::new(format!("{path}.{field}"), problem));
+    match provider.dialect {
+        Dialect::VertexAnthropic if !names(&provider.path) || !names(&provider.stream_path) => error(
+            "path",
+            "give `path` and `stream_path`: /v1/projects/PROJECT/locations/LOCATION/publishers/anthropic/models/{model}:rawPredict, \
+             and the same with :streamRawPredict",
+        ),
+        Dialect::BedrockAnthropic if provider.path.is_some() && !names(&provider.path) => {
+            error("path", "it must name the model: /model/{model}/invoke")
+        }
+        Dialect::BedrockAnthropic if provider.stream_path.is_some() => error(
+            "stream_path",
+            "Bedrock streams Messages in frames of AWS, which weir does not translate: requests for a stream go to other providers; leave it \
+             out",
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn check_times(path: &str, [first_token, whole]: [Option<u32>; 2]) -> Result<(), ConfigError> {
+    for (name, ms) in [("first_token_ms_max", first_token), ("attempt_ms_max", whole)] {
+        if ms == Some(0) {
+            return Err(ConfigError::new(format!("{path}.{name}"), "expected at least 1"));
+        }
     }
     Ok(())
 }
@@ -329,5 +376,7 @@ pub(crate) const fn server_of(dialect: routing::Dialect) -> Server {
         routing::Dialect::Vllm => Server::Vllm,
         routing::Dialect::Mistral => Server::Mistral,
         routing::Dialect::Ollama => Server::Ollama,
+        routing::Dialect::VertexAnthropic => Server::VertexAnthropic,
+        routing::Dialect::BedrockAnthropic => Server::BedrockAnthropic,
     }
 }

@@ -16,6 +16,8 @@ pub struct InForce {
     inline: Rc<Catalogue>,
     /// What the gateway can reach, where the directory brings models and rules.
     reach: Option<deliver::Reach>,
+    /// What Kong cannot keep of it.
+    fault_on_kong: Option<ConfigError>,
     /// The last figures of all models, for the next catalogue.
     figures: RefCell<Rc<[ModelFigures]>>,
 }
@@ -31,6 +33,7 @@ impl InForce {
             current: RefCell::new(Rc::clone(&catalogue)),
             inline: catalogue,
             reach,
+            fault_on_kong: super::fault_on_kong(config),
             figures: RefCell::new(Rc::new([])),
         }))
     }
@@ -43,6 +46,11 @@ impl InForce {
     /// The names of all chains that a choice can make now or later, for the gateway's routes. None: more than [`super::CHAINS_MAX`].
     pub fn chains(&self) -> Option<Vec<String>> {
         if self.follows_directory() { self.inline.chains_of_all() } else { self.inline.chains() }
+    }
+
+    /// What Kong cannot keep of it.
+    pub(crate) fn fault_on_kong(&self) -> Option<&ConfigError> {
+        self.fault_on_kong.as_ref()
     }
 
     /// Whether the directory brings models and rules.

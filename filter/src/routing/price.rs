@@ -47,7 +47,7 @@ impl Catalogue {
     }
 
     fn price_of(&self, model: &str) -> Option<Price> {
-        self.models.iter().find(|known| *known.name == *model).map(|model| model.price)
+        self.model_named(model).map(|model| model.price)
     }
 }
 

@@ -55,6 +55,8 @@ pub(super) fn asked(plan: &Plan) -> Asked<'_> {
         body: BODY,
         saturated: 0,
         open: 0,
+        keyless: 0,
+        translates: true,
     }
 }
 

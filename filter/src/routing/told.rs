@@ -5,8 +5,10 @@
 //!
 //! * [`CHOICE`], by the downstream role: the client's dialect and the chosen models, in the order of the chain. The upstream role
 //!   knows the models of its configuration by their names; of one that the directory brought it is told all that it needs.
+//! * [`GRANTED`], by the upstream role: a further attempt that was drawn from the budget of retries where the one before it failed.
 //! * [`ATTEMPTS`], by the upstream role: each attempt with its provider, model and status, and how it failed where the status does
 //!   not say so.
+use weir_config::routing::RetryBudget;
 use weir_contract::AttemptFailure;
 use weir_llm_translate::{Dialect, Thinking};
 
@@ -18,6 +20,12 @@ pub const CHOICE: &str = "weir_choice";
 /// The state that lists the attempts.
 pub const ATTEMPTS: &str = "weir_attempts";
 
+/// The state that names the last attempt that the budget of retries has granted, by its number.
+pub const GRANTED: &str = "weir_granted";
+
+/// How long a choice usually is, in bytes: a capacity, not a bound.
+const CHOICE_BYTES: usize = 96;
+
 /// The longest name of a model at its provider, in bytes, where the upstream role is told of it.
 const UPSTREAM_NAME_MAX_BYTES: usize = 256;
 
@@ -27,24 +35,57 @@ pub(super) fn is_tellable(name: &str) -> bool {
     (1..=UPSTREAM_NAME_MAX_BYTES).contains(&name.len()) && name.bytes().all(fits)
 }
 
-/// Writes a choice of models, each as a word.
-pub(crate) fn choice(dialect: Dialect, models: impl Iterator<Item = String>) -> String {
-    let dialect = match dialect {
-        Dialect::OpenAi => "openai",
-        Dialect::Anthropic => "anthropic",
-    };
-    models.fold(dialect.to_owned(), |text, model| text + " " + &model)
+/// What the attempts of a request are held to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// How long each may take until its first byte goes on, in milliseconds, where that is bounded.
+    pub(crate) attempt_ms_max: Option<u32>,
+    /// What those beyond the first draw from.
+    pub(crate) retry_budget: RetryBudget,
+    /// The name of the tenant's own keys for them ([`super::handed`]), where one is used.
+    pub(crate) keys: Option<u64>,
 }
 
-/// The word of a model that the upstream role has not in its configuration.
-pub(super) fn in_full(model: &Model, provider: &str) -> String {
+/// Begins a choice: models follow, each by [`add_word`].
+pub(crate) fn begin_choice(dialect: Dialect, terms: &Terms) -> String {
+    let mut text = String::with_capacity(CHOICE_BYTES);
+    text.push_str(match dialect {
+        Dialect::OpenAi => "openai",
+        Dialect::Anthropic => "anthropic",
+    });
+    let mut add = |mark: &str, number: u64| {
+        text.push_str(mark);
+        text.push_str(itoa::Buffer::new().format(number));
+    };
+    if let Some(ms) = terms.attempt_ms_max {
+        add(";t", ms.into());
+    }
+    if !terms.retry_budget.is_default() {
+        add(";p", terms.retry_budget.percent.into());
+        add(";f", terms.retry_budget.floor.into());
+    }
+    if let Some(keys) = terms.keys {
+        add(";k", keys);
+    }
+    text
+}
+
+/// Adds a model that the upstream role knows by its name.
+pub(crate) fn add_word(choice: &mut String, model: &str) {
+    choice.push(' ');
+    choice.push_str(model);
+}
+
+/// Adds a model that the upstream role has not in its configuration.
+pub(super) fn add_in_full(choice: &mut String, model: &Model, provider: &str) {
     let thinking = match model.thinking {
         Thinking::Never => "never",
         Thinking::Budget => "budget",
         Thinking::Effort => "effort",
     };
     let Model { name, upstream, output_max_tokens, samples, .. } = model;
-    format!("{name};{provider};{upstream};{output_max_tokens};{thinking};{}", u8::from(*samples))
+    let word = format!("{name};{provider};{upstream};{output_max_tokens};{thinking};{}", u8::from(*samples));
+    add_word(choice, &word);
 }
 
 /// Reads such a word: the provider, and the model as far as the upstream role needs it.
@@ -61,23 +102,18 @@ pub(crate) fn read_in_full(word: &str) -> Option<(&str, Model)> {
     Some((provider, Model::told(name, upstream, output_max_tokens, (thinking, samples))))
 }
 
-/// A choice with the time that each attempt may take until its first byte goes on, in milliseconds.
-pub(crate) fn bounded(choice: &str, attempt_ms_max: u32) -> String {
-    choice.replacen(' ', &format!(";{attempt_ms_max} "), 1)
-}
-
 /// A choice as the upstream role reads it.
 pub(crate) struct Choice<I> {
     /// The client's dialect.
     pub(crate) dialect: Dialect,
-    /// How long an attempt may take until its first byte goes on, in milliseconds, where that is bounded.
-    pub(crate) attempt_ms_max: Option<u64>,
+    /// What attempts are held to.
+    pub(crate) terms: Terms,
     /// The models' words.
     pub(crate) models: I,
 }
 
 /// Reads a choice.
-pub(crate) fn read_choice(text: &str) -> Option<Choice<impl Iterator<Item = &str>>> {
+pub(crate) fn read_choice(text: &str) -> Option<Choice<impl Iterator<Item = &str> + Clone>> {
     let mut models = text.split(' ');
     let mut first = models.next()?.split(';');
     let dialect = match first.next()? {
@@ -85,7 +121,18 @@ pub(crate) fn read_choice(text: &str) -> Option<Choice<impl Iterator<Item = &str
         "anthropic" => Dialect::Anthropic,
         _ => return None,
     };
-    Some(Choice { dialect, attempt_ms_max: first.next().and_then(|ms| ms.parse().ok()), models })
+    let mut terms = Terms::default();
+    for part in first {
+        let (mark, number) = part.split_at_checked(1)?;
+        match mark {
+            "t" => terms.attempt_ms_max = Some(number.parse().ok()?),
+            "p" => terms.retry_budget.percent = number.parse().ok()?,
+            "f" => terms.retry_budget.floor = number.parse().ok()?,
+            "k" => terms.keys = Some(number.parse().ok()?),
+            _ => return None,
+        }
+    }
+    Some(Choice { dialect, terms, models })
 }
 
 /// How one attempt went.

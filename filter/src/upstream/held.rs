@@ -132,7 +132,7 @@ impl Attempt {
 
     /// Takes in that the attempt is over and unanswered. `is_connected`: there was a connection to the provider.
     pub fn end(&mut self, upstream: &Upstream, is_connected: bool, now: Timestamp) {
-        let bounds = [upstream.silence_ms, self.attempt_ms_max];
+        let bounds = [upstream.silence_ms, self.terms.attempt_ms_max.map(u64::from)];
         let passed_ms = now.millis_since(self.started).saturating_add(EARLY_MS);
         let reason = match () {
             () if !is_connected => AttemptFailure::Unreachable,

@@ -1,13 +1,26 @@
 use serde_json::{Value, json};
 use weir_config::{ForRole, parse_for_role};
 
+use super::clouds::in_path;
 use super::*;
+use crate::hash::Keyed;
+use crate::routing::handed::{Handed, HandedKey, RequestKeys, Secret};
+use crate::routing::retries::Retries;
 
 fn upstream(dialect: &str) -> Upstream {
+    upstream_of(dialect, &json!({}))
+}
+
+/// The same with further fields of the provider.
+fn upstream_of(dialect: &str, more: &Value) -> Upstream {
+    let mut provider = json!({"name": "one", "dialect": dialect, "authority": "one.example.com"});
+    for (field, value) in more.as_object().expect("fields") {
+        provider[field] = value.clone();
+    }
     let model = json!({"name": "a", "provider": "one", "upstream": "a-2026", "context_max_tokens": 10, "output_max_tokens": 10,
                        "price": {"input": 1, "output": 1}});
     let config = json!({"version": 1, "role": "upstream", "models": [model],
-                        "provider": {"name": "one", "dialect": dialect, "authority": "one.example.com"}});
+                        "provider": provider});
     match parse_for_role(config.to_string().as_bytes()).expect("a configuration") {
         ForRole::Upstream(config) => Upstream::compile(&config).expect("a role"),
         ForRole::Downstream(_) => panic!("the other role"),
@@ -24,11 +37,29 @@ const HEAD: [Pair<'static>; 5] = [
 const BODY: &[u8] = br#"{"model":"auto","messages":[{"role":"user","content":"Hi"}]}"#;
 const NOW: Timestamp = Timestamp::from_millis(0);
 
+fn given(choice: &'static str, attempts: &'static str) -> Given<'static> {
+    Given { choice: Some(choice.as_bytes()), attempts: Some(attempts.as_bytes()) }
+}
+
+fn handed() -> Handed {
+    Handed::new(Keyed::new([5; 16]))
+}
+
+/// The tenant's own key with which an attempt goes to its provider, or why it does not go.
+fn admit(
+    attempt: &Attempt,
+    upstream: &Upstream,
+    retries: &mut Retries,
+) -> Result<Option<(&'static str, String)>, NotTried> {
+    let admitted = attempt.admit(upstream, (&handed(), retries), None, NOW);
+    admitted.map(|admission| admission.key).map_err(|(why, _)| why)
+}
+
 /// An attempt after one that failed elsewhere, with its request sent.
 fn sent(upstream: &Upstream) -> Attempt {
     let mut attempt = Attempt::default();
-    let (changes, awaits) = attempt.begin(upstream, Some(b"openai z a"), Some(b"two;z;503;"), &HEAD);
-    assert!(awaits);
+    let changes = attempt.begin(upstream, &given("openai z a", "two;z;503;"), &HEAD);
+    assert_eq!(admit(&attempt, upstream, &mut Retries::default()), Ok(None));
     assert_eq!(changes.remove, ["authorization", "x-tenant-id", "x-model"]);
     let (changes, body) = attempt.request(upstream, BODY).expect("a body");
     assert!(changes.set.contains(&(":path", "/v1/messages".to_owned())));
@@ -77,7 +108,7 @@ fn an_answer_that_cannot_be_read_becomes_a_502_that_the_gateway_retries() {
 fn a_request_that_the_provider_cannot_take_is_the_clients_fault_and_opens_no_breaker() {
     let upstream = upstream("openai");
     let mut attempt = Attempt::default();
-    attempt.begin(&upstream, Some(b"openai a"), None, &HEAD);
+    attempt.begin(&upstream, &given("openai a", ""), &HEAD);
     attempt.request(&upstream, b"no object").expect_err("unfit");
     assert_eq!(attempt.attempts(&upstream).as_deref(), Some("one;a;400;"));
     let reply = attempt.refusal();
@@ -87,7 +118,7 @@ fn a_request_that_the_provider_cannot_take_is_the_clients_fault_and_opens_no_bre
 /// An attempt at a provider that speaks the client's dialect, with its request sent.
 fn sent_to_own(upstream: &Upstream) -> Attempt {
     let mut attempt = Attempt::default();
-    attempt.begin(upstream, Some(b"openai a"), None, &HEAD);
+    attempt.begin(upstream, &given("openai a", ""), &HEAD);
     attempt.request(upstream, BODY).expect("a body");
     attempt
 }
@@ -168,11 +199,11 @@ fn an_attempt_without_an_answer_says_why_by_its_connection_and_its_time() {
         (false, 2_500, "openai a", "unreachable"),
         (true, 1_900, "openai a", "reset"),
         (true, 1_960, "openai a", "silent"),
-        (true, 700, "openai;700 a", "silent"),
-        (true, 600, "openai;700 a", "reset"),
+        (true, 700, "openai;t700 a", "silent"),
+        (true, 600, "openai;t700 a", "reset"),
     ] {
         let mut attempt = Attempt::at(NOW);
-        attempt.begin(&upstream, Some(choice.as_bytes()), None, &HEAD);
+        attempt.begin(&upstream, &given(choice, ""), &HEAD);
         assert!(attempt.is_unanswered());
         attempt.end(&upstream, is_connected, NOW.plus_millis(passed_ms));
         assert_eq!(attempt.attempts(&upstream), Some(format!("one;a;;;{reason}")), "{passed_ms}");
@@ -201,9 +232,134 @@ fn an_error_in_the_clients_own_dialect_is_left_as_it_is() {
 #[test]
 fn a_request_that_weir_has_not_routed_loses_what_is_ours_and_passes() {
     let upstream = upstream("anthropic");
-    for choice in [None, Some(&b"openai z"[..]), Some(b"klingon a"), Some(b"\xff")] {
+    for choice in [None, Some(&b"klingon a"[..]), Some(b"\xff")] {
         let mut attempt = Attempt::default();
-        let (changes, awaits) = attempt.begin(&upstream, choice, None, &HEAD);
-        assert_eq!((changes.remove.len(), awaits, attempt.attempts(&upstream)), (3, false, None));
+        let changes = attempt.begin(&upstream, &Given { choice, attempts: None }, &HEAD);
+        assert_eq!((changes.remove.len(), attempt.attempts(&upstream)), (3, None));
+        let admitted = attempt.admit(&upstream, (&handed(), &mut Retries::default()), None, NOW).expect("it passes");
+        assert_eq!(admitted, Admission { awaits_body: false, key: None });
     }
+}
+
+#[test]
+fn a_model_that_the_role_does_not_know_goes_nowhere() {
+    let upstream = upstream("anthropic");
+    let mut attempt = Attempt::default();
+    attempt.begin(&upstream, &given("openai;k7 z", ""), &HEAD);
+    let admitted = attempt.admit(&upstream, (&handed(), &mut Retries::default()), None, NOW);
+    let (why, reply) = admitted.expect_err("neither with the operator's key nor as the client wrote it");
+    assert_eq!((why, reply.status), (NotTried::Model, 503));
+}
+
+#[test]
+fn a_provider_whose_answer_is_translated_has_no_say_in_whether_another_is_tried() {
+    let upstream = upstream("anthropic");
+    let mut attempt = sent(&upstream);
+    let failing: [Pair<'_>; 2] = [(b":status", b"429"), (b"x-envoy-ratelimited", b"true")];
+    let changes = attempt.answer_head(&upstream, &failing, false, NOW);
+    assert!(changes.remove.iter().any(|name| name == LAST), "{changes:?}");
+}
+
+#[test]
+fn attempts_beyond_the_first_draw_from_the_budget_and_the_last_answer_stands_once_it_is_used_up() {
+    let upstream = upstream("openai");
+    let failing: [Pair<'_>; 2] = [(b":status", b"503"), (b"x-envoy-ratelimited", b"true")];
+    let mut retries = Retries::default();
+    let mut fail = |choice| {
+        let mut attempt = Attempt::default();
+        attempt.begin(&upstream, &given(choice, ""), &HEAD);
+        attempt.request(&upstream, BODY).expect("a body");
+        let changes = attempt.answer_head(&upstream, &failing, false, NOW);
+        assert_eq!(changes.remove, [LAST], "the provider has no say in whether another is tried");
+        attempt.follow(&mut retries, NOW)
+    };
+    assert_eq!([fail("openai;p0;f2 a z"), fail("openai;p0;f2 a z")], [Ok(Some(2)), Ok(Some(2))]);
+    assert_eq!(fail("openai;p0;f2 a z"), Err(NotTried::Retries));
+    assert_eq!(fail("openai;p0;f2 a"), Ok(None), "nobody else is there to be tried");
+}
+
+#[test]
+fn an_attempt_after_one_without_an_answer_draws_as_it_begins_unless_it_was_granted_before() {
+    let upstream = upstream("openai");
+    let mut attempt = Attempt::default();
+    attempt.begin(&upstream, &given("openai;p0;f1 z a", "two;z;;;reset"), &HEAD);
+    let mut retries = Retries::default();
+    for (granted, expected) in
+        [(Some(&b"2"[..]), true), (None, true), (None, false), (Some(b"1"), false), (Some(b"2"), true)]
+    {
+        let admitted = attempt.admit(&upstream, (&handed(), &mut retries), granted, NOW);
+        assert_eq!(admitted.is_ok(), expected, "{granted:?}");
+        if let Err((why, reply)) = admitted {
+            assert_eq!((why, reply.status), (NotTried::Retries, 503));
+        }
+    }
+}
+
+#[test]
+fn the_tenants_own_key_goes_to_its_provider_alone_and_one_that_is_gone_ends_the_request() {
+    let key = |provider: &str, value: &str| HandedKey {
+        provider: provider.into(),
+        header: "authorization",
+        value: Secret::new(value.to_owned()),
+    };
+    let keys: RequestKeys = [key("two", "Bearer of-two"), key("one", "Bearer of-one")].into();
+    let others: RequestKeys = [key("two", "Bearer of-two")].into();
+    let mut handed = handed();
+    let (number, other) = (handed.keep(&keys).expect("room"), handed.keep(&others).expect("room"));
+    let upstream = upstream("openai");
+    let admit = |number: u64| {
+        let mut attempt = Attempt::default();
+        let choice = format!("openai;k{number} a");
+        attempt.begin(&upstream, &Given { choice: Some(choice.as_bytes()), attempts: None }, &HEAD);
+        attempt.admit(&upstream, (&handed, &mut Retries::default()), None, NOW).map(|admission| admission.key)
+    };
+    assert_eq!(admit(number).expect("it goes"), Some(("authorization", "Bearer of-one".to_owned())));
+    assert_eq!(admit(other).expect("it goes"), None, "the operator's key serves here");
+    let (why, reply) = admit(number ^ other).expect_err("never with the operator's key");
+    assert_eq!((why, reply.status), (NotTried::Key, 403));
+    assert!(reply.body.contains("provider_key_unavailable"), "{}", reply.body);
+}
+
+#[test]
+fn the_paths_of_clouds_name_the_model_and_their_bodies_the_version() {
+    let place = "/v1/projects/p/locations/l/publishers/anthropic/models/{model}";
+    let vertex = json!({"path": format!("{place}:rawPredict"), "stream_path": format!("{place}:streamRawPredict")});
+    for (dialect, more, streams, path) in [
+        (
+            "vertex_anthropic",
+            &vertex,
+            false,
+            "/v1/projects/p/locations/l/publishers/anthropic/models/a-2026:rawPredict",
+        ),
+        (
+            "vertex_anthropic",
+            &vertex,
+            true,
+            "/v1/projects/p/locations/l/publishers/anthropic/models/a-2026:streamRawPredict",
+        ),
+        ("bedrock_anthropic", &json!({}), false, "/model/a-2026/invoke"),
+    ] {
+        let upstream = upstream_of(dialect, more);
+        for client in ["openai a", "anthropic a"] {
+            let mut attempt = Attempt::default();
+            let head: [Pair<'_>; 1] = [(b"anthropic-beta", b"one-2026, t\"wo,three")];
+            attempt.begin(&upstream, &given(client, ""), &head);
+            let body = json!({"model": "auto", "max_tokens": 9, "stream": streams, "messages": [{"role": "user", "content": "Hi"}]});
+            let (changes, body) = attempt.request(&upstream, body.to_string().as_bytes()).expect("a body");
+            assert!(changes.set.contains(&(":path", path.to_owned())), "{changes:?}");
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            assert!(body.get("model").is_none() && body["anthropic_version"].is_string(), "{body}");
+            let is_bedrock = dialect == "bedrock_anthropic";
+            assert_eq!(body.get("anthropic_beta"), is_bedrock.then(|| json!(["one-2026", "three"])).as_ref(), "{body}");
+            assert_eq!(body.get("stream").is_some_and(|stream| stream == true), streams, "{body}");
+        }
+    }
+    let mut attempt = Attempt::default();
+    attempt.begin(&upstream_of("bedrock_anthropic", &json!({})), &given("openai a", ""), &HEAD);
+    let stream = br#"{"model":"auto","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#;
+    assert_eq!(
+        attempt.request(&upstream_of("bedrock_anthropic", &json!({})), stream).expect_err("frames").field,
+        "stream"
+    );
+    assert_eq!(in_path("arn:aws:bedrock:eu/a b"), "arn:aws:bedrock:eu%2Fa%20b");
 }

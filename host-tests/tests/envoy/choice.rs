@@ -61,10 +61,23 @@ impl Stack {
 
     /// `at`: where the gateway believes the first provider to be.
     fn with(first: Provider, second: Provider, at: SocketAddr) -> Self {
+        Self::edited(first, second, at, |_| {})
+    }
+
+    /// With other routing.
+    fn routed(edit: fn(&mut Value)) -> Self {
+        let (first, second) = (Provider::start(), Provider::start());
+        let at = first.address();
+        Self::edited(first, second, at, edit)
+    }
+
+    fn edited(first: Provider, second: Provider, at: SocketAddr, edit: fn(&mut Value)) -> Self {
         let receiver = Receiver::start();
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("gateway.yaml");
-        std::fs::write(&file, gateway(receiver.address(), at, second.address()).to_string()).expect("written");
+        let mut gateway = gateway(receiver.address(), at, second.address());
+        edit(&mut gateway["filter"]);
+        std::fs::write(&file, gateway.to_string()).expect("written");
         let run = workspace::run_weir(&["gateway".as_ref(), "generate".as_ref(), file.as_os_str()]).expect("weir");
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
         let bootstrap = Bootstrap::from_yaml(&String::from_utf8_lossy(&run.stdout)).expect("JSON");
@@ -77,6 +90,16 @@ impl Stack {
 
     fn call(&self, path: &str, body: &Value) -> Call {
         Call::post(format!("{}{path}", self.envoy.url()), body).header("authorization", "Bearer sk_weir_acme")
+    }
+
+    async fn stream(&self, path: &str) -> Reply {
+        let body = json!({"model": "auto", "stream": true, "max_tokens": 50,
+                          "messages": [{"role": "user", "content": "How are you?"}]});
+        self.client.send(self.call(path, &body)).await
+    }
+
+    fn counted(&self, metric: &str) -> u64 {
+        self.envoy.stats(metric).expect("stats").values().sum()
     }
 
     async fn chat(&self, model: &str) -> Reply {
@@ -191,8 +214,7 @@ async fn a_provider_that_fails_is_left_alone_until_a_probe_succeeds() {
     }
     let tried = stack.first.saw().len();
     assert!((5..=7).contains(&tried), "five failures open the breaker, and a worker may be a little behind: {tried}");
-    let counted = |name: &str| stack.envoy.stats(name).expect("stats").values().sum::<u64>();
-    assert_eq!((counted("weir_breakers_opened"), counted("weir_attempts_failed")), (1, tried as u64));
+    assert_eq!((stack.counted("weir_breakers_opened"), stack.counted("weir_attempts_failed")), (1, tried as u64));
     stack.first.feels(Mood::Serves);
     tokio::time::sleep(std::time::Duration::from_millis(5_200)).await;
     let reply = stack.chat("auto").await;
@@ -284,4 +306,74 @@ async fn a_prompt_of_several_megabytes_is_translated_and_sent_again() {
     let reply = stack.client.send(stack.call("/v1/chat/completions", &body)).await;
     assert_eq!((reply.status, reply.header("x-weir-served")), (200, Some("second;mini;2")), "{}", reply.text());
     assert_eq!(stack.second.saw()[0].body["messages"][0]["content"], text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_the_budget_of_retries_a_request_gets_the_answer_of_its_attempt() {
+    let stack = Stack::routed(|filter| filter["routing"]["retry_budget"] = json!({"percent": 0, "floor": 0}));
+    for (mood, status) in [(Mood::Fails(500), 500), (Mood::Fails(429), 429), (Mood::Garbles, 502), (Mood::Resets, 503)]
+    {
+        stack.first.feels(mood);
+        let reply = stack.chat("auto").await;
+        assert_eq!(reply.status, status, "{mood:?} {}", reply.text());
+        assert!(reply.json()["error"]["message"].is_string(), "{mood:?} {}", reply.text());
+        assert_eq!(reply.header("x-envoy-ratelimited"), None, "that is between the filter and Envoy");
+    }
+    assert_eq!((stack.first.saw().len(), stack.second.saw().len()), (4, 0));
+    assert_eq!((stack.counted("weir_retries_refused"), stack.counted("weir_attempts_failed")), (4, 4));
+    stack.first.feels(Mood::Serves);
+    assert_eq!(stack.chat("auto").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_floor_of_the_budget_is_granted_whatever_the_traffic() {
+    let stack = Stack::routed(|filter| filter["routing"]["retry_budget"] = json!({"percent": 0, "floor": 100}));
+    for mood in [Mood::Fails(503), Mood::Resets, Mood::Garbles] {
+        stack.first.feels(mood);
+        let reply = stack.chat("auto").await;
+        assert_eq!((reply.status, reply.header("x-weir-served")), (200, Some("second;mini;2")), "{mood:?}");
+    }
+    assert_eq!(stack.counted("weir_retries_refused"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_sends_no_token_in_time_is_left_whether_its_head_came_or_not() {
+    let stack = Stack::routed(|filter| {
+        filter["routing"]["first_token_ms_max"] = json!(60_000);
+        for provider in filter["providers"].as_array_mut().into_iter().flatten() {
+            provider["first_token_ms_max"] = json!(700);
+        }
+    });
+    // Over both dialects: what is held is translated, or it is not.
+    for (mood, path) in [
+        (Mood::Silent, "/v1/chat/completions"),
+        (Mood::OnlyHead, "/v1/chat/completions"),
+        (Mood::Silent, "/v1/messages"),
+        (Mood::OnlyHead, "/v1/messages"),
+    ] {
+        stack.first.feels(mood);
+        let reply = stack.stream(path).await;
+        assert_eq!((reply.status, reply.header("x-weir-served")), (200, Some("second;mini;2")), "{mood:?} {path}");
+        assert!(reply.error.is_none(), "{mood:?} {path}: {}", reply.text());
+    }
+    assert_eq!((stack.first.saw().len(), stack.second.saw().len()), (4, 4));
+    assert_eq!(stack.counted("weir_attempts_failed"), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_connection_breaks_is_reset_for_the_client_and_counted_so_far() {
+    let stack = Stack::start();
+    for path in ["/v1/chat/completions", "/v1/messages"] {
+        stack.first.feels(Mood::Breaks);
+        let reply = stack.stream(path).await;
+        assert!(reply.status == 200 && reply.error.is_some(), "Envoy lets no filter end it: {}", reply.text());
+        assert!(!reply.events().is_empty(), "its first words went on");
+    }
+    assert!(stack.second.saw().is_empty(), "never behind the first byte");
+    for event in stack.receiver.usage(2).await {
+        let data = &event["data"];
+        assert_eq!((&data["outcome"], &data["routed"]["attempts"]), (&json!("upstream_reset"), &json!(1)), "{event}");
+        assert_eq!(data["usage"]["status"], "estimated", "{event}");
+        assert!(data["usage"]["input_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{event}");
+    }
 }

@@ -40,7 +40,7 @@ fn names(llm: &Llm) -> Vec<String> {
     llm.seen().iter().map(|seen| seen.path.clone()).collect()
 }
 
-/// `gateway.yaml` with a stand-in behind every cluster.
+/// `by-class.yaml` with a stand-in behind every cluster.
 struct Gateway {
     envoy: Envoy,
     client: Client,
@@ -56,7 +56,7 @@ impl Gateway {
     fn start() -> Self {
         let [openai, backup, anthropic, own, app] = [(); 5].map(|()| Llm::start().expect("a stand-in"));
         let receiver = Receiver::start();
-        let mut bootstrap = with_acme(shipped("envoy/gateway.yaml"), "enterprise").edit(|config| {
+        let mut bootstrap = with_acme(shipped("envoy/by-class.yaml"), "enterprise").edit(|config| {
             ["openai-api", "openai-backup-api", "anthropic"].into_iter().for_each(|cluster| in_clear(config, cluster));
             for secret in config["static_resources"]["secrets"].as_array_mut().expect("secrets") {
                 let value = format!("the key of {}", secret["name"].as_str().expect("a name"));

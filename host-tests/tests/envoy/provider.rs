@@ -1,14 +1,22 @@
 //! A provider that speaks one dialect, calls tools, and fails as it is told.
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use weir_rig::server::{Handler, Reset, Server};
 
 /// What every answer says was used.
 pub(crate) const INPUT_TOKENS: u64 = 21;
 pub(crate) const OUTPUT_TOKENS: u64 = 13;
+
+/// Longer than any test waits.
+const SILENCE: Duration = Duration::from_secs(120);
+/// Lets the first words reach the client.
+const BEFORE_BREAK: Duration = Duration::from_millis(300);
 
 /// How it treats requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +32,12 @@ pub(crate) enum Mood {
     Garbles,
     /// Ends a stream after its first words, without the event that ends it.
     Cuts,
+    /// Breaks the connection off after the first words of a stream.
+    Breaks,
+    /// Never answers.
+    Silent,
+    /// Sends the head of a stream, and nothing more.
+    OnlyHead,
 }
 
 /// A request that it saw.
@@ -92,6 +106,15 @@ async fn answer(state: &Mutex<(Mood, Vec<Saw>)>, request: Request<Body>) -> Resu
             Ok(response)
         }
         Mood::Garbles => Ok(whole(StatusCode::OK, "this is no answer".to_owned())),
+        Mood::Silent => {
+            tokio::time::sleep(SILENCE).await;
+            Err(Reset)
+        }
+        Mood::OnlyHead => Ok(stream_then_silence(Vec::new(), false)),
+        Mood::Breaks => {
+            let events = if is_anthropic { message_events("m", false) } else { completion_events("m", false) };
+            Ok(stream_then_silence(events.into_iter().take(3).collect(), true))
+        }
         Mood::Serves | Mood::Cuts => Ok(served(&body, is_anthropic, mood == Mood::Cuts)),
     }
 }
@@ -121,17 +144,30 @@ fn served(body: &Value, is_anthropic: bool, cut: bool) -> Response<Body> {
     match (is_anthropic, streams) {
         (true, false) => whole(StatusCode::OK, message(model, tool).to_string()),
         (false, false) => whole(StatusCode::OK, completion(model, tool).to_string()),
-        (true, true) => stream(message_events(model, tool), cut),
-        (false, true) => stream(completion_events(model, tool), cut),
+        (true, true) => stream_of(message_events(model, tool), cut),
+        (false, true) => stream_of(completion_events(model, tool), cut),
     }
 }
 
-fn stream(events: Vec<String>, cut: bool) -> Response<Body> {
+fn stream_of(events: Vec<String>, cut: bool) -> Response<Body> {
     let kept = if cut { events.len() / 2 } else { events.len() };
     let body: String = events.into_iter().take(kept).collect();
     Response::builder()
         .header("content-type", "text/event-stream; charset=utf-8")
         .body(body.into())
+        .expect("a response")
+}
+
+/// A stream that begins, and then either breaks off or says nothing more.
+fn stream_then_silence(events: Vec<String>, breaks: bool) -> Response<Body> {
+    let events = stream::iter(events.into_iter().map(|event| Ok::<_, std::io::Error>(Bytes::from(event))));
+    let end = stream::once(async move {
+        tokio::time::sleep(if breaks { BEFORE_BREAK } else { SILENCE }).await;
+        Err(std::io::Error::other("the stand-in breaks off"))
+    });
+    Response::builder()
+        .header("content-type", "text/event-stream; charset=utf-8")
+        .body(Body::from_stream(events.chain(end)))
         .expect("a response")
 }
 

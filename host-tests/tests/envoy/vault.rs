@@ -1,4 +1,5 @@
 //! Tenants' own keys at providers from end to end: the real Envoy, the real `weir serve`, a provider that remembers which key came.
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -6,11 +7,13 @@ use serde_json::{Value, json};
 use weir_contract::directory::KeyHash;
 use weir_rig::aggregator::Aggregator;
 use weir_rig::clock;
-use weir_rig::envoy::Options;
+use weir_rig::envoy::{Bootstrap, Envoy, Options};
 use weir_rig::llm::Behaviour;
 use weir_rig::load::{Call, Client, Reply};
+use weir_rig::workspace;
 
 use crate::edge::{Edge, Setup, tenant};
+use crate::provider::{Mood, Provider};
 
 const GATEWAY: &str = "gateway-token-5f2c8e91d07b";
 const WITHOUT: &str = "gateway-token-9b1e44d0c27a";
@@ -217,6 +220,84 @@ async fn each_tenants_key_reaches_its_provider_the_house_pays_where_it_says_so_a
     }
     assert!(edge.metric("weir_security.kind.refused_provider_key") > 0);
     assert_unseen(&edge, &weir);
+}
+
+/// A generated gateway with two providers of one dialect: `mine` is cheaper, and takes tenants' own keys.
+fn routed(weir: &Aggregator, mine: SocketAddr, house: SocketAddr) -> Envoy {
+    let key = json!({"env": "HOUSE_KEY", "header": "authorization", "prefix": "Bearer "});
+    let model = |name: &str, provider: &str, price: u64| {
+        json!({"name": name, "provider": provider, "context_max_tokens": 10_000, "output_max_tokens": 1_000,
+               "price": {"input": price, "output": price}})
+    };
+    let gateway = json!({
+        "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "weir": weir.address().to_string(),
+        "wasm": workspace::weir_wasm().expect("the built module"),
+        "providers": {"mine": {"address": mine.to_string(), "tls": false, "key": key},
+                      "house": {"address": house.to_string(), "tls": false, "key": key}},
+        "filter": {
+            "version": 1,
+            "identity": {"sources": [{"api_key": {"prefix": "sk_weir_"}}]},
+            "directory": {"cluster": "weir", "token": GATEWAY, "refresh": "1s"},
+            "plans": {"p": {}},
+            "events": {"cluster": "weir", "token": GATEWAY, "flush": "100ms"},
+            "providers": [{"name": "mine", "dialect": "openai", "tenant_key": {"provider": "openai"}},
+                          {"name": "house", "dialect": "openai"}],
+            "models": [model("small", "mine", 1), model("large", "house", 2)],
+            "routing": {"rules": [{"model": "auto", "candidates": ["small", "large"]}], "tell_client": true},
+        },
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("gateway.yaml");
+    std::fs::write(&file, gateway.to_string()).expect("written");
+    let run = workspace::run_weir(&["gateway".as_ref(), "generate".as_ref(), file.as_os_str()]).expect("weir");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let bootstrap = Bootstrap::from_yaml(&String::from_utf8_lossy(&run.stdout)).expect("JSON");
+    let mut options = Options { component_log_level: "wasm:debug".to_owned(), ..Options::default() };
+    options.env.push(("HOUSE_KEY".to_owned(), HOUSE.to_owned()));
+    Envoy::start(&bootstrap, &options).expect("Envoy")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_catalogue_each_attempt_gets_the_tenants_own_key_for_its_provider_and_no_other() {
+    let weir = serve();
+    put(&weir, "acme", SECRETS[0].1).await;
+    let (mine, house) = (Provider::start(), Provider::start());
+    let envoy = routed(&weir, mine.address(), house.address());
+    let chat = |tenant: &'static str, model: &'static str| {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "How are you?"}]});
+        let call = Call::post(format!("{}{CHAT}", envoy.url()), &body);
+        let call =
+            call.header("authorization", &format!("Bearer sk_weir_{tenant}")).header("x-api-key", "sk-of-the-client");
+        async move { Client::new().send(call).await }
+    };
+    let begun = clock::instant();
+    loop {
+        let reply = chat("acme", "auto").await;
+        if reply.header("x-weir-served") == Some("mine;small;1") {
+            break;
+        }
+        assert!(begun.elapsed() < SOON, "{} {}", reply.text(), envoy.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let keys = |provider: &Provider| {
+        let saw = provider.saw().pop().expect("a request");
+        (saw.header("authorization").map(str::to_owned), saw.header("x-api-key").map(str::to_owned))
+    };
+    assert_eq!(keys(&mine), (Some(format!("Bearer {}", SECRETS[0].1)), None));
+    // Another tenant has no key: its candidate drops out, or the request does.
+    assert_eq!(chat("globex", "auto").await.header("x-weir-served"), Some("house;large;1"));
+    assert_eq!(keys(&house), (Some(format!("Bearer {HOUSE}")), None));
+    assert_eq!(code(&chat("globex", "small").await), (403, "provider_key_missing".to_owned()));
+    // The next provider never sees the tenant's key.
+    mine.feels(Mood::Fails(503));
+    assert_eq!(chat("acme", "auto").await.header("x-weir-served"), Some("house;large;2"));
+    assert_eq!(keys(&house), (Some(format!("Bearer {HOUSE}")), None));
+    mine.feels(Mood::Fails(401));
+    assert_eq!(code(&chat("acme", "auto").await), (403, "provider_key_refused".to_owned()));
+    let ask = |path: &str| envoy.ask(path).expect("an answer").body;
+    for (place, text) in [("stats", ask("/stats")), ("config_dump", ask("/config_dump")), ("log", envoy.log())] {
+        assert!(!text.contains(&SECRETS[0].1[..20]), "a key is in {place}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

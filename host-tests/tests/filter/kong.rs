@@ -232,3 +232,63 @@ fn without_any_metric_nothing_else_changes() {
     chats(&gateway, 1);
     assert_eq!(usage_event(&gateway)["data"]["usage"]["output_tokens"], 30);
 }
+
+/// A catalogue of one provider with two models.
+fn routed(rules: &Value) -> Value {
+    let model = |name: &str, price: u64| {
+        json!({"name": name, "provider": "openai", "upstream": format!("{name}-2026"), "context_max_tokens": 100_000,
+               "output_max_tokens": 1_000, "price": {"input": price, "output": price}})
+    };
+    let mut config = unlimited();
+    config["providers"] = json!([{"name": "openai", "dialect": "openai"}]);
+    config["models"] = json!([model("mini", 1), model("large", 9)]);
+    config["routing"] = json!({"rules": rules, "tell_client": true});
+    config
+}
+
+fn ask(model: &str) -> Value {
+    json!({"model": model, "messages": [{"role": "user", "content": "How are you?"}]})
+}
+
+#[test]
+fn the_filter_writes_the_chosen_model_of_one_provider_into_the_body() {
+    let rules = json!([{"model": "auto", "match": {"prompt_tokens_max": 100}, "candidates": ["mini", "large"]},
+                       {"model": "auto", "candidates": ["large"]}]);
+    let gateway = Gateway::kong().config(routed(&rules)).start();
+    let mut long = ask("auto");
+    long["messages"][0]["content"] = json!("word ".repeat(500));
+    for (body, upstream, told) in [
+        (ask("auto"), "mini-2026", "asked=auto;chosen=mini;reason=cheapest"),
+        (long, "large-2026", "asked=auto;chosen=large;reason=cheapest"),
+        (ask("large"), "large-2026", "asked=large;chosen=large;reason=named"),
+    ] {
+        let request = post("/v1/chat/completions").bearer(ACME).json(&body);
+        let reply = gateway.send(request).upstream(ok().json(&answer()));
+        reply.assert_status(200);
+        assert_eq!(reply.header("x-weir-route").as_deref(), Some(told));
+        let sent = reply.upstream_request();
+        assert_eq!((&sent.json()["model"], &sent.json()["messages"]), (&json!(upstream), &body["messages"]));
+        assert_eq!(sent.header("content-length"), Some(sent.body().len().to_string().as_str()));
+        assert_eq!(sent.header("x-weir-chain"), None, "no route of Kong's goes by it");
+        let data = &usage_event(&gateway)["data"];
+        assert_eq!((&data["routed"]["attempts"], &data["request_model"]), (&json!(1), &body["model"]), "{data}");
+    }
+    let other = post("/v1/messages").bearer(ACME).json(&ask("auto"));
+    let refused = gateway.send(other).reply();
+    refused.assert_status(400);
+    assert!(
+        refused.text().contains("No model that may serve"),
+        "nobody would translate the answer: {}",
+        refused.text()
+    );
+    assert_eq!(gateway.traps().len(), 0);
+}
+
+#[test]
+fn a_catalogue_of_several_providers_is_refused() {
+    let mut config = routed(&json!([{"model": "auto", "candidates": ["mini"]}]));
+    config["providers"] = json!([{"name": "openai", "dialect": "openai"}, {"name": "other", "dialect": "openai"}]);
+    let gateway = Gateway::kong().config(config).start();
+    gateway.send(chat()).reply().assert_status(503);
+    gateway.assert_logged(LogLevel::Error, "the configuration is refused. providers: Kong sends all requests");
+}

@@ -12,11 +12,12 @@ use super::place::{Keys, RedisPlace};
 use super::reader::RedisLogReader;
 use super::scripts::{APPEND, PRUNE, REDACT, RELEASE, RENEW, call};
 use super::session::Session;
-use super::taking::{LEASE, Taken, Taking};
-use crate::redact::{REDACT_STEP, Redacted, Users};
+use super::taking::{LEASE, Taken};
+use crate::mentions::count_step;
+use crate::redact::{Redacted, Users};
 use crate::{
-    AppendError, Checkpoint, End, EventLog, LogError, LogReader, NewRecord, PRUNE_STEP, Placement, Position, Redaction,
-    RedisProblem, Retention, Unsupported,
+    AppendError, Checkpoint, End, EventLog, LogError, NewRecord, PRUNE_STEP, Placement, Position, Redaction,
+    RedisProblem, Retention, Taking, Unsupported,
 };
 
 /// How long an append tries to reach a server that does not answer, before its records are refused. Connections wait for it.
@@ -30,8 +31,6 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 const CHECK_EVERY: Duration = Duration::from_secs(60);
 /// The longest wait for replicas in one exchange, in milliseconds.
 const REPLICAS_WAIT_MS: u32 = 1_000;
-/// Bytes of bodies that a redaction reads at a time.
-const REDACT_BYTES: usize = 8 * 1024 * 1024;
 
 /// The writing end of a log in Redis.
 #[derive(Debug)]
@@ -267,13 +266,7 @@ impl Redaction for RedisLog {
     fn redact(&mut self, after: Position, until: Position, users: &Users) -> Result<Redacted, AppendError> {
         let locked = |error: LogError| AppendError::Locked(error.to_string());
         let mut reader = RedisLogReader::open(&self.place).map_err(locked)?;
-        let mut done = Redacted { through: None, records: 0 };
-        let records = reader.read_after(after, REDACT_BYTES).map_err(locked)?;
-        let step = records.into_iter().take_while(|record| record.position <= until).take(REDACT_STEP as usize);
-        for mut record in step {
-            done.through = Some(record.position);
-            done.records += u64::from(users.redact(&mut record.body));
-        }
+        let done = count_step(&mut reader, after, until, users)?;
         if done.through.is_none() {
             let mut redact = call(&REDACT, &[&self.keys.meta, &self.keys.redacted]);
             redact.arg(&self.taken.id).arg(self.taken.epoch).arg(until);

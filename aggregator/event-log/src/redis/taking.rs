@@ -9,7 +9,8 @@ use super::errors::failed;
 use super::place::Keys;
 use super::scripts::{TAKE, call};
 use super::session::Session;
-use crate::{Position, RedisProblem};
+use crate::taking::random_name;
+use crate::{Create, Position, RedisProblem, Taking};
 
 /// How long the right to write lasts without a renewal.
 pub(super) const LEASE: Duration = Duration::from_secs(4);
@@ -17,28 +18,6 @@ pub(super) const LEASE: Duration = Duration::from_secs(4);
 const LEASE_WAIT: Duration = Duration::from_secs(6);
 /// The pause between two looks.
 const LEASE_PAUSE: Duration = Duration::from_millis(200);
-
-/// Whether a log that is not there is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Create {
-    /// It must be there, under this name.
-    Never(String),
-    /// If it is not there.
-    IfMissing,
-    /// It must not be there; it gets this name and this first position.
-    As(String, Position),
-}
-
-/// Who takes the right to write, and which log is expected.
-#[derive(Clone, Debug)]
-pub struct Taking {
-    /// The taker, the same at each of its starts: a secret of its data directory.
-    pub owner: String,
-    /// The taker as others read it.
-    pub holder: String,
-    /// Whether the log is made.
-    pub create: Create,
-}
 
 /// The right to write.
 #[derive(Clone, Debug)]
@@ -75,7 +54,7 @@ impl Taking {
     fn ask(&self, session: &mut Session, keys: &Keys) -> Result<Answer, RedisProblem> {
         let (new, first, expected) = match &self.create {
             Create::Never(expected) => (String::new(), 1, expected.clone()),
-            Create::IfMissing => (random_name()?, 1, String::new()),
+            Create::IfMissing => (drawn_name()?, 1, String::new()),
             Create::As(name, first) => (name.clone(), *first, name.clone()),
         };
         let mut take = call(&TAKE, &[&keys.stream, &keys.meta, &keys.lease]);
@@ -107,8 +86,6 @@ fn checked(taken: Taken, entries: u64) -> Result<Taken, RedisProblem> {
     Err(RedisProblem::Lost(format!("it has {entries} entries, and {expected} are expected")))
 }
 
-fn random_name() -> Result<String, RedisProblem> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| RedisProblem::Failed(format!("no random bytes: {error}")))?;
-    Ok(hex::encode(bytes))
+fn drawn_name() -> Result<String, RedisProblem> {
+    random_name().map_err(|error| RedisProblem::Failed(format!("no random bytes: {error}")))
 }

@@ -12,9 +12,11 @@ use weir_contract::Timestamp;
 use weir_rig::redis::Redis;
 use weir_settings::redis::RedisServer;
 
-use super::{Create, RedisLog, RedisLogReader, RedisPlace, Taking};
+use super::{RedisLog, RedisLogReader, RedisPlace};
 use crate::conformance::{Bench, conformance};
-use crate::{Admission, AppendError, EventLog, Format, LogError, LogReader, NewRecord, Placement, Record};
+use crate::{
+    Admission, AppendError, Create, EventLog, Format, LogError, LogReader, NewRecord, Placement, Record, Taking,
+};
 
 /// A Redis with a log.
 struct World {

@@ -2,8 +2,8 @@
 use std::time::{Duration, Instant};
 
 use weir_clock::SystemClock;
-use weir_event_log::redis::{Create, RedisLog, RedisLogReader, RedisPlace, Taking};
-use weir_event_log::{EventLog, LogReader, NewRecord};
+use weir_event_log::redis::{RedisLog, RedisLogReader, RedisPlace};
+use weir_event_log::{Create, EventLog, LogReader, NewRecord, Taking};
 use weir_ledger::validate::{Admission, Format};
 use weir_rig::redis::Redis;
 use weir_settings::redis::RedisServer;

@@ -134,14 +134,14 @@ pub(super) enum Command {
     Events(EventsCommand),
     /// Show events as the event log takes them, refused ones and repeats among them. Ends with Ctrl-C.
     #[command(
-        after_help = "Reads the log itself, in the data directory or in Redis, beside a running server. With --json it prints each \
+        after_help = "Reads the log itself, wherever it is, beside a running server. With --json it prints each \
                             event as received, one a line.\n\n\
                             Example: weir tail --tenant acme --model 'gpt-4o*' --json"
     )]
     Tail(TailArgs),
     /// Show live which tenants and models are busy: requests, failures, tokens. Ends with Ctrl-C.
     #[command(
-        after_help = "Reads the log itself, in the data directory or in Redis, beside a running server. The numbers are about the last \
+        after_help = "Reads the log itself, wherever it is, beside a running server. The numbers are about the last \
                             minute. With --json it prints an object a screen.\n\nExample: weir top --every 5 --rows 20"
     )]
     Top(TopArgs),

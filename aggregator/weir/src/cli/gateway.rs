@@ -10,8 +10,10 @@ use anyhow::bail;
 use clap::{Subcommand, ValueEnum};
 use serde::Deserialize;
 use serde_json::Value;
+use weir_filter::config::routing::Provider;
 use weir_filter::config::{Config as FilterConfig, Environment, Policy};
 use weir_filter::hash::Keyed;
+use weir_filter::policy::own_keys;
 use weir_filter::routing::CHAINS_MAX;
 use weir_filter::upstream::KEY_HEADERS;
 use weir_settings::yaml::{self, YamlError};
@@ -25,7 +27,7 @@ const DIFFERENCES_MAX: usize = 50;
 /// What is done for a gateway.
 #[derive(Debug, Subcommand)]
 pub(super) enum GatewayCommand {
-    /// Print Envoy's configuration, or manifests of Istio or Envoy Gateway, in JSON.
+    /// Print Envoy's configuration, or manifests of Istio or Envoy Gateway.
     #[command(
         after_help = "Examples: weir gateway generate gateway.yaml > envoy.json && envoy -c envoy.json\n          \
                             weir gateway generate --for istio gateway.yaml | kubectl apply -f -"
@@ -37,6 +39,9 @@ pub(super) enum GatewayCommand {
         /// Who runs Envoy.
         #[arg(long = "for", value_name = "RUNNER", default_value = "envoy")]
         runner: Runner,
+        /// How it is written.
+        #[arg(long, default_value = "json")]
+        format: Format,
     },
     /// Compare a configuration of Envoy with what `generate` writes now.
     #[command(
@@ -64,6 +69,15 @@ pub(super) enum Runner {
     Istio,
     /// Envoy Gateway: an `EnvoyProxy` and an `EnvoyPatchPolicy`.
     EnvoyGateway,
+}
+
+/// How a configuration is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// JSON.
+    Json,
+    /// YAML, under a line that says what it was made of.
+    Yaml,
 }
 
 /// A gateway, as people write it.
@@ -207,12 +221,26 @@ fn yes() -> bool {
 
 pub(super) fn run(command: GatewayCommand) -> anyhow::Result<u8> {
     match command {
-        GatewayCommand::Generate { file, runner } => {
-            say!("{}", serde_json::to_string_pretty(&generate(&file, runner)?)?);
+        GatewayCommand::Generate { file, runner, format } => {
+            say!("{}", written(&file, &generate(&file, runner)?, format)?);
             Ok(EXIT_DONE)
         }
         GatewayCommand::Check { file, running, runner } => check(&file, &running, runner),
     }
+}
+
+fn written(file: &Path, made: &Value, format: Format) -> anyhow::Result<String> {
+    Ok(match format {
+        Format::Json => serde_json::to_string_pretty(made)?,
+        Format::Yaml => {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let yaml = serde_saphyr::to_string(made)?;
+            format!(
+                "# Written by `weir gateway generate {name}`: change that file, and write this one anew.\n{}",
+                yaml.trim_end()
+            )
+        }
+    })
 }
 
 fn generate(file: &Path, runner: Runner) -> anyhow::Result<Value> {
@@ -251,7 +279,7 @@ pub(super) fn of_text(file: &Path, text: &str, runner: Runner) -> anyhow::Result
 }
 
 /// Refuses a provider that is not reached, and one that the catalogue does not have.
-fn check_reached(gateway: &Gateway, providers: &[weir_filter::config::routing::Provider]) -> anyhow::Result<()> {
+fn check_reached(gateway: &Gateway, providers: &[Provider]) -> anyhow::Result<()> {
     for provider in providers {
         let Some(reached) = gateway.providers.get(&provider.name) else {
             bail!("providers.{}: the catalogue has this provider; say how it is reached", provider.name);
@@ -267,11 +295,30 @@ fn check_reached(gateway: &Gateway, providers: &[weir_filter::config::routing::P
                 provider.name
             );
         }
+        check_own_key(provider, reached)?;
     }
     match gateway.providers.keys().find(|name| !providers.iter().any(|provider| provider.name == **name)) {
         Some(name) => bail!("providers.{name}: the catalogue has no such provider"),
         None => Ok(()),
     }
+}
+
+/// Refuses a house key in another header than tenants' own: both would go up, and the provider would choose.
+fn check_own_key(provider: &Provider, reached: &Reached) -> anyhow::Result<()> {
+    let (Some(own), Some(key)) = (&provider.tenant_key, &reached.key) else { return Ok(()) };
+    let header = match (own.header, own_keys::provider(&own.provider)) {
+        (Some(header), _) => header,
+        (None, Ok(of)) => own_keys::usual_header(of),
+        (None, Err(problem)) => bail!("filter.providers: {}: tenant_key.provider: {problem}", provider.name),
+    };
+    if !header.as_str().eq_ignore_ascii_case(&key.header) {
+        bail!(
+            "providers.{}.key.header: tenants' own keys go up in {}, and both would; name the same header, or `tenant_key.header`",
+            provider.name,
+            header.as_str()
+        );
+    }
+    Ok(())
 }
 
 fn check(file: &Path, running: &Path, runner: Runner) -> anyhow::Result<u8> {

@@ -43,7 +43,7 @@ struct OfGateway {
 }
 
 /// What a gateway counts, without a label.
-const COUNTERS: [(&str, &str); 9] = [
+const COUNTERS: [(&str, &str); 10] = [
     ("weir_answers_stopped", "Answers ended because the gateway did not show or change them as the filter needs"),
     ("weir_attempts", "Attempts at providers, where models are chosen"),
     ("weir_attempts_failed", "Attempts that failed, so that the next provider was tried or the client got the failure"),
@@ -51,6 +51,7 @@ const COUNTERS: [(&str, &str); 9] = [
     ("weir_breakers_opened", "Breakers of providers that opened"),
     ("weir_events_unspooled", "Events that could not be left for the access log"),
     ("weir_internal_faults", "Requests refused because of a fault in the filter or the gateway"),
+    ("weir_retries_refused", "Attempts beyond the first that were not made, since the budget of retries was used up"),
     ("weir_tokens_overshot", "Tokens used beyond what was reserved of a limit"),
     ("weir_usage_undeclared", "Answers of providers on routes without `usage`, so that nobody reads what they used"),
 ];

@@ -34,7 +34,9 @@ use weir_billing::outbox::BillingError;
 use weir_billing::outbox::report::Reporter;
 use weir_billing::outbox::view::ReportRequest;
 use weir_clock::Clock;
+use weir_event_log::AppendError;
 use weir_ledger::cost::Rules;
+use weir_ledger::files::PruneError;
 use weir_ledger::{SqliteLedger, tenant_plans};
 use weir_settings::secret::masked;
 use weir_stripe::StripeSink;
@@ -157,6 +159,7 @@ fn tasks_of(
         tokio::spawn(roll(app.clone())),
         tokio::spawn(budgets::tell(app.clone(), told)),
         tokio::spawn(budgets::end_raises(app.clone())),
+        tokio::spawn(budgets::measure(app.clone())),
         tokio::spawn(alerts::tell(app.clone())),
         tokio::spawn(alerts::watch::watch(app.clone())),
         tokio::spawn(alerts::watch::repeat(app.clone())),
@@ -451,7 +454,7 @@ async fn hand_on(app: App, export: Export, progress: Arc<export::Progress>) {
 async fn forget_again(app: App) {
     loop {
         tokio::time::sleep(FORGET_EVERY).await;
-        match forget::apply(&app.0.store).await {
+        match forget::apply(&app.0.store, app.0.clock.now()).await {
             Ok(Some(view)) if view.records + view.events > 0 => {
                 tracing::info!(records = view.records, events = view.events, "forgotten users were taken out again");
             }
@@ -461,12 +464,27 @@ async fn forget_again(app: App) {
     }
 }
 
+/// When the oldest record of the log was received, if that was before `before`. What cannot be read is as old as can be.
+async fn oldest_kept(app: &App, before: Timestamp) -> Timestamp {
+    let home = app.0.store.home.clone();
+    let oldest = tokio::task::spawn_blocking(move || home.log_place().reader()?.read_after(0, 1)).await;
+    match oldest {
+        Ok(Ok(records)) => records.first().map_or(before, |record| record.received_at.min(before)),
+        Ok(Err(_)) | Err(_) => Timestamp::from_millis(0),
+    }
+}
+
 /// Drops what is older than the log keeps and counted, a little at a time.
 async fn prune(app: App, retention_ms: u64) {
     loop {
         let store = &app.0.store;
         let before = Timestamp::from_millis(app.0.clock.now().as_millis().saturating_sub(retention_ms));
         let dropped = weir_ledger::files::prune(&store.log, &store.ledger, before).await;
+        // Such a log drops its records itself, and may keep them for longer.
+        let (dropped, before) = match dropped {
+            Err(PruneError::Log(AppendError::Unsupported(_))) => (Ok(0), oldest_kept(&app, before).await),
+            dropped => (dropped, before),
+        };
         if let Err(error) = &dropped {
             tracing::warn!(%error, "old records could not be dropped; trying again");
         }

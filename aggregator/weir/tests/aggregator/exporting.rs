@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
+use weir_contract::{Class, Outcome};
+use weir_rig::kafka::Kafka;
 use weir_rig::redis::Redis;
 
 use super::commands::weir;
 use super::events::{Worker, batch, noon};
-use super::server::{Running, config};
+use super::server::{Running, TOKEN, config};
+use super::watching::Script;
 
 /// A receiver of batches: it keeps what it took, and refuses as it is told.
 #[derive(Clone, Default)]
@@ -151,6 +154,107 @@ async fn a_stream_of_a_redis_gets_an_entry_for_each_event() {
     let at = ids.map(|id| entries.find(&id).expect("there"));
     assert!(at[0] < at[1] && entries.contains("acme") && entries.contains("weir.usage.v1"), "{entries}");
     assert!(!entries.contains("weir.refused.v1"), "only the types that are asked for");
+    server.stop().await;
+}
+
+/// Reads records of a topic with a foreign consumer.
+fn read_topic(kafka: &Kafka, topic: &str, count: usize) -> Vec<Value> {
+    let root = weir_rig::workspace::root();
+    let output = Command::new("python3")
+        .arg(root.join("aggregator/weir/tests/aggregator/kafka_reader.py"))
+        .args([&kafka.address().to_string(), topic, &count.to_string()])
+        .env("PYTHONPATH", root.join(".tools/kafka"))
+        .output()
+        .expect("python3");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_of_a_kafka_gets_a_cloud_event_in_binary_mode_for_each_event() {
+    let kafka = Kafka::start().expect("a broker; `make setup` fetches it");
+    kafka.create_topic("events", 3).expect("made");
+    let more = format!("export: [{{name: topic, kafka: '{}', from: oldest}}]\n", kafka.url("events"));
+    let (server, acme) = (Running::start(noon(), &more).await, Worker::new(1, noon()));
+    let globex = Worker { tenant: "globex", ..Worker::new(2, noon()) };
+    server.post(batch(&[acme.usage(1), globex.usage(1), acme.refused(2, "rate_limited", 3)])).await;
+    server.post(batch(&[acme.usage(1), acme.usage(3), globex.usage(2)])).await;
+    let records = read_topic(&kafka, "events", 5);
+    let header = |record: &Value, name: &str| -> Value {
+        let headers = record["headers"].as_array().expect("headers");
+        headers.iter().find(|header| header[0] == name).map_or(Value::Null, |header| header[1].clone())
+    };
+    let ids_of = |tenant: &str| -> Vec<String> {
+        let own = records.iter().filter(|record| record["key"] == tenant);
+        own.map(|record| header(record, "ce_id").as_str().expect("text").to_owned()).collect()
+    };
+    assert_eq!(ids_of("acme"), [1, 2, 3].map(|number| acme.id(number).to_string()), "in order, repeats left out");
+    assert_eq!(ids_of("globex"), [1, 2].map(|number| globex.id(number).to_string()));
+    let sent: Value = serde_json::from_slice(&acme.usage(1)).expect("JSON");
+    let found = records.iter().find(|record| header(record, "ce_id") == sent["id"]).expect("there");
+    for (name, value) in sent.as_object().expect("an object").iter().filter(|(name, _)| *name != "data") {
+        match name.as_str() {
+            "datacontenttype" => assert_eq!(header(found, "content-type"), *value),
+            name => assert_eq!(header(found, &format!("ce_{name}")), *value, "{name}"),
+        }
+    }
+    let data: Value = serde_json::from_str(found["value"].as_str().expect("text")).expect("JSON");
+    assert_eq!((data, header(found, "content-type")), (sent["data"].clone(), "application/json".into()));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_become_opentelemetrys_metrics_of_generative_ai() {
+    let mut collector = Script::start("otlp");
+    let port = collector.next();
+    let more = format!(
+        "export: [{{name: otel, otlp: {{url: 'http://127.0.0.1:{port}', headers: {{x-key: {{file: token}}}}, every: 1s}}, from: oldest}}]\n"
+    );
+    let server = Running::start(noon(), &more).await;
+    let worker = Worker::new(1, noon());
+    let chat = |number, outcome, status| {
+        worker.usage_with(number, |data| {
+            data.class = Class::Chat;
+            data.provider = Some("google".into());
+            data.request_model = Some("fast".into());
+            data.response_model = Some("gemini-2.5-flash".into());
+            (data.outcome, data.status) = (outcome, status);
+            (data.duration_ms, data.time_to_first_token_ms) = (1_500, Some(250));
+        })
+    };
+    let good = chat(1, Outcome::Ok, 200);
+    server.post(batch(&[good.clone(), worker.usage(2), chat(3, Outcome::UpstreamError, 502)])).await;
+    // A repeat is counted once, here as everywhere.
+    server.post(batch(&[good])).await;
+    let is_whole = |call: &Value| call["points"].as_array().is_some_and(|points| points.len() == 5);
+    let call = std::iter::repeat_with(|| collector.next())
+        .take(30)
+        .find(is_whole)
+        .expect("all points, though one call failed");
+    assert_eq!((&call["path"], &call["key"], &call["service"]), (&json!("/v1/metrics"), &json!(TOKEN), &json!("weir")));
+    let of = json!({
+        "gen_ai.operation.name": "chat", "gen_ai.provider.name": "gcp.gemini",
+        "gen_ai.request.model": "fast", "gen_ai.response.model": "gemini-2.5-flash",
+    });
+    let with = |name: &str, value: &str| {
+        let mut of = of.clone();
+        of[name] = json!(value);
+        of
+    };
+    let point = |name: &str, of: &Value| {
+        let found =
+            call["points"].as_array().into_iter().flatten().find(|point| point["name"] == name && point["of"] == *of);
+        found
+            .map(|point| (point["unit"].clone(), point["count"].clone(), point["sum"].clone()))
+            .unwrap_or_else(|| panic!("{name} {of}: {call}"))
+    };
+    let tokens = "gen_ai.client.token.usage";
+    assert_eq!(point(tokens, &with("gen_ai.token.type", "input")), (json!("{token}"), json!(2), json!(20.0)));
+    assert_eq!(point(tokens, &with("gen_ai.token.type", "output")), (json!("{token}"), json!(2), json!(10.0)));
+    let duration = "gen_ai.client.operation.duration";
+    assert_eq!(point(duration, &of), (json!("s"), json!(1), json!(1.5)));
+    assert_eq!(point(duration, &with("error.type", "502")), (json!("s"), json!(1), json!(1.5)));
+    assert_eq!(point("gen_ai.server.time_to_first_token", &of), (json!("s"), json!(1), json!(0.25)));
     server.stop().await;
 }
 

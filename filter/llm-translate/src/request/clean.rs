@@ -144,9 +144,16 @@ pub(super) fn for_anthropic(tree: &Tree<'_>, to: &Target<'_>) -> Result<Vec<u8>,
     }
     let mut writer = Writer::with_capacity(tree.bytes.len());
     writer.open("{");
+    let version = to.server.version_in_body();
+    if let Some(version) = version {
+        writer.text("anthropic_version", version);
+    }
     for at in tree.children(ROOT) {
         match &*tree.name(at) {
+            "model" | "anthropic_version" if version.is_some() => &mut writer,
             "model" => writer.text("model", to.model),
+            // Bedrock's path says whether the answer is a stream.
+            "stream" if to.server == Server::BedrockAnthropic => &mut writer,
             "temperature" | "top_p" | "top_k" if !to.samples => &mut writer,
             "messages" => {
                 writer.name("messages").open("[");

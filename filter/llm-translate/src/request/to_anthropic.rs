@@ -4,7 +4,6 @@ mod options;
 
 use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
-use super::Translated;
 use super::value::{self, flag, is_blank, quoted, text};
 use crate::expected::Expected;
 use crate::table::{elements, member, openai};
@@ -12,12 +11,16 @@ use crate::target::{Dialect, Target};
 use crate::unfit::Unfit;
 use crate::write::Writer;
 
-pub(super) fn translate(tree: &Tree<'_>, to: &Target<'_>) -> Result<Translated, Unfit> {
+pub(super) fn translate(tree: &Tree<'_>, to: &Target<'_>) -> Result<(Vec<u8>, Expected), Unfit> {
     openai::REQUEST.check(tree, ROOT)?;
     let of = |name: &str| member(tree, ROOT, name);
     text(tree, of("model"), "model")?;
     let mut writer = Writer::with_capacity(tree.bytes.len());
-    writer.open("{").text("model", to.model);
+    writer.open("{");
+    match to.server.version_in_body() {
+        Some(version) => writer.text("anthropic_version", version),
+        None => writer.text("model", to.model),
+    };
     let cap = output_cap(tree, to)?;
     writer.count("max_tokens", cap);
     let is_stream = flag(tree, of("stream"), "stream")?;
@@ -37,7 +40,7 @@ pub(super) fn translate(tree: &Tree<'_>, to: &Target<'_>) -> Result<Translated, 
         with_thoughts: true,
         json_tool,
     };
-    Ok(Translated { body: writer.into_bytes(), answer })
+    Ok((writer.into_bytes(), answer))
 }
 
 /// The client's cap. A model refuses one beyond what it writes, and would never reach it.

@@ -5,7 +5,6 @@ mod parts;
 
 use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
-use super::Translated;
 use super::value::{self, flag, quoted, text};
 use crate::expected::Expected;
 use crate::table::{anthropic, elements, member};
@@ -18,7 +17,7 @@ const STOP_MAX: usize = 4;
 /// The longest name of a user that OpenAI takes, in bytes.
 const USER_MAX_BYTES: usize = 64;
 
-pub(super) fn translate(tree: &Tree<'_>, to: &Target<'_>) -> Result<Translated, Unfit> {
+pub(super) fn translate(tree: &Tree<'_>, to: &Target<'_>) -> Result<(Vec<u8>, Expected), Unfit> {
     anthropic::REQUEST.check(tree, ROOT)?;
     let of = |name: &str| member(tree, ROOT, name);
     text(tree, of("model"), "model")?;
@@ -48,7 +47,7 @@ pub(super) fn translate(tree: &Tree<'_>, to: &Target<'_>) -> Result<Translated, 
         with_thoughts,
         json_tool: false,
     };
-    Ok(Translated { body: writer.into_bytes(), answer })
+    Ok((writer.into_bytes(), answer))
 }
 
 fn sampling(tree: &Tree<'_>, to: &Target<'_>, writer: &mut Writer) -> Result<(), Unfit> {

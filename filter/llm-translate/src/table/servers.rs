@@ -105,7 +105,7 @@ pub(super) const OLLAMA_SECTIONS: &[&Section] = &[&OLLAMA];
 /// What a server refuses or ignores; None for those that take everything that their dialect has.
 pub(crate) fn rules_of(server: Server) -> Option<&'static Section> {
     match server {
-        Server::OpenAi | Server::Anthropic => None,
+        Server::OpenAi | Server::Anthropic | Server::VertexAnthropic | Server::BedrockAnthropic => None,
         Server::Vllm => Some(&VLLM),
         Server::Mistral => Some(&MISTRAL),
         Server::Ollama => Some(&OLLAMA),

@@ -121,7 +121,8 @@ impl Gateway {
             config[field] = value.clone();
         }
         let mut worker = Worker::new([3; 32]);
-        let state = worker.configure(config.to_string().as_bytes(), &Environment::Elsewhere, NOW).expect("good");
+        let mut state = worker.configure(config.to_string().as_bytes(), &Environment::Elsewhere, NOW).expect("good");
+        state.edits_every_copy = true;
         Gateway { worker, state, limiter: Limits::default(), request: Request::default(), caller: Vec::new() }
     }
 
@@ -461,7 +462,7 @@ fn each_attempt_has_a_time_until_its_first_byte() {
         let found = gateway.request.body(&mut gateway.worker, &mut gateway.limiter, Ok(body.as_bytes()), NOW);
         let Some((_, BodyAction::Forward(edits, _))) = found else { panic!("{found:?}") };
         assert!(edits.set.contains(&("x-envoy-upstream-rq-per-try-timeout-ms", ms.into())), "{edits:?}");
-        assert_eq!(edits.choice, Some(format!("openai;{ms} large mini")), "the upstream role is told, too");
+        assert_eq!(edits.choice, Some(format!("openai;t{ms} large mini")), "the upstream role is told, too");
     }
 }
 
@@ -520,5 +521,99 @@ fn headers_choose_a_model_for_callers_that_are_believed_alone() {
         gateway.state.identity.ports.property = property;
         gateway.caller = values.iter().map(|value| (*value).to_owned()).collect();
         assert_eq!(lead(&gateway.chat("auto").expect("sent")).0, Some(chain), "{values:?}");
+    }
+}
+
+#[test]
+fn the_longest_time_of_a_chain_bounds_each_of_its_attempts_and_a_providers_own_counts_before_that_of_all() {
+    let with = |of_one: Value, of_all: Value| {
+        let one = json!({"name": "one", "dialect": "anthropic", "first_token_ms_max": of_one});
+        let routing = json!({"rules": [{"model": "auto", "candidates": ["large", "mini"]},
+                                       {"model": "first", "candidates": ["large"]}], "first_token_ms_max": of_all});
+        json!({"providers": [one, {"name": "two", "dialect": "openai"}], "routing": routing, "plans": {"p": {}}})
+    };
+    let body = |model: &str| {
+        json!({"model": model, "stream": true, "messages": [{"role": "user", "content": "Hi"}]}).to_string()
+    };
+    for (of_one, of_all, model, expected) in [
+        (json!(300), json!(700), "first", Some("300")),
+        (json!(300), json!(700), "auto", Some("700")),
+        (json!(900), json!(700), "auto", Some("900")),
+        (json!(300), Value::Null, "auto", None),
+        (json!(300), Value::Null, "first", Some("300")),
+    ] {
+        let mut gateway = Gateway::with("enforce", "p", &json!([]), &with(of_one.clone(), of_all.clone()));
+        gateway.head(CHAT);
+        let body = body(model);
+        let found = gateway.request.body(&mut gateway.worker, &mut gateway.limiter, Ok(body.as_bytes()), NOW);
+        let Some((_, BodyAction::Forward(edits, _))) = found else { panic!("{found:?}") };
+        let time = edits.set.iter().find(|(name, _)| *name == "x-envoy-upstream-rq-per-try-timeout-ms");
+        assert_eq!(time.map(|(_, ms)| &**ms), expected, "{of_one} {of_all} {model}");
+    }
+}
+
+#[test]
+fn on_kong_the_filter_writes_the_model_into_the_body_itself_and_other_dialects_find_none() {
+    let routing = json!({"rules": [{"model": "auto", "candidates": ["mini"]}]});
+    let mut mini = model("mini", "two", 2);
+    mini["upstream"] = json!("mini-2026");
+    let config = json!({"providers": [{"name": "two", "dialect": "openai"}], "models": [mini], "routing": routing, "plans": {"p": {}}});
+    let mut gateway = Gateway::with("enforce", "p", &json!([]), &config);
+    gateway.state.edits_every_copy = false;
+    assert_eq!(gateway.state.unsupported(), None);
+    gateway.head(CHAT);
+    let body = br#"{"model":"auto","messages":[{"role":"user","content":"Hi"}]}"#;
+    let found = gateway.request.body(&mut gateway.worker, &mut gateway.limiter, Ok(body), NOW);
+    let Some((_, BodyAction::Forward(edits, Some(body)))) = found else { panic!("{found:?}") };
+    assert_eq!(lead(&edits), (None, None), "nobody there reads either");
+    assert_eq!(serde_json::from_slice::<Value>(&body).expect("JSON")["model"], "mini-2026");
+    let head: [Pair<'_>; 2] = [(b":status", b"200"), (b"x-weir-served", b"one;large;1")];
+    gateway.request.response_head(&head, true, || NOW);
+    assert!(!gateway.request.needs_attempts());
+    let sums = sums_at_the_end(&mut gateway, &EndFacts::default());
+    assert_eq!((&sums["models"][0]["provider"], &sums["models"][0]["made"]), (&json!("two"), &json!(1)), "{sums}");
+    gateway.head("/v1/messages");
+    let again = br#"{"model":"auto","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}"#;
+    let found = gateway.request.body(&mut gateway.worker, &mut gateway.limiter, Ok(again), NOW);
+    assert!(matches!(found, Some((Decided::Refused(Refusal::NoModelFits), _))), "{found:?}");
+}
+
+#[test]
+fn on_kong_a_request_that_weir_only_observes_goes_to_the_chosen_model_as_well() {
+    let routing = json!({"rules": [{"model": "auto", "candidates": ["mini"]}]});
+    let limits = json!({"p": {"limits": [{"name": "tokens", "unit": "tokens", "amount": 1, "window_seconds": 60}]}});
+    let config = json!({"providers": [{"name": "two", "dialect": "openai"}], "models": [model("mini", "two", 2)], "routing": routing, "plans": limits});
+    let mut gateway = Gateway::with("observe", "p", &json!([]), &config);
+    gateway.state.edits_every_copy = false;
+    gateway.limiter.limits = true;
+    gateway.head(CHAT);
+    let body = br#"{"model":"auto","messages":[{"role":"user","content":"Hi"}]}"#;
+    let found = gateway.request.body(&mut gateway.worker, &mut gateway.limiter, Ok(body), NOW);
+    let Some((Decided::Observed(_), BodyAction::Forward(_, Some(body)))) = found else { panic!("{found:?}") };
+    assert_eq!(serde_json::from_slice::<Value>(&body).expect("JSON")["model"], "mini");
+}
+
+#[test]
+fn what_kong_cannot_keep_is_refused_there_by_its_place() {
+    let two = json!([{"name": "one", "dialect": "openai"}, {"name": "two", "dialect": "openai"}]);
+    let with = |field: &str, value: Value| {
+        let mut provider = json!({"name": "one", "dialect": "openai"});
+        provider[field] = value;
+        json!([provider])
+    };
+    for (providers, path) in [
+        (two, "providers"),
+        (with("path", json!("/x")), "providers[0].path"),
+        (with("authority", json!("x")), "providers[0].authority"),
+        (with("attempt_ms_max", json!(9)), "providers[0].attempt_ms_max"),
+        (with("dialect", json!("bedrock_anthropic")), "providers[0].dialect"),
+    ] {
+        let models = json!([model("large", "one", 1)]);
+        let routing = json!({"rules": [{"model": "auto", "candidates": ["large"]}]});
+        let config = json!({"providers": providers, "models": models, "routing": routing, "plans": {"p": {}}});
+        let mut gateway = Gateway::with("enforce", "p", &json!([]), &config);
+        assert_eq!(gateway.state.unsupported(), None, "Envoy keeps it");
+        gateway.state.edits_every_copy = false;
+        assert_eq!(gateway.state.unsupported().map(|error| error.path), Some(path.to_owned()));
     }
 }

@@ -5,13 +5,15 @@ use weir_config::Environment;
 use weir_contract::Class;
 use weir_contract::catalogue::ModelFigures;
 use weir_contract::flags::Flags;
+use weir_llm_translate::Dialect;
 
 use crate::hash::Keyed;
 use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::routing::tests::{BODY, asked, chosen};
-use crate::routing::{Asked, Misfit, check_delivered};
-use crate::upstream::{Attempt, Upstream};
+use crate::routing::told::Terms;
+use crate::routing::{Asked, Chosen, Misfit, Why, check_delivered};
+use crate::upstream::{Attempt, Given, Upstream};
 
 fn gateway(routing: &Value) -> Result<Policy, String> {
     let file = json!({
@@ -94,15 +96,21 @@ fn the_upstream_role_is_told_all_it_needs_of_a_delivered_model() {
     let policy = following();
     take(&policy, "v1", &delivered()).expect("good");
     let catalogue = policy.catalogue().expect("it routes");
-    let word = |name: &str| catalogue.word_in_full(name).expect("known");
-    assert_eq!(word("haiku"), "haiku;one;claude-haiku-4-5;64000;budget;1");
-    assert_eq!(word("mini"), "mini;two;mini;16384;never;0");
+    let chosen = Chosen {
+        models: vec!["mini".into(), "haiku".into()],
+        chain: "two.one".to_owned(),
+        why: Why::Cheapest,
+        dropped: Vec::new(),
+    };
+    let choice = catalogue.told(&chosen, Dialect::OpenAi, &Terms::default());
+    assert_eq!(choice, "openai mini;two;mini;16384;never;0 haiku;one;claude-haiku-4-5;64000;budget;1");
     let role =
         json!({"version": 1, "role": "upstream", "provider": {"name": "one", "dialect": "anthropic"}, "models": []});
     let role = Upstream::compile(&serde_json::from_value(role).expect("a shape")).expect("a role");
-    let (mut attempt, choice) = (Attempt::default(), format!("openai {} {}", word("mini"), word("haiku")));
-    let (_, awaits) = attempt.begin(&role, Some(choice.as_bytes()), None, &[]);
-    assert!(awaits, "its own model is the second of the chain");
+    let mut attempt = Attempt::default();
+    let given = Given { choice: Some(choice.as_bytes()), attempts: None };
+    attempt.begin(&role, &given, &[]);
+    assert!(attempt.attempts(&role).is_some(), "its own model is the second of the chain");
     let (_, body) = attempt
         .request(&role, br#"{"model":"auto","messages":[{"role":"user","content":"Hi"}]}"#)
         .expect("it can be said");

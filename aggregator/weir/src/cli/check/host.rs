@@ -1,5 +1,7 @@
 //! Checks what the gateway is told about the filter: what happens after a fault, whether it runs at all, and whether the gateway
 //! can hold a request for it.
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::Finding;
@@ -143,19 +145,28 @@ pub(super) fn on_kong(config: &Value) -> Vec<Finding> {
     of_kong(config, &filter)
 }
 
-/// Finds rules that choose a model: Kong picks no route by a header of the filter, and retries at no other provider.
-fn routing_rules(filter: &Found<'_>) -> Option<Finding> {
+/// Finds what of a catalogue Kong cannot keep: it picks no route by the choice, and retries at no other provider.
+fn routing_rules(filter: &Found<'_>) -> Vec<Finding> {
     let config = filter.config.as_ref().map(Embedded::value).unwrap_or_default();
-    let routing = config.get("routing").filter(|routing| !routing.is_null())?;
-    let rules = routing["rules"].as_array().into_iter().flatten();
-    let mut names: Vec<&str> = rules.filter_map(|rule| rule["model"].as_str()).collect();
-    names.dedup();
-    let problem = format!(
-        "Kong picks no route by the choice and retries at no other provider, so it cannot keep the rules for {}; the filter refuses \
-         them there",
-        if names.is_empty() { "the models of the catalogue".to_owned() } else { names.join(", ") }
-    );
-    Some(Finding::error(join(&filter.path, "routing"), problem))
+    let Ok(parsed) = weir_filter::config::parse(config.to_string().as_bytes()) else { return Vec::new() };
+    let provider_of = |model: &str| parsed.models.iter().find(|known| known.name == model).map(|known| &known.provider);
+    let rules = parsed.routing.iter().flat_map(|routing| &routing.rules).enumerate();
+    let unkept = rules.filter_map(|(at, rule)| {
+        let named = rule.candidates.iter().chain(rule.split.keys());
+        let providers: BTreeSet<&String> = named.filter_map(|model| provider_of(model)).collect();
+        (providers.len() > 1).then(|| {
+            let names = providers.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let problem = format!(
+                "the rule for {} names models of {names}: Kong picks no route by the choice and retries at no other provider, so it \
+                 cannot keep it; name models of one provider",
+                rule.model
+            );
+            Finding::error(join(&filter.path, &format!("routing.rules[{at}]")), problem)
+        })
+    });
+    let fault = weir_filter::routing::fault_on_kong(&parsed);
+    let fault = fault.map(|fault| Finding::error(join(&filter.path, &fault.path), fault.problem));
+    unkept.chain(fault).collect()
 }
 
 /// Finds limits of the fleet and pools: Kong cannot hold a request while weir serve is asked for it.

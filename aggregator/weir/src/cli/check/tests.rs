@@ -23,20 +23,29 @@ fn of(text: &str) -> Result<String, Vec<String>> {
 fn rules_that_kong_cannot_keep_are_told_of_a_filters_configuration_that_is_meant_for_kong() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("filter.yaml");
-    let model =
-        "{name: haiku, provider: one, context_max_tokens: 9, output_max_tokens: 9, price: {input: 1, output: 1}}";
-    let text = format!(
-        "version: 1\n{IDENTITY}\nplans: {{}}\nproviders: [{{name: one, dialect: anthropic}}]\nmodels: [{model}]\n\
-         routing: {{rules: [{{model: auto, candidates: [haiku]}}]}}\n"
-    );
-    std::fs::write(&path, text).expect("written");
-    assert_eq!(judge(&path, CheckedFor::Envoy).errors, 0);
-    let judged = judge(&path, CheckedFor::Kong);
-    let [problem] = judged.problems.as_slice() else { panic!("{judged:?}") };
-    assert!(
-        problem.message.starts_with("routing: Kong picks no route") && problem.message.contains("auto"),
-        "{problem:?}"
-    );
+    let of = |providers: &str, more: &str| {
+        let model = |name: &str, provider: &str| {
+            format!(
+                "{{name: {name}, provider: {provider}, context_max_tokens: 9, output_max_tokens: 9, price: {{input: 1, output: 1}}}}"
+            )
+        };
+        let text = format!(
+            "version: 1\n{IDENTITY}\nplans: {{}}\nproviders: [{providers}]\nmodels: [{}, {}]\n\
+             routing: {{rules: [{{model: fast, candidates: [haiku]}}, {{model: auto, candidates: [haiku, sonnet]}}]{more}}}\n",
+            model("haiku", "one"),
+            model("sonnet", if providers.contains("two") { "two" } else { "one" }),
+        );
+        std::fs::write(&path, text).expect("written");
+        assert_eq!(judge(&path, CheckedFor::Envoy).errors, 0);
+        judge(&path, CheckedFor::Kong).problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>()
+    };
+    let one = "{name: one, dialect: anthropic}";
+    assert_eq!(of(one, ""), Vec::<String>::new(), "a choice among the models of one provider");
+    let several = of(&format!("{one}, {{name: two, dialect: openai}}"), "");
+    assert!(several[0].starts_with("routing.rules[1]: the rule for auto names models of one, two"), "{several:?}");
+    assert!(several[1].starts_with("providers: Kong sends all requests"), "{several:?}");
+    let timed = of(one, ", first_token_ms_max: 900");
+    assert!(timed[0].starts_with("routing.first_token_ms_max: Kong makes one attempt"), "{timed:?}");
 }
 
 #[test]

@@ -95,7 +95,9 @@ fn provider_cluster(gateway: &Gateway, provider: &Provider, models: &[Model], wa
     filter["config"]["configuration"]["value"] = json!({"version": 1, "role": "upstream", "provider": provider, "models": own,
                "silence_max_seconds": gateway.silence_max_seconds});
     let mut filters = vec![json!({"name": "weir", "typed_config": filter})];
-    filters.extend(reached.key.as_ref().map(|key| injector(&provider.name, key)));
+    // The filter takes every key off before it puts the tenant's own in, so that one that is there is the tenant's.
+    let overwrites = provider.tenant_key.is_none();
+    filters.extend(reached.key.as_ref().map(|key| injector(&provider.name, key, overwrites)));
     filters.push(json!({"name": "envoy.filters.http.upstream_codec",
         "typed_config": {"@type": format!("{TYPES}.filters.http.upstream_codec.v3.UpstreamCodec")}}));
     let mut cluster = cluster(&provider.name, &reached.address);
@@ -117,7 +119,7 @@ fn tls(address: &Address) -> Value {
         "common_tls_context": {"validation_context": {"trusted_ca": {"filename": "/etc/ssl/certs/ca-certificates.crt"}}}}})
 }
 
-fn injector(name: &str, key: &Key) -> Value {
+fn injector(name: &str, key: &Key, overwrites: bool) -> Value {
     let mut generic = json!({
         "@type": format!("{TYPES}.http.injected_credentials.generic.v3.Generic"),
         "credential": {"name": name}, "header": key.header});
@@ -126,7 +128,7 @@ fn injector(name: &str, key: &Key) -> Value {
     }
     json!({"name": "envoy.filters.http.credential_injector", "typed_config": {
         "@type": format!("{TYPES}.filters.http.credential_injector.v3.CredentialInjector"),
-        "overwrite": true,
+        "overwrite": overwrites,
         "credential": {"name": "envoy.http.injected_credentials.generic", "typed_config": generic}}})
 }
 

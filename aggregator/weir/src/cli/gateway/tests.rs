@@ -81,7 +81,14 @@ fn more_orders_of_providers_than_envoy_shall_have_routes_for_are_refused() {
 
 #[test]
 fn providers_of_file_and_catalogue_are_the_same() {
+    let own_key = "{name: anthropic, dialect: anthropic, tenant_key: {provider: openai}}";
+    let directory = format!("  directory: {{cluster: weir, token: a-token-of-the-directory}}\n  providers: [{own_key}");
     for (from, to, expected) in [
+        (
+            "  providers: [{name: anthropic, dialect: anthropic}",
+            directory.as_str(),
+            "providers.anthropic.key.header: tenants' own keys go up in authorization, and both would",
+        ),
         (
             "  own: {address: \"127.0.0.1:8000\", tls: false}\n",
             "",
@@ -235,4 +242,107 @@ fn rules_of_the_directory_have_a_route_for_each_order_of_the_providers() {
     let routes = envoy.pointer(host).expect("a host")["routes"].as_array().expect("routes");
     let names: Vec<&str> = routes.iter().filter_map(|route| route["name"].as_str()).collect();
     assert_eq!(names, ["anthropic", "anthropic.own", "own", "own.anthropic"]);
+}
+
+#[test]
+fn the_house_key_leaves_that_of_a_tenant_in_its_place() {
+    let overwrites = |text: &str| {
+        let (_folder, file) = written(text);
+        let config = generate(&file, Runner::Envoy).expect("a configuration");
+        let options = &config["static_resources"]["clusters"][0]["typed_extension_protocol_options"];
+        let filters = &options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["http_filters"];
+        assert_eq!(filters[1]["name"], "envoy.filters.http.credential_injector");
+        filters[1]["typed_config"]["overwrite"].clone()
+    };
+    assert_eq!(overwrites(FILE), true);
+    let own = "  directory: {cluster: weir, token: a-token-of-the-directory}\n  providers: [{name: anthropic, dialect: anthropic, \
+               tenant_key: {provider: anthropic}}";
+    assert_eq!(overwrites(&FILE.replacen("  providers: [{name: anthropic, dialect: anthropic}", own, 1)), false);
+}
+
+#[test]
+fn the_shipped_file_for_several_providers_is_what_is_generated_of_the_example() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let example = root.join("examples/routing/gateway.yaml");
+    let text = super::written(&example, &generate(&example, Runner::Envoy).expect("a configuration"), Format::Yaml);
+    let shipped = std::fs::read_to_string(root.join("envoy/gateway.yaml")).expect("the file");
+    assert!(shipped.trim_end() == text.expect("YAML"), "`make docs` writes envoy/gateway.yaml anew");
+    assert_eq!(check(&example, &root.join("envoy/gateway.yaml"), Runner::Envoy).expect("read"), EXIT_DONE);
+}
+
+/// Fails for a member that the documentation does not name, and for one that it requires.
+fn has_only(value: &Value, required: &[&str], optional: &[&str]) {
+    let object = value.as_object().unwrap_or_else(|| panic!("{value} is no object"));
+    for name in object.keys() {
+        assert!(required.contains(&name.as_str()) || optional.contains(&name.as_str()), "{name} in {value}");
+    }
+    required.iter().for_each(|name| assert!(object.contains_key(*name), "{name} is missing in {value}"));
+}
+
+fn is_one_of(value: &Value, known: &[&str]) {
+    assert!(value.as_str().is_some_and(|text| known.contains(&text)), "{value} is none of {known:?}");
+}
+
+/// By the reference of `EnvoyFilter` (networking.istio.io/v1alpha3).
+#[test]
+fn the_manifest_for_istio_has_the_members_that_its_reference_names() {
+    let (_folder, file) = written(FILE);
+    let made = generate(&file, Runner::Istio).expect("a manifest");
+    has_only(&made, &["apiVersion", "kind", "metadata", "spec"], &[]);
+    has_only(&made["metadata"], &["name", "namespace"], &[]);
+    has_only(&made["spec"], &["configPatches"], &["workloadSelector", "targetRefs", "priority"]);
+    has_only(&made["spec"]["workloadSelector"], &["labels"], &[]);
+    for patch in made["spec"]["configPatches"].as_array().expect("patches") {
+        has_only(patch, &["applyTo", "patch"], &["match"]);
+        has_only(&patch["patch"], &["operation", "value"], &["filterClass"]);
+        assert!(patch["patch"]["value"].is_object(), "{patch}");
+        let operations: &[&str] = match patch["applyTo"].as_str().expect("a kind") {
+            "LISTENER" | "CLUSTER" | "VIRTUAL_HOST" => &["MERGE", "ADD", "REMOVE"],
+            "BOOTSTRAP" | "ROUTE_CONFIGURATION" => &["MERGE"],
+            "NETWORK_FILTER" | "HTTP_FILTER" => {
+                &["MERGE", "ADD", "REMOVE", "INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST", "REPLACE"]
+            }
+            // Istio ignores ADD here.
+            "HTTP_ROUTE" => &["MERGE", "REMOVE", "INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST"],
+            other => panic!("Istio knows no {other}"),
+        };
+        is_one_of(&patch["patch"]["operation"], operations);
+        let matches = &patch["match"];
+        has_only(matches, &[], &["context", "proxy", "listener", "routeConfiguration", "cluster"]);
+        if let Some(context) = matches.get("context") {
+            is_one_of(context, &["ANY", "SIDECAR_INBOUND", "SIDECAR_OUTBOUND", "GATEWAY"]);
+        }
+        if let Some(chain) = matches.pointer("/listener/filterChain") {
+            has_only(&matches["listener"], &["filterChain"], &[]);
+            has_only(&chain["filter"], &["name"], &["subFilter"]);
+        }
+    }
+}
+
+/// By the reference of `EnvoyProxy` and `EnvoyPatchPolicy` (gateway.envoyproxy.io/v1alpha1).
+#[test]
+fn the_manifests_for_envoy_gateway_have_the_members_that_their_reference_names() {
+    let (_folder, file) = written(FILE);
+    let made = generate(&file, Runner::EnvoyGateway).expect("manifests");
+    let [proxy, policy] = made["items"].as_array().expect("items").as_slice() else { panic!("{made}") };
+    for item in [proxy, policy] {
+        has_only(item, &["apiVersion", "kind", "metadata", "spec"], &[]);
+        has_only(&item["metadata"], &["name", "namespace"], &[]);
+        assert_eq!(item["apiVersion"], "gateway.envoyproxy.io/v1alpha1");
+    }
+    let bootstrap = &proxy["spec"]["bootstrap"];
+    has_only(bootstrap, &["value"], &["type"]);
+    is_one_of(&bootstrap["type"], &["Merge", "Replace"]);
+    has_only(&policy["spec"], &["type", "targetRef", "jsonPatches"], &["priority"]);
+    assert_eq!(policy["spec"]["type"], "JSONPatch");
+    has_only(&policy["spec"]["targetRef"], &["group", "kind", "name"], &[]);
+    for patch in policy["spec"]["jsonPatches"].as_array().expect("patches") {
+        has_only(patch, &["type", "name", "operation"], &[]);
+        let operation = &patch["operation"];
+        has_only(operation, &["op"], &["path", "jsonPath", "from", "value"]);
+        is_one_of(&operation["op"], &["add", "remove", "replace", "move", "copy", "test"]);
+        assert!(operation.get("value").is_some(), "to add takes a value: {patch}");
+        let path = operation["path"].as_str().expect("a path");
+        assert!(path.is_empty() || path.starts_with('/'), "a JSON pointer: {path}");
+    }
 }
