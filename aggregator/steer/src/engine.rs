@@ -293,7 +293,6 @@ impl Steering for Engine {
         };
         let followed: u64 = tx.query_row("SELECT position FROM budget_followed", [], |row| row.get(0))?;
         let is_exact = self.trusts_rows && (followed == moment.position || self.has_followed(moment));
-        let is_exact = is_exact || fault::hit(Point::CountersBelieved);
         let recount = match (is_exact, costs_changed) {
             // A command counted events while no server ran, or a crash took what was not written.
             (false, _) => Recount::All,
