@@ -45,8 +45,6 @@ pub enum Point {
     RangesMerged,
     /// What budgets have used in memory survives a transaction that was rolled back.
     CountersOutliveRollback,
-    /// After a crash the rows of budgets are taken as they are, though they may be behind.
-    CountersBelieved,
     /// Gateways are told of stages whose periods are over.
     StageSticks,
     /// A clock that is ahead takes a stage away for good.

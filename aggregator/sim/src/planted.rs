@@ -24,9 +24,8 @@ pub(crate) const COUNTING_BUGS: [Bug; 17] = [
 ];
 
 /// The bugs of budgets and of what is told about them.
-pub(crate) const STEERING_BUGS: [Bug; 7] = [
+pub(crate) const STEERING_BUGS: [Bug; 6] = [
     Bug::CountersOutliveRollback,
-    Bug::CountersBelieved,
     Bug::StageSticks,
     Bug::StageLostToTheClock,
     Bug::RaiseOutlivesItsDate,

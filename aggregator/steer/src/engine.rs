@@ -158,11 +158,11 @@ impl Engine {
         let (tx, moment) = (step.tx, step.moment);
         for counter in &mut counters.list {
             let Some(budget) = budgets.get(counter.budget) else { continue };
-            let stage = self.stage(subject, budget, counter.used, moment.now);
+            let stage = self.stage(subject, budget, counter.used);
             if stage == counter.stage {
                 continue;
             }
-            let amount = self.amount(subject, budget, moment.now).unwrap_or_default();
+            let amount = self.amount(subject, budget).unwrap_or_default();
             let Counter { period, used, stage: was, .. } = *counter;
             let reason = &self.reasons.take(subject, &budget.name);
             Change { subject, budget, period, was, stage, used, amount, reason }.write(tx, moment)?;
@@ -209,18 +209,19 @@ impl Engine {
         Ok(())
     }
 
-    fn stage(&self, subject: &str, budget: &Budget, used: Pico, now: Timestamp) -> Stage {
-        self.amount(subject, budget, now).map_or(Stage::Ok, |amount| budget.stage(used, amount))
+    fn stage(&self, subject: &str, budget: &Budget, used: Pico) -> Stage {
+        self.amount(subject, budget).map_or(Stage::Ok, |amount| budget.stage(used, amount))
     }
 
-    /// The amount in force; None while the budget is paused.
-    fn amount(&self, subject: &str, budget: &Budget, now: Timestamp) -> Option<Pico> {
+    /// The amount in force; None while the budget is paused. Raises end when the server looks at them, and not by the time of a record:
+    /// that may be counted long after it was received, or the clock was wrong then.
+    fn amount(&self, subject: &str, budget: &Budget) -> Option<Pico> {
         // A raise is a tenant's, and so is that of each of its users.
         let whose = if budget.per_user { subject::tenant(subject) } else { subject };
         let raised = || self.raises.get(&(whose.to_owned(), budget.name.to_string()));
         match if self.raises.is_empty() { None } else { raised() } {
-            Some(raise) if raise.holds(now) || fault::hit(Point::RaiseOutlivesItsDate) => raise.amount,
-            _ => Some(budget.amount(subject)),
+            Some(raise) => raise.amount,
+            None => Some(budget.amount(subject)),
         }
     }
 }
@@ -292,7 +293,6 @@ impl Steering for Engine {
         };
         let followed: u64 = tx.query_row("SELECT position FROM budget_followed", [], |row| row.get(0))?;
         let is_exact = self.trusts_rows && (followed == moment.position || self.has_followed(moment));
-        let is_exact = is_exact || fault::hit(Point::CountersBelieved);
         let recount = match (is_exact, costs_changed) {
             // A command counted events while no server ran, or a crash took what was not written.
             (false, _) => Recount::All,

@@ -41,11 +41,6 @@ pub struct Raise {
 }
 
 impl Raise {
-    /// Whether it is in force.
-    pub fn holds(&self, now: Timestamp) -> bool {
-        self.at <= now && now < self.until && self.ended_at.is_none()
-    }
-
     /// As people read it.
     pub fn words(&self) -> String {
         let act = self.amount.map_or_else(|| "paused".to_owned(), |amount| format!("raised to {amount}"));
@@ -155,6 +150,12 @@ pub fn active(db: &Connection, now: Timestamp) -> Result<Vec<Raise>, LedgerError
     let mut select = db.prepare_cached(sql)?;
     let rows = select.query_map([now.as_millis()], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whether the date of a raise is over and no review has seen that.
+pub fn has_over(db: &Connection, now: Timestamp) -> Result<bool, LedgerError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM budget_raise WHERE over_noted = 0 AND ended_at IS NULL AND until <= ?1)";
+    Ok(db.prepare_cached(sql)?.query_row([now.as_millis()], |row| row.get(0))?)
 }
 
 /// Notes in the audit which raises have ended by their date since the last look, and returns them.

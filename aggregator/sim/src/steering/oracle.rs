@@ -9,6 +9,7 @@ use weir_steer::budget::Budget;
 use weir_steer::cause::Cause;
 use weir_steer::file::Measure;
 use weir_steer::raise::{self, Raise};
+use weir_steer::subject;
 use weir_steer::view::{self, Transition};
 
 use super::world::{PRICE, TENANTS, USERS, Used, World};
@@ -39,7 +40,16 @@ pub(super) fn check(world: &mut World) -> Result<(), String> {
     if found != expected {
         let missing: Vec<_> = expected.difference(&found).collect();
         let sticking: Vec<_> = found.difference(&expected).collect();
-        return Err(format!("at {now} gateways are not told {missing:?}, and are told {sticking:?}"));
+        let words = format!("at {now} gateways are not told {missing:?}, and are told {sticking:?}");
+        let wrong = found.symmetric_difference(&expected).next().cloned().unwrap_or_default();
+        let all = changes(world)?;
+        let its = all
+            .iter()
+            .filter(|change| wrong.contains(&change.budget) && wrong.contains(subject::tenant(&change.subject)));
+        let its: Vec<_> = its
+            .map(|change| format!("{} {} to {}, {}", change.at, change.was, change.stage, change.cause.words()))
+            .collect();
+        return Err(format!("{words}; its changes: {its:#?}"));
     }
     follow(&changes(world)?)
 }

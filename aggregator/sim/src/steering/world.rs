@@ -368,9 +368,11 @@ impl World {
     /// What the server does every second: it sees which raises hold, and what has ended.
     pub(super) fn tick(&mut self) {
         let now = self.clock();
-        let Some(raises) = self.with(|ledger| raise::active(ledger.db(), now)) else { return };
+        let read = |db: &rusqlite::Connection| Ok((raise::active(db, now)?, raise::has_over(db, now)?));
+        let Some((raises, has_over)) = self.with(|ledger| read(ledger.db())) else { return };
         let holding: Vec<i64> = raises.iter().map(|raise| raise.id).collect();
-        let differs = self.raises_seen.as_ref().is_some_and(|seen| *seen != holding);
+        let differs = has_over || self.raises_seen.as_ref().is_none_or(|seen| *seen != holding);
+        self.say(|| format!("the server looks: raises {holding:?} hold, others than before: {differs}"));
         if differs && self.with(|ledger| ledger.review_steering(now, false)).is_none() {
             return;
         }

@@ -173,9 +173,9 @@ impl Engine {
         if !step.is_fresh(subject, at, period) {
             past.used.0 += amount;
         }
-        let stage = self.stage(subject, budget, past.used, moment.now);
+        let stage = self.stage(subject, budget, past.used);
         if stage != past.stage {
-            let amount = self.amount(subject, budget, moment.now).unwrap_or_default();
+            let amount = self.amount(subject, budget).unwrap_or_default();
             let (was, used, reason) = (past.stage, past.used, &Reason::default());
             Change { subject, budget, period, was, stage, used, amount, reason }.note(tx, moment, false)?;
             past.stage = stage;

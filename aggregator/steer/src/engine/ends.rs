@@ -42,7 +42,7 @@ impl Engine {
         budget: &Budget,
         counter: Counter,
     ) -> Result<(), LedgerError> {
-        let amount = self.amount(subject, budget, step.moment.now).unwrap_or_default();
+        let amount = self.amount(subject, budget).unwrap_or_default();
         let Counter { period, used, stage: was, .. } = counter;
         let reason = &Reason::of(Cause::PeriodEnded);
         Change { subject, budget, period, was, stage: Stage::Ok, used, amount, reason }.note(

@@ -2,7 +2,7 @@
 use foldhash::HashMap;
 use weir_contract::Timestamp;
 
-use super::{Cause, Raise, Reason};
+use super::{Cause, Raise, Reason, subject};
 
 /// The reasons of one transaction.
 #[derive(Debug, Default)]
@@ -36,12 +36,16 @@ impl Reasons {
         Reasons { cause, of_raises }
     }
 
-    /// The reason of a change; that of a raise is given once.
+    /// The reason of a change; that of a raise is given once, or to each of the tenant's users.
     pub(super) fn take(&mut self, subject: &str, budget: &str) -> Reason {
         if self.of_raises.is_empty() {
             return Reason::of(self.cause);
         }
-        let found = self.of_raises.remove(&(subject.to_owned(), budget.to_owned()));
+        let key = |whose: &str| (whose.to_owned(), budget.to_owned());
+        let found = match subject::user(subject) {
+            Some(_) => self.of_raises.get(&key(subject::tenant(subject))).cloned(),
+            None => self.of_raises.remove(&key(subject)),
+        };
         found.unwrap_or_else(|| Reason::of(self.cause))
     }
 

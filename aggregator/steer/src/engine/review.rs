@@ -50,10 +50,14 @@ impl Engine {
                 Some(counter) => counter,
                 None => {
                     let period = self.period(step.tx, (at, budget), &subject, step.moment.now)?;
-                    Counter { budget: at, period, used: Pico::ZERO, stage: Stage::Ok }
+                    // The clock may be behind: then the period has a counter among those of the past.
+                    let past = past::read(step.tx, &subject, &budget.name, period.start)?;
+                    let none = past::Past { used: Pico::ZERO, stage: Stage::Ok };
+                    let past::Past { used, stage } = past.unwrap_or(none);
+                    Counter { budget: at, period, used, stage }
                 }
             };
-            let amount = self.amount(&subject, budget, step.moment.now).unwrap_or_default();
+            let amount = self.amount(&subject, budget).unwrap_or_default();
             let (subject, Counter { period, used, stage, .. }) = (&*subject, counter);
             let change = Change { subject, budget, period, was: stage, stage, used, amount, reason: &reason };
             change.note(step.tx, step.moment, false)?;
@@ -134,7 +138,7 @@ impl Engine {
             if counter.stage == Stage::Ok || !stages::is_kept(counter.period, moment.now) {
                 continue;
             }
-            let amount = self.amount(subject, budget, moment.now).unwrap_or_default();
+            let amount = self.amount(subject, budget).unwrap_or_default();
             let Counter { period, used, stage, .. } = *counter;
             // One that was not in force has just come in force, and its end would be news.
             let new = InForce { since: moment.now, over_noted: false };

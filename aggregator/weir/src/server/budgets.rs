@@ -328,11 +328,13 @@ pub(super) async fn end_raises(app: App) {
         if app.0.budgets.rules().budgets.is_empty() {
             continue;
         }
-        let read = move |reader: &mut LedgerReader| Ok(raise::active(reader.db(), now)?);
-        let Ok(raises) = with_reader(&app, read).await else { continue };
+        let read =
+            move |reader: &mut LedgerReader| Ok((raise::active(reader.db(), now)?, raise::has_over(reader.db(), now)?));
+        let Ok((raises, has_over)) = with_reader(&app, read).await else { continue };
         let holding: Vec<i64> = raises.iter().map(|raise| raise.id).collect();
-        // One that has begun was looked at then, unless the clock was set back to before its end.
-        if active.as_ref().is_some_and(|before| *before != holding)
+        // Nobody knows which ones held when the ledger looked at the start. One that has begun since was looked at then, unless the clock
+        // was set back to before its end.
+        if (has_over || active.as_ref().is_none_or(|before| *before != holding))
             && let Err(error) = app.0.store.ledger.call(move |ledger| ledger.review_steering(now, false)).await
         {
             tracing::error!(%error, "a raise has ended, and its budget is not evaluated yet");
