@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo test-ui ui-shots wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills kafka-durable bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo test-ui ui-shots wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting stage-latency soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills kafka-durable bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -80,6 +80,9 @@ kafka-durable: ## kill a durable broker and `weir serve` under load in turn: mak
 
 waiting: ## let 5,000 gateways wait for a change of tenants, print what they cost and how soon they hear of it
 	@cargo test --quiet --workspace --test aggregator waiting -- --ignored --nocapture
+
+stage-latency: setup wasm ## from the ledger's transaction until every worker of a real Envoy enforces a budget, p99 over many: CHANGES=n
+	@WEIR_CHANGES=$(or $(CHANGES),200) cargo test --quiet --workspace --test envoy from_the_ledgers_transaction -- --ignored --nocapture
 
 soak: wasm binaries ## send 20,000 requests under faults through real Envoy and account for every number (REQUESTS=n SEED=n)
 	@cargo build --quiet --workspace --bin weir-soak

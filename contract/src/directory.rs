@@ -49,6 +49,9 @@ pub struct Tenant {
     /// Its budgets that are not within their first stage, the most severe first; the server computes them. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<BudgetStage>,
+    /// The same of groups of keys and of end users, apart for gateways of earlier versions. At most 128.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_stages: Vec<BudgetStage>,
     /// Its hard budgets, each with its current period and the next; the server computes them. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hard_budgets: Vec<HardBudget>,

@@ -10,7 +10,8 @@
 //!   server since.
 //! - `used_permille` is the share at the transition into the stage. It does not follow each request: a directory that changed
 //!   with each request would be sent to every gateway each time.
-//! - A tenant carries at most [`STAGES_MAX`], the most severe first.
+//! - A tenant carries at most [`STAGES_MAX`], the most severe first, and at most [`FURTHER_STAGES_MAX`] of groups of keys and of end
+//!   users ([`Scope::is_further`]), which stand apart: gateways of an earlier version do not read their scopes.
 //! - A gateway of an earlier version refuses a page with a field that it does not know. So a gateway that reads stages says
 //!   so in a header ([`KNOWS_HEADER`], [`KNOWS_STAGES`]), and a server leaves the field out for any other.
 use std::fmt;
@@ -23,6 +24,10 @@ use crate::time::Timestamp;
 
 /// The most stages that one tenant carries. Budgets beyond it that are less severe are not told.
 pub const STAGES_MAX: usize = 16;
+/// The most stages of groups of keys and of end users that one tenant carries. Less severe ones beyond it are not told.
+pub const FURTHER_STAGES_MAX: usize = 128;
+/// The most keys of a group.
+pub const GROUP_KEYS_MAX: usize = 16;
 /// The longest name of a budget, in bytes: it stands in answers' headers and in events.
 pub(crate) const BUDGET_NAME_MAX_BYTES: usize = 40;
 /// The longest value of a scope, in bytes.
@@ -31,6 +36,9 @@ pub const SCOPE_MAX_BYTES: usize = 128;
 pub const KNOWS_HEADER: &str = "x-weir-knows";
 /// The word in [`KNOWS_HEADER`] that asks for stages.
 pub const KNOWS_STAGES: &str = "stages";
+
+/// The word in [`KNOWS_HEADER`] that asks for stages of groups of keys and of end users.
+pub const KNOWS_FURTHER_STAGES: &str = "further_stages";
 
 /// How far a budget is used, in order of severity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -95,6 +103,10 @@ pub enum Scope {
     Model(Box<str>),
     /// Those with a key or token issuer of this name.
     Key(Box<str>),
+    /// Those with one of these keys or token issuers.
+    Keys(Vec<Box<str>>),
+    /// Those of an end user, by the name that events give it. Who can name another user at each request evades it.
+    User(Box<str>),
 }
 
 /// The traits of a request that scopes look at.
@@ -110,6 +122,8 @@ pub struct Traits<'a> {
     pub model: Option<&'a str>,
     /// The key or token issuer.
     pub key: Option<&'a str>,
+    /// The end user, as events name it.
+    pub user: Option<&'a str>,
 }
 
 impl Scope {
@@ -122,15 +136,26 @@ impl Scope {
             Scope::Class(class) => traits.class == *class,
             Scope::Model(model) => traits.model.is_some_and(|asked| glob::matches(model, asked)),
             Scope::Key(key) => traits.key == Some(key),
+            Scope::Keys(keys) => traits.key.is_some_and(|own| keys.iter().any(|key| **key == *own)),
+            Scope::User(user) => traits.user == Some(user),
         }
+    }
+
+    /// Whether gateways of an earlier version do not read it.
+    pub fn is_further(&self) -> bool {
+        matches!(self, Scope::Keys(_) | Scope::User(_))
     }
 
     /// The value, where the scope has one that is text.
     pub fn value(&self) -> Option<&str> {
         match self {
-            Scope::Tenant => None,
+            Scope::Tenant | Scope::Keys(_) => None,
             Scope::Class(class) => Some(class.as_str()),
-            Scope::Feature(value) | Scope::Route(value) | Scope::Model(value) | Scope::Key(value) => Some(value),
+            Scope::Feature(value)
+            | Scope::Route(value)
+            | Scope::Model(value)
+            | Scope::Key(value)
+            | Scope::User(value) => Some(value),
         }
     }
 
@@ -150,6 +175,8 @@ impl fmt::Display for Scope {
             Scope::Class(_) => "class",
             Scope::Model(_) => "model",
             Scope::Key(_) => "key",
+            Scope::Keys(keys) => return write!(f, "keys {}", keys.join(", ")),
+            Scope::User(_) => "user",
         };
         write!(f, "{kind} {}", self.value().unwrap_or_default())
     }
@@ -233,6 +260,7 @@ mod tests {
             class: Class::Chat,
             model: Some("gpt-4o-mini"),
             key: Some("k1"),
+            user: Some("hmac:1"),
         };
         let covering = [
             Scope::Tenant,
@@ -240,6 +268,8 @@ mod tests {
             Scope::Class(Class::Chat),
             Scope::Model("gpt-4o*".into()),
             Scope::Key("k1".into()),
+            Scope::Keys(vec!["k0".into(), "k1".into()]),
+            Scope::User("hmac:1".into()),
         ];
         let others = [
             Scope::Feature("search".into()),
@@ -247,6 +277,8 @@ mod tests {
             Scope::Class(Class::Rag),
             Scope::Model("gpt-4o".into()),
             Scope::Key("k2".into()),
+            Scope::Keys(vec!["k2".into()]),
+            Scope::User("hmac:2".into()),
         ];
         assert!(covering.iter().all(|scope| scope.covers(&traits)));
         assert!(!others.iter().any(|scope| scope.covers(&traits)));

@@ -24,7 +24,7 @@ use weir_contract::directory::{ApiKey, KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, 
 use weir_contract::flags::Flags;
 use weir_contract::placement::Placement;
 use weir_contract::scopes::Scopes;
-use weir_contract::stage::{BudgetStage, STAGES_MAX};
+use weir_contract::stage::{BudgetStage, FURTHER_STAGES_MAX, STAGES_MAX};
 use weir_contract::{TenantId, Timestamp};
 
 use weir_redaction::{Identifiers, SharedIdentifiers};
@@ -227,12 +227,14 @@ impl Directory {
     /// Keeps a tenant's extras, and returns their place for its row.
     fn put_extras(&mut self, tenant: &Tenant, own_keys: Option<Rc<OwnKeys>>) -> Result<u32, DirectoryError> {
         self.lacks_keys |= own_keys.as_ref().is_some_and(|keys| keys.lacks_some());
-        let Tenant { stages, hard_budgets, .. } = tenant;
+        let Tenant { stages, further_stages, hard_budgets, .. } = tenant;
         let placement = tenant.placement.as_ref().filter(|placement| !placement.is_empty());
-        if stages.is_empty() && hard_budgets.is_empty() && own_keys.is_none() && placement.is_none() {
+        let has_stages = !stages.is_empty() || !further_stages.is_empty();
+        if !has_stages && hard_budgets.is_empty() && own_keys.is_none() && placement.is_none() {
             return Ok(0);
         }
-        let stages = (!stages.is_empty()).then(|| stages.iter().take(STAGES_MAX).cloned().collect());
+        let further = further_stages.iter().take(FURTHER_STAGES_MAX);
+        let stages = has_stages.then(|| stages.iter().take(STAGES_MAX).chain(further).cloned().collect());
         let hard_budgets = (!hard_budgets.is_empty()).then(|| hard::compile(&tenant.id, hard_budgets));
         let placement = placement.map(|placement| Rc::new((**placement).clone()));
         self.extras.push(Extras { stages, hard_budgets, own_keys, placement });

@@ -305,6 +305,14 @@ impl Catalogue {
         })
     }
 
+    /// The name by which a cloud bills a model, which tells the region as well: its answers have the maker's name instead.
+    pub(crate) fn billed_name(&self, model: &str) -> Option<&str> {
+        let model = self.model_named(model)?;
+        let is_cloud =
+            matches!(self.providers.get(model.provider)?.server, Server::VertexAnthropic | Server::BedrockAnthropic);
+        is_cloud.then_some(&*model.upstream)
+    }
+
     /// The model of a name. Names of a choice are the catalogue's own, so that most are found without reading them.
     fn model_named(&self, name: &str) -> Option<&Model> {
         let is_own =

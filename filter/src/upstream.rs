@@ -297,7 +297,7 @@ impl Attempt {
             return changes;
         };
         let edits = head(&expected, &given, now);
-        changes.remove = edits.remove;
+        changes.remove.extend(edits.remove);
         changes.set.extend(edits.set);
         changes.set.extend(edits.status.map(|status| (":status".to_owned(), status.to_string())));
         if !ends {

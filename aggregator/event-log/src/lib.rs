@@ -46,6 +46,7 @@ mod conformance;
 pub mod copy;
 mod error;
 pub mod kafka;
+mod mentions;
 pub mod place;
 mod port;
 mod record;

@@ -8,13 +8,11 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
+use super::Position;
 use super::record::checksum;
-use super::{AppendError, LogReader, Position};
 
 /// Records per transaction. Bounds the time that appends wait for a redaction.
 pub(crate) const REDACT_STEP: u32 = 200;
-/// Bytes of bodies that a step reads, in logs behind a network.
-const STEP_BYTES: usize = 8 * 1024 * 1024;
 /// The first characters of a user's name.
 const PREFIX: &str = "hmac:";
 /// The longest name of a user, in bytes: `hmac:` and a SHA-512 in hex.
@@ -27,23 +25,6 @@ pub struct Redacted {
     pub through: Option<Position>,
     /// Records that named the user.
     pub records: u64,
-}
-
-/// Counts the records of the next step that name `users`, for logs whose records cannot change. `through` is none once all are read.
-pub(crate) fn count_step(
-    reader: &mut dyn LogReader,
-    after: Position,
-    until: Position,
-    users: &Users,
-) -> Result<Redacted, AppendError> {
-    let records = reader.read_after(after, STEP_BYTES).map_err(|error| AppendError::Locked(error.to_string()))?;
-    let step = records.into_iter().take_while(|record| record.position <= until).take(REDACT_STEP as usize);
-    let mut done = Redacted { through: None, records: 0 };
-    for mut record in step {
-        done.through = Some(record.position);
-        done.records += u64::from(users.redact(&mut record.body));
-    }
-    Ok(done)
 }
 
 /// Returns true if `user` has the form that events use: `hmac:` and at least 16 hex digits. A shorter text could match an

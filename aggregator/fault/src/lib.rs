@@ -43,6 +43,20 @@ pub enum Point {
     PrunedUnsettled,
     /// Merging ranges of numbers swallows a missing one.
     RangesMerged,
+    /// What budgets have used in memory survives a transaction that was rolled back.
+    CountersOutliveRollback,
+    /// After a crash the rows of budgets are taken as they are, though they may be behind.
+    CountersBelieved,
+    /// Gateways are told of stages whose periods are over.
+    StageSticks,
+    /// A clock that is ahead takes a stage away for good.
+    StageLostToTheClock,
+    /// A raise holds until somebody takes it back.
+    RaiseOutlivesItsDate,
+    /// Changes are marked as told in a transaction before that of their messages.
+    ToldApart,
+    /// Messages are made in a transaction before that of the mark, each time under another id.
+    NoticeUnderNewId,
     /// A row is sent before it is on disk.
     SentBeforeSynced,
     /// Rows are sent without a mark of the attempt.

@@ -115,7 +115,7 @@ fn transact(
         books: &mut ledger.books,
         forgotten_before: &mut ledger.forgotten_before,
         dedupe: DedupeIndex::new(&tx),
-        sums: Sums::default(),
+        sums: Sums::new(ledger.steering.as_ref().is_some_and(|steering| steering.counts_users())),
         first_answers: FirstAnswers::default(),
         applied: Applied::default(),
         calls: Vec::new(),

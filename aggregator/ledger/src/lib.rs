@@ -394,10 +394,15 @@ impl SqliteLedger {
         self.remember_failure(outcome)
     }
 
-    /// Notes where billing periods begin as the provider says. Hours that have usage already stay as they are.
-    pub fn note_provider_anchors(&mut self, anchors: &[(String, periods::Anchor)]) -> Result<(), LedgerError> {
+    /// Notes where billing periods begin as the provider says. Hours that have usage already stay as they are; budgets follow.
+    pub fn note_provider_anchors(
+        &mut self,
+        anchors: &[(String, periods::Anchor)],
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
         if self.durably(|db| periods::note_provider_anchors(db, anchors))? {
             self.splits.forget();
+            self.review_steering(now, false)?;
         }
         Ok(())
     }

@@ -2,13 +2,16 @@
 //!
 //! The ledger knows no budgets. In each transaction, once the sums are written, it tells what the transaction added; whatever
 //! the port writes becomes durable with the position of the log, or not at all. The tables `budget_…` belong to the port.
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use rusqlite::{Connection, Transaction, params};
-use weir_contract::{TenantId, Timestamp};
+use weir_contract::{TenantId, Timestamp, UsageData};
 use weir_event_log::Position;
+use weir_event_log::redact::is_user;
 
 use crate::amount::{Currency, Pico};
+use crate::cost::EventCost;
 use crate::line::Line;
 use crate::{LedgerError, SqliteLedger};
 
@@ -29,6 +32,9 @@ pub struct Use<'a> {
     pub feature: &'a str,
     /// See `model`.
     pub credential: &'a str,
+    /// The end user, where the row is one user's. Such rows repeat what the others have, name no trait, and come only if the port
+    /// asks for them.
+    pub user: Option<&'a str>,
     /// What was used.
     pub amounts: UsedAmounts,
     /// The currency of the cost; None if nothing has a price.
@@ -57,8 +63,36 @@ pub struct Moment {
     pub now: Timestamp,
 }
 
+/// What a budget has used by a measurement outside of the ledger's transactions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeasuredUse {
+    /// The tenant, or the name under which the budget is counted.
+    pub subject: String,
+    /// The budget.
+    pub budget: String,
+    /// The first moment of its period.
+    pub start: Timestamp,
+    /// The first moment after it; None for a budget without periods.
+    pub end: Option<Timestamp>,
+    /// What is used of it.
+    pub used: Pico,
+}
+
 /// Follows what is counted.
 pub trait Steering: Debug + Send {
+    /// Whether it counts what each end user has used.
+    fn counts_users(&self) -> bool {
+        false
+    }
+
+    /// Takes what was measured.
+    fn take_measured(
+        &mut self,
+        tx: &Transaction<'_>,
+        measured: &[MeasuredUse],
+        moment: Moment,
+    ) -> Result<(), LedgerError>;
+
     /// Takes what a transaction adds. The tables of sums have it already.
     fn follow(&mut self, tx: &Transaction<'_>, uses: &[Use<'_>], moment: Moment) -> Result<(), LedgerError>;
 
@@ -87,6 +121,7 @@ impl<'a> Use<'a> {
             route,
             feature,
             credential,
+            user: None,
             amounts: UsedAmounts {
                 requests: amounts.requests,
                 input_tokens: amounts.input_tokens,
@@ -95,6 +130,49 @@ impl<'a> Use<'a> {
             },
             currency: line.combination.currency,
         }
+    }
+}
+
+/// What end users have used in one transaction.
+#[derive(Debug, Default)]
+pub(crate) struct UserSums(BTreeMap<UserKey, UsedAmounts>);
+
+/// Tenant, window, user, currency.
+type UserKey = (TenantId, Timestamp, String, Option<Currency>);
+
+impl UserSums {
+    /// Adds a request, if it names its user as gateways do.
+    pub(crate) fn add(
+        &mut self,
+        (tenant, window): (&TenantId, Timestamp),
+        data: &UsageData<'_>,
+        cost: Option<&EventCost>,
+    ) {
+        // A name of zeros is what is left of a user who was forgotten.
+        let is_somebody = |user: &&str| is_user(user) && !user.trim_end_matches('0').ends_with(':');
+        let Some(user) = data.user.as_deref().filter(is_somebody) else { return };
+        let key = (tenant.clone(), window, user.to_owned(), cost.and_then(|cost| cost.currency));
+        let sum = self.0.entry(key).or_default();
+        sum.requests += 1;
+        sum.input_tokens += data.usage.input_tokens.unwrap_or(0);
+        sum.output_tokens += data.usage.output_tokens.unwrap_or(0);
+        sum.cost += cost.map(|cost| cost.cost).unwrap_or_default();
+    }
+
+    /// One row for each user, window and currency.
+    pub(crate) fn uses(&self) -> impl Iterator<Item = Use<'_>> {
+        self.0.iter().map(|((tenant, window, user, currency), amounts)| Use {
+            tenant,
+            window: *window,
+            model: "",
+            class: "",
+            route: "",
+            feature: "",
+            credential: "",
+            user: Some(user),
+            amounts: *amounts,
+            currency: *currency,
+        })
     }
 }
 
@@ -133,28 +211,36 @@ impl SqliteLedger {
     /// Lets the port write what it has not written; returns whether more is left. For moments without events.
     pub fn flush_steering(&mut self, now: Timestamp) -> Result<bool, LedgerError> {
         self.check_whole()?;
-        let Some(mut steering) = self.steering.take() else { return Ok(false) };
-        let moment = Moment { position: self.position(), now };
-        let outcome = self.db.transaction().map_err(LedgerError::from).and_then(|tx| {
+        let outcome = self.steer(now, |steering, db, moment| {
+            let tx = db.transaction()?;
             let more = steering.flush(&tx, moment)?;
             tx.commit()?;
             Ok(more)
         });
-        match &outcome {
-            Ok(_) => steering.committed(),
-            Err(_) => steering.forget(),
-        }
-        self.steering = Some(steering);
+        let outcome = outcome.map(|more| more.unwrap_or(false));
         self.remember_failure(outcome)
     }
 
     /// Lets the port compare everything with its rules again.
     pub fn review_steering(&mut self, now: Timestamp, costs_changed: bool) -> Result<(), LedgerError> {
+        self.steer_durably(now, |steering, tx, moment| steering.review(tx, moment, costs_changed))
+    }
+
+    /// Hands over what budgets have used that are measured outside of transactions.
+    pub fn note_measured(&mut self, now: Timestamp, measured: &[MeasuredUse]) -> Result<(), LedgerError> {
+        self.steer_durably(now, |steering, tx, moment| steering.take_measured(tx, measured, moment))
+    }
+
+    fn steer_durably(
+        &mut self,
+        now: Timestamp,
+        work: impl FnOnce(&mut dyn Steering, &Transaction<'_>, Moment) -> Result<(), LedgerError>,
+    ) -> Result<(), LedgerError> {
         let Some(mut steering) = self.steering.take() else { return Ok(()) };
         let moment = Moment { position: self.position(), now };
         let outcome = self.durably(|db| {
             let tx = db.transaction()?;
-            steering.review(&tx, moment, costs_changed)?;
+            work(&mut *steering, &tx, moment)?;
             Ok(tx.commit()?)
         });
         match outcome {
@@ -163,5 +249,22 @@ impl SqliteLedger {
         }
         self.steering = Some(steering);
         outcome
+    }
+
+    /// Lets the port work in a transaction of its own; None without a port.
+    fn steer<T>(
+        &mut self,
+        now: Timestamp,
+        work: impl FnOnce(&mut dyn Steering, &mut Connection, Moment) -> Result<T, LedgerError>,
+    ) -> Result<Option<T>, LedgerError> {
+        let Some(mut steering) = self.steering.take() else { return Ok(None) };
+        let moment = Moment { position: self.position(), now };
+        let outcome = work(&mut *steering, &mut self.db, moment);
+        match outcome {
+            Ok(_) => steering.committed(),
+            Err(_) => steering.forget(),
+        }
+        self.steering = Some(steering);
+        outcome.map(Some)
     }
 }

@@ -8,7 +8,7 @@ use weir_contract::{RefusedData, TenantId, Timestamp, UsageData};
 use super::analysis::{Analysis, Marks};
 use super::carry::FractionCarry;
 use super::flags::FlagSums;
-use super::steering::Use;
+use super::steering::{Use, UserSums};
 use super::{LedgerError, costs, signed, totals};
 use crate::cost::EventCost;
 use crate::meters::{Exclusion, Meters};
@@ -28,10 +28,17 @@ pub(super) struct Sums {
     refused: BTreeMap<(Timestamp, Option<TenantId>, String), u64>,
     analysis: Analysis,
     flags: FlagSums,
+    /// What end users have used, where a budget asks for it.
+    users: Option<UserSums>,
     carry: FractionCarry,
 }
 
 impl Sums {
+    /// Empty sums. `counts_users`: of end users as well.
+    pub(super) fn new(counts_users: bool) -> Self {
+        Sums { users: counts_users.then(UserSums::default), ..Sums::default() }
+    }
+
     /// Adds an event's usage to its window.
     pub(super) fn usage(
         &mut self,
@@ -42,6 +49,9 @@ impl Sums {
         cost: (Option<EventCost>, Marks),
     ) -> Result<(), LedgerError> {
         self.flags.add((tenant, window), data, (cost.0.as_ref(), cost.1));
+        if let Some(users) = &mut self.users {
+            users.add((tenant, window), data, cost.0.as_ref());
+        }
         self.analysis.add(tenant, window, data, cost);
         let names = meters.names();
         let (known, carry) = (&mut self.usage, &mut self.carry);
@@ -138,7 +148,8 @@ impl Sums {
 
     /// What was used, for budgets; sorted by tenant.
     pub(super) fn uses(&self) -> Vec<Use<'_>> {
-        let mut uses: Vec<_> = self.analysis.lines().map(Use::of).collect();
+        let of_users = self.users.iter().flat_map(UserSums::uses);
+        let mut uses: Vec<_> = self.analysis.lines().map(Use::of).chain(of_users).collect();
         uses.sort_unstable_by_key(|used| (used.tenant, used.window));
         uses
     }

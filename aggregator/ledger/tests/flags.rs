@@ -277,10 +277,17 @@ fn sums_by_flag_equal_a_recount_of_the_events_and_are_priced_again_with_the_othe
         books.ledger.reprice(at(30), &Request { dry_run: false, ..request }).expect("asked").expect("priced");
         books.agree("2000000011");
         assert_eq!(books.differing(), [], "the log says the same");
-        books.falsify("UPDATE flag_sum SET requests = requests + 1 WHERE flag = 'tone'");
-        let [(table, only_living, only_rebuilt)] = books.differing()[..] else { panic!("one table differs") };
-        assert!(table == "flag_sum" && only_living > 0 && only_living == only_rebuilt);
     }
+}
+
+#[test]
+fn a_falsified_sum_is_found_by_counting_the_log_again() {
+    let (mut random, mut books) = (SplitMix64::new(9), Books::new("1000000007"));
+    books.count((0..50).map(|_| Asked::random(&mut random)).collect());
+    assert_eq!(books.differing(), []);
+    books.falsify("UPDATE flag_sum SET requests = requests + 1 WHERE flag = 'tone'");
+    let [(table, only_living, only_rebuilt)] = books.differing()[..] else { panic!("one table differs") };
+    assert!(table == "flag_sum" && only_living > 0 && only_living == only_rebuilt);
 }
 
 #[test]

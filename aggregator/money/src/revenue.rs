@@ -24,6 +24,7 @@ use weir_ledger::periods::Period;
 use weir_ledger::query::MeterUnits;
 
 use credits::Grants;
+pub use credits::burnt;
 
 use crate::amount::{Currency, PICO, Pico};
 use crate::exact::Exact;

@@ -245,10 +245,10 @@ mod tests {
         let text = "{url: 'kafkas://weir@k:9093/weir', password: {file: key}, mechanism: scram_sha_256, ca: ca.pem}";
         let dir = tempfile::tempdir().expect("a directory");
         let server = read(text).expect("good");
-        let refused = server.client(dir.path()).err().expect("no password yet").to_string();
+        let refused = server.client(dir.path()).map(drop).expect_err("no password yet").to_string();
         assert!(refused.contains("password: "), "{refused}");
         std::fs::write(dir.path().join("key"), "a-long-password").expect("written");
-        let refused = server.client(dir.path()).err().expect("no roots yet").to_string();
+        let refused = server.client(dir.path()).map(drop).expect_err("no roots yet").to_string();
         assert!(refused.contains("ca.pem"), "{refused}");
         std::fs::write(dir.path().join("ca.pem"), "roots").expect("written");
         assert!(server.client(dir.path()).is_ok() && !format!("{server:?}").contains("a-long"));

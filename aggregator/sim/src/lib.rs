@@ -23,6 +23,7 @@ mod oracle;
 mod planted;
 mod run;
 mod seeds;
+mod steering;
 
 use alone::alone;
 use planted::{Bug, COUNTING_BUGS};

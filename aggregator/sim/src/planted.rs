@@ -23,6 +23,17 @@ pub(crate) const COUNTING_BUGS: [Bug; 17] = [
     Bug::RangesMerged,
 ];
 
+/// The bugs of budgets and of what is told about them.
+pub(crate) const STEERING_BUGS: [Bug; 7] = [
+    Bug::CountersOutliveRollback,
+    Bug::CountersBelieved,
+    Bug::StageSticks,
+    Bug::StageLostToTheClock,
+    Bug::RaiseOutlivesItsDate,
+    Bug::ToldApart,
+    Bug::NoticeUnderNewId,
+];
+
 /// Every bug of the reporting.
 pub(crate) const BILLING_BUGS: [Bug; 16] = [
     Bug::SentBeforeSynced,

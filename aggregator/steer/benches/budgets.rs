@@ -36,7 +36,7 @@ fn step(number: u64, names: &[String]) -> Record {
         .map(|at| {
             let tenant = &names[usize::try_from(chosen(at) % TENANTS).expect("a small number")];
             let time = START.plus_millis(number * 5_000 + at);
-            Request { tenant, model: "small", feature: "", time, input: 1_000, output: 100 }
+            Request { tenant, model: "small", feature: "", user: "", key: "", time, input: 1_000, output: 100 }
         })
         .collect();
     record(number + 1, START.plus_millis((number + 1) * 5_000), number * EVENTS, &requests)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use jiff::tz::TimeZone;
 use weir_contract::hard::HARD_BUDGETS_MAX;
 use weir_contract::lease::CAPACITY_MAX;
-use weir_contract::stage::{SCOPE_MAX_BYTES, Scope, Stage, is_budget_name};
+use weir_contract::stage::{GROUP_KEYS_MAX, SCOPE_MAX_BYTES, Scope, Stage, is_budget_name};
 use weir_contract::{TenantId, Timestamp, glob};
 use weir_ledger::amount::{Currency, PICO, Pico};
 use weir_ledger::periods::Anchor;
@@ -13,11 +13,10 @@ use weir_ledger::steering::{Use, UsedAmounts};
 use crate::calendar::{self, Period};
 use crate::file::{BUDGETS_MAX, BudgetFile, BudgetMode, Measure, Span, Thresholds};
 use crate::leasable::{is_leasable, measure};
+use crate::subject::{self, SHARED_MARK};
 
 /// The largest share at which a stage may begin, in percent.
 const THRESHOLD_MAX: u32 = 1_000;
-/// The mark before the name of a budget that several tenants share; no tenant's id has it.
-pub(crate) const SHARED_MARK: char = '#';
 
 /// A budget.
 #[derive(Clone, Debug)]
@@ -36,6 +35,8 @@ pub struct Budget {
     pub mode: BudgetMode,
     /// Whether its tenants share one amount.
     pub shared: bool,
+    /// Whether each end user has the amount.
+    pub per_user: bool,
     /// Whether its amount is leased to gateways.
     pub hard: bool,
     amount: Pico,
@@ -98,13 +99,14 @@ fn check(file: &BudgetFile) -> Result<(), Problem> {
         if !amount.is_writable() {
             return problem("amount", "an amount has at most 15 digits before the point");
         }
-        if file.of != Measure::Cost && amount.0 % PICO != 0 {
+        if !file.of.is_money() && file.of != Measure::Credits && amount.0 % PICO != 0 {
             return problem("amount", "a number of tokens or requests is whole");
         }
     }
-    if file.currency.is_some() && file.of != Measure::Cost {
-        return problem("currency", "only a cost has a currency");
+    if file.currency.is_some() && !file.of.is_money() {
+        return problem("currency", "only money has a currency: a budget of cost or of revenue");
     }
+    check_counted(file)?;
     if file.shared && (file.tenants.is_empty() || !file.plans.is_empty() || !file.overrides.is_empty()) {
         return problem("shared", "a shared budget names its tenants, and has neither plans nor overrides");
     }
@@ -118,12 +120,37 @@ fn check(file: &BudgetFile) -> Result<(), Problem> {
     check_thresholds(&file.stages)
 }
 
+/// Refuses what cannot be counted apart.
+fn check_counted(file: &BudgetFile) -> Result<(), Problem> {
+    let whole = file.only.is_whole();
+    let (field, problem) = match file {
+        BudgetFile { of: Measure::Revenue | Measure::Credits, .. } if !whole || file.per.is_some() || file.shared => (
+            "of",
+            "price plans are for all that a tenant uses: such a budget has neither `only` nor `per` nor `shared`",
+        ),
+        BudgetFile { per: Some(_), .. } if !whole || file.shared => {
+            ("per", "what each user has is of all of its requests, and not shared: leave out `only` and `shared`")
+        }
+        _ => return Ok(()),
+    };
+    Err((field, problem.to_owned()))
+}
+
 /// Refuses a hard budget that weir cannot keep.
 fn check_hard(file: &BudgetFile) -> Result<(), Problem> {
     let problem = match file {
         BudgetFile { hard: false, .. } => return Ok(()),
         BudgetFile { of: Measure::InputTokens | Measure::OutputTokens, .. } => {
             "use `of: tokens`, input and output together"
+        }
+        BudgetFile { of: Measure::Revenue | Measure::Credits, .. } => {
+            "gateways cannot price by price plans: use `of: cost`, `tokens` or `requests`"
+        }
+        BudgetFile { per: Some(_), .. } => {
+            "an end user is the client's to name: a hard budget is a tenant's or a key's"
+        }
+        BudgetFile { only: Scope::Keys(_) | Scope::User(_), .. } => {
+            "a hard budget is of all requests, or of one route or key"
         }
         BudgetFile { shared: true, .. } => "a hard budget is one tenant's: give each tenant a budget of its own",
         BudgetFile { mode: BudgetMode::Observe, .. } => {
@@ -149,6 +176,20 @@ fn check_hard_amounts(file: &BudgetFile) -> Result<(), Problem> {
 }
 
 fn check_scope(scope: &Scope) -> Result<(), Problem> {
+    if let Scope::User(_) = scope {
+        return Err(("only", "write `per: user`: each end user has the amount".to_owned()));
+    }
+    if let Scope::Keys(keys) = scope {
+        let fits = |key: &str| (1..=SCOPE_MAX_BYTES).contains(&key.len());
+        let distinct: HashSet<_> = keys.iter().collect();
+        if !(2..=GROUP_KEYS_MAX).contains(&distinct.len())
+            || distinct.len() != keys.len()
+            || !keys.iter().all(|key| fits(key))
+        {
+            let text = format!("2 to {GROUP_KEYS_MAX} different keys, of 1 to {SCOPE_MAX_BYTES} bytes each");
+            return Err(("only", text));
+        }
+    }
     match scope.value() {
         Some(value) if value.is_empty() || value.len() > SCOPE_MAX_BYTES => {
             Err(("only", format!("a value is 1 to {SCOPE_MAX_BYTES} bytes")))
@@ -177,6 +218,7 @@ impl Budget {
         let name = zone.iana_name().unwrap_or("UTC");
         let counted =
             format!("{} {currency} {} {name} {} {scope}", file.of.as_str(), file.period.as_str(), file.shared);
+        let counted = if file.per.is_some() { format!("{counted} per user") } else { counted };
         Ok(Budget {
             name: file.name.as_str().into(),
             of: file.of,
@@ -185,6 +227,7 @@ impl Budget {
             scope: file.only.clone(),
             mode: file.mode,
             shared: file.shared,
+            per_user: file.per.is_some(),
             hard: file.hard,
             amount: file.amount,
             overrides: file.overrides.clone(),
@@ -219,9 +262,25 @@ impl Budget {
         }
     }
 
-    /// The configured amount of a subject.
+    /// The configured amount of a subject; an end user has that of its tenant.
     pub fn amount(&self, subject: &str) -> Pico {
-        self.overrides.get(subject).copied().unwrap_or(self.amount)
+        self.overrides.get(subject::tenant(subject)).copied().unwrap_or(self.amount)
+    }
+
+    /// Whether a subject is counted under this budget. `plan`: that of the subject's tenant.
+    pub(crate) fn counts(&self, subject: &str, plan: Option<&str>) -> bool {
+        if self.shared {
+            return self.subject("") == subject;
+        }
+        self.per_user == subject::user(subject).is_some() && self.applies(subject::tenant(subject), plan)
+    }
+
+    /// The requests of a subject that it covers, as gateways are told.
+    pub(crate) fn scope_of(&self, subject: &str) -> Scope {
+        match subject::user(subject).filter(|_| self.per_user) {
+            Some(user) => Scope::User(user.into()),
+            None => self.scope.clone(),
+        }
     }
 
     /// The period that contains a window's start.
@@ -231,6 +290,9 @@ impl Budget {
 
     /// Whether it covers requests with these traits.
     pub(crate) fn covers(&self, used: &Use<'_>) -> bool {
+        if self.of.is_charged() || self.per_user != used.user.is_some() {
+            return false;
+        }
         match &self.scope {
             Scope::Tenant => true,
             Scope::Feature(feature) => used.feature == &**feature,
@@ -238,6 +300,8 @@ impl Budget {
             Scope::Class(class) => used.class == class.as_str(),
             Scope::Model(model) => glob::matches(model, used.model),
             Scope::Key(key) => used.credential == &**key,
+            Scope::Keys(keys) => keys.iter().any(|key| used.credential == &**key),
+            Scope::User(user) => used.user == Some(user),
         }
     }
 
@@ -246,7 +310,7 @@ impl Budget {
         let whole = |count: u64| i128::from(count) * PICO;
         match self.of {
             Measure::Cost if currency == Some(self.currency) => amounts.cost.0,
-            Measure::Cost => 0,
+            Measure::Cost | Measure::Revenue | Measure::Credits => 0,
             Measure::Tokens => whole(amounts.input_tokens) + whole(amounts.output_tokens),
             Measure::InputTokens => whole(amounts.input_tokens),
             Measure::OutputTokens => whole(amounts.output_tokens),
@@ -256,7 +320,7 @@ impl Budget {
 
     /// The unit of its amounts: a currency, or what is counted.
     pub fn unit(&self) -> &str {
-        if self.of == Measure::Cost { self.currency.as_str() } else { self.of.as_str() }
+        if self.of.is_money() { self.currency.as_str() } else { self.of.as_str() }
     }
 
     /// The stage at which a used amount stands.

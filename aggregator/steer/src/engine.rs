@@ -5,7 +5,11 @@
 //! it. A counter that does not exist yet begins with the sums of its period, which have the current transaction already; so
 //! nothing of that transaction is added to it.
 mod count;
+mod ends;
+mod measured;
+mod reasons;
 mod review;
+mod users;
 
 use std::collections::{HashMap as StdHashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -14,19 +18,23 @@ use foldhash::HashMap;
 use rusqlite::Transaction;
 use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
+use weir_fault::{self as fault, Point};
 use weir_ledger::LedgerError;
 use weir_ledger::amount::Pico;
-use weir_ledger::steering::{Moment, Steering, Use};
+use weir_ledger::steering::{MeasuredUse, Moment, Steering, Use};
 
 use crate::budget::Budget;
 use crate::calendar::Period;
+use crate::cause::{Cause, Reason};
 use crate::counters::{Counter, Counters};
 use crate::file::{Measure, Span};
 use crate::past::{self, Past};
 use crate::raise::{self, Raise};
 use crate::signal::Followed;
 pub use crate::signal::Signal;
-use crate::stages::{self, Change};
+use crate::stages::{self, Change, InForce};
+use crate::subject;
+use reasons::Reasons;
 
 /// The rules that the engine works by.
 #[derive(Clone, Debug, Default)]
@@ -43,10 +51,16 @@ pub struct Engine {
     rules: Rules,
     /// The raises that are not over, by subject and budget.
     raises: HashMap<(String, String), Raise>,
+    /// Why stages change that the transaction under way changes.
+    reasons: Reasons,
+    /// Whether it has looked at everything since it was made: then it knows which raises are new.
+    has_reviewed: bool,
     /// What is known of the table `budget_use`.
     known: HashMap<Box<str>, Known>,
     /// Subjects whose rows are behind what is known, the longest first. Each is here once.
     unwritten: VecDeque<Box<str>>,
+    /// How many end users have a row; None as long as nobody has asked.
+    users: Option<u64>,
     /// Whether the rows of subjects that are not known are exact. They are not once a failed transaction has made the engine forget
     /// what was not written.
     trusts_rows: bool,
@@ -94,8 +108,19 @@ impl Engine {
     /// An engine that knows nothing yet; the ledger has it review everything before it follows.
     pub fn new(rules: Rules, signal: Arc<Signal>) -> Self {
         let periods = vec![None; rules.budgets.len()];
-        let (raises, known, unwritten) = (HashMap::default(), HashMap::default(), VecDeque::new());
-        Engine { rules, raises, known, unwritten, trusts_rows: true, periods, followed: None, signal }
+        Engine {
+            rules,
+            raises: HashMap::default(),
+            reasons: Reasons::default(),
+            has_reviewed: false,
+            known: HashMap::default(),
+            unwritten: VecDeque::new(),
+            users: None,
+            trusts_rows: true,
+            periods,
+            followed: None,
+            signal,
+        }
     }
 
     /// Reads the row of a subject, unless it is known.
@@ -103,16 +128,14 @@ impl Engine {
         if self.known.contains_key(subject) {
             return Ok(());
         }
-        let plan = self.rules.plans.get(subject).map(String::as_str);
+        let plan = self.rules.plans.get(subject::tenant(subject)).map(String::as_str);
         let has = |(at, budget): (usize, &Budget)| budget.applies(subject, plan).then_some(at);
-        let budgets = self.rules.budgets.iter().enumerate().filter_map(has).collect();
+        let is_tenant = subject::user(subject).is_none();
+        let budgets = self.rules.budgets.iter().enumerate().filter(|_| is_tenant).filter_map(has).collect();
         let mut counters = Counters::read(step.tx, subject, &self.rules.budgets)?;
         // A tenant that gets a budget back begins with the sums again: in between, nothing was added.
         let is_its = |counter: &Counter| {
-            self.rules.budgets.get(counter.budget).is_some_and(|budget| match budget.shared {
-                true => budget.subject("") == subject,
-                false => budget.applies(subject, plan),
-            })
+            self.rules.budgets.get(counter.budget).is_some_and(|budget| budget.counts(subject, plan))
         };
         let (list, lost): (Vec<_>, Vec<_>) = counters.list.iter().partition(|counter| is_its(counter));
         counters.is_urgent |= !lost.is_empty();
@@ -141,11 +164,11 @@ impl Engine {
             }
             let amount = self.amount(subject, budget, moment.now).unwrap_or_default();
             let Counter { period, used, stage: was, .. } = *counter;
-            let is_current = period.end.is_none_or(|end| moment.now < end);
-            Change { subject, budget, period, was, stage, used, amount }.write(tx, moment, is_current)?;
+            let reason = &self.reasons.take(subject, &budget.name);
+            Change { subject, budget, period, was, stage, used, amount, reason }.write(tx, moment)?;
             counter.stage = stage;
             counters.is_urgent = true;
-            step.changed |= is_current;
+            step.changed = true;
         }
         if counters.is_urgent {
             counters.write(tx, subject, &budgets)?;
@@ -192,9 +215,11 @@ impl Engine {
 
     /// The amount in force; None while the budget is paused.
     fn amount(&self, subject: &str, budget: &Budget, now: Timestamp) -> Option<Pico> {
-        let raised = || self.raises.get(&(subject.to_owned(), budget.name.to_string()));
+        // A raise is a tenant's, and so is that of each of its users.
+        let whose = if budget.per_user { subject::tenant(subject) } else { subject };
+        let raised = || self.raises.get(&(whose.to_owned(), budget.name.to_string()));
         match if self.raises.is_empty() { None } else { raised() } {
-            Some(raise) if raise.holds(now) => raise.amount,
+            Some(raise) if raise.holds(now) || fault::hit(Point::RaiseOutlivesItsDate) => raise.amount,
             _ => Some(budget.amount(subject)),
         }
     }
@@ -211,6 +236,7 @@ enum Recount {
 impl Recount {
     fn concerns(self, budget: &Budget) -> bool {
         budget.scope.is_whole()
+            && !budget.per_user
             && match self {
                 Recount::Nothing => false,
                 Recount::Costs => budget.of == Measure::Cost,
@@ -220,16 +246,29 @@ impl Recount {
 }
 
 impl Steering for Engine {
+    fn counts_users(&self) -> bool {
+        self.rules.budgets.iter().any(|budget| budget.per_user)
+    }
+
+    fn take_measured(
+        &mut self,
+        tx: &Transaction<'_>,
+        measured: &[MeasuredUse],
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        self.take_all_measured(tx, measured, moment)
+    }
+
     fn follow(&mut self, tx: &Transaction<'_>, uses: &[Use<'_>], moment: Moment) -> Result<(), LedgerError> {
-        let (mut step, mut shared) = (Step::new(tx, moment), Vec::new());
+        let (mut step, mut others) = (Step::new(tx, moment), Vec::new());
         if !self.rules.budgets.is_empty() {
             for of_tenant in uses.chunk_by(|a, b| a.tenant == b.tenant) {
-                self.follow_tenant(&mut step, of_tenant, &mut shared)?;
+                self.follow_tenant(&mut step, of_tenant, &mut others)?;
             }
         }
-        shared.sort_unstable();
-        shared.dedup();
-        for subject in &shared {
+        others.sort_unstable();
+        others.dedup();
+        for subject in &others {
             let Some(mut known) = self.known.get_mut(&**subject).map(std::mem::take) else { continue };
             self.evaluate(&mut step, subject, &mut known.counters)?;
             self.put_back(subject, known);
@@ -242,11 +281,18 @@ impl Steering for Engine {
 
     fn review(&mut self, tx: &Transaction<'_>, moment: Moment, costs_changed: bool) -> Result<(), LedgerError> {
         self.write_some(tx, usize::MAX)?;
+        self.users = None;
         self.known.clear();
+        let over = raise::note_over(tx, moment.now)?;
         let raises = raise::active(tx, moment.now)?.into_iter();
-        self.raises = raises.map(|raise| ((raise.subject.clone(), raise.budget.clone()), raise)).collect();
+        let raises = raises.map(|raise| ((raise.subject.clone(), raise.budget.clone()), raise)).collect();
+        let before = match fault::hit(Point::RaiseOutlivesItsDate) && self.has_reviewed {
+            true => self.raises.clone(),
+            false => std::mem::replace(&mut self.raises, raises),
+        };
         let followed: u64 = tx.query_row("SELECT position FROM budget_followed", [], |row| row.get(0))?;
         let is_exact = self.trusts_rows && (followed == moment.position || self.has_followed(moment));
+        let is_exact = is_exact || fault::hit(Point::CountersBelieved);
         let recount = match (is_exact, costs_changed) {
             // A command counted events while no server ran, or a crash took what was not written.
             (false, _) => Recount::All,
@@ -254,7 +300,16 @@ impl Steering for Engine {
             (true, false) => Recount::Nothing,
         };
         self.trusts_rows = true;
+        let cause = match recount {
+            _ if costs_changed => Cause::Prices,
+            Recount::All => Cause::Recount,
+            _ => Cause::Rules,
+        };
+        let known_before = self.has_reviewed.then_some(&before);
+        self.reasons = Reasons::of(cause, known_before, &self.raises, &over, moment.now);
         self.review_all(tx, moment, recount)?;
+        self.reasons = Reasons::default();
+        self.has_reviewed = true;
         stages::expire(tx, moment.now)?;
         self.note_followed(tx, moment)?;
         self.followed = Some(Followed { moment, changed: true });
@@ -262,12 +317,13 @@ impl Steering for Engine {
     }
 
     fn flush(&mut self, tx: &Transaction<'_>, moment: Moment) -> Result<bool, LedgerError> {
+        let may_have_ended = self.end_periods(tx, moment)?;
         self.write_some(tx, WRITTEN_MAX)?;
         if self.has_followed(moment) {
             self.note_followed(tx, moment)?;
         }
         self.tell_unwritten();
-        Ok(!self.unwritten.is_empty())
+        Ok(may_have_ended || !self.unwritten.is_empty())
     }
 
     fn committed(&mut self) {
@@ -279,8 +335,12 @@ impl Steering for Engine {
 
     fn forget(&mut self) {
         self.followed = None;
+        self.reasons = Reasons::default();
         self.trusts_rows &= self.unwritten.is_empty();
         self.unwritten.clear();
-        self.known.clear();
+        self.users = None;
+        if !fault::hit(Point::CountersOutliveRollback) {
+            self.known.clear();
+        }
     }
 }

@@ -17,10 +17,10 @@ pub struct BudgetFile {
     pub name: String,
     /// The measured quantity.
     pub of: Measure,
-    /// The amount of one period: of money with `of: cost`, else a whole number.
+    /// The amount of one period: of money with `of: cost` and `revenue`, of credits, else a whole number.
     #[schemars(schema_with = "amount")]
     pub amount: Pico,
-    /// The currency of `of: cost`. Costs in another currency do not count. Absent: USD.
+    /// The currency of `of: cost` and `revenue`. Money in another currency does not count. Absent: USD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "currency")]
     pub currency: Option<Currency>,
@@ -38,8 +38,11 @@ pub struct BudgetFile {
     /// Whether all `tenants` share one amount, instead of having the amount each.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shared: bool,
+    /// Whether each end user of a tenant has the amount, instead of the tenant: `user`, as events name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per: Option<Per>,
     /// The requests that the budget covers: `{feature: NAME}`, or `route`, `class`, `model` (with `*` for any text; the model that
-    /// served) or `key`. Absent: all. A feature that a header names is the client's own choice: such a budget can be
+    /// served), `key`, or `keys` for a group of 2 to 16 keys that share it. Absent: all. A feature that a header names is the client's own choice: such a budget can be
     /// evaded.
     #[serde(default, skip_serializing_if = "Scope::is_whole")]
     pub only: Scope,
@@ -59,6 +62,14 @@ pub struct BudgetFile {
     pub hard: bool,
 }
 
+/// Who has an amount of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Per {
+    /// Each end user.
+    User,
+}
+
 /// The quantity that a budget counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -73,9 +84,23 @@ pub enum Measure {
     OutputTokens,
     /// Requests.
     Requests,
+    /// What the tenant pays, by its price plan: its bill of the period so far.
+    Revenue,
+    /// Credits that usage burns, by the tenant's price plan, granted or not.
+    Credits,
 }
 
 impl Measure {
+    /// Whether it is computed from the sums by price plans now and then, instead of event by event.
+    pub const fn is_charged(self) -> bool {
+        matches!(self, Measure::Revenue | Measure::Credits)
+    }
+
+    /// Whether its amounts are money.
+    pub(crate) const fn is_money(self) -> bool {
+        matches!(self, Measure::Cost | Measure::Revenue)
+    }
+
     /// The name.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -84,6 +109,8 @@ impl Measure {
             Measure::InputTokens => "input_tokens",
             Measure::OutputTokens => "output_tokens",
             Measure::Requests => "requests",
+            Measure::Revenue => "revenue",
+            Measure::Credits => "credits",
         }
     }
 }

@@ -11,7 +11,7 @@ pub(crate) fn measure(of: Measure) -> Option<HardMeasure> {
         Measure::Tokens => Some(HardMeasure::Tokens),
         Measure::Requests => Some(HardMeasure::Requests),
         Measure::Cost => Some(HardMeasure::Cost),
-        Measure::InputTokens | Measure::OutputTokens => None,
+        Measure::InputTokens | Measure::OutputTokens | Measure::Revenue | Measure::Credits => None,
     }
 }
 

@@ -16,12 +16,15 @@
 //!   ([`receiver::RECEIVERS_MAX`]) and messages that wait ([`notice::PENDING_MAX`]).
 #![forbid(unsafe_code)]
 
+pub mod acts;
 pub mod alert;
 pub mod budget;
 pub mod calendar;
+pub mod cause;
 mod counters;
 pub mod engine;
 pub mod file;
+pub mod forget;
 pub mod hard;
 mod leasable;
 pub mod message;
@@ -31,4 +34,5 @@ pub mod raise;
 pub mod receiver;
 mod signal;
 mod stages;
+pub mod subject;
 pub mod view;

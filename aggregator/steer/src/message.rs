@@ -21,6 +21,7 @@ use crate::alert::file::Severity;
 use crate::alert::rule::Rule;
 use crate::alert::state::{Alert, AlertChange};
 use crate::receiver::{Playbook, Target};
+use crate::subject;
 use crate::view::Transition;
 
 /// The beginning of a secret of Standard Webhooks.
@@ -94,7 +95,8 @@ impl Words {
 /// The body of a message about a change of a stage.
 pub(crate) fn of_transition(target: &Target, change: &Transition, context: &Context) -> Value {
     let stage = Stage::from_name(&change.stage).unwrap_or_default();
-    let plan = context.plans.get(&change.subject);
+    let tenant = subject::tenant(&change.subject);
+    let plan = context.plans.get(tenant);
     let action = plan.and_then(|plan| context.playbooks.get(plan)).and_then(|playbook| playbook.at(stage));
     let words = Words {
         kind: "budget.stage",
@@ -103,7 +105,7 @@ pub(crate) fn of_transition(target: &Target, change: &Transition, context: &Cont
         summary: summary(change),
         command: command(change),
         driver: context.budget_drivers.get(&change.id).cloned(),
-        owner: context.owners.get(&change.subject).cloned(),
+        owner: context.owners.get(tenant).cloned(),
         action: action.map(str::to_owned),
         data: json!({
             "budget": change.budget,
@@ -136,7 +138,7 @@ fn stages_as_alerts(change: &Transition, context: &Context) -> Vec<Value> {
         labels.insert("subject".to_owned(), change.subject.clone().into());
         json!({
             "labels": labels,
-            "annotations": annotations(&summary(change), &command(change), context.owners.get(&change.subject)),
+            "annotations": annotations(&summary(change), &command(change), context.owners.get(subject::tenant(&change.subject))),
             "startsAt": change.at,
             "endsAt": end,
         })
@@ -262,7 +264,11 @@ pub(crate) fn of_test(target: &Target, at: Timestamp) -> Value {
 /// What has happened, in a sentence.
 fn summary(change: &Transition) -> String {
     let Transition { budget, subject, was, stage, used, amount, unit, .. } = change;
-    let whose = if subject.starts_with('#') { "which tenants share".to_owned() } else { format!("of {subject}") };
+    let whose = match (subject::is_shared(subject), subject::user(subject)) {
+        (true, _) => "which tenants share".to_owned(),
+        (false, Some(user)) => format!("of the user {user} of {}", subject::tenant(subject)),
+        (false, None) => format!("of {subject}"),
+    };
     let ends = change.period_end.map_or_else(String::new, |end| format!("; the period ends at {end}"));
     let observed = if change.mode == "observe" { " (observed only)" } else { "" };
     format!(
@@ -272,9 +278,9 @@ fn summary(change: &Transition) -> String {
 
 /// The command that shows more.
 fn command(change: &Transition) -> String {
-    match change.subject.strip_prefix('#') {
-        Some(_) => format!("weir budgets history --tenant '{}'", change.subject),
-        None => format!("weir budgets show {}", change.subject),
+    match subject::is_shared(&change.subject) {
+        true => format!("weir budgets history --tenant '{}'", change.subject),
+        false => format!("weir budgets show {}", subject::tenant(&change.subject)),
     }
 }
 

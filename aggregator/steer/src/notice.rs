@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
+use weir_fault::{self as fault, Point};
 use weir_ledger::LedgerError;
 
 use crate::alert::state::{AlertChange, CHANGE_COLUMNS, read_change};
@@ -61,14 +62,23 @@ pub fn take(
         return Ok(false);
     }
     let stages = untold_transitions(&tx)?;
+    if fault::hit(Point::ToldApart) {
+        tx.execute_batch("UPDATE budget_transition SET told = 1; COMMIT; BEGIN")?;
+    }
     for change in &stages {
         let of = |name: &str| Stage::from_name(name).unwrap_or_default();
         let wants =
             |receiver: &&Receiver| receiver.wants(&change.subject, &change.budget, of(&change.was), of(&change.stage));
         for receiver in receivers.iter().filter(wants) {
             let body = message::of_transition(&receiver.target, change, context).to_string();
-            let id = format!("msg_{ledger}_{}_{}", change.id, receiver.name);
+            let id = match fault::hit(Point::NoticeUnderNewId) {
+                true => format!("msg_{ledger}_{}_{}_{}", change.id, receiver.name, now.as_millis()),
+                false => format!("msg_{ledger}_{}_{}", change.id, receiver.name),
+            };
             insert(&tx, &id, receiver, Some(change.id), &body, now)?;
+        }
+        if fault::hit(Point::NoticeUnderNewId) {
+            tx.execute_batch("COMMIT; BEGIN")?;
         }
         tx.prepare_cached("UPDATE budget_transition SET told = 1 WHERE id = ?1")?.execute([change.id])?;
     }
@@ -91,8 +101,9 @@ pub fn take(
 
 /// The next changes of budgets that nobody was told of.
 pub fn untold_transitions(db: &Connection) -> Result<Vec<Transition>, LedgerError> {
-    let sql = "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode
-               FROM budget_transition WHERE told = 0 ORDER BY id LIMIT ?1";
+    let sql =
+        "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode,
+               cause, why FROM budget_transition WHERE told = 0 ORDER BY id LIMIT ?1";
     let mut select = db.prepare_cached(sql)?;
     let rows = select.query_map([STEP], transition)?;
     Ok(rows.collect::<Result<_, _>>()?)

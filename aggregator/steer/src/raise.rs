@@ -11,6 +11,9 @@ pub(crate) const RAISES_MAX: usize = 10_000;
 /// The longest reason, in characters.
 pub(crate) const WHY_MAX_CHARS: usize = 250;
 
+/// Who the audit names for changes that no person makes.
+pub(crate) const AUTOMATIC: &str = "weir";
+
 /// Another amount for one subject of a budget, until a date.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Raise {
@@ -41,6 +44,12 @@ impl Raise {
     /// Whether it is in force.
     pub fn holds(&self, now: Timestamp) -> bool {
         self.at <= now && now < self.until && self.ended_at.is_none()
+    }
+
+    /// As people read it.
+    pub fn words(&self) -> String {
+        let act = self.amount.map_or_else(|| "paused".to_owned(), |amount| format!("raised to {amount}"));
+        format!("{act} by {} until {}: {}", self.who, self.until, self.why)
     }
 }
 
@@ -148,13 +157,17 @@ pub fn active(db: &Connection, now: Timestamp) -> Result<Vec<Raise>, LedgerError
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The raises of a subject, the latest first, at most `limit`.
-pub fn history(db: &Connection, subject: Option<&str>, limit: u32) -> Result<Vec<Raise>, LedgerError> {
-    let sql = "SELECT id, subject, budget, amount, until, who, why, at, ended_at FROM budget_raise
-               WHERE ?1 IS NULL OR subject = ?1 ORDER BY id DESC LIMIT ?2";
-    let mut select = db.prepare_cached(sql)?;
-    let rows = select.query_map(params![subject, limit], read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+/// Notes in the audit which raises have ended by their date since the last look, and returns them.
+pub(crate) fn note_over(tx: &Connection, now: Timestamp) -> Result<Vec<Raise>, LedgerError> {
+    let sql = "UPDATE budget_raise SET over_noted = 1 WHERE over_noted = 0 AND ended_at IS NULL AND until <= ?1
+               RETURNING id, subject, budget, amount, until, who, why, at, ended_at";
+    let mut update = tx.prepare_cached(sql)?;
+    let over: Vec<Raise> = update.query_map([now.as_millis()], read)?.collect::<Result<_, _>>()?;
+    for raise in &over {
+        let detail = format!("{} of {}: {}", raise.budget, raise.subject, raise.words());
+        audit::note(tx, raise.until, AUTOMATIC, "budgets.raise_over", &detail)?;
+    }
+    Ok(over)
 }
 
 fn read(row: &Row<'_>) -> Result<Raise, rusqlite::Error> {

@@ -9,6 +9,7 @@ use weir_settings::duration::Millis;
 use weir_settings::secret::SecretSource;
 
 use crate::alert::file::{RuleFile, Severity};
+use crate::subject;
 
 /// The most receivers: each gets a message for every change.
 pub(crate) const RECEIVERS_MAX: usize = 32;
@@ -235,7 +236,7 @@ impl Receiver {
         let is_for_rules = self.budgets.is_empty() && !self.rules.is_empty();
         !is_for_rules
             && (was >= self.from || stage >= self.from)
-            && of(&self.tenants, subject)
+            && (of(&self.tenants, subject) || self.tenants.contains(subject::tenant(subject)))
             && of(&self.budgets, budget)
     }
 

@@ -12,6 +12,7 @@ pub struct Signal {
     position: AtomicU64,
     at: AtomicU64,
     unwritten: AtomicU64,
+    left_out: AtomicU64,
     /// Wakes the one task that tells gateways.
     changed: Notify,
 }
@@ -32,6 +33,15 @@ impl Signal {
         self.position.load(Ordering::Acquire)
     }
 
+    /// How often an end user was not counted, since too many were already.
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn note_left_out(&self) {
+        self.left_out.fetch_add(1, Ordering::AcqRel);
+    }
+
     pub(crate) fn note_unwritten(&self, rows: usize) {
         self.unwritten.store(rows as u64, Ordering::Release);
     }
@@ -44,6 +54,11 @@ impl Signal {
     /// When the last evaluated record was received; None before the first.
     pub fn evaluated_at(&self) -> Option<Timestamp> {
         Some(self.at.load(Ordering::Acquire)).filter(|at| *at > 0).map(Timestamp::from_millis)
+    }
+
+    /// The moment up to which is evaluated: what happens without an event evaluates nothing further.
+    pub(crate) fn last(&self, moment: Moment) -> Moment {
+        Moment { position: self.evaluated_through(), now: self.evaluated_at().unwrap_or(moment.now) }
     }
 
     pub(crate) fn note(&self, followed: Followed) {

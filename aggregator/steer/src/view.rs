@@ -5,16 +5,19 @@ use rusqlite::{Connection, OptionalExtension, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
-use weir_contract::stage::{BudgetStage, STAGES_MAX, Stage};
+use weir_contract::stage::{BudgetStage, FURTHER_STAGES_MAX, STAGES_MAX, Stage};
+use weir_fault::{self as fault, Point};
 use weir_ledger::amount::Pico;
 use weir_ledger::periods::{self, Anchor};
 use weir_ledger::{LedgerError, signed};
 
 use crate::budget::{Budget, permille};
+use crate::cause::Cause;
 use crate::counters::Counters;
 use crate::engine::Rules;
 use crate::file::Span;
 use crate::raise::{self, Raise};
+use crate::subject;
 
 /// The most rows of one answer.
 pub const ROWS_MAX: u32 = 1_000;
@@ -83,6 +86,12 @@ pub struct Transition {
     pub unit: String,
     /// `enforce` or `observe`.
     pub mode: String,
+    /// Why it changed.
+    #[serde(default)]
+    pub cause: Cause,
+    /// Who decided it and why, where a person is behind it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 /// The budgets that a tenant has, in the order of the configuration.
@@ -91,12 +100,43 @@ pub fn of_tenant(db: &Connection, rules: &Rules, tenant: &str, now: Timestamp) -
     let raises = raise::active(db, now)?;
     let mut views = Vec::new();
     for (at, budget) in rules.budgets.iter().enumerate().filter(|(_, budget)| budget.applies(tenant, plan)) {
+        if budget.per_user {
+            views.extend(of_users(db, rules, (at, budget), tenant, (&raises, now))?);
+            continue;
+        }
         let subject = budget.subject(tenant);
         let mut counters = Counters::read(db, &subject, &rules.budgets)?;
         let anchor =
             if budget.span == Span::BillingPeriod { periods::anchor_of(db, tenant)? } else { Anchor::default() };
         views.push(view(budget, at, &subject, &mut counters, anchor, &raises, now));
     }
+    Ok(views)
+}
+
+/// The most end users of a tenant in one answer, those that have used most.
+const USERS_SHOWN: usize = 100;
+
+/// What a tenant's end users have used of a budget.
+fn of_users(
+    db: &Connection,
+    rules: &Rules,
+    (at, budget): (usize, &Budget),
+    tenant: &str,
+    (raises, now): (&[Raise], Timestamp),
+) -> Result<Vec<BudgetView>, LedgerError> {
+    let (first, last) = subject::users_of(tenant);
+    let mut select = db.prepare_cached("SELECT subject, used FROM budget_use WHERE subject > ?1 AND subject < ?2")?;
+    let mut rows = select.query([first, last])?;
+    let mut views = Vec::new();
+    while let Some(row) = rows.next()? {
+        let subject: String = row.get(0)?;
+        let mut counters = Counters::parse(row.get_ref(1)?.as_str().unwrap_or_default(), &rules.budgets)?;
+        if counters.of(at).is_some_and(|counter| counter.period.holds(now)) {
+            views.push(view(budget, at, &subject, &mut counters, Anchor::default(), raises, now));
+        }
+    }
+    views.sort_by(|a, b| b.used.cmp(&a.used).then_with(|| a.subject.cmp(&b.subject)));
+    views.truncate(USERS_SHOWN);
     Ok(views)
 }
 
@@ -134,15 +174,16 @@ fn view(
 ) -> BudgetView {
     // A counter of an earlier period stays until something is used in the current one.
     let counter = counters.of(at).filter(|counter| counter.period.holds(now)).copied();
-    let period = counter.map_or_else(|| budget.period(|| anchor, now.hour()), |counter| counter.period);
+    let period = counter.map_or_else(|| budget.period(|| anchor, now), |counter| counter.period);
     let used = counter.map_or(Pico::ZERO, |counter| counter.used);
-    let raise = raises.iter().rev().find(|raise| raise.subject == subject && raise.budget == *budget.name).cloned();
+    let whose = if budget.per_user { subject::tenant(subject) } else { subject };
+    let raise = raises.iter().rev().find(|raise| raise.subject == whose && raise.budget == *budget.name).cloned();
     let amount = raise.as_ref().and_then(|raise| raise.amount).unwrap_or_else(|| budget.amount(subject));
     let paused = raise.as_ref().is_some_and(|raise| raise.amount.is_none());
     BudgetView {
         budget: budget.name.to_string(),
         subject: subject.to_owned(),
-        covers: budget.scope.to_string(),
+        covers: budget.scope_of(subject).to_string(),
         unit: budget.unit().to_owned(),
         period_start: period.start,
         period_end: period.end,
@@ -181,8 +222,9 @@ pub fn history(
     before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<Transition>, LedgerError> {
-    let sql = "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode
-               FROM budget_transition WHERE (?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR budget = ?2)
+    let sql =
+        "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode,
+               cause, why FROM budget_transition WHERE (?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR budget = ?2)
                AND (?3 IS NULL OR id < ?3) ORDER BY id DESC LIMIT ?4";
     let mut select = db.prepare_cached(sql)?;
     let rows = select.query_map(params![subject, budget, before, limit.min(ROWS_MAX)], transition)?;
@@ -205,6 +247,8 @@ pub(crate) fn transition(row: &rusqlite::Row<'_>) -> Result<Transition, rusqlite
         amount: row.get(10)?,
         unit: row.get(11)?,
         mode: row.get(12)?,
+        cause: Cause::from_name(row.get_ref(13)?.as_str().unwrap_or_default()).unwrap_or_default(),
+        why: row.get(14)?,
     })
 }
 
@@ -213,6 +257,10 @@ pub(crate) fn transition(row: &rusqlite::Row<'_>) -> Result<Transition, rusqlite
 pub struct InForce {
     /// By tenant, the most severe first, at most [`STAGES_MAX`] each.
     pub stages: HashMap<String, Vec<BudgetStage>>,
+    /// The same of groups of keys and of end users, at most [`FURTHER_STAGES_MAX`] each.
+    pub further: HashMap<String, Vec<BudgetStage>>,
+    /// How many are left out, since a tenant has too many.
+    pub left_out: usize,
     /// The first moment at which one of them ends.
     pub next_end: Option<Timestamp>,
 }
@@ -222,7 +270,8 @@ pub fn in_force(db: &Connection, rules: &Rules, now: Timestamp) -> Result<InForc
     let sql = "SELECT subject, budget, scope, stage, used_permille, period_end FROM budget_stage
                WHERE period_end IS NULL OR period_end > ?1";
     let mut select = db.prepare_cached(sql)?;
-    let mut rows = select.query([signed(now.as_millis())?])?;
+    let since = if fault::hit(Point::StageSticks) { 0 } else { signed(now.as_millis())? };
+    let mut rows = select.query([since])?;
     let mut found = InForce::default();
     while let Some(row) = rows.next()? {
         let (subject, name): (String, String) = (row.get(0)?, row.get(1)?);
@@ -237,17 +286,28 @@ pub fn in_force(db: &Connection, rules: &Rules, now: Timestamp) -> Result<InForc
             ends: row.get::<_, Option<u64>>(5)?.map(Timestamp::from_millis),
         };
         found.next_end = [found.next_end, told.ends].into_iter().flatten().min();
-        let tenants: Vec<&str> = if budget.shared { budget.named_tenants().collect() } else { vec![&subject] };
+        let own = subject::tenant(&subject);
+        let tenants: Vec<&str> = if budget.shared { budget.named_tenants().collect() } else { vec![own] };
+        let stages = if told.scope.is_further() { &mut found.further } else { &mut found.stages };
         for tenant in tenants {
             // A tenant that has changed its plan has other budgets now.
             if budget.applies(tenant, rules.plans.get(tenant).map(String::as_str)) {
-                found.stages.entry(tenant.to_owned()).or_default().push(told.clone());
+                stages.entry(tenant.to_owned()).or_default().push(told.clone());
             }
         }
     }
-    for stages in found.stages.values_mut() {
-        stages.sort_by(|a, b| b.stage.cmp(&a.stage).then_with(|| a.budget.cmp(&b.budget)));
-        stages.truncate(STAGES_MAX);
-    }
+    found.left_out = cut(&mut found.stages, STAGES_MAX) + cut(&mut found.further, FURTHER_STAGES_MAX);
     Ok(found)
+}
+
+/// Keeps the most severe stages of each tenant; returns how many it drops.
+fn cut(of: &mut HashMap<String, Vec<BudgetStage>>, most: usize) -> usize {
+    let mut dropped = 0;
+    for stages in of.values_mut() {
+        let order = |a: &BudgetStage, b: &BudgetStage| b.stage.cmp(&a.stage).then_with(|| a.budget.cmp(&b.budget));
+        stages.sort_by(|a, b| order(a, b).then_with(|| a.scope.cmp(&b.scope)));
+        dropped += stages.len().saturating_sub(most);
+        stages.truncate(most);
+    }
+    dropped
 }

@@ -1,7 +1,11 @@
 //! What budgets have used, and their stages, equal a naive count of all events at every position of the log: over periods, zones,
 //! late events, prices that were wrong, restarts and plans that change.
+#[path = "follow/changes.rs"]
+mod changes;
 #[path = "follow/event.rs"]
 mod event;
+#[path = "follow/groups.rs"]
+mod groups;
 #[path = "follow/world.rs"]
 mod world;
 
@@ -18,13 +22,20 @@ const BUDGETS: &str = "
 - {name: family, of: input_tokens, amount: 5000, period: day, tenants: [acme, globex], shared: true}
 - {name: search, of: requests, amount: 3, period: day, only: {feature: search}}
 - {name: large, of: cost, amount: 0.004, period: week, only: {model: 'large*'}}
+- {name: team, of: requests, amount: 4, period: week, only: {keys: [k1, k2]}}
+- {name: person, of: tokens, amount: 3000, period: day, timezone: Europe/Berlin, per: user}
+- {name: spender, of: cost, amount: 0.003, period: total, per: user, overrides: {acme: 0.006}}
 ";
 
 /// One budget of five requests a day.
 const DAILY: &str = "[{name: daily, of: requests, amount: 5, period: day, timezone: Asia/Kolkata}]";
 
+/// End users, as gateways name them.
+const ANN: &str = "hmac:00000000000000000000000000000001";
+const BOB: &str = "hmac:00000000000000000000000000000002";
+
 fn used(tenant: &'static str, hour: u64) -> Used {
-    Used { tenant, hour, input: 1_000, output: 100, model: "small", feature: "" }
+    Used { tenant, hour, input: 1_000, output: 100, model: "small", ..Used::default() }
 }
 
 #[test]
@@ -139,8 +150,18 @@ fn any_use() -> impl Strategy<Value = Used> {
     let tenant = prop_oneof![Just("acme"), Just("globex"), Just("initech")];
     let model = prop_oneof![Just("small"), Just("large-1")];
     let feature = prop_oneof![Just(""), Just("search")];
-    (tenant, model, feature, 0..20 * DAY_HOURS, 1..2_000u64, 0..300u64)
-        .prop_map(|(tenant, model, feature, hour, input, output)| Used { tenant, model, feature, hour, input, output })
+    let who = (prop_oneof![Just(""), Just(ANN), Just(BOB)], prop_oneof![Just("k1"), Just("k2"), Just("k3")]);
+    let used = (0..20 * DAY_HOURS, 1..2_000u64, 0..300u64);
+    (tenant, model, feature, who, used).prop_map(|(tenant, model, feature, (user, key), (hour, input, output))| Used {
+        tenant,
+        model,
+        feature,
+        user,
+        key,
+        hour,
+        input,
+        output,
+    })
 }
 
 fn any_step() -> impl Strategy<Value = Step> {

@@ -116,7 +116,7 @@ pub async fn run(
     view.unpriced = decided.unpriced;
     if request.apply {
         view.noted = decided.anchors.len() as u64;
-        ledger.call(move |ledger| ledger.note_provider_anchors(&decided.anchors)).await?;
+        ledger.call(move |ledger| ledger.note_provider_anchors(&decided.anchors, now)).await?;
     }
     Ok(view)
 }

@@ -290,7 +290,7 @@ pub async fn refresh(
     let Decided { anchors, mut undecided, .. } = found.decide(&asked, now);
     undecided.retain(|undecided| !in_file.contains_key(&undecided.tenant));
     let noted = anchors.len() as u64;
-    ledger.call(move |ledger| ledger.note_provider_anchors(&anchors)).await?;
+    ledger.call(move |ledger| ledger.note_provider_anchors(&anchors, now)).await?;
     Ok(Refreshed { noted, undecided })
 }
 

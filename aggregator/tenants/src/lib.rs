@@ -213,8 +213,20 @@ impl Snapshot {
         set(&mut self.budgets, id(), Some(entry.budgets).filter(|amounts| !amounts.is_empty()));
         set(&mut self.customers, id(), entry.stripe_customer);
         let TenantEntry { id, plan, state, keys, identifiers, placement, provider_keys, house_key, .. } = entry;
-        let (stages, hard_budgets) = (Vec::new(), Vec::new());
-        Tenant { id, plan, state, keys, identifiers, placement, stages, hard_budgets, provider_keys, house_key }
+        let (stages, further_stages, hard_budgets) = (Vec::new(), Vec::new(), Vec::new());
+        Tenant {
+            id,
+            plan,
+            state,
+            keys,
+            identifiers,
+            placement,
+            stages,
+            further_stages,
+            hard_budgets,
+            provider_keys,
+            house_key,
+        }
     }
 
     /// What is valid and may not be meant, a sentence each.

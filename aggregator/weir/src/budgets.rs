@@ -9,6 +9,8 @@ use weir_contract::stage::Stage;
 use weir_ledger::LedgerError;
 use weir_ledger::amount::Pico;
 use weir_ledger::query::LedgerReader;
+use weir_ledger::view::AuditEntry;
+use weir_steer::acts;
 use weir_steer::budget::Budget;
 use weir_steer::engine::Rules;
 use weir_steer::raise::{NewRaise, Raise};
@@ -92,6 +94,16 @@ pub struct HistoryQuery {
 pub fn history(reader: &mut LedgerReader, query: &HistoryQuery) -> Result<Vec<Transition>, LedgerError> {
     let limit = query.limit.unwrap_or(HISTORY_SHOWN).clamp(1, view::ROWS_MAX);
     view::history(reader.db(), query.subject.as_deref(), query.budget.as_deref(), query.before, limit)
+}
+
+/// The audit: acts of people and changes that weir made by itself, the latest first.
+pub fn audit(reader: &mut LedgerReader) -> Result<Vec<AuditEntry>, LedgerError> {
+    let mut entries = reader.audit()?;
+    entries.extend(acts::automatic(reader.db(), view::ROWS_MAX)?);
+    // A stable order: of one moment the person's act stays first.
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.at));
+    entries.truncate(view::ROWS_MAX as usize);
+    Ok(entries)
 }
 
 /// Body of `POST /v1/budgets/raise`.

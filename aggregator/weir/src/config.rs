@@ -330,6 +330,7 @@ impl Config {
             .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?
             .with_costs(check_other_costs(path, &file.other_costs)?);
         let stripe = file.stripe.map(|stripe| stripe::check(path, stripe, &meters)).transpose()?;
+        let has_price_plans = !file.price_plans.is_empty();
         let finances = finances::check(path, text, file.price_plans, file.planned, meters.names())?;
         let tenants = check_tenants(path, &base, file.tenants, file.tenants_database)?;
         let vault = file.vault.map(|file| vault::check(path, &tenants, file)).transpose()?;
@@ -362,7 +363,7 @@ impl Config {
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
             finances,
-            budgets: budgets::check(path, &file.budgets)?,
+            budgets: budgets::check(path, &file.budgets, has_price_plans)?,
             alerts: alerts::check(path, &file.alerts)?,
             user_keys: check_user_keys(path, file.user_keys)?,
             export: export::check(path, &base, file.export, log.as_ref())?,

@@ -7,6 +7,7 @@
 //! `log_retention`, is lost to it and told.
 mod batch;
 mod kafka;
+mod otlp;
 mod sink;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -163,7 +164,7 @@ async fn follow(
     let mut running = Running { export, store, progress, sink, reader: None, position };
     loop {
         let sent = running.step().await?;
-        progress.set_problem(None);
+        progress.set_problem(running.sink.problem());
         *pause = PAUSE_FIRST;
         if !sent {
             tokio::time::sleep(IDLE).await;

@@ -2,6 +2,7 @@
 //!
 //! Server and commands ask the same functions. Nothing here scans events: every number comes from sums.
 pub mod bill;
+mod budgeted;
 mod compare;
 mod cost;
 mod crossover;

@@ -101,21 +101,21 @@ pub(crate) async fn forget(
     let before = list.begin(&store.home.forgotten(), &names, now)?;
     let end = counted_end(store).await?;
     let users = Users::new(names.iter().map(String::as_str));
-    let view = remove(store, 0, end, &users).await?;
+    let view = remove(store, 0, end, &users, now).await?;
     list.finish(&store.home.forgotten(), before.unwrap_or(end).min(end))?;
     Ok(view)
 }
 
 /// Removes every remembered user from the records that came since this was done last. Returns what was found, or None if there
 /// was nothing to look at.
-pub(crate) async fn apply(store: &Store) -> Result<Option<ForgetView>, ForgetError> {
+pub(crate) async fn apply(store: &Store, now: Timestamp) -> Result<Option<ForgetView>, ForgetError> {
     let mut list: MutexGuard<'_, Forgotten> = store.forgotten.lock().await;
     let users = list.users();
     if users.is_empty() || list.through() >= store.log_end() {
         return Ok(None);
     }
     let end = counted_end(store).await?;
-    let view = remove(store, list.through(), end, &users).await?;
+    let view = remove(store, list.through(), end, &users, now).await?;
     list.finish(&store.home.forgotten(), end)?;
     Ok(Some(view))
 }
@@ -127,7 +127,13 @@ async fn counted_end(store: &Store) -> Result<Position, ForgetError> {
     Ok(end)
 }
 
-async fn remove(store: &Store, after: Position, end: Position, users: &Users) -> Result<ForgetView, ForgetError> {
+async fn remove(
+    store: &Store,
+    after: Position,
+    end: Position,
+    users: &Users,
+    now: Timestamp,
+) -> Result<ForgetView, ForgetError> {
     let mut view = ForgetView::default();
     let mut after = Some(after);
     while let Some(position) = after {
@@ -136,7 +142,17 @@ async fn remove(store: &Store, after: Position, end: Position, users: &Users) ->
         after = redacted.through;
     }
     let users = users.clone();
-    view.events = store.ledger.call(move |ledger| ledger.forget_users(&users)).await?;
+    view.events = store
+        .ledger
+        .call(move |ledger| {
+            let events = ledger.forget_users(&users)?;
+            if ledger.durably(|db| weir_steer::forget::users(db, &users))? {
+                // What is known of them in memory goes as well.
+                ledger.review_steering(now, false)?;
+            }
+            Ok::<_, LedgerError>(events)
+        })
+        .await?;
     Ok(view)
 }
 

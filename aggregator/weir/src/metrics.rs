@@ -189,6 +189,8 @@ pub struct Metrics {
     budget_lag_seconds: FloatGauge,
     budget_evaluated_through: UnsignedGauge,
     budget_changes: Counter,
+    budget_users_left_out: Counter,
+    budget_stages_untold: UnsignedGauge,
     /// Alerts.
     pub(crate) alerts: AlertMetrics,
     pub(crate) ui: UiMetrics,
@@ -258,6 +260,8 @@ impl Default for Metrics {
             budget_lag_seconds: Gauge::default(),
             budget_evaluated_through: Gauge::default(),
             budget_changes: Counter::default(),
+            budget_users_left_out: Counter::default(),
+            budget_stages_untold: Gauge::default(),
             alerts: AlertMetrics::default(),
             ui: UiMetrics::default(),
             provisioning: ProvisioningMetrics::default(),
@@ -457,6 +461,12 @@ impl Metrics {
         self.budget_lag_seconds.set(Duration::from_millis(lag_ms).as_secs_f64());
         self.budget_evaluated_through.set(evaluated_through);
         show(&self.budget_changes, changes);
+    }
+
+    /// Sets the metrics of what budgets have no room for.
+    pub(crate) fn show_left_out_of_budgets(&self, users: u64, stages: u64) {
+        show(&self.budget_users_left_out, users);
+        self.budget_stages_untold.set(stages);
     }
 
     /// Sets the metrics of reporting.

@@ -19,7 +19,7 @@ use weir_contract::hard::KNOWS_HARD_BUDGETS;
 use weir_contract::placement::KNOWS_PLACEMENT;
 use weir_contract::plans::{self, PLANS_HEADER};
 use weir_contract::scopes::KNOWS_SCOPES;
-use weir_contract::stage::{KNOWS_HEADER, KNOWS_STAGES};
+use weir_contract::stage::{KNOWS_FURTHER_STAGES, KNOWS_HEADER, KNOWS_STAGES};
 use weir_contract::vault::{KNOWS_VAULT, RECIPIENT_HEADER};
 use weir_key_delivery::Recipient;
 
@@ -303,7 +303,8 @@ impl Poll {
         if !self.schedule.start(now) {
             return None;
         }
-        let mut knows = [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_PLACEMENT, KNOWS_SCOPES].map(str::to_owned).to_vec();
+        let words = [KNOWS_STAGES, KNOWS_FURTHER_STAGES, KNOWS_HARD_BUDGETS, KNOWS_PLACEMENT, KNOWS_SCOPES];
+        let mut knows = words.map(str::to_owned).to_vec();
         knows.extend(self.parts.words());
         let mut headers = vec![("authorization", origin.authorization.to_string())];
         if let Some(recipient) = &mut self.recipient {

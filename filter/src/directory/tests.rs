@@ -72,6 +72,7 @@ fn a_hundred_thousand_tenants_are_all_found() {
                 keys,
                 identifiers: Vec::new(),
                 stages: Vec::new(),
+                further_stages: Vec::new(),
                 hard_budgets: Vec::new(),
                 provider_keys: Vec::new(),
                 house_key: false,

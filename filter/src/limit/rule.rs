@@ -231,7 +231,12 @@ fn is_in_scope(scope: &stage::Scope, traits: &RequestTraits<'_>) -> bool {
     match scope {
         stage::Scope::Route(route) => traits.route == Some(route),
         stage::Scope::Key(key) => traits.key == &**key,
-        stage::Scope::Tenant | stage::Scope::Feature(_) | stage::Scope::Class(_) | stage::Scope::Model(_) => true,
+        stage::Scope::Keys(keys) => keys.iter().any(|key| traits.key == &**key),
+        stage::Scope::Tenant
+        | stage::Scope::Feature(_)
+        | stage::Scope::Class(_)
+        | stage::Scope::Model(_)
+        | stage::Scope::User(_) => true,
     }
 }
 

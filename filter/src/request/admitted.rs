@@ -55,7 +55,7 @@ pub(super) struct Admitted {
     /// Its feature flags; None where nothing asks for them.
     pub(super) flags: Option<RequestFlags>,
     /// The budgets of its tenant that are past their first threshold; None where all have room.
-    pub(super) budgets: Option<Box<Budgets>>,
+    pub(super) budgets: Option<Budgets>,
     pub(super) route: Option<Rc<Route>>,
     /// The class that is reported: what a rule says, else the path, else the body.
     pub(super) class: Class,
@@ -77,6 +77,8 @@ pub(super) struct Admitted {
     pub(super) model: Option<Box<str>>,
     /// The model that replaces it.
     pub(super) sent_model: Option<Box<str>>,
+    /// The name by which the provider that served bills the model, where its answer says another.
+    pub(super) billed_model: Option<Box<str>>,
     /// What its plan has changed in it.
     pub(super) changes: Changes,
     /// What it would have been refused for, where weir observes.
@@ -165,7 +167,7 @@ impl Admitted {
         Admitted {
             policy: Rc::clone(policy),
             flags: None,
-            budgets: Budgets::of(identity.stages.as_ref(), &identity.plan),
+            budgets: Budgets::of(&identity, &policy.labels),
             beside: Beside::of(route.map(|route| &**route), &identity, policy.center.as_ref()),
             identity,
             route: route.cloned(),
@@ -180,6 +182,7 @@ impl Admitted {
             model: named,
             model_in_path,
             sent_model: None,
+            billed_model: None,
             changes: Changes::default(),
             observed: None,
             by_browser: head.origin.is_some(),
@@ -338,7 +341,8 @@ impl Admitted {
         let on_all = self.policy.limit_headers.on == OnAnswers::All && self.policy.mode == Mode::Enforce;
         let on_all = on_all && !(standings.is_empty() && self.beside.is_empty());
         let mut set = Vec::new();
-        if on_all || self.budgets.is_some() {
+        let tells_budgets = self.policy.limit_headers.budget && self.budgets.is_some();
+        if on_all || tells_budgets {
             let now = now();
             if on_all {
                 set = self.limit_headers(standings, now);

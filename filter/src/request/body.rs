@@ -145,6 +145,8 @@ pub(super) fn decide(
         admitted.release_probe(limiter, now);
         return (decided, BodyAction::Answer(admitted.reply(worker, refusal, now)));
     }
+    // Where weir only observes, the request goes up all the same: to the model that was chosen, for the provider knows no other.
+    let changed = changed.or_else(|| admitted.write_model(bytes, None).ok().flatten());
     let mut edits = Edits::default();
     edits::describe(admitted, &mut edits, &body);
     admitted.lead(&mut worker.retries, &mut edits, now);

@@ -1,8 +1,10 @@
 //! What is remembered of the budgets of a request's tenant; `staged` works with it.
 use std::rc::Rc;
 
-use weir_contract::stage::{BudgetStage, Stage};
+use weir_contract::stage::{BudgetStage, Scope, Stage};
 
+use crate::emit::labels::LabelRules;
+use crate::identity::Identity;
 use crate::limit::Limit;
 use crate::plan::{Plan, staged};
 
@@ -16,13 +18,34 @@ pub(super) struct Budgets {
     pub(super) deciding: Option<usize>,
     /// The plan changed once the body was known, after the first draw.
     pub(super) changed_late: bool,
+    /// The end user as events name it, where a budget is one user's.
+    user: Option<Box<str>>,
+    /// Whether a budget is of a model or a class, which only the body tells for certain.
+    needs_body: bool,
 }
 
 impl Budgets {
     /// None for a tenant whose budgets all have room.
-    pub(super) fn of(stages: Option<&Rc<[BudgetStage]>>, plan: &Rc<Plan>) -> Option<Box<Self>> {
-        let (stages, base) = (Rc::clone(stages?), Rc::clone(plan));
-        Some(Box::new(Budgets { stages, base, deciding: None, changed_late: false }))
+    pub(super) fn of(identity: &Identity, labels: &LabelRules) -> Option<Self> {
+        let (stages, base) = (Rc::clone(identity.stages.as_ref()?), Rc::clone(&identity.plan));
+        let (mut needs_body, mut is_of_user) = (false, false);
+        for budget in &*stages {
+            needs_body |= matches!(budget.scope, Scope::Model(_) | Scope::Class(_));
+            is_of_user |= matches!(budget.scope, Scope::User(_));
+        }
+        let user = identity.user.as_deref().filter(|_| is_of_user);
+        let user = user.and_then(|user| labels.user(&identity.tenant, user)).map(Into::into);
+        Some(Budgets { stages, base, deciding: None, changed_late: false, user, needs_body })
+    }
+
+    /// Whether the end user of the request has this name.
+    pub(super) fn is_user(&self, name: &str) -> bool {
+        self.user.as_deref() == Some(name)
+    }
+
+    /// Whether the stage may be another one once the body is known.
+    pub(super) fn needs_body(&self) -> bool {
+        self.needs_body
     }
 
     pub(super) fn deciding(&self) -> Option<&BudgetStage> {

@@ -5,6 +5,7 @@ use weir_contract::Class;
 use weir_llm_translate::Dialect;
 
 use super::paid::Paid;
+use crate::routing::retries::UnderWay;
 use crate::routing::{Catalogue, Chosen};
 
 /// A request whose model was chosen.
@@ -22,6 +23,8 @@ pub(super) struct Routed {
     pub(super) class: Class,
     /// How long an attempt may take, in milliseconds, where that is bounded.
     pub(super) attempt_ms_max: Option<u32>,
+    /// Counts it for the budget of retries while it is under way.
+    pub(super) under_way: Option<UnderWay>,
     /// The tenant's own keys that it goes up with.
     pub(super) paid: Option<Paid>,
     /// A model serves that is less good for its class than the one that was chosen.

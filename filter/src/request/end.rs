@@ -30,6 +30,7 @@ impl Admitted {
         let reading = self.response.finish();
         self.weigh_up();
         let usage = self.usage(reading.as_ref(), facts);
+        self.note_last_payer(facts.attempts);
         self.settle(limiter, reading.as_ref(), &usage, now);
         if self.learns && self.response.refuses_stream_options() {
             worker.refusers.learn(self.route.as_deref(), self.sent_model.as_deref().or(self.model.as_deref()));
@@ -179,9 +180,12 @@ impl Admitted {
             environment: environment.or(route.and_then(|route| route.environment.as_deref())).map(Text::from),
             provider: self.answerer(reading).map(|provider| Text::from(provider.as_str())),
             request_model: self.model.as_deref().map(Text::from),
-            // Where a provider names no model, it is the one that the plan put in place of the client's.
+            // A cloud bills by its own name of a model; where a provider names none, it is the one that the plan put in place of the
+            // client's.
             response_model: reading
-                .and_then(|r| r.response_model.as_deref().or(self.sent_model.as_deref()))
+                .and_then(|r| {
+                    self.billed_model.as_deref().or(r.response_model.as_deref()).or(self.sent_model.as_deref())
+                })
                 .map(Text::from),
             service_tier: reading.and_then(|r| r.service_tier.as_deref()).map(Text::from),
             stream: reading.is_some_and(|reading| reading.is_stream),

@@ -31,7 +31,7 @@ impl Admitted {
             return Err(refusal);
         }
         self.learn(body);
-        self.enter_stage(now);
+        self.enter_stage_by_body(now);
         let (plan, path) = (Rc::clone(&self.identity.plan), Rc::clone(&self.path));
         let model_in_path = self.model_in_path.take();
         let view = RequestView {

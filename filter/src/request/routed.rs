@@ -107,6 +107,7 @@ impl Admitted {
                 chosen,
                 class,
                 attempt_ms_max,
+                under_way: None,
                 paid,
                 is_downgraded: false,
                 troubled,
@@ -320,7 +321,7 @@ impl Admitted {
     /// Tells the gateway and the upstream role what was chosen.
     pub(super) fn lead(&mut self, retries: &mut Retries, edits: &mut Edits, now: Timestamp) {
         let Some(routed) = self.routed.as_mut().filter(|_| !self.writes_model) else { return };
-        retries.request(now);
+        routed.under_way = Some(retries.request(now));
         edits.set.push((CHAIN_HEADER, std::mem::take(&mut routed.chosen.chain).into()));
         let Routed { catalogue, chosen, attempt_ms_max, paid, .. } = &**routed;
         edits.set.extend(attempt_ms_max.map(|ms| (ATTEMPT_MS, ms.to_string().into())));

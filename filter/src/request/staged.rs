@@ -18,6 +18,13 @@ use crate::refusal::{OverBudget, Refusal};
 const HEADER: &str = "x-weir-budget";
 
 impl Admitted {
+    /// Chooses the stage again, now that the body has told model and class.
+    pub(super) fn enter_stage_by_body(&mut self, now: Timestamp) {
+        if self.budgets.as_ref().is_some_and(Budgets::needs_body) {
+            self.enter_stage(now);
+        }
+    }
+
     /// Chooses the stage that holds, and puts its plan in force.
     pub(super) fn enter_stage(&mut self, now: Timestamp) {
         let Some(mut budgets) = self.budgets.take() else { return };
@@ -38,17 +45,17 @@ impl Admitted {
 
     /// The place of the budget that counts for a model.
     fn deciding(&self, budgets: &Budgets, model: Option<&str>, now: Timestamp) -> Option<usize> {
-        let covers = |budget: &BudgetStage| budget.holds(now) && self.is_covered_with(model, budget);
+        let covers = |budget: &BudgetStage| budget.holds(now) && self.is_covered_with(budgets, model, budget);
         let holding = budgets.stages.iter().enumerate().filter(|(_, budget)| covers(budget));
         // Of equals the first: the directory has the most severe first.
         holding.max_by_key(|(at, budget)| (budget.stage, std::cmp::Reverse(*at))).map(|(at, _)| at)
     }
 
-    fn is_covered(&self, budget: &BudgetStage) -> bool {
-        self.is_covered_with(self.model.as_deref(), budget)
+    fn is_covered(&self, budgets: &Budgets, budget: &BudgetStage) -> bool {
+        self.is_covered_with(budgets, self.model.as_deref(), budget)
     }
 
-    fn is_covered_with(&self, model: Option<&str>, budget: &BudgetStage) -> bool {
+    fn is_covered_with(&self, budgets: &Budgets, model: Option<&str>, budget: &BudgetStage) -> bool {
         let route = self.route.as_deref();
         match &budget.scope {
             Scope::Tenant => true,
@@ -57,6 +64,8 @@ impl Admitted {
             Scope::Class(class) => self.classes.any(|one| one == *class),
             Scope::Model(pattern) => model.is_some_and(|model| weir_contract::glob::matches(pattern, model)),
             Scope::Key(key) => *self.identity.credential_id == **key,
+            Scope::Keys(keys) => keys.iter().any(|key| *self.identity.credential_id == **key),
+            Scope::User(user) => budgets.is_user(user),
         }
     }
 
@@ -78,8 +87,12 @@ impl Admitted {
             return Ok(());
         }
         let of_stage = |budget: &&BudgetStage| budget.stage >= deciding.stage && budget.holds(now);
-        let ends =
-            budgets.stages.iter().filter(of_stage).filter(|budget| self.is_covered(budget)).map(|budget| budget.ends);
+        let ends = budgets
+            .stages
+            .iter()
+            .filter(of_stage)
+            .filter(|budget| self.is_covered(budgets, budget))
+            .map(|budget| budget.ends);
         // Every one of them must end; one without periods never does.
         let last = ends.reduce(|one, other| Some(one?.max(other?))).flatten();
         let wait_ms = last.map(|ends| ends.millis_since(now));
@@ -95,7 +108,7 @@ impl Admitted {
     pub(super) fn budget_header(&self, now: Timestamp) -> Option<Header> {
         let budgets = self.budgets.as_ref().filter(|_| self.policy.limit_headers.budget)?;
         let mut value = String::new();
-        for budget in budgets.stages.iter().filter(|budget| budget.holds(now) && self.is_covered(budget)) {
+        for budget in budgets.stages.iter().filter(|budget| budget.holds(now) && self.is_covered(budgets, budget)) {
             write_budget(budget, &mut value).ok()?;
         }
         (!value.is_empty()).then_some((HEADER, value))

@@ -69,7 +69,7 @@ impl Handed {
     pub(crate) fn keep(&mut self, keys: &RequestKeys) -> Option<u64> {
         if self.keys.len() >= self.sweep_at {
             self.keys.retain(|_, keys| keys.strong_count() > 0);
-            self.sweep_at = self.keys.len().saturating_mul(2).max(SWEEP_AT);
+            self.sweep_at = self.keys.len().saturating_mul(2).clamp(SWEEP_AT, REQUESTS_MAX);
         }
         if self.keys.len() >= REQUESTS_MAX {
             return None;
@@ -117,6 +117,18 @@ mod tests {
 
     fn handed() -> Handed {
         Handed::new(Keyed::new([7; 16]))
+    }
+
+    #[test]
+    fn a_table_that_was_nearly_full_has_room_again() {
+        let mut handed = handed();
+        let living: Vec<RequestKeys> = (0..40_000).map(|_| keys("sk")).collect();
+        assert!(living.iter().all(|keys| handed.keep(keys).is_some()));
+        drop(living);
+        assert!(
+            (0..2 * REQUESTS_MAX).all(|_| handed.keep(&keys("sk")).is_some()),
+            "requests that have ended are taken out"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Bounds how many attempts beyond the first a worker makes: a share of its routed requests of the last ten seconds.
+//! Bounds how many attempts beyond the first a worker makes: a share of its routed requests of the last ten seconds, or of those under
+//! way where these are more. The latter counts where a provider falls silent: the requests that fail then came long ago.
 //!
 //! The gateway tries each provider of a chain once for a request, so retries never multiply the load of one provider. They add up
 //! where several fail at once: then every request costs several attempts, each with a prompt that a provider may charge. Envoy's own
@@ -7,6 +8,8 @@
 //!
 //! The upstream role asks where an attempt fails, so that the client gets that answer; where there is none it asks before the next
 //! attempt. What was granted once and is not used after all stays counted: the bound holds either way.
+use std::rc::Rc;
+
 use weir_config::routing::RetryBudget;
 use weir_contract::Timestamp;
 
@@ -15,7 +18,15 @@ pub(crate) const WINDOW_SECS: usize = 10;
 
 /// Routed requests of a worker, and their attempts beyond the first, by second.
 #[derive(Debug, Default)]
-pub struct Retries([Slot; WINDOW_SECS]);
+pub struct Retries {
+    slots: [Slot; WINDOW_SECS],
+    /// Shared by all requests that are under way.
+    under_way: Rc<()>,
+}
+
+/// What a request has while it is under way.
+#[derive(Debug)]
+pub(crate) struct UnderWay(#[expect(dead_code, reason = "it counts by being there")] Rc<()>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
@@ -25,21 +36,23 @@ struct Slot {
 }
 
 impl Retries {
-    /// Counts a request.
-    pub(crate) fn request(&mut self, now: Timestamp) {
+    /// Counts a request, which is under way until what is returned is dropped.
+    pub(crate) fn request(&mut self, now: Timestamp) -> UnderWay {
         if let Some(slot) = self.slot(now) {
             slot.requests = slot.requests.saturating_add(1);
         }
+        UnderWay(Rc::clone(&self.under_way))
     }
 
     /// Takes a further attempt from the budget; false if nothing is left.
     pub(crate) fn draw(&mut self, budget: RetryBudget, now: Timestamp) -> bool {
         let second = now.as_millis() / 1000;
         let counts = |slot: &&Slot| second.checked_sub(slot.second).is_some_and(|age| age < WINDOW_SECS as u64);
-        let sums = self.0.iter().filter(counts).fold((0_u64, 0_u64), |(requests, retries), slot| {
+        let sums = self.slots.iter().filter(counts).fold((0_u64, 0_u64), |(requests, retries), slot| {
             (requests.saturating_add(slot.requests.into()), retries.saturating_add(slot.retries.into()))
         });
-        let share = sums.0.saturating_mul(budget.percent.into()) / 100;
+        let under_way = u64::try_from(Rc::strong_count(&self.under_way).saturating_sub(1)).unwrap_or(u64::MAX);
+        let share = sums.0.max(under_way).saturating_mul(budget.percent.into()) / 100;
         if sums.1 >= share.max(budget.floor.into()) {
             return false;
         }
@@ -52,7 +65,7 @@ impl Retries {
     /// The slot of this second, emptied if it was another's.
     fn slot(&mut self, now: Timestamp) -> Option<&mut Slot> {
         let second = now.as_millis() / 1000;
-        let slot = self.0.get_mut((second % WINDOW_SECS as u64) as usize)?;
+        let slot = self.slots.get_mut((second % WINDOW_SECS as u64) as usize)?;
         if slot.second != second {
             *slot = Slot { second, ..Slot::default() };
         }
@@ -76,20 +89,25 @@ mod tests {
         #[test]
         fn retries_stay_within_the_share_of_the_requests_of_ten_seconds(
             percent in 0_u16..=300, floor in 0_u32..20,
-            steps in prop::collection::vec((0_u64..4_000, any::<bool>()), 1..400),
+            steps in prop::collection::vec((0_u64..4_000, any::<bool>(), any::<bool>()), 1..400),
         ) {
             let budget = RetryBudget { percent, floor };
             let (mut retries, mut now) = (Retries::default(), AT);
             let (mut requests, mut granted): (Vec<u64>, Vec<u64>) = (Vec::new(), Vec::new());
-            for (passes_ms, is_request) in steps {
+            let mut under_way = Vec::new();
+            for (passes_ms, is_request, ends) in steps {
+                if ends {
+                    under_way.pop();
+                }
                 now += passes_ms;
                 let since = |times: &[u64]| times.iter().filter(|at| now / 1000 - *at / 1000 < 10).count() as u64;
                 if is_request {
-                    retries.request(Timestamp::from_millis(now));
+                    under_way.push(retries.request(Timestamp::from_millis(now)));
                     requests.push(now);
                     continue;
                 }
-                let most = (since(&requests) * u64::from(percent) / 100).max(floor.into());
+                let base = since(&requests).max(under_way.len() as u64);
+                let most = (base * u64::from(percent) / 100).max(floor.into());
                 let is_granted = retries.draw(budget, Timestamp::from_millis(now));
                 prop_assert_eq!(is_granted, since(&granted) < most);
                 granted.extend(is_granted.then_some(now));
@@ -99,10 +117,21 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_wait_for_a_silent_provider_may_all_go_to_another() {
+        let mut retries = Retries::default();
+        let waiting: Vec<_> = (0..200).map(|_| retries.request(Timestamp::from_millis(AT))).collect();
+        let later = Timestamp::from_millis(AT + 60_000);
+        let granted = (0..300).filter(|_| retries.draw(RetryBudget::default(), later)).count();
+        assert_eq!(granted, 200, "none of them has left a provider before");
+        drop(waiting);
+        assert!(!retries.draw(RetryBudget::default(), later), "they have ended");
+    }
+
+    #[test]
     fn a_clock_that_goes_back_grants_no_more_than_the_floor() {
         let mut retries = Retries::default();
         for _ in 0..100 {
-            retries.request(Timestamp::from_millis(AT));
+            drop(retries.request(Timestamp::from_millis(AT)));
         }
         let before = Timestamp::from_millis(AT - 60_000);
         let granted = (0..100).filter(|_| retries.draw(RetryBudget::default(), before)).count();

@@ -23,6 +23,8 @@ pub enum NotTried {
     Retries,
     /// The tenant's own key is not there.
     Key,
+    /// The role does not know the model that was chosen.
+    Model,
 }
 
 impl Attempt {
@@ -39,7 +41,11 @@ impl Attempt {
         now: Timestamp,
     ) -> Result<Admission, (NotTried, LocalReply)> {
         if self.model.is_none() {
-            return Ok(Admission { awaits_body: false, key: None });
+            // Routed by weir, and not to be sent as it is: with the operator's key and the client's name of the model.
+            return match self.client {
+                Some(_) => Err((NotTried::Model, unknown())),
+                None => Ok(Admission { awaits_body: false, key: None }),
+            };
         }
         let is_granted = || granted.is_some_and(|granted| granted == self.number.to_string().as_bytes());
         if self.number > 1 && !is_granted() && !retries.draw(self.terms.retry_budget, now) {
@@ -69,6 +75,17 @@ impl Attempt {
         }
         let granted = retries.draw(self.terms.retry_budget, now);
         if granted { Ok(Some(self.number.saturating_add(1))) } else { Err(NotTried::Retries) }
+    }
+}
+
+/// What the client gets where this gateway's filters have different catalogues, as in the moment in which they change. The gateway tries
+/// the next provider.
+fn unknown() -> LocalReply {
+    LocalReply {
+        status: 503,
+        headers: vec![("content-type", "text/plain".to_owned())],
+        body: "The filter in front of the provider does not know the chosen model: give both roles of weir.wasm one catalogue."
+            .to_owned(),
     }
 }
 

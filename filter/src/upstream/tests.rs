@@ -232,13 +232,32 @@ fn an_error_in_the_clients_own_dialect_is_left_as_it_is() {
 #[test]
 fn a_request_that_weir_has_not_routed_loses_what_is_ours_and_passes() {
     let upstream = upstream("anthropic");
-    for choice in [None, Some(&b"openai z"[..]), Some(b"klingon a"), Some(b"\xff")] {
+    for choice in [None, Some(&b"klingon a"[..]), Some(b"\xff")] {
         let mut attempt = Attempt::default();
         let changes = attempt.begin(&upstream, &Given { choice, attempts: None }, &HEAD);
         assert_eq!((changes.remove.len(), attempt.attempts(&upstream)), (3, None));
         let admitted = attempt.admit(&upstream, (&handed(), &mut Retries::default()), None, NOW).expect("it passes");
         assert_eq!(admitted, Admission { awaits_body: false, key: None });
     }
+}
+
+#[test]
+fn a_model_that_the_role_does_not_know_goes_nowhere() {
+    let upstream = upstream("anthropic");
+    let mut attempt = Attempt::default();
+    attempt.begin(&upstream, &given("openai;k7 z", ""), &HEAD);
+    let admitted = attempt.admit(&upstream, (&handed(), &mut Retries::default()), None, NOW);
+    let (why, reply) = admitted.expect_err("neither with the operator's key nor as the client wrote it");
+    assert_eq!((why, reply.status), (NotTried::Model, 503));
+}
+
+#[test]
+fn a_provider_whose_answer_is_translated_has_no_say_in_whether_another_is_tried() {
+    let upstream = upstream("anthropic");
+    let mut attempt = sent(&upstream);
+    let failing: [Pair<'_>; 2] = [(b":status", b"429"), (b"x-envoy-ratelimited", b"true")];
+    let changes = attempt.answer_head(&upstream, &failing, false, NOW);
+    assert!(changes.remove.iter().any(|name| name == LAST), "{changes:?}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod kong_sidecar;
 mod limits;
 mod manifests;
 mod mortal;
+mod overspend;
 mod plans;
 mod prometheus;
 mod protocols;

@@ -52,6 +52,7 @@ fn tenant(at: usize, state: TenantState) -> Tenant {
         keys,
         identifiers: Vec::new(),
         stages: Vec::new(),
+        further_stages: Vec::new(),
         hard_budgets: Vec::new(),
         provider_keys: Vec::new(),
         house_key: false,

@@ -36,7 +36,8 @@ pub(super) fn insert(
     now: Timestamp,
 ) -> Result<AdjustView, BillingError> {
     let wrong = |problem: String| BillingError::Adjustment(problem);
-    let event_name = check(policy, request, now).map_err(wrong)?;
+    let event_name = event_name(policy, request)?;
+    check(policy, request, now).map_err(wrong)?;
     let tx = db.transaction()?;
     sender::check(&tx, policy.epoch)?;
     let window = splits::decide(&tx, &request.tenant, request.window)?;
@@ -67,11 +68,14 @@ pub(super) fn insert(
     Ok(AdjustView { row: id, window, held })
 }
 
-/// Stripe's name of the meter, or what is wrong with the request.
-fn check(policy: &BillingPolicy, request: &AdjustRequest, now: Timestamp) -> Result<String, String> {
-    let Some(event_name) = policy.event_names.get(&request.meter) else {
-        return Err("this meter is not in `stripe.meters`".to_owned());
-    };
+/// Stripe's name of the meter.
+fn event_name(policy: &BillingPolicy, request: &AdjustRequest) -> Result<String, BillingError> {
+    let unknown = || BillingError::Unknown("this meter is not in `stripe.meters`".to_owned());
+    policy.event_names.get(&request.meter).cloned().ok_or_else(unknown)
+}
+
+/// What is wrong with the request.
+fn check(policy: &BillingPolicy, request: &AdjustRequest, now: Timestamp) -> Result<(), String> {
     if request.value == 0 {
         return Err("by 0 changes nothing".to_owned());
     }
@@ -88,7 +92,7 @@ fn check(policy: &BillingPolicy, request: &AdjustRequest, now: Timestamp) -> Res
         let days = MOVED_MAX_MS / (24 * 3_600_000);
         return Err(format!("the window {} is more than {days} days back: is the year right?", request.window.hour()));
     }
-    Ok(event_name.clone())
+    Ok(())
 }
 
 /// Why no invoice can take an amount that would be held for `hold`, if none can.

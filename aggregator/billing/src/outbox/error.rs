@@ -33,9 +33,9 @@ pub enum BillingError {
     /// What a person wants makes no sense.
     #[error("{0}")]
     Adjustment(String),
-    /// Nobody knows the tenant that a person names.
+    /// Nobody knows the tenant or the meter that a person names.
     #[error("{0}")]
-    NoTenant(String),
+    Unknown(String),
     /// Rows that cannot be settled, or let go, as a person wants it.
     #[error("{0}")]
     Settlement(String),

@@ -222,7 +222,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
                     "there is no tenant {:?}: it is not in the tenants file, and that window has no usage of it",
                     request.tenant
                 );
-                return Err(BillingError::NoTenant(problem));
+                return Err(BillingError::Unknown(problem));
             }
             adjust::adjust(ledger, &policy, &request, &who, now)
         };

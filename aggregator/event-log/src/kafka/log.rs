@@ -10,7 +10,8 @@ use super::fit;
 use super::opening;
 use super::place::KafkaPlace;
 use super::reader::KafkaLogReader;
-use crate::redact::{Redacted, Users, count_step};
+use crate::mentions::count_step;
+use crate::redact::{Redacted, Users};
 use crate::{
     AppendError, Checkpoint, End, EventLog, KafkaProblem, LogError, NewRecord, Placement, Position, Redaction, Taking,
     Unsupported,

@@ -13,7 +13,8 @@ use super::reader::RedisLogReader;
 use super::scripts::{APPEND, PRUNE, REDACT, RELEASE, RENEW, call};
 use super::session::Session;
 use super::taking::{LEASE, Taken};
-use crate::redact::{Redacted, Users, count_step};
+use crate::mentions::count_step;
+use crate::redact::{Redacted, Users};
 use crate::{
     AppendError, Checkpoint, End, EventLog, LogError, NewRecord, PRUNE_STEP, Placement, Position, Redaction,
     RedisProblem, Retention, Taking, Unsupported,

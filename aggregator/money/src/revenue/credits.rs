@@ -8,7 +8,7 @@ use crate::exact::Exact;
 use crate::plans::Credits;
 
 /// The credits that usage burns.
-fn burnt(credits: &Credits, units: &MeterUnits) -> Pico {
+pub fn burnt(credits: &Credits, units: &MeterUnits) -> Pico {
     let of = |(meter, rate): &(String, Pico)| rate.of_units(units.get(meter));
     credits.burn.iter().map(of).sum()
 }

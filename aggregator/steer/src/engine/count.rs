@@ -3,17 +3,17 @@ use weir_ledger::periods::{self, Anchor};
 use weir_ledger::steering::{Use, used_in};
 
 use super::{
-    Arc, Budget, Change, Counter, Counters, Engine, Known, LedgerError, Past, Period, Pico, Recount, Span, Stage, Step,
-    Timestamp, Transaction, past, stages,
+    Arc, Budget, Change, Counter, Counters, Engine, Known, LedgerError, Past, Period, Pico, Reason, Recount, Span,
+    Stage, Step, Timestamp, Transaction, past, stages, subject,
 };
 
 impl Engine {
-    /// Adds what a tenant has used, and compares it with the amounts.
+    /// Adds what a tenant has used, and compares it with the amounts. `others`: who else has used something.
     pub(super) fn follow_tenant(
         &mut self,
         step: &mut Step<'_, '_>,
         uses: &[Use<'_>],
-        shared: &mut Vec<String>,
+        others: &mut Vec<String>,
     ) -> Result<(), LedgerError> {
         let Some(tenant) = uses.first().map(|used| used.tenant.as_str()) else { return Ok(()) };
         self.know(step, tenant)?;
@@ -24,13 +24,19 @@ impl Engine {
                 let Some(budget) = budgets.get(*at).filter(|budget| budget.covers(used)) else { continue };
                 let period = self.period(step.tx, (*at, budget), tenant, used.window)?;
                 let amount = budget.measure(&used.amounts, used.currency);
-                if budget.shared {
-                    let subject = budget.subject(tenant);
+                let other = match used.user {
+                    Some(user) => Some(subject::of_user(tenant, user)),
+                    None => budget.shared.then(|| budget.subject(tenant)),
+                };
+                if let Some(subject) = other {
+                    if used.user.is_some() && !self.admits_user(step, tenant, &subject)? {
+                        continue;
+                    }
                     self.know(step, &subject)?;
                     let Some(mut of) = self.known.get_mut(&*subject).map(std::mem::take) else { continue };
                     self.add(step, &subject, &mut of.counters, (*at, budget), (period, amount))?;
                     self.put_back(&subject, of);
-                    shared.push(subject);
+                    others.push(subject);
                 } else {
                     self.add(step, tenant, &mut known.counters, (*at, budget), (period, amount))?;
                 }
@@ -81,14 +87,22 @@ impl Engine {
         (period, amount): (Period, i128),
     ) -> Result<(), LedgerError> {
         if let Some(counter) = counters.of(at) {
+            if period.start < counter.period.start && budget.per_user {
+                // Of users no past period is kept: there may be any number of them.
+                return Ok(());
+            }
             if period.start < counter.period.start {
                 return self.add_to_past(step, subject, (at, budget), (period, amount));
             }
             if period.start > counter.period.start {
                 let past = Past { used: counter.used, stage: counter.stage };
-                past::write(step.tx, subject, &budget.name, counter.period, past)?;
+                if !budget.per_user {
+                    past::write(step.tx, subject, &budget.name, counter.period, past)?;
+                }
                 past::expire(step.tx, step.moment.now)?;
-                stages::release(step.tx, subject, &budget.name)?;
+                if stages::release(step.tx, subject, &budget.name)? {
+                    self.note_end(step, subject, budget, *counter)?;
+                }
                 // Something of this period may have been counted before the tenant had the budget.
                 let used = self.used_so_far(step.tx, subject, budget, period)?;
                 if used.is_some() {
@@ -105,7 +119,7 @@ impl Engine {
             counters.list.push(Counter { budget: at, period, used: used.unwrap_or_default(), stage: Stage::Ok });
         }
         counters.has_changed = true;
-        counters.is_urgent |= !budget.scope.is_whole();
+        counters.is_urgent |= !budget.scope.is_whole() || budget.per_user;
         if let Some(counter) = counters.of(at)
             && !step.is_fresh(subject, at, period)
         {
@@ -115,7 +129,7 @@ impl Engine {
     }
 
     /// What a budget of all requests has used in a period so far, by the sums. None for any other budget: no sums are kept by
-    /// what it covers.
+    /// what it covers, or what it counts is measured apart.
     pub(super) fn used_so_far(
         &self,
         tx: &Transaction<'_>,
@@ -123,7 +137,7 @@ impl Engine {
         budget: &Budget,
         period: Period,
     ) -> Result<Option<Pico>, LedgerError> {
-        if !budget.scope.is_whole() {
+        if !budget.scope.is_whole() || budget.per_user || budget.of.is_charged() {
             return Ok(None);
         }
         let tenants: Vec<&str> = if budget.shared { budget.named_tenants().collect() } else { vec![subject] };
@@ -162,8 +176,8 @@ impl Engine {
         let stage = self.stage(subject, budget, past.used, moment.now);
         if stage != past.stage {
             let amount = self.amount(subject, budget, moment.now).unwrap_or_default();
-            let (was, used) = (past.stage, past.used);
-            Change { subject, budget, period, was, stage, used, amount }.write(tx, moment, false)?;
+            let (was, used, reason) = (past.stage, past.used, &Reason::default());
+            Change { subject, budget, period, was, stage, used, amount, reason }.note(tx, moment, false)?;
             past.stage = stage;
         }
         past::write(tx, subject, &budget.name, period, past)

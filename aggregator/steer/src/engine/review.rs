@@ -1,7 +1,9 @@
 //! Looks at every subject again: rules, raises or plans have changed, or costs were computed again.
+use std::collections::HashMap;
+
 use super::{
-    Arc, Budget, Change, Counter, Counters, Engine, LedgerError, Moment, Recount, Stage, Step, Timestamp, Transaction,
-    past,
+    Arc, Budget, Change, Counter, Counters, Engine, InForce, LedgerError, Moment, Pico, Reason, Recount, Stage, Step,
+    Timestamp, Transaction, past, stages, subject,
 };
 
 impl Engine {
@@ -13,7 +15,7 @@ impl Engine {
         moment: Moment,
         recount: Recount,
     ) -> Result<(), LedgerError> {
-        let since = since(tx)?;
+        let in_force = stages::all(tx)?;
         tx.execute("DELETE FROM budget_stage", [])?;
         if recount != Recount::Nothing {
             self.count_past_again(tx, recount)?;
@@ -22,13 +24,39 @@ impl Engine {
         for subject in self.subjects(tx)? {
             self.know(&mut step, &subject)?;
             let Some(mut known) = self.known.get_mut(&*subject).map(std::mem::take) else { continue };
+            self.move_periods(&step, &subject, &mut known.counters)?;
             self.begin_new(tx, &subject, &mut known.counters, moment)?;
             if recount != Recount::Nothing {
                 self.count_again(&mut step, &subject, &mut known.counters, recount)?;
             }
             self.evaluate(&mut step, &subject, &mut known.counters)?;
-            self.enforce_all(tx, &subject, &known.counters, moment, &since)?;
+            self.enforce_all(tx, &subject, &known.counters, moment, &in_force)?;
             self.put_back(&subject, known);
+        }
+        self.note_amounts(&mut step)?;
+        // The server looks again while there are more.
+        self.end_periods(tx, moment).map(drop)
+    }
+
+    /// Notes the raises that have changed no stage.
+    fn note_amounts(&mut self, step: &mut Step<'_, '_>) -> Result<(), LedgerError> {
+        let budgets = Arc::clone(&self.rules.budgets);
+        for ((subject, name), reason) in self.reasons.left() {
+            let Some(at) = budgets.iter().position(|budget| *budget.name == *name) else { continue };
+            let Some(budget) = budgets.get(at) else { continue };
+            self.know(step, &subject)?;
+            let counter = self.known.get_mut(subject.as_str()).and_then(|known| known.counters.of(at)).copied();
+            let counter = match counter.filter(|counter| counter.period.holds(step.moment.now)) {
+                Some(counter) => counter,
+                None => {
+                    let period = self.period(step.tx, (at, budget), &subject, step.moment.now)?;
+                    Counter { budget: at, period, used: Pico::ZERO, stage: Stage::Ok }
+                }
+            };
+            let amount = self.amount(&subject, budget, step.moment.now).unwrap_or_default();
+            let (subject, Counter { period, used, stage, .. }) = (&*subject, counter);
+            let change = Change { subject, budget, period, was: stage, stage, used, amount, reason: &reason };
+            change.note(step.tx, step.moment, false)?;
         }
         Ok(())
     }
@@ -58,15 +86,11 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         let budgets = Arc::clone(&self.rules.budgets);
         for (at, budget) in budgets.iter().enumerate() {
-            let plan = self.rules.plans.get(subject).map(String::as_str);
-            let is_its = match budget.shared {
-                true => budget.subject("") == subject,
-                false => budget.applies(subject, plan),
-            };
-            if !is_its || counters.of(at).is_some() {
+            let plan = self.rules.plans.get(subject::tenant(subject)).map(String::as_str);
+            if !budget.counts(subject, plan) || counters.of(at).is_some() {
                 continue;
             }
-            let period = self.period(tx, (at, budget), subject, moment.now.hour())?;
+            let period = self.period(tx, (at, budget), subject, moment.now)?;
             let used = self.used_so_far(tx, subject, budget, period)?;
             if let Some(used) = used.filter(|used| used.0 > 0) {
                 counters.list.push(Counter { budget: at, period, used, stage: Stage::Ok });
@@ -96,34 +120,29 @@ impl Engine {
         Ok(())
     }
 
-    /// Puts the stages of a subject in force whose periods last.
+    /// Puts the stages of a subject in force. Those whose periods are over stay for a while: the clock may be ahead.
     fn enforce_all(
         &self,
         tx: &Transaction<'_>,
         subject: &str,
         counters: &Counters,
         moment: Moment,
-        since: &std::collections::HashMap<(String, String), Timestamp>,
+        in_force: &HashMap<(String, String), InForce>,
     ) -> Result<(), LedgerError> {
         for counter in &counters.list {
             let Some(budget) = self.rules.budgets.get(counter.budget) else { continue };
-            if counter.stage == Stage::Ok || counter.period.end.is_some_and(|end| end <= moment.now) {
+            if counter.stage == Stage::Ok || !stages::is_kept(counter.period, moment.now) {
                 continue;
             }
             let amount = self.amount(subject, budget, moment.now).unwrap_or_default();
             let Counter { period, used, stage, .. } = *counter;
-            let since = since.get(&(subject.to_owned(), budget.name.to_string())).copied().unwrap_or(moment.now);
-            let change = Change { subject, budget, period, was: stage, stage, used, amount };
-            change.enforce(tx, since, moment)?;
+            // One that was not in force has just come in force, and its end would be news.
+            let new = InForce { since: moment.now, over_noted: false };
+            let of = in_force.get(&(subject.to_owned(), budget.name.to_string())).copied().unwrap_or(new);
+            let reason = &Reason::default();
+            let change = Change { subject, budget, period, was: stage, stage, used, amount, reason };
+            change.enforce(tx, of, moment)?;
         }
         Ok(())
     }
-}
-
-/// Since when stages are in force, by subject and budget.
-fn since(tx: &Transaction<'_>) -> Result<std::collections::HashMap<(String, String), Timestamp>, LedgerError> {
-    let mut select = tx.prepare("SELECT subject, budget, since FROM budget_stage")?;
-    let rows =
-        select.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), Timestamp::from_millis(row.get::<_, u64>(2)?))))?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }

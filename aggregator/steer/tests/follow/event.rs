@@ -48,6 +48,9 @@ pub(crate) struct Request<'a> {
     pub(crate) tenant: &'a str,
     pub(crate) model: &'a str,
     pub(crate) feature: &'a str,
+    /// The end user, as gateways name it; empty for none.
+    pub(crate) user: &'a str,
+    pub(crate) key: &'a str,
     pub(crate) time: Timestamp,
     pub(crate) input: u64,
     pub(crate) output: u64,
@@ -75,6 +78,8 @@ fn json(used: &Request<'_>, number: u64) -> String {
         plan: "p".into(),
         provider: Some("openai".into()),
         feature: feature.map(Into::into),
+        user: Some(used.user).filter(|user| !user.is_empty()).map(Into::into),
+        credential_id: Some(used.key.into()),
         response_model: Some(used.model.into()),
         status: 200,
         config_version: "c".into(),

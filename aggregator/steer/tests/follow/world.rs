@@ -6,13 +6,15 @@ use std::sync::Arc;
 use proptest::prelude::TestCaseError;
 use rusqlite::Connection;
 use weir_contract::Timestamp;
-use weir_contract::stage::{BudgetStage, Stage};
+use weir_contract::stage::{BudgetStage, Scope, Stage};
 use weir_event_log::Record;
 use weir_ledger::SqliteLedger;
 use weir_ledger::amount::Pico;
 use weir_ledger::meters::{self, Meters};
 use weir_ledger::periods::{self, Anchor, Interval};
 use weir_ledger::reprice::Request;
+use weir_ledger::steering::MeasuredUse;
+use weir_steer::acts;
 use weir_steer::budget::{self, Budget};
 use weir_steer::engine::{Engine, Rules, Signal};
 use weir_steer::file::Measure;
@@ -31,6 +33,8 @@ pub(crate) struct Used {
     pub(crate) tenant: &'static str,
     pub(crate) model: &'static str,
     pub(crate) feature: &'static str,
+    pub(crate) user: &'static str,
+    pub(crate) key: &'static str,
     /// Hours after the first one.
     pub(crate) hour: u64,
     pub(crate) input: u64,
@@ -133,8 +137,8 @@ impl World {
 
     fn record(&self, uses: &[Used], first: usize) -> Record {
         let request = |used: &Used| {
-            let Used { tenant, model, feature, hour, input, output } = *used;
-            event::Request { tenant, model, feature, time: at(hour), input, output }
+            let Used { tenant, model, feature, user, key, hour, input, output } = *used;
+            event::Request { tenant, model, feature, user, key, time: at(hour), input, output }
         };
         let requests: Vec<_> = uses.iter().map(request).collect();
         event::record(self.records + 1, at(self.hour), first as u64, &requests)
@@ -179,6 +183,24 @@ impl World {
         self.ledger.review_steering(at(hour), false).expect("reviewed");
     }
 
+    /// Lets time pass without an event, as the server looks at what ends by itself.
+    pub(crate) fn pass(&mut self, hour: u64) {
+        self.hour = hour;
+        while self.ledger.flush_steering(at(hour)).expect("flushed") {}
+    }
+
+    /// Who did what, by the audit.
+    pub(crate) fn audit(&mut self) -> Vec<(String, String)> {
+        let mut select = self.ledger.db().prepare("SELECT who, act FROM audit ORDER BY id").expect("a statement");
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+        rows.collect::<Result<_, _>>().expect("read")
+    }
+
+    /// The changes that no person made, the latest first.
+    pub(crate) fn automatic(&self) -> Vec<String> {
+        acts::automatic(&self.reader(), 100).expect("read").into_iter().map(|entry| entry.detail).collect()
+    }
+
     fn reader(&self) -> Connection {
         Connection::open(&self.path).expect("a reader")
     }
@@ -202,6 +224,30 @@ impl World {
         view::in_force(&self.reader(), &self.rules(), at(hour)).expect("read").stages.remove(tenant).unwrap_or_default()
     }
 
+    /// What gateways are told of groups of keys and of end users of a tenant.
+    pub(crate) fn told_further(&self, tenant: &str, hour: u64) -> Vec<BudgetStage> {
+        view::in_force(&self.reader(), &self.rules(), at(hour))
+            .expect("read")
+            .further
+            .remove(tenant)
+            .unwrap_or_default()
+    }
+
+    /// Hands over what was measured of a budget in its period at this hour.
+    pub(crate) fn measure(&mut self, budget: &str, tenant: &str, used: &str, hour: u64) {
+        self.hour = hour;
+        let known = self.budgets.iter().find(|known| *known.name == *budget).expect("a budget");
+        let period = known.period(Anchor::default, at(hour));
+        let (subject, budget, used) = (tenant.to_owned(), budget.to_owned(), pico(used));
+        let measured = MeasuredUse { subject, budget, start: period.start, end: period.end, used };
+        self.ledger.note_measured(at(hour), &[measured]).expect("noted");
+    }
+
+    /// How often an end user was not counted.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.signal.left_out()
+    }
+
     pub(crate) fn evaluated_through(&self) -> u64 {
         self.signal.evaluated_through()
     }
@@ -211,7 +257,10 @@ impl World {
         let reader = self.reader();
         for tenant in ["acme", "globex", "initech"] {
             for budget in &self.budgets {
-                if budget.applies(tenant, self.plans.get(tenant).map(String::as_str)) {
+                let applies = budget.applies(tenant, self.plans.get(tenant).map(String::as_str));
+                if applies && budget.per_user {
+                    self.check_users(&reader, tenant, budget)?;
+                } else if applies {
                     self.check_budget(&reader, tenant, budget)?;
                 }
             }
@@ -251,9 +300,32 @@ impl World {
         Ok(())
     }
 
+    /// Compares what each end user has used in the current period.
+    fn check_users(&self, reader: &Connection, tenant: &str, budget: &Budget) -> Result<(), TestCaseError> {
+        let period = budget.period(Anchor::default, at(self.hour));
+        let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
+        let its = self.events.iter().filter(|(used, ..)| used.tenant == tenant && !used.user.is_empty());
+        for (used, first, _) in its.filter(|(used, ..)| period.holds(at(used.hour))) {
+            *sums.entry(used.user).or_default() += measure(budget, used, *first);
+        }
+        let told = view::in_force(reader, &self.rules(), at(self.hour)).expect("read");
+        for (user, sum) in sums {
+            let subject = format!("{tenant}#{user}");
+            let key = (&*subject, &*budget.name);
+            let found = view::used_in_period(reader, &self.rules(), key, period.start).expect("read");
+            proptest::prop_assert_eq!(found, Some(Pico(sum)), "{} of {}", budget.name, subject);
+            let is = |stage: &&BudgetStage| stage.scope == Scope::User(user.into()) && stage.budget == budget.name;
+            let found = told.further.get(tenant).and_then(|all| all.iter().find(is)).map(|told| told.stage);
+            let stage = budget.stage(Pico(sum), budget.amount(&subject));
+            proptest::prop_assert_eq!(found.unwrap_or_default(), stage, "{} of {}", budget.name, subject);
+        }
+        Ok(())
+    }
+
     fn check_told(&self, reader: &Connection, tenant: &str, budget: &Budget, used: Pico) -> Result<(), TestCaseError> {
         let told = view::in_force(reader, &self.rules(), at(self.hour)).expect("read");
-        let told = told.stages.get(tenant).and_then(|all| all.iter().find(|stage| stage.budget == budget.name));
+        let all = if budget.scope.is_further() { &told.further } else { &told.stages };
+        let told = all.get(tenant).and_then(|all| all.iter().find(|stage| stage.budget == budget.name));
         let stage = budget.stage(used, budget.amount(&budget.subject(tenant)));
         let told = told.map_or(Stage::Ok, |told| told.stage);
         proptest::prop_assert_eq!(told, stage, "{} of {}", budget.name, tenant);
@@ -269,6 +341,7 @@ fn covers(budget: &Budget, used: &Used) -> bool {
     match &*budget.name {
         "search" => used.feature == "search",
         "large" => used.model.starts_with("large"),
+        "team" => ["k1", "k2"].contains(&used.key),
         _ => true,
     }
 }
@@ -281,5 +354,6 @@ fn measure(budget: &Budget, used: &Used, price: u64) -> i128 {
         Measure::Tokens => i128::from(used.input + used.output) * one,
         Measure::InputTokens => i128::from(used.input) * one,
         Measure::OutputTokens => i128::from(used.output) * one,
+        Measure::Revenue | Measure::Credits => panic!("they are not counted"),
     }
 }

@@ -76,6 +76,7 @@ fn as_sent(entry: &TenantEntry) -> Tenant {
         identifiers: entry.identifiers.clone(),
         placement: entry.placement.clone(),
         stages: Vec::new(),
+        further_stages: Vec::new(),
         hard_budgets: Vec::new(),
         provider_keys: entry.provider_keys.clone(),
         house_key: entry.house_key,

@@ -10,6 +10,7 @@ use weir_steer::alert::evaluate::{self, Findings, Reading, Span};
 use weir_steer::alert::file::{Kind, Quantity};
 use weir_steer::alert::rule::{Earlier, Rule};
 use weir_steer::engine;
+use weir_steer::subject;
 use weir_steer::view::{self, BudgetView};
 use weir_stripe::status::StatusView;
 
@@ -133,11 +134,11 @@ fn forecast(view: &BudgetView, now: Timestamp) -> Option<Reading> {
     }
     // In thousandths of the amount, which the view has exactly enough.
     let permille = i128::from(view.used_permille) * i128::from(whole) / i128::from(over.max(1));
-    let is_tenant = !view.subject.starts_with('#');
+    let is_tenant = !subject::is_shared(&view.subject);
     Some(Reading {
         quantity: Quantity::BudgetForecastPercent,
         subject: format!("{} of {}", view.budget, view.subject),
-        tenant: is_tenant.then(|| view.subject.clone()),
+        tenant: is_tenant.then(|| subject::tenant(&view.subject).to_owned()),
         value: Pico(permille * (PICO / 10)),
     })
 }

@@ -59,7 +59,7 @@ fn print(budgets: &[BudgetView]) {
     let mut shown =
         table(&["budget", "tenant", "covers", "stage", "#used", "#amount", "unit", "#share", "ends", "until then"]);
     for budget in budgets {
-        let until = budget.raise.as_ref().map_or_else(String::new, told);
+        let until = budget.raise.as_ref().map_or_else(String::new, Raise::words);
         let mode = if budget.mode == "observe" { " (observed)" } else { "" };
         shown.add_row([
             budget.budget.clone(),
@@ -75,12 +75,6 @@ fn print(budgets: &[BudgetView]) {
         ]);
     }
     say!("{shown}");
-}
-
-/// A raise or a pause, in words.
-fn told(raise: &Raise) -> String {
-    let what = raise.amount.map_or_else(|| "paused".to_owned(), |amount| format!("raised to {amount}"));
-    format!("{what} by {} until {}: {}", raise.who, raise.until, raise.why)
 }
 
 /// An amount with at most six decimals: nobody acts on a millionth.
@@ -102,7 +96,7 @@ fn change(config: &Config, request: RaiseRequest, as_json: bool) -> anyhow::Resu
     if as_json {
         json(&raised)?;
     } else {
-        say!("{} of {}: {}", raised.budget, raised.subject, told(&raised));
+        say!("{} of {}: {}", raised.budget, raised.subject, raised.words());
     }
     Ok(EXIT_DONE)
 }
@@ -141,7 +135,7 @@ fn history(config: &Config, query: &HistoryQuery, as_json: bool) -> anyhow::Resu
         json(&transitions)?;
         return Ok(EXIT_DONE);
     }
-    let mut shown = table(&["at", "budget", "tenant", "was", "stage", "#used", "#amount", "unit", "period"]);
+    let mut shown = table(&["at", "budget", "tenant", "was", "stage", "#used", "#amount", "unit", "period", "why"]);
     for one in &transitions {
         let used = Pico::parse(&one.used).map_or_else(|| one.used.clone(), cents);
         shown.add_row([
@@ -154,6 +148,7 @@ fn history(config: &Config, query: &HistoryQuery, as_json: bool) -> anyhow::Resu
             one.amount.clone(),
             one.unit.clone(),
             one.period_start.to_string(),
+            if one.why.is_empty() { one.cause.words().to_owned() } else { one.why.clone() },
         ]);
     }
     say!("{shown}");

@@ -9,6 +9,7 @@ use super::render::{json, say, table};
 use super::show::{analysis_rows, usage_view};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::backup;
+use crate::budgets;
 use crate::config::Config;
 use crate::forget;
 use crate::forget::{ForgetRequest, ForgetView};
@@ -38,7 +39,7 @@ pub(super) fn restore(config: &Config, from: &Path, replace: bool, as_json: bool
         let now = access::clock().now();
         store.ledger.call(move |ledger| ledger.durably(|db| sender::mark_restored(db, now))).await?;
         audit_here(&store, "restore", detail).await?;
-        Ok(forget::apply(&store).await?)
+        Ok(forget::apply(&store, access::clock().now()).await?)
     })?;
     store.close().finish();
     if as_json {
@@ -81,7 +82,7 @@ pub(super) fn audit(config: &Config, as_json: bool) -> anyhow::Result<u8> {
     let entries: Vec<AuditEntry> = access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/audit", &()).await?,
-            Access::Here(store) => store.reader()?.audit()?,
+            Access::Here(store) => budgets::audit(&mut store.reader()?)?,
         })
     })?;
     if as_json {

@@ -141,7 +141,7 @@ impl Replay<'_> {
             Access::Here(store) => {
                 audit_here(store, "replay", detail).await?;
                 // A running server does this by itself.
-                forget::apply(store).await?;
+                forget::apply(store, access::clock().now()).await?;
                 Ok(())
             }
         }

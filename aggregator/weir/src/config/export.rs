@@ -1,10 +1,12 @@
 //! Receivers of accepted events: `export:` of weir.yaml.
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_event_log::place::LogPlace;
 use weir_ledger::exports::Beginning;
+use weir_settings::duration::Millis;
 use weir_settings::kafka::KafkaServer;
 use weir_settings::redis::{NO_CLUSTER, RedisServer};
 use weir_settings::secret::SecretSource;
@@ -19,10 +21,15 @@ const NAME_MAX_BYTES: usize = 64;
 const TYPES_MAX: usize = 32;
 /// The default stream of an export to a Redis.
 const DEFAULT_STREAM: &str = "weir:events";
+/// How often a collector gets metrics by default, and at most.
+const DEFAULT_EVERY: Millis = Millis(60_000);
+const OTLP_EVERY_MIN: Millis = Millis(1_000);
+/// The most headers of a collector.
+const OTLP_HEADERS_MAX: usize = 8;
 /// The default number of entries that a stream keeps.
 const DEFAULT_MAX_ENTRIES: u64 = 1_000_000;
 
-/// A receiver of every accepted event: one of `http`, `redis` and `kafka`.
+/// A receiver of every accepted event: one of `http`, `redis`, `kafka` and `otlp`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExportFile {
@@ -34,6 +41,8 @@ pub(crate) struct ExportFile {
     redis: Option<RedisServer>,
     /// A topic of a Kafka: a record per event, in CloudEvents' binary mode, with the tenant as its key.
     kafka: Option<KafkaServer>,
+    /// A collector of OpenTelemetry: the metrics of generative AI that accepted requests make, not the events themselves.
+    otlp: Option<OtlpFile>,
     /// The stream. Absent: `weir:events`.
     stream: Option<String>,
     /// The entries that the stream keeps, about. Absent: 1000000.
@@ -53,6 +62,19 @@ struct HttpFile {
     url: String,
     /// The bearer token that is sent. Absent: none.
     token: Option<SecretSource>,
+}
+
+/// A collector of OpenTelemetry, over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OtlpFile {
+    /// Its address, `http` or `https`, such as `http://127.0.0.1:4318`.
+    url: String,
+    /// Headers that it needs, at most 8. Absent: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<String, SecretSource>,
+    /// How often metrics are sent, from `1s` on. Absent: `60s`.
+    every: Option<Millis>,
 }
 
 /// Where a new export begins.
@@ -101,6 +123,13 @@ pub enum Target {
         /// The entries that it keeps.
         max_entries: u64,
     },
+    /// As metrics.
+    Otlp {
+        /// The collector.
+        to: Otlp,
+        /// Where relative paths start.
+        base: PathBuf,
+    },
     /// Into a topic.
     Kafka {
         /// The brokers and the topic.
@@ -108,6 +137,17 @@ pub enum Target {
         /// Where relative paths start.
         base: PathBuf,
     },
+}
+
+/// A collector of OpenTelemetry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Otlp {
+    /// Its address.
+    pub url: String,
+    /// Headers that it needs.
+    pub headers: BTreeMap<String, SecretSource>,
+    /// How often metrics are sent, in milliseconds.
+    pub every_ms: u64,
 }
 
 /// Checks the exports of the file at `path`; relative paths in them start at `base`, and none may write into the event log.
@@ -138,7 +178,7 @@ pub(super) fn check(
 }
 
 fn export(file: ExportFile, base: &Path) -> Result<Export, String> {
-    let ExportFile { name, http, redis, kafka, stream, max_entries, types, from } = file;
+    let ExportFile { name, http, redis, kafka, otlp, stream, max_entries, types, from } = file;
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     if name.is_empty() || name.len() > NAME_MAX_BYTES || !name.bytes().all(is_plain) {
         return Err(format!("name: {name:?} is no name: 1 to {NAME_MAX_BYTES} of a-z, 0-9, `.`, `_` and `-`"));
@@ -150,15 +190,14 @@ fn export(file: ExportFile, base: &Path) -> Result<Export, String> {
     if redis.is_none() && (stream.is_some() || max_entries.is_some()) {
         return Err("stream: `stream` and `max_entries` are for `redis`".to_owned());
     }
-    let target = match (http, redis, kafka) {
-        (Some(HttpFile { url, token }), None, None) => {
-            if reqwest::Url::parse(&url).map_or(true, |url| !matches!(url.scheme(), "http" | "https")) {
-                return Err(format!("http.url: {url:?} is no http or https address"));
-            }
+    let target = match (http, redis, kafka, otlp) {
+        (Some(HttpFile { url, token }), None, None, None) => {
+            check_http("http.url", &url)?;
             Target::Http { url, token, base }
         }
-        (None, Some(server), None) if server.is_cluster() => return Err(format!("redis: {NO_CLUSTER}")),
-        (None, Some(server), None) => {
+        (None, None, None, Some(file)) => Target::Otlp { to: otlp_of(file, &types)?, base },
+        (None, Some(server), None, None) if server.is_cluster() => return Err(format!("redis: {NO_CLUSTER}")),
+        (None, Some(server), None, None) => {
             let max_entries = max_entries.unwrap_or(DEFAULT_MAX_ENTRIES);
             let stream = stream.unwrap_or_else(|| DEFAULT_STREAM.to_owned());
             if stream.is_empty() || stream.starts_with("weir:log:") {
@@ -166,14 +205,37 @@ fn export(file: ExportFile, base: &Path) -> Result<Export, String> {
             }
             Target::Redis { server, base, stream, max_entries }
         }
-        (None, None, Some(server)) => Target::Kafka { server, base },
-        _ => return Err("http: give one of `http`, `redis` and `kafka`".to_owned()),
+        (None, None, Some(server), None) => Target::Kafka { server, base },
+        _ => return Err("http: give one of `http`, `redis`, `kafka` and `otlp`".to_owned()),
     };
     let beginning = match from.unwrap_or(From::Now) {
         From::Now => Beginning::Now,
         From::Oldest => Beginning::Oldest,
     };
     Ok(Export { name, target, types, beginning })
+}
+
+fn check_http(field: &str, url: &str) -> Result<(), String> {
+    match reqwest::Url::parse(url) {
+        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => Ok(()),
+        _ => Err(format!("{field}: {url:?} is no http or https address")),
+    }
+}
+
+fn otlp_of(file: OtlpFile, types: &[String]) -> Result<Otlp, String> {
+    let OtlpFile { url, headers, every } = file;
+    check_http("otlp.url", &url)?;
+    if !types.is_empty() {
+        return Err("types: metrics are made of weir.usage.v1 alone".to_owned());
+    }
+    if headers.len() > OTLP_HEADERS_MAX {
+        return Err(format!("otlp.headers: at most {OTLP_HEADERS_MAX}"));
+    }
+    let every_ms = every.unwrap_or(DEFAULT_EVERY).0;
+    if every_ms < OTLP_EVERY_MIN.0 {
+        return Err("otlp.every: at least 1s".to_owned());
+    }
+    Ok(Otlp { url, headers, every_ms })
 }
 
 #[cfg(test)]
@@ -210,6 +272,9 @@ mod tests {
             ("[{name: 'A b', redis: 'redis://r'}]", "[0].name"),
             ("[{name: a, redis: 'redis://r'}, {name: a, redis: 'redis://r'}]", "[1].name: \"a\" is another one's"),
             ("[{name: a, redis: 'redis://r', stream: 'weir:log:{weir/0}:stream'}]", "[0].stream"),
+            ("[{name: a, otlp: {url: 'grpc://c:4317'}}]", "[0].otlp.url"),
+            ("[{name: a, otlp: {url: 'http://c', every: 10ms}}]", "[0].otlp.every"),
+            ("[{name: a, otlp: {url: 'http://c'}, types: [weir.refused.v1]}]", "[0].types"),
             ("[{name: a, kafka: 'kafka://k:1/e', stream: s}]", "are for `redis`"),
             ("[{name: a, kafka: 'kafka://k:1'}]", "no address of a topic"),
         ] {

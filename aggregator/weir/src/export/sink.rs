@@ -9,6 +9,7 @@ use weir_settings::secret::{Secret, masked};
 use super::ExportError;
 use super::batch::Outgoing;
 use super::kafka::KafkaSink;
+use super::otlp::Metrics;
 use crate::config::export::Target;
 
 /// The longest wait for a receiver's answer.
@@ -23,7 +24,9 @@ pub(super) enum Sink {
     /// Batches by `POST`.
     Http { client: reqwest::Client, url: String, token: Option<Secret> },
     /// A record per event.
-    Kafka(KafkaSink),
+    Kafka(Box<KafkaSink>),
+    /// Metrics of requests.
+    Otlp(Box<Metrics>),
     /// An entry per event.
     Redis { connection: Box<MultiplexedConnection>, stream: String, max_entries: u64 },
 }
@@ -40,7 +43,8 @@ impl Sink {
                 let token = token.as_ref().map(|token| token.read(base)).transpose()?;
                 Ok(Sink::Http { client, url: url.clone(), token })
             }
-            Target::Kafka { server, base } => Ok(Sink::Kafka(KafkaSink::open(server, base).await?)),
+            Target::Otlp { to, base } => Ok(Sink::Otlp(Box::new(Metrics::open(to, base)?))),
+            Target::Kafka { server, base } => Ok(Sink::Kafka(Box::new(KafkaSink::open(server, base).await?))),
             Target::Redis { server, base, stream, max_entries } => {
                 let client = server.client(base)?;
                 let config = AsyncConnectionConfig::new()
@@ -53,11 +57,23 @@ impl Sink {
         }
     }
 
+    /// Why its receiver does not take what was sent before, if it is told so later.
+    pub(super) fn problem(&self) -> Option<String> {
+        match self {
+            Sink::Otlp(metrics) => metrics.problem(),
+            Sink::Http { .. } | Sink::Kafka(_) | Sink::Redis { .. } => None,
+        }
+    }
+
     /// Sends events; returns once the receiver has them.
     pub(super) async fn send(&mut self, events: &[Outgoing]) -> Result<(), ExportError> {
         match self {
             Sink::Http { client, url, token } => post(client, url, token.as_ref(), events).await,
             Sink::Kafka(sink) => sink.send(events).await,
+            Sink::Otlp(metrics) => {
+                metrics.add(events);
+                Ok(())
+            }
             Sink::Redis { connection, stream, max_entries } => add(connection, stream, *max_entries, events).await,
         }
     }

@@ -168,7 +168,7 @@ impl Sums {
     }
 
     /// The sums of these bills.
-    fn totals(&self, replay: &Replay<'_>, until: Timestamp) -> BTreeMap<Currency, Pico> {
+    pub(super) fn totals(&self, replay: &Replay<'_>, until: Timestamp) -> BTreeMap<Currency, Pico> {
         let earlier = self.earlier(replay);
         let total = |(currency, parts): (_, Vec<_>)| (currency, revenue::total(&parts, &earlier, until));
         self.priced(replay, until).into_iter().map(total).collect()

@@ -47,6 +47,10 @@ impl Metrics {
         registry.register("budget_evaluated_through", help, self.budget_evaluated_through.clone());
         let help = "Changes of stages that gateways were told since the start";
         registry.register("budget_changes", help, self.budget_changes.clone());
+        let help = "Times that what an end user had used was not counted, since too many users are counted already";
+        registry.register("budget_users_left_out", help, self.budget_users_left_out.clone());
+        let help = "Stages of budgets that gateways are not told of, since a tenant has too many";
+        registry.register("budget_stages_untold", help, self.budget_stages_untold.clone());
         self.alerts.register(registry);
         self.ui.register(registry);
         self.provisioning.register(registry);

@@ -19,6 +19,7 @@ use weir_steer::alert::rule::Rule;
 use weir_steer::alert::state::AlertChange;
 use weir_steer::message::Context;
 use weir_steer::notice;
+use weir_steer::subject;
 use weir_steer::view::Transition;
 
 use super::App;
@@ -150,10 +151,10 @@ async fn context(app: &App, alerts: &Alerts) -> Result<Context, ApiError> {
 
 /// What the tenant spends most on. A question without an answer leaves the reason out.
 fn reason_of_stage(finance: &mut Finance, change: &Transition) -> Option<String> {
-    if change.subject.starts_with('#') {
+    if subject::is_shared(&change.subject) {
         return None;
     }
-    finance.spends_on(&change.subject, change.period_start, change.at).ok().flatten()
+    finance.spends_on(subject::tenant(&change.subject), change.period_start, change.at).ok().flatten()
 }
 
 fn reason_of_alert(finance: &mut Finance, rule: &Rule, change: &AlertChange) -> Option<String> {

@@ -2,6 +2,7 @@
 mod arriving;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
+use tokio::time::{Instant, sleep};
 use weir_contract::directory::Tenant;
 use weir_contract::hard::HardBudget;
 use weir_contract::stage::{BudgetStage, is_budget_name};
@@ -28,6 +30,7 @@ use weir_tenants::{Overlay, Snapshot};
 use super::App;
 use super::auth::{allow, require};
 use super::error::{ApiError, object};
+use super::finance::with_finance;
 use super::read::with_reader;
 use crate::budgets::{
     self, BudgetQuery, BudgetsView, HistoryQuery, OwnAmounts, RaiseRequest, ResumeRequest, Resumed, subject,
@@ -49,6 +52,8 @@ pub(crate) struct BudgetsInForce {
     /// Tenants whose hard budgets gateways were told with their coming.
     arrived: Arrived,
     signal: Arc<Signal>,
+    /// Stages that gateways are not told of, since their tenants have too many.
+    untold: AtomicU64,
 }
 
 impl BudgetsInForce {
@@ -57,7 +62,14 @@ impl BudgetsInForce {
         let rules = Rules { budgets: in_force, plans: Arc::new(tenants.plans().clone()) };
         let configured = RwLock::new((budgets.into(), tenants.budgets().clone()));
         let (rules, anchors) = (RwLock::new(rules), RwLock::new(tenants.anchors().clone()));
-        BudgetsInForce { rules, configured, anchors, arrived: Arrived::default(), signal: Arc::default() }
+        BudgetsInForce {
+            rules,
+            configured,
+            anchors,
+            arrived: Arrived::default(),
+            signal: Arc::default(),
+            untold: AtomicU64::new(0),
+        }
     }
 
     /// What follows the ledger by these rules.
@@ -82,6 +94,11 @@ impl BudgetsInForce {
     /// Whether tenants have other amounts of their own than those before.
     fn has_other_amounts(&self, tenants: &Snapshot) -> bool {
         self.configured.read().unwrap_or_else(PoisonError::into_inner).1 != *tenants.budgets()
+    }
+
+    /// How many stages gateways are not told of.
+    pub(super) fn untold(&self) -> u64 {
+        self.untold.load(Ordering::Relaxed)
     }
 
     /// What the ledger's thread tells.
@@ -172,12 +189,14 @@ async fn follow_tenants(app: &App, seen: &mut String) {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
     stages: Vec<BudgetStage>,
+    further: Vec<BudgetStage>,
     hard: Vec<HardBudget>,
 }
 
 impl Overlay for Told {
     fn lay_over(&self, tenant: &mut Tenant) {
         tenant.stages.clone_from(&self.stages);
+        tenant.further_stages.clone_from(&self.further);
         tenant.hard_budgets.clone_from(&self.hard);
     }
 }
@@ -195,22 +214,26 @@ pub(super) async fn begin(app: &App) -> Result<HashMap<String, Told>, ApiError> 
 pub(super) async fn tell(app: App, mut told: HashMap<String, Told>) {
     let mut seen = None;
     let mut next_end: Option<Timestamp> = None;
+    let mut looked_at = Timestamp::default();
+    let mut behind = false;
     let mut version = String::new();
     loop {
         follow_tenants(&app, &mut version).await;
-        let changes = app.0.budgets.signal.changes();
-        let ended = next_end.is_some_and(|end| end <= app.0.clock.now());
-        if seen != Some(changes) || ended {
+        let (changes, now) = (app.0.budgets.signal.changes(), app.0.clock.now());
+        let ended = next_end.is_some_and(|end| end <= now);
+        // A clock that is set back brings stages back whose periods seemed to be over.
+        if seen != Some(changes) || ended || now < looked_at {
             match look(&app, &mut told).await {
-                Ok(end) => (seen, next_end) = (Some(changes), end),
+                Ok(end) => (seen, next_end, looked_at) = (Some(changes), end, now),
                 Err(error) => tracing::error!(%error, "gateways are not told of stages; trying again"),
             }
         }
-        if app.0.budgets.signal.unwritten() > 0 {
-            let now = app.0.clock.now();
-            if let Err(error) = app.0.store.ledger.call(move |ledger| ledger.flush_steering(now)).await {
+        if app.0.budgets.signal.unwritten() > 0 || ended || behind {
+            let written = app.0.store.ledger.call(move |ledger| ledger.flush_steering(now)).await;
+            behind = written.unwrap_or_else(|error| {
                 tracing::warn!(%error, "what budgets have used is not written yet; trying again");
-            }
+                true
+            });
         }
         tokio::select! {
             () = app.0.budgets.signal.changed() => {}
@@ -235,6 +258,7 @@ async fn look(app: &App, told: &mut HashMap<String, Told>) -> Result<Option<Time
     let (stages, hard, next_raise) = with_reader(app, read).await?;
     let next_end = [stages.next_end, hard.next_end, next_raise].into_iter().flatten().min();
     app.0.budgets.arrived.know_raises(hard.raises.clone());
+    app.0.budgets.untold.store(stages.left_out as u64, Ordering::Relaxed);
     let now_told = by_tenant(stages, hard);
     let mut overlays: Vec<(TenantId, Option<Arc<dyn Overlay>>)> = Vec::new();
     let is_settled = |tenant: &&String| !arriving.contains(*tenant);
@@ -261,31 +285,60 @@ fn by_tenant(stages: InForce, hard: HardInForce) -> HashMap<String, Told> {
     for (tenant, stages) in stages.stages {
         all.entry(tenant).or_default().stages = stages;
     }
+    for (tenant, further) in stages.further {
+        all.entry(tenant).or_default().further = further;
+    }
     for (tenant, hard) in hard.budgets {
         all.entry(tenant).or_default().hard = hard;
     }
     all
 }
 
+/// How often budgets of revenue and credits are measured at most.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+/// The pause is at least so many times as long as measuring took: it costs at most 2 % of one core.
+const PAUSE_FACTOR: u32 = 50;
+
+/// Measures budgets of revenue and credits for as long as the server runs.
+pub(super) async fn measure(app: App) {
+    loop {
+        let begun = Instant::now();
+        if app.0.budgets.rules().budgets.iter().any(|budget| budget.of.is_charged())
+            && let Err(error) = measure_once(&app).await
+        {
+            tracing::error!(%error, "budgets of revenue and credits are not measured; trying again");
+        }
+        sleep(MEASURE_EVERY.max(begun.elapsed() * PAUSE_FACTOR)).await;
+    }
+}
+
+async fn measure_once(app: &App) -> Result<(), ApiError> {
+    app.0.store.catch_up().await?;
+    let (rules, now) = (app.0.budgets.rules(), app.0.clock.now());
+    let measured = with_finance(app, move |finance| finance.measured_budgets(&rules)).await?;
+    Ok(app.0.store.ledger.call(move |ledger| ledger.note_measured(now, &measured)).await?)
+}
+
 /// Has the ledger look again whenever a raise has ended.
 pub(super) async fn end_raises(app: App) {
-    let mut active: Option<usize> = None;
+    let mut active: Option<Vec<i64>> = None;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let now = app.0.clock.now();
         if app.0.budgets.rules().budgets.is_empty() {
             continue;
         }
-        let Ok(count) = with_reader(&app, move |reader| Ok(raise::active(reader.db(), now)?.len())).await else {
-            continue;
-        };
-        if active.is_some_and(|before| count < before)
+        let read = move |reader: &mut LedgerReader| Ok(raise::active(reader.db(), now)?);
+        let Ok(raises) = with_reader(&app, read).await else { continue };
+        let holding: Vec<i64> = raises.iter().map(|raise| raise.id).collect();
+        // One that has begun was looked at then, unless the clock was set back to before its end.
+        if active.as_ref().is_some_and(|before| *before != holding)
             && let Err(error) = app.0.store.ledger.call(move |ledger| ledger.review_steering(now, false)).await
         {
             tracing::error!(%error, "a raise has ended, and its budget is not evaluated yet");
             continue;
         }
-        active = Some(count);
+        active = Some(holding);
     }
 }
 

@@ -21,7 +21,7 @@ use weir_contract::flags::KNOWS_FLAGS;
 use weir_contract::hard::KNOWS_HARD_BUDGETS;
 use weir_contract::placement::KNOWS_PLACEMENT;
 use weir_contract::scopes::KNOWS_SCOPES;
-use weir_contract::stage::{self, KNOWS_STAGES};
+use weir_contract::stage::{self, KNOWS_FURTHER_STAGES, KNOWS_STAGES};
 use weir_contract::vault::KNOWS_VAULT;
 
 use super::App;
@@ -254,8 +254,10 @@ const LONG_PAST: Timestamp = Timestamp::from_secs(1);
 fn for_gateway(page: Bytes, headers: &HeaderMap) -> Result<Bytes, serde_json::Error> {
     let words = [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_VAULT, KNOWS_FLAGS, KNOWS_PLACEMENT, KNOWS_SCOPES];
     let [stages, hard, vault, flags, placement, scopes] = words.map(|word| knows(headers, word));
+    let further = knows(headers, KNOWS_FURTHER_STAGES);
     let mut unread = Vec::new();
     unread.extend((!stages).then_some("\"stages\":"));
+    unread.extend((!further).then_some("\"further_stages\":"));
     unread.extend((!hard).then_some("\"hard_budgets\":"));
     unread.extend((!flags).then_some("\"flags\":"));
     unread.extend([PROVIDER_KEYS, "\"house_key\":"].into_iter().filter(|_| !vault));
@@ -271,6 +273,9 @@ fn for_gateway(page: Bytes, headers: &HeaderMap) -> Result<Bytes, serde_json::Er
     for tenant in &mut shown.tenants {
         if !stages {
             tenant.stages.clear();
+        }
+        if !further {
+            tenant.further_stages.clear();
         }
         if !hard {
             tenant.hard_budgets.clear();
@@ -305,7 +310,7 @@ mod tests {
         let hard = r#"[{"budget":"h","of":"tokens","amount":5,"starts":"2026-11-28T00:00:00.000Z"}]"#;
         let own = r#""provider_keys":[{"provider":"openai","version":1,"sealed_bytes":64}],"house_key":true"#;
         let tenant = format!(
-            r#"{{"id":"acme","plan":"p","stages":{stage},"hard_budgets":{hard},{own},"placement":{{"region":"eu"}}}}"#
+            r#"{{"id":"acme","plan":"p","stages":{stage},"further_stages":{stage},"hard_budgets":{hard},{own},"placement":{{"region":"eu"}}}}"#
         );
         let flags = r#"{"beta":{"type":"bool","default":true}}"#;
         let page = Bytes::from(format!(r#"{{"version":"v","flags":{flags},"tenants":[{tenant}]}}"#));
@@ -314,16 +319,18 @@ mod tests {
             headers.insert(stage::KNOWS_HEADER, HeaderValue::from_static(knows));
             let told = for_gateway(page.clone(), &headers).expect("a page");
             let told = String::from_utf8_lossy(&told).into_owned();
-            let fields = ["stages", "hard_budgets", "provider_keys", "house_key", "beta", "placement"];
+            let fields =
+                ["\"stages", "further_stages", "hard_budgets", "provider_keys", "house_key", "beta", "placement"];
             fields.map(|field| told.contains(field))
         };
-        assert_eq!(told("other"), [false; 6]);
-        assert_eq!(told("other, stages"), [true, false, false, false, false, false]);
-        assert_eq!(told("stages,hard_budgets"), [true, true, false, false, false, false]);
-        assert_eq!(told("vault"), [false, false, true, true, false, false]);
-        assert_eq!(told("flags"), [false, false, false, false, true, false]);
-        assert_eq!(told("placement"), [false, false, false, false, false, true]);
-        assert_eq!(told("stages,hard_budgets,vault,flags,placement"), [true; 6]);
+        assert_eq!(told("other"), [false; 7]);
+        assert_eq!(told("other, stages"), [true, false, false, false, false, false, false]);
+        assert_eq!(told("further_stages"), [false, true, false, false, false, false, false]);
+        assert_eq!(told("stages,hard_budgets"), [true, false, true, false, false, false, false]);
+        assert_eq!(told("vault"), [false, false, false, true, true, false, false]);
+        assert_eq!(told("flags"), [false, false, false, false, false, true, false]);
+        assert_eq!(told("placement"), [false, false, false, false, false, false, true]);
+        assert_eq!(told("stages,further_stages,hard_budgets,vault,flags,placement"), [true; 7]);
     }
 
     #[test]

@@ -232,7 +232,7 @@ impl From<BillingError> for ApiError {
                 ApiError::Report(error.to_string())
             }
             BillingError::Adjustment(problem) => ApiError::Request(problem),
-            BillingError::Settlement(problem) | BillingError::NoTenant(problem) => ApiError::Report(problem),
+            BillingError::Settlement(problem) | BillingError::Unknown(problem) => ApiError::Report(problem),
             BillingError::Ledger(error) => error.into(),
         }
     }

@@ -68,7 +68,7 @@ pub(super) async fn totals_view(app: &App) -> Result<LedgerView, ApiError> {
 
 pub(super) async fn get_audit(State(app): State<App>, headers: HeaderMap) -> Result<Json<Vec<AuditEntry>>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
-    with_reader(&app, LedgerReader::audit).await.map(Json)
+    with_reader(&app, crate::budgets::audit).await.map(Json)
 }
 
 pub(super) async fn get_findings(

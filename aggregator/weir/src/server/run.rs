@@ -159,6 +159,7 @@ fn tasks_of(
         tokio::spawn(roll(app.clone())),
         tokio::spawn(budgets::tell(app.clone(), told)),
         tokio::spawn(budgets::end_raises(app.clone())),
+        tokio::spawn(budgets::measure(app.clone())),
         tokio::spawn(alerts::tell(app.clone())),
         tokio::spawn(alerts::watch::watch(app.clone())),
         tokio::spawn(alerts::watch::repeat(app.clone())),
@@ -453,7 +454,7 @@ async fn hand_on(app: App, export: Export, progress: Arc<export::Progress>) {
 async fn forget_again(app: App) {
     loop {
         tokio::time::sleep(FORGET_EVERY).await;
-        match forget::apply(&app.0.store).await {
+        match forget::apply(&app.0.store, app.0.clock.now()).await {
             Ok(Some(view)) if view.records + view.events > 0 => {
                 tracing::info!(records = view.records, events = view.events, "forgotten users were taken out again");
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use weir_clock::ManualClock;
-use weir_contract::directory::Page;
+use weir_contract::directory::{Page, Tenant};
 use weir_contract::hard::{HardBudget, HardMeasure};
 use weir_contract::stage::{BudgetStage, KNOWS_HEADER, KNOWS_STAGES, Stage};
 
@@ -96,6 +96,9 @@ async fn a_raise_frees_a_tenant_at_once_and_stands_in_the_audit() {
     assert_eq!((&shown["evaluated_through"], &shown["lag_ms"]), (&json!(1), &json!(0)));
     let audit = server.json("/v1/audit").await;
     assert_eq!(audit[0]["act"], "budgets.raise");
+    let automatic: Vec<_> = audit.as_array().expect("rows").iter().filter(|row| row["who"] == "weir").collect();
+    assert!(automatic.iter().any(|row| text(row, "detail").contains("exceeded to ok")), "{automatic:?}");
+    assert!(automatic.iter().any(|row| text(row, "detail").ends_with("usage was counted")), "{automatic:?}");
     let resumed = server.ask("/v1/budgets/resume", &json!({"budget": "daily", "tenant": "acme"})).await;
     assert_eq!(resumed, json!({"resumed": true}));
     assert_eq!(stages(&server, 1).await[0].stage, Stage::Exceeded);
@@ -103,6 +106,84 @@ async fn a_raise_frees_a_tenant_at_once_and_stands_in_the_audit() {
     let steps: Vec<_> =
         history.as_array().expect("rows").iter().map(|row| row["stage"].as_str().expect("a stage")).collect();
     assert_eq!(steps, ["exceeded", "ok", "exceeded"], "the latest first");
+    assert!(text(&history[1], "why").contains("a launch") && history[1]["cause"] == "person", "{history}");
+    let shown = run(server.dir.path(), &["budgets", "history"]).await;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("a launch") && shown.contains("usage was counted"), "{shown}");
+}
+
+fn text<'v>(row: &'v Value, name: &str) -> &'v str {
+    row[name].as_str().unwrap_or_default()
+}
+
+/// What gateways are told of acme, once it fits.
+async fn told(server: &Running, fits: impl Fn(&Tenant) -> bool) -> Tenant {
+    let waiting = async {
+        loop {
+            let page = page(server, "", "stages,further_stages").await;
+            let acme = page.tenants.into_iter().find(|tenant| tenant.id.as_str() == "acme").expect("acme");
+            if fits(&acme) {
+                return acme;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("told")
+}
+
+#[tokio::test]
+async fn a_budget_of_what_a_tenant_pays_equals_its_bill_so_far() {
+    const PAID: &str = "tenants: tenants.yaml
+price_plans:
+- {name: p, currency: USD, plans: [free], base_fee: 30, per_request: 1}
+budgets:
+- {name: bill, of: revenue, amount: 50, period: billing_period, plans: [free]}
+- {name: spent, of: revenue, amount: 10, period: day, plans: [free]}
+";
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("tenants.yaml"), TENANTS).expect("written");
+    // What is used within an hour is in the bill as soon as the hour has begun.
+    let server = Running::start_by(dir, ManualClock::at(noon().plus_millis(60_000)), PAID).await;
+    send(&server, 1, 9).await;
+    let told = told(&server, |acme| !acme.stages.is_empty()).await;
+    assert_eq!(
+        (&*told.stages[0].budget, told.stages[0].stage),
+        ("spent", Stage::Exceeded),
+        "a fee of a day and 9 requests"
+    );
+    let shown = server.json("/v1/budgets?tenant=acme").await;
+    let bill = server.json("/v1/bill?tenant=acme").await;
+    assert_eq!(shown["budgets"][0]["used"], bill["bills"][0]["total"]);
+    assert_ne!(bill["bills"][0]["total"], "0");
+}
+
+#[tokio::test]
+async fn users_and_groups_of_keys_are_told_apart_and_forgotten() {
+    const GROUPS: &str = "tenants: tenants.yaml
+budgets:
+- {name: person, of: requests, amount: 2, period: day, per: user}
+- {name: team, of: requests, amount: 2, period: day, only: {keys: [k1, k2]}}
+";
+    const ANN: &str = "hmac:00000000000000000000000000000001";
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("tenants.yaml"), TENANTS).expect("written");
+    let server = Running::start_by(dir, ManualClock::at(noon()), GROUPS).await;
+    let worker = Worker::new(1, noon());
+    let by = |number, key: &'static str| {
+        worker.usage_with(number, |data| (data.user, data.credential_id) = (Some(ANN.into()), Some(key.into())))
+    };
+    assert_eq!(server.post(batch(&[by(1, "k1"), by(2, "k2")])).await.status(), StatusCode::ACCEPTED);
+    let acme = told(&server, |acme| acme.further_stages.len() == 2).await;
+    let scopes: Vec<_> = acme.further_stages.iter().map(|stage| stage.scope.to_string()).collect();
+    assert_eq!(scopes, [format!("user {ANN}"), "keys k1, k2".to_owned()]);
+    assert!(acme.stages.is_empty() && stages(&server, 0).await.is_empty(), "an older gateway reads neither");
+    let shown = server.json("/v1/budgets?tenant=acme").await;
+    assert_eq!(shown["budgets"][0]["subject"], format!("acme#{ANN}"));
+    let forget = run(server.dir.path(), &["user", "forget", ANN]).await;
+    assert!(forget.status.success(), "{forget:?}");
+    told(&server, |acme| acme.further_stages.len() == 1).await;
+    let history = server.get("/v1/budgets/history").await.text().await.expect("text");
+    assert!(!history.contains(ANN) && history.contains("acme#hmac:0000"), "{history}");
 }
 
 #[tokio::test]

@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
+use weir_contract::{Class, Outcome};
 use weir_rig::kafka::Kafka;
 use weir_rig::redis::Redis;
 
 use super::commands::weir;
 use super::events::{Worker, batch, noon};
-use super::server::{Running, config};
+use super::server::{Running, TOKEN, config};
+use super::watching::Script;
 
 /// A receiver of batches: it keeps what it took, and refuses as it is told.
 #[derive(Clone, Default)]
@@ -198,6 +200,61 @@ async fn a_topic_of_a_kafka_gets_a_cloud_event_in_binary_mode_for_each_event() {
     }
     let data: Value = serde_json::from_str(found["value"].as_str().expect("text")).expect("JSON");
     assert_eq!((data, header(found, "content-type")), (sent["data"].clone(), "application/json".into()));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_become_opentelemetrys_metrics_of_generative_ai() {
+    let mut collector = Script::start("otlp");
+    let port = collector.next();
+    let more = format!(
+        "export: [{{name: otel, otlp: {{url: 'http://127.0.0.1:{port}', headers: {{x-key: {{file: token}}}}, every: 1s}}, from: oldest}}]\n"
+    );
+    let server = Running::start(noon(), &more).await;
+    let worker = Worker::new(1, noon());
+    let chat = |number, outcome, status| {
+        worker.usage_with(number, |data| {
+            data.class = Class::Chat;
+            data.provider = Some("google".into());
+            data.request_model = Some("fast".into());
+            data.response_model = Some("gemini-2.5-flash".into());
+            (data.outcome, data.status) = (outcome, status);
+            (data.duration_ms, data.time_to_first_token_ms) = (1_500, Some(250));
+        })
+    };
+    let good = chat(1, Outcome::Ok, 200);
+    server.post(batch(&[good.clone(), worker.usage(2), chat(3, Outcome::UpstreamError, 502)])).await;
+    // A repeat is counted once, here as everywhere.
+    server.post(batch(&[good])).await;
+    let is_whole = |call: &Value| call["points"].as_array().is_some_and(|points| points.len() == 5);
+    let call = std::iter::repeat_with(|| collector.next())
+        .take(30)
+        .find(is_whole)
+        .expect("all points, though one call failed");
+    assert_eq!((&call["path"], &call["key"], &call["service"]), (&json!("/v1/metrics"), &json!(TOKEN), &json!("weir")));
+    let of = json!({
+        "gen_ai.operation.name": "chat", "gen_ai.provider.name": "gcp.gemini",
+        "gen_ai.request.model": "fast", "gen_ai.response.model": "gemini-2.5-flash",
+    });
+    let with = |name: &str, value: &str| {
+        let mut of = of.clone();
+        of[name] = json!(value);
+        of
+    };
+    let point = |name: &str, of: &Value| {
+        let found =
+            call["points"].as_array().into_iter().flatten().find(|point| point["name"] == name && point["of"] == *of);
+        found
+            .map(|point| (point["unit"].clone(), point["count"].clone(), point["sum"].clone()))
+            .unwrap_or_else(|| panic!("{name} {of}: {call}"))
+    };
+    let tokens = "gen_ai.client.token.usage";
+    assert_eq!(point(tokens, &with("gen_ai.token.type", "input")), (json!("{token}"), json!(2), json!(20.0)));
+    assert_eq!(point(tokens, &with("gen_ai.token.type", "output")), (json!("{token}"), json!(2), json!(10.0)));
+    let duration = "gen_ai.client.operation.duration";
+    assert_eq!(point(duration, &of), (json!("s"), json!(1), json!(1.5)));
+    assert_eq!(point(duration, &with("error.type", "502")), (json!("s"), json!(1), json!(1.5)));
+    assert_eq!(point("gen_ai.server.time_to_first_token", &of), (json!("s"), json!(1), json!(0.25)));
     server.stop().await;
 }
 

@@ -261,8 +261,15 @@ async fn an_application_with_openfeatures_sdk_reads_them() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_two_sides_of_a_flag_are_compared_by_cost_failures_and_retries_and_by_margin_where_tenants_differ() {
+/// The rows of a comparison by flag, by their keys.
+async fn rows(server: &Running, flag: &str) -> std::collections::BTreeMap<String, Value> {
+    let view = server.json(&format!("/v1/margin?by=flag&flag={flag}")).await;
+    let rows = view["rows"].as_array().unwrap_or_else(|| panic!("{view}")).clone();
+    rows.into_iter().map(|row| (row["key"].as_str().expect("a key").to_owned(), row)).collect()
+}
+
+/// A server that has counted requests of a tenant that saw both values of a flag, and of two that saw one each.
+async fn two_sides() -> Running {
     // A token in costs a half, a token out 1: an event costs 10, and one that did not fail brings 60.
     let money = "prices: {shipped: false, entries: [{model: m, per_million: {input: 500000, output: 1000000}}]}\n\
                  price_plans: [{name: flat, currency: USD, plans: [pro], per_request: 60}]\n";
@@ -295,17 +302,21 @@ async fn the_two_sides_of_a_flag_are_compared_by_cost_failures_and_retries_and_b
         by("initech", 9, off, false, false),
     ];
     assert_eq!(server.post(batch(&events)).await.status(), reqwest::StatusCode::ACCEPTED);
-    let rows = async |flag: &str| -> std::collections::BTreeMap<String, Value> {
-        let view = server.json(&format!("/v1/margin?by=flag&flag={flag}")).await;
-        let rows = view["rows"].as_array().unwrap_or_else(|| panic!("{view}")).clone();
-        rows.into_iter().map(|row| (row["key"].as_str().expect("a key").to_owned(), row)).collect()
-    };
+    let requests =
+        async || -> u64 { rows(&server, "use-claude").await.values().filter_map(|row| row["requests"].as_u64()).sum() };
     let counted = async {
-        while rows("use-claude").await.values().filter_map(|row| row["requests"].as_u64()).sum::<u64>() < 9 {
+        while requests().await < 9 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(10), counted).await.expect("counted");
+    server
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_two_sides_of_a_flag_are_compared_by_cost_failures_and_retries_and_by_margin_where_tenants_differ() {
+    let server = two_sides().await;
+    let rows = async |flag: &str| rows(&server, flag).await;
     let of = |row: &Value| {
         ["requests", "llm_cost", "revenue", "margin", "failed_percent", "retry_percent"].map(|name| row[name].clone())
     };

@@ -29,13 +29,13 @@ const TENANTS: &str = "tenants: [{id: acme, plan: free}, {id: globex, plan: free
 const NO_BUILT_IN: &str = "[margin-low, margin-negative, cost-drift-feature, cost-drift-prompt, tenant-concentration, failing-burst, budget-forecast, unpriced-usage, usage-not-arriving, numbers-missing, rows-held, stripe-differs, foreign-records, own-key-failing]";
 
 /// A Python program that speaks lines of JSON.
-struct Script {
+pub(super) struct Script {
     child: Child,
     lines: BufReader<ChildStdout>,
 }
 
 impl Script {
-    fn start(what: &str) -> Self {
+    pub(super) fn start(what: &str) -> Self {
         let root = workspace::root();
         let mut child = Command::new("python3")
             .arg(root.join("aggregator/weir/tests/aggregator/receivers.py"))
@@ -49,7 +49,7 @@ impl Script {
         Script { child, lines }
     }
 
-    fn next(&mut self) -> Value {
+    pub(super) fn next(&mut self) -> Value {
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("a line");
         serde_json::from_str(&line)

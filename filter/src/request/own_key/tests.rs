@@ -166,7 +166,13 @@ impl Gateway {
 
     /// Ends the request, and returns everything that leaves the worker.
     fn told(&mut self) -> String {
-        self.request.end(&mut self.worker, &mut Open, &EndFacts::default(), NOW);
+        self.told_after(None)
+    }
+
+    /// The same, where the state of the stream lists these attempts.
+    fn told_after(&mut self, attempts: Option<&[u8]>) -> String {
+        let facts = EndFacts { attempts, ..EndFacts::default() };
+        self.request.end(&mut self.worker, &mut Open, &facts, NOW);
         let later = NOW.plus_millis(120_000);
         let emitter = self.worker.emitter().expect("an emitter");
         emitter.tick(later);

@@ -10,6 +10,7 @@ use super::SERVED;
 use crate::head::{Pair, is};
 use crate::refusal::Refusal;
 use crate::routing::handed::{Handed, HandedKey, RequestKeys, Secret};
+use crate::routing::told;
 use crate::routing::{Catalogue, Chosen, Misfit};
 use crate::vault::KeyFault;
 use crate::vault::rule::OwnKeyRule;
@@ -87,6 +88,19 @@ impl Admitted {
             }
             _ => Refusal::NoModelFits,
         }
+    }
+
+    /// Notes whose key the last attempt had, where none has served: a client that has left may have its prompt charged all the same.
+    /// `attempts`: the state of the stream.
+    pub(in crate::request) fn note_last_payer(&mut self, attempts: Option<&[u8]>) {
+        let Some(routed) = self.routed.as_ref().filter(|routed| routed.paid.is_some() && routed.served.is_none())
+        else {
+            return;
+        };
+        let text = attempts.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+        let Some(last) = told::attempts(text).last() else { return };
+        let pays = routed.paid.as_ref().is_some_and(|paid| paid.pays(last.provider));
+        self.own_key = routed.catalogue.own_key_of(last.model).filter(|_| pays).cloned();
     }
 
     /// Notes whose key has served, by the answer's head.

@@ -7,6 +7,7 @@ use weir_contract::{AttemptFailure, Outcome, Text, Timestamp};
 use super::super::EndFacts;
 use super::super::admitted::Admitted;
 use super::super::chosen::Routed;
+use super::super::paid::Paid;
 use crate::emit::Tried;
 use crate::limit::{Attempts, Limiter};
 use crate::routing::breaker::{self, Changes};
@@ -28,10 +29,7 @@ impl Admitted {
         let text = own.as_deref().unwrap_or(told);
         let made = count(told::attempts(text).count());
         let attempts = self.judged_attempts(text, facts);
-        let probed = |provider: &str| attempts.iter().any(|attempt| attempt.provider == provider);
-        if self.routed.as_ref().and_then(|routed| routed.probe.as_deref()).is_some_and(|provider| !probed(provider)) {
-            self.release_probe(limiter, now);
-        }
+        self.release_unused_probe(&attempts, limiter, now);
         let Routed { asked, catalogue, chosen, served, paid, troubled, is_downgraded, .. } = *self.routed.take()?;
         let says = |attempt: &&Attempted<'_>| !paid.as_ref().is_some_and(|paid| paid.excuses(attempt));
         let learn = |mut store: Box<dyn Store + '_>| {
@@ -42,10 +40,11 @@ impl Admitted {
         limiter.attempted(Attempts { made, failed, opened: changes.opened, closed: changes.closed });
         // One of a client that has left counts, and says nothing.
         let left = told::attempts(text).skip(attempts.len());
-        self.sum_attempts(worker, (&attempts, left), &changes, now);
+        self.sum_attempts(worker, (&attempts, left), (paid.as_ref(), &changes), now);
         let first = chosen.models.first().map(|model| (**model).to_owned()).unwrap_or_default();
         self.model = Some(asked);
         self.served_by = served.as_deref().and_then(|model| catalogue.answerer(model));
+        self.billed_model = served.as_deref().and_then(|model| catalogue.billed_name(model)).map(Into::into);
         Some(InEvent {
             chosen: Text::from(first),
             reason: Text::from(chosen.why.as_str()),
@@ -58,6 +57,18 @@ impl Admitted {
                 .map(|(model, why)| (model.to_string(), why.as_str().to_owned()))
                 .collect::<BTreeMap<_, _>>(),
         })
+    }
+
+    /// Gives the probe back where no attempt has told anything of its provider.
+    fn release_unused_probe(&mut self, attempts: &[Attempted<'_>], limiter: &mut impl Limiter, now: Timestamp) {
+        let Some(routed) = self.routed.as_ref() else { return };
+        let Some(provider) = routed.probe.as_deref() else { return };
+        let tells = |attempt: &Attempted<'_>| {
+            attempt.provider == provider && !routed.paid.as_ref().is_some_and(|paid| paid.excuses(attempt))
+        };
+        if !attempts.iter().any(tells) {
+            self.release_probe(limiter, now);
+        }
     }
 
     /// The one attempt of a request where no upstream role lists any.
@@ -98,7 +109,7 @@ impl Admitted {
         &self,
         worker: &mut Worker,
         (judged, left): (&[Attempted<'a>], impl Iterator<Item = Attempted<'a>>),
-        changes: &Changes,
+        (paid, changes): (Option<&Paid>, &Changes),
         now: Timestamp,
     ) {
         let Some(emitter) = worker.emitter() else { return };
@@ -108,6 +119,9 @@ impl Admitted {
             for (Attempted { provider, model, status, .. }, failure) in
                 judged.chain(left.map(|attempt| (attempt, None)))
             {
+                // A prompt that the tenant's own account paid cannot have cost the operator anything.
+                let is_own = paid.is_some_and(|paid| paid.pays(provider));
+                let input_tokens = if is_own { 0 } else { input_tokens };
                 sums.add(&Tried { provider, model, failure, status, input_tokens }, now);
             }
             for (provider, open_until) in &changes.breakers {

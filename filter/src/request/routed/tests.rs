@@ -579,6 +579,21 @@ fn on_kong_the_filter_writes_the_model_into_the_body_itself_and_other_dialects_f
 }
 
 #[test]
+fn on_kong_a_request_that_weir_only_observes_goes_to_the_chosen_model_as_well() {
+    let routing = json!({"rules": [{"model": "auto", "candidates": ["mini"]}]});
+    let limits = json!({"p": {"limits": [{"name": "tokens", "unit": "tokens", "amount": 1, "window_seconds": 60}]}});
+    let config = json!({"providers": [{"name": "two", "dialect": "openai"}], "models": [model("mini", "two", 2)], "routing": routing, "plans": limits});
+    let mut gateway = Gateway::with("observe", "p", &json!([]), &config);
+    gateway.state.edits_every_copy = false;
+    gateway.limiter.limits = true;
+    gateway.head(CHAT);
+    let body = br#"{"model":"auto","messages":[{"role":"user","content":"Hi"}]}"#;
+    let found = gateway.request.body(&mut gateway.worker, &mut gateway.limiter, Ok(body), NOW);
+    let Some((Decided::Observed(_), BodyAction::Forward(_, Some(body)))) = found else { panic!("{found:?}") };
+    assert_eq!(serde_json::from_slice::<Value>(&body).expect("JSON")["model"], "mini");
+}
+
+#[test]
 fn what_kong_cannot_keep_is_refused_there_by_its_place() {
     let two = json!([{"name": "one", "dialect": "openai"}, {"name": "two", "dialect": "openai"}]);
     let with = |field: &str, value: Value| {

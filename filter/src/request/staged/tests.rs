@@ -4,7 +4,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use weir_config::Environment;
 use weir_contract::directory::KeyHash;
 use weir_contract::stage::Stage;
-use weir_contract::{Event, Payload, Timestamp};
+use weir_contract::user::UserKey;
+use weir_contract::{Event, Payload, TenantId, Timestamp};
 
 use crate::head::Pair;
 use crate::limit::{Charge, Fault, Limiter, Settlement, Standing, Verdict};
@@ -47,12 +48,16 @@ struct Gateway {
 impl Gateway {
     /// A tenant on a plan that degrades to `mini`, contains searches and refuses what is over.
     fn new(mode: &str, stages: Value) -> Self {
+        Gateway::of(&Gateway::config(mode, &stages))
+    }
+
+    fn config(mode: &str, stages: &Value) -> Value {
         let rules = json!({
             "degrade": {"models": {"allow": ["mini", "pinned-*"], "otherwise": {"replace": "mini"}}, "output_tokens_max": 64},
             "contain": {"requests": {"rate": "1/s"}, "refuse": {"status": 429, "features": ["search"]}},
             "exceeded": {"refuse": {"status": 402}},
         });
-        let config = json!({
+        json!({
             "version": 1, "mode": mode, "gateway": "gw",
             "identity": {"sources": [{"api_key": {"prefix": "sk_"}}]},
             "tenants": [{"id": "acme", "plan": "p", "stages": stages,
@@ -61,7 +66,10 @@ impl Gateway {
             "routes": [{"name": "search", "match": {"path_prefix": "/v1/rag"}, "class": "rag", "feature": "search"}],
             "limit_headers": {"budget": true},
             "events": {"cluster": "weir", "token": "t"},
-        });
+        })
+    }
+
+    fn of(config: &Value) -> Self {
         let mut worker = Worker::new([3; 32]);
         let state = worker.configure(config.to_string().as_bytes(), &Environment::Elsewhere, NOW).expect("good");
         Gateway { worker, state, limiter: Drawn::default(), request: Request::default() }
@@ -192,6 +200,37 @@ fn a_budget_of_a_feature_leaves_the_others_alone() {
     assert!(gateway.chat("large").1.expect("sent").contains("large"));
     assert!(!gateway.event().contains("budget"));
     assert!(matches!(gateway.head("/v1/rag/query", true, NOW).0, Decided::Refused(Refusal::Budget(_))));
+}
+
+#[test]
+fn a_group_of_keys_shares_a_budget_and_other_keys_pass() {
+    let team = |keys: [&str; 2]| json!([stage("team", "exceeded", json!({"keys": keys}))]);
+    assert_eq!(Gateway::new("enforce", team(["k0", "k1"])).chat("large").1.expect_err("refused").status, 402);
+    assert!(Gateway::new("enforce", team(["k2", "k3"])).chat("large").1.is_ok());
+}
+
+#[test]
+fn a_budget_of_an_end_user_is_of_the_name_that_events_have() {
+    const USER_KEY: &str = "a key of more than thirty-two bytes";
+    let key = UserKey::new(USER_KEY.as_bytes()).expect("long enough");
+    let name = key.name(&TenantId::new("acme").expect("an id"), "ann");
+    let mut config = Gateway::config("enforce", &json!([]));
+    config["tenants"][0]["further_stages"] = json!([stage("person", "exceeded", json!({"user": name}))]);
+    config["events"]["user_key"] = json!(USER_KEY);
+    let trusted = json!({"header": "x-who", "user_header": "x-user", "networks": ["10.0.0.0/8"]});
+    config["identity"]["sources"] = json!([{"header": trusted}]);
+    for (user, is_refused) in [("ann", true), ("bob", false)] {
+        let mut gateway = Gateway::of(&config);
+        let inside = |path: &[&str]| (path == ["source", "address"]).then(|| b"10.1.2.3:4000".to_vec());
+        gateway.state.identity.ports.property = inside;
+        let pairs =
+            [(":method", "GET"), (":path", "/v1/models"), (":authority", "api"), ("x-who", "acme"), ("x-user", user)];
+        let pairs: Vec<Pair<'_>> = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let arrival = Arrival { pairs: &pairs, ends: true, route: None };
+        let (worker, state, limiter) = (&mut gateway.worker, &mut gateway.state, &mut gateway.limiter);
+        let (decided, _) = gateway.request.head(worker, state, limiter, &arrival, NOW);
+        assert_eq!(matches!(decided, Decided::Refused(Refusal::Budget(_))), is_refused, "{user}: {decided:?}");
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl World {
         let (policy, now) = (self.policy.clone(), self.now());
         let made = self.ask(move |ledger| match adjust::adjust(ledger, &policy, &request, "the simulator", now) {
             Ok(_) => Ok(true),
-            Err(BillingError::Adjustment(_) | BillingError::NoTenant(_)) => Ok(false),
+            Err(BillingError::Adjustment(_) | BillingError::Unknown(_)) => Ok(false),
             Err(error) => Err(error),
         })?;
         let invoiced = self.plan.period_end(tenant, self.plan.window(tenant, at_ms)) + self.plan.invoice_delay_ms;

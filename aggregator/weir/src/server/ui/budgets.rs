@@ -7,6 +7,7 @@ use serde::Deserialize;
 use weir_contract::stage::Stage;
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table};
 use weir_ledger::amount::Pico;
+use weir_steer::subject;
 use weir_steer::view::{BudgetView, Transition};
 
 use super::guard::{Acted, Fields, Staff};
@@ -81,13 +82,13 @@ pub(super) fn table(budgets: &[BudgetView], may_act: bool) -> Table {
 
 fn row(budget: &BudgetView, may_act: bool) -> Vec<Cell> {
     let tone = stage_tone(budget.stage);
-    let shared = budget.subject.starts_with('#');
+    let shared = subject::is_shared(&budget.subject);
     let raise = budget.raise.as_ref().map_or(Cell::Missing, |raise| {
         let what = raise.amount.map_or_else(|| "paused".to_owned(), |amount| format!("to {amount}"));
         Cell::text(format!("{what} until {} by {}: {}", raise.until, raise.who, raise.why))
     });
     vec![
-        if shared { Cell::text(&budget.subject) } else { tenant_link(&budget.subject) },
+        whose(&budget.subject),
         Cell::text(&budget.budget),
         Cell::text(&budget.covers),
         Cell::amount(budget.used, &budget.unit),
@@ -100,8 +101,14 @@ fn row(budget: &BudgetView, may_act: bool) -> Vec<Cell> {
     ]
 }
 
+/// The tenant whose budget it is, for an end user's budget the tenant of the user, or the name of a shared budget.
+fn whose(subject: &str) -> Cell {
+    if subject::is_shared(subject) { Cell::text(subject) } else { tenant_link(subject::tenant(subject)) }
+}
+
 fn acts(budget: &BudgetView) -> Vec<Act> {
-    let named = || vec![Field::hidden("budget", &budget.budget), Field::hidden("tenant", &budget.subject)];
+    let named =
+        || vec![Field::hidden("budget", &budget.budget), Field::hidden("tenant", subject::tenant(&budget.subject))];
     let mut raise = named();
     raise.push(
         Field::optional("amount", "Amount", Kind::Text(String::new()))
@@ -123,15 +130,16 @@ fn history(changes: &[Transition]) -> Table {
         let tone = stage_tone(Stage::from_name(&change.stage).unwrap_or_default());
         vec![
             change.at.into(),
-            if change.subject.starts_with('#') { Cell::text(&change.subject) } else { tenant_link(&change.subject) },
+            whose(&change.subject),
             Cell::text(&change.budget),
             Cell::text(&change.was),
             Cell::status(&change.stage, tone),
             Cell::amount(&change.used, &change.unit),
             Cell::amount(&change.amount, &change.unit),
+            Cell::text(if change.why.is_empty() { change.cause.words() } else { &change.why }),
         ]
     });
-    let columns = ["When", "Tenant", "Budget", "From", "To", "Used", "Amount"];
+    let columns = ["When", "Tenant", "Budget", "From", "To", "Used", "Amount", "Why"];
     Table::new("Latest changes of stages", &columns, "No budget has changed its stage yet.").rows(rows)
 }
 

@@ -115,3 +115,13 @@ fn the_limit_of_a_tenants_own_account_opens_no_breaker_for_others() {
     let failed = crate::routing::told::attempts("mine;small;500;").next().expect("an attempt");
     assert!(!paid.excuses(&failed), "that is the provider's own fault");
 }
+
+#[test]
+fn a_client_that_leaves_a_request_with_the_tenants_key_leaves_it_to_the_tenant() {
+    for (attempts, by_tenant) in [("mine;small;;", true), ("mine;small;503; house;large;;", false), ("", false)] {
+        let mut gateway = started_with(true, &Delivery::of_openai());
+        gateway.chat("auto").expect("sent");
+        let told = gateway.told_after(Some(attempts.as_bytes()));
+        assert_eq!(told.contains(r#""paid_by":"tenant""#), by_tenant, "{attempts}: {told}");
+    }
+}

@@ -1,0 +1,45 @@
+//! The simulator of steering: the real ledger with budgets on a failing disk, gateways that learn of stages, and people who are told.
+//!
+//! One seed is some weeks of three tenants. Usage comes late, people raise and pause budgets, and the clock is ahead or behind for a
+//! while. The process dies between and within any two steps: counting, putting stages in force, making messages, sending them. The
+//! receiver refuses, or takes a message whose answer is lost. Again and again, and at the end, the [`oracle`] compares the stages
+//! that gateways would be told with a naive count of all events, follows every stage from change to change, and compares the
+//! receiver's messages with the changes: none lost, none told twice.
+#[path = "../../steer/tests/follow/event.rs"]
+mod event;
+mod oracle;
+mod world;
+
+use crate::alone::alone;
+use crate::planted::{Bug, STEERING_BUGS};
+use crate::seeds;
+use world::{Summary, World};
+
+/// The default number of seeds.
+const SEEDS: u64 = 60;
+
+fn simulate(seed: u64, bug: Option<Bug>, trace: bool) -> Result<Summary, String> {
+    seeds::on_own_thread(bug, || World::new(seed, trace).live())
+}
+
+#[test]
+fn whatever_fails_stages_follow_usage_and_every_change_is_told_once() {
+    const TEST: &str = "whatever_fails_stages_follow_usage_and_every_change_is_told_once";
+    alone(module_path!(), TEST, || {
+        let total = seeds::run(module_path!(), TEST, SEEDS, |seed, trace| simulate(seed, None, trace));
+        if let Some(total) = total {
+            assert!(total.reached_everything(), "some kind of trouble never came up: {total}");
+        }
+    });
+}
+
+seeds::each_planted_bug_is_found! {
+    simulate; every_planted_bug_has_its_test: STEERING_BUGS;
+    finds_counters_that_outlive_a_rollback: CountersOutliveRollback,
+    finds_counters_that_are_believed_after_a_crash: CountersBelieved,
+    finds_a_stage_that_sticks_after_its_period: StageSticks,
+    finds_a_stage_that_a_clock_takes_away: StageLostToTheClock,
+    finds_a_raise_that_outlives_its_date: RaiseOutlivesItsDate,
+    finds_changes_that_are_told_before_their_messages_are_kept: ToldApart,
+    finds_a_message_that_is_made_again_under_another_id: NoticeUnderNewId,
+}
