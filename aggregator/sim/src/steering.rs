@@ -13,13 +13,14 @@ mod world;
 use crate::alone::alone;
 use crate::planted::{Bug, STEERING_BUGS};
 use crate::seeds;
-use world::{Summary, World};
+use world::{Judge, Summary, World};
 
 /// The default number of seeds.
 const SEEDS: u64 = 30;
 
 fn simulate(seed: u64, bug: Option<Bug>, trace: bool) -> Result<Summary, String> {
-    seeds::on_own_thread(bug, || World::new(seed, trace).live())
+    let judge = Judge { stages: oracle::check, messages: oracle::check_messages };
+    seeds::on_own_thread(bug, || World::new(seed, judge, trace).live())
 }
 
 #[test]

@@ -200,11 +200,13 @@ impl Catalogue {
             return self.chain(sorted, None, Why::Cheapest, asked);
         }
         let key = self.habit_key(at, asked.tenant);
-        if let Some(model) = habits.model(key) {
+        let before = habits.model(key);
+        if let Some(model) = before {
             self.consider_if_new(model, rule, &bounds, asked, &mut sorted);
         }
-        let kept = habits.model(key).filter(|model| sorted.is_near(*model, self.hysteresis_percent));
-        let why = if kept.is_some_and(|model| !sorted.is_near(model, 0)) { Why::Kept } else { Why::Cheapest };
+        let is_cheapest = before.and_then(|model| sorted.is_cheapest_of_near(model, self.hysteresis_percent));
+        let kept = before.filter(|_| is_cheapest.is_some());
+        let why = if is_cheapest == Some(false) { Why::Kept } else { Why::Cheapest };
         let choice = self.chain(sorted, kept, why, asked);
         if let Choice::Chosen(Chosen { models, why: Why::Cheapest | Why::Kept, .. }) = &choice
             && let Some(first) = models.first()
@@ -411,11 +413,12 @@ impl Sorted {
         }
     }
 
-    /// Whether a model fits and costs at most so many percent more than the cheapest.
-    fn is_near(&self, model: usize, percent: u64) -> bool {
-        let Some(own) = self.fits.iter().find(|fit| fit.model == model) else { return false };
+    /// Whether a model is as cheap as the cheapest; None if it does not fit, or costs more than so many percent more.
+    fn is_cheapest_of_near(&self, model: usize, percent: u64) -> Option<bool> {
+        let own = self.fits.iter().find(|fit| fit.model == model)?.cost;
         let least = self.fits.iter().map(|fit| fit.cost).min().unwrap_or(0);
-        own.cost.saturating_mul(100) <= least.saturating_mul(percent.saturating_add(100))
+        let is_near = own.saturating_mul(100) <= least.saturating_mul(percent.saturating_add(100));
+        is_near.then_some(own <= least)
     }
 }
 

@@ -19,7 +19,6 @@ use weir_steer::receiver::{self, Receiver};
 use weir_steer::view;
 
 use super::event::{self, Request, prices};
-use super::oracle;
 use crate::machine::LEDGER;
 use crate::seeds::Outcome;
 
@@ -98,7 +97,15 @@ impl fmt::Display for Summary {
     }
 }
 
+/// Judges a world: the stages that gateways are told, and the messages that people got.
+#[derive(Clone, Copy)]
+pub(super) struct Judge {
+    pub(super) stages: fn(&mut World) -> Result<(), String>,
+    pub(super) messages: fn(&mut World) -> Result<(), String>,
+}
+
 pub(super) struct World {
+    judge: Judge,
     pub(super) rng: Rng,
     /// The true time.
     pub(super) now_ms: u64,
@@ -119,7 +126,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, trace: bool) -> Self {
+    pub(super) fn new(seed: u64, judge: Judge, trace: bool) -> Self {
         weir_disk::seed_sqlite(seed);
         weir_disk::install(Disk::new(seed ^ 0x57ee));
         let compiled = serde_saphyr::from_str::<Vec<_>>(BUDGETS).expect("the shape");
@@ -128,6 +135,7 @@ impl World {
             rng: Rng::with_seed(seed ^ 0x5eed_0000),
             now_ms: START_MS,
             off_ms: 0,
+            judge,
             ledger: None,
             budgets: budget::compile(&compiled).expect("good budgets"),
             receivers: receivers.expect("good receivers"),
@@ -156,7 +164,7 @@ impl World {
         }
         self.check()?;
         self.deliver_everything()?;
-        oracle::check_messages(&mut self)?;
+        (self.judge.messages)(&mut self)?;
         Ok(self.summary)
     }
 
@@ -395,7 +403,7 @@ impl World {
             self.tick();
             if self.ledger.is_some() {
                 self.summary.checks += 1;
-                return oracle::check(self);
+                return (self.judge.stages)(self);
             }
         }
         Err("it fails again and again on a healthy disk".to_owned())

@@ -581,7 +581,7 @@ fn on_kong_the_filter_writes_the_model_into_the_body_itself_and_other_dialects_f
 #[test]
 fn on_kong_a_request_that_weir_only_observes_goes_to_the_chosen_model_as_well() {
     let routing = json!({"rules": [{"model": "auto", "candidates": ["mini"]}]});
-    let limits = json!({"p": {"limits": [{"name": "tokens", "unit": "tokens", "amount": 1, "window_seconds": 60}]}});
+    let limits = json!({"p": {"tokens": {"rate": "1/s"}}});
     let config = json!({"providers": [{"name": "two", "dialect": "openai"}], "models": [model("mini", "two", 2)], "routing": routing, "plans": limits});
     let mut gateway = Gateway::with("observe", "p", &json!([]), &config);
     gateway.state.edits_every_copy = false;

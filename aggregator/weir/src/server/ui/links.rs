@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(signer.open(RFC, NOW).expect_err("no link"), LinkError::Claims);
         for wrong in [
             RFC.replace("OEjXk", "OEjXl"),
-            RFC.replace("joe", "jon"),
+            RFC.replace("qb2UiL", "qb24iL"),
             format!("{RFC}."),
             String::new(),
             "a.b".to_owned(),

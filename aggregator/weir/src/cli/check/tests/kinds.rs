@@ -83,12 +83,19 @@ fn a_weir_filter_without_a_readable_configuration_is_an_error() {
 
 #[test]
 fn kong_is_told_which_rules_of_routing_it_cannot_keep() {
-    let catalogue = "providers: [{name: one, dialect: openai}], models: [{name: a, provider: one, context_max_tokens: 9, \
-                     output_max_tokens: 9, price: {input: 1, output: 1}}], routing: {rules: [{model: auto, candidates: [a]}]}";
-    let config = format!("{{version: 1, {IDENTITY}, plans: {{}}, {catalogue}}}");
-    let kong = judge_text(&format!("filter_chains: [{{filters: [{{name: weir, config: {config}}}]}}]"));
-    assert_eq!(kong.errors, 1, "{:?}", kong.problems);
-    assert!(kong.problems[0].text.contains("cannot keep the rules for auto"), "{:?}", kong.problems);
+    let judged = |providers: &str| {
+        let catalogue = format!(
+            "providers: [{providers}], models: [{{name: a, provider: one, context_max_tokens: 9, output_max_tokens: 9, \
+             price: {{input: 1, output: 1}}}}], routing: {{rules: [{{model: auto, candidates: [a]}}]}}"
+        );
+        let config = format!("{{version: 1, {IDENTITY}, plans: {{}}, {catalogue}}}");
+        judge_text(&format!("filter_chains: [{{filters: [{{name: weir, config: {config}}}]}}]"))
+    };
+    let one = judged("{name: one, dialect: openai}");
+    assert_eq!(one.errors, 0, "{:?}", one.problems);
+    let two = judged("{name: one, dialect: openai}, {name: two, dialect: openai}");
+    assert_eq!(two.errors, 1, "{:?}", two.problems);
+    assert!(two.problems[0].text.contains("give the one provider of that service"), "{:?}", two.problems);
 }
 
 #[test]
