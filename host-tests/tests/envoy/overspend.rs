@@ -232,6 +232,7 @@ async fn change(weir: &Aggregator, paused: bool) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement: make stage-latency"]
 async fn from_the_ledgers_transaction_to_enforcement() {
+    #[allow(clippy::disallowed_methods, reason = "the make target says how many")]
     let number = std::env::var("WEIR_CHANGES").ok().and_then(|text| text.parse().ok()).unwrap_or(MEASURED);
     let weir = serve("requests", 1);
     let edge = edge(&weir, None);

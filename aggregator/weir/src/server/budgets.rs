@@ -117,10 +117,14 @@ impl BudgetsInForce {
     /// Whether these tenants have other budgets or billing periods than those before.
     fn concerns(&self, tenants: &Snapshot) -> bool {
         let rules = self.rules();
-        let by_anchor = || rules.budgets.iter().any(|budget| budget.span == Span::BillingPeriod);
-        let anchors = || *self.anchors.read().unwrap_or_else(PoisonError::into_inner) != *tenants.anchors();
-        let others = || self.has_other_amounts(tenants);
-        !rules.budgets.is_empty() && (*rules.plans != *tenants.plans() || (by_anchor() && anchors()) || others())
+        let others = || self.has_other_amounts(tenants) || self.has_other_anchors(tenants);
+        !rules.budgets.is_empty() && (*rules.plans != *tenants.plans() || others())
+    }
+
+    /// Whether the billing periods of these tenants begin at other moments, and a budget goes by them.
+    fn has_other_anchors(&self, tenants: &Snapshot) -> bool {
+        self.rules().budgets.iter().any(|budget| budget.span == Span::BillingPeriod)
+            && *self.anchors.read().unwrap_or_else(PoisonError::into_inner) != *tenants.anchors()
     }
 }
 
@@ -167,8 +171,9 @@ pub(super) async fn reload(app: &App, budgets: Vec<Budget>) {
 /// once a second: each time every budget is evaluated, however many tenants have changed.
 async fn follow_tenants(app: &App, seen: &mut String) {
     let tenants = app.0.directory.current();
-    // Gateways do not learn of amounts, so the version does not tell.
-    if tenants.version() == seen && !app.0.budgets.has_other_amounts(&tenants) {
+    // Gateways learn neither of amounts nor of billing periods, so the version does not tell.
+    let budgets = &app.0.budgets;
+    if tenants.version() == seen && !budgets.has_other_amounts(&tenants) && !budgets.has_other_anchors(&tenants) {
         return;
     }
     let (plans, now) = (tenants.plans_now(), app.0.clock.now());
