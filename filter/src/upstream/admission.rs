@@ -29,7 +29,7 @@ pub enum NotTried {
 
 impl Attempt {
     /// Whether it goes to the provider, and with which key: to be asked once its head is clean. `granted`: the gateway's state
-    /// [`told::GRANTED`].
+    /// [`GRANTED`](crate::routing::told::GRANTED).
     ///
     /// # Errors
     /// The answer where it does not go: the tenant's own key is not there, or nothing is left of the budget of retries.
