@@ -1,4 +1,7 @@
 //! Tenants' own keys at providers of a catalogue.
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 use crate::request::{BodyAction, Edits, Stage};
 use crate::routing::told;
