@@ -33,7 +33,7 @@ test-ui: wasm binaries ## look at the dashboard of the demo in a real Chromium: 
 
 ui-shots: wasm binaries ## the same, and write pictures of every page into build/ui: light, dark, phone; and those of README
 	@scripts/setup ui
-	@mkdir -p build/ui
+	@mkdir -p build/ui docs/dashboard
 	@node host-tests/ui/run.mjs $(target)/debug/weir-demo build/ui docs/dashboard
 
 check: setup-check lint deny test ## run what CI runs: formatting, clippy, docs, licences and crates, then the tests
