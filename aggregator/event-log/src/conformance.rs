@@ -2,7 +2,7 @@
 use weir_contract::Timestamp;
 
 use crate::redact::Users;
-use crate::{Admission, AppendError, EventLog, Format, LogReader, NewRecord, Record};
+use crate::{Admission, AppendError, Checkpoint, EventLog, Format, LogReader, NewRecord, Record};
 
 /// A log under test that can be opened again.
 pub(crate) trait Bench: Sized {
@@ -33,6 +33,19 @@ macro_rules! conformance {
     };
 }
 pub(crate) use conformance;
+
+/// Why a second writer is refused while the first one attends to its log.
+pub(crate) fn refusal_of_a_second<E: std::fmt::Display + std::fmt::Debug + Send + 'static>(
+    first: &mut impl Checkpoint,
+    second: impl FnOnce() -> Result<(), E> + Send + 'static,
+) -> String {
+    let second = std::thread::spawn(second);
+    while !second.is_finished() {
+        first.checkpoint().expect("it goes on");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    second.join().expect("ended").expect_err("refused").to_string()
+}
 
 fn record(second: u64, body: &[u8]) -> NewRecord {
     let admission =

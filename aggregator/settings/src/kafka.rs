@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use krafka::auth::{AuthConfig, TlsConfig};
 use krafka::{Kafka, KafkaBuilder};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::secret::{Secret, SecretError, SecretSource};
+use crate::written::{address_or_fields, schema};
 
 /// The most brokers that an address names; the others are learnt from them.
 const BROKERS_MAX: usize = 16;
@@ -183,33 +183,22 @@ impl fmt::Display for KafkaServer {
     }
 }
 
+impl From<&str> for Written {
+    fn from(url: &str) -> Self {
+        Written { url: url.to_owned(), password: None, mechanism: None, ca: None }
+    }
+}
+
 impl From<&str> for KafkaServer {
     fn from(url: &str) -> Self {
-        KafkaServer(Written { url: url.to_owned(), password: None, mechanism: None, ca: None })
+        KafkaServer(url.into())
     }
 }
 
 impl<'de> Deserialize<'de> for KafkaServer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Server;
-        impl<'de> Visitor<'de> for Server {
-            type Value = KafkaServer;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "an address such as kafka://localhost:9092/weir, or `url`, `password`, `mechanism` and `ca`",
-                )
-            }
-
-            fn visit_str<E: de::Error>(self, url: &str) -> Result<KafkaServer, E> {
-                Ok(url.into())
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<KafkaServer, A::Error> {
-                Written::deserialize(MapAccessDeserializer::new(map)).map(KafkaServer)
-            }
-        }
-        let server = deserializer.deserialize_any(Server)?;
+        let expected = "an address such as kafka://localhost:9092/weir, or `url`, `password`, `mechanism` and `ca`";
+        let server = KafkaServer(address_or_fields(deserializer, expected)?);
         server.check().map_err(de::Error::custom)?;
         Ok(server)
     }
@@ -221,12 +210,8 @@ impl JsonSchema for KafkaServer {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = Written::json_schema(generator);
         let description = "A topic of a Kafka: its address alone (`kafka://localhost:9092/weir`), or these fields.";
-        schema.insert("description".to_owned(), description.into());
-        schema.insert("type".to_owned(), vec!["string", "object"].into());
-        schema.insert("pattern".to_owned(), "^kafkas?://".into());
-        schema
+        schema::<Written>(generator, description, "^kafkas?://")
     }
 }
 

@@ -7,4 +7,5 @@ pub mod kafka;
 pub mod mask;
 pub mod redis;
 pub mod secret;
+mod written;
 pub mod yaml;

@@ -10,11 +10,11 @@ use ::redis::cluster::ClusterClient;
 use ::redis::io::tcp::TcpSettings;
 use ::redis::{Client, ConnectionInfo, IntoConnectionInfo, TlsCertificates, parse_redis_url};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::secret::{Secret, SecretError, SecretSource};
+use crate::written::{address_or_fields, schema};
 
 /// A Redis as settings name it: its address alone, or with a password and roots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -171,31 +171,22 @@ impl fmt::Display for RedisServer {
     }
 }
 
+impl From<&str> for Written {
+    fn from(url: &str) -> Self {
+        Written { url: url.to_owned(), password: None, ca: None, cluster: false }
+    }
+}
+
 impl From<&str> for RedisServer {
     fn from(url: &str) -> Self {
-        RedisServer(Written { url: url.to_owned(), password: None, ca: None, cluster: false })
+        RedisServer(url.into())
     }
 }
 
 impl<'de> Deserialize<'de> for RedisServer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Server;
-        impl<'de> Visitor<'de> for Server {
-            type Value = RedisServer;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an address such as redis://localhost:6379, or `url`, `password` and `ca`")
-            }
-
-            fn visit_str<E: de::Error>(self, url: &str) -> Result<RedisServer, E> {
-                Ok(url.into())
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RedisServer, A::Error> {
-                Written::deserialize(MapAccessDeserializer::new(map)).map(RedisServer)
-            }
-        }
-        let server = deserializer.deserialize_any(Server)?;
+        let expected = "an address such as redis://localhost:6379, or `url`, `password` and `ca`";
+        let server = RedisServer(address_or_fields(deserializer, expected)?);
         server.check().map_err(de::Error::custom)?;
         Ok(server)
     }
@@ -207,14 +198,8 @@ impl JsonSchema for RedisServer {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = Written::json_schema(generator);
-        schema.insert(
-            "description".to_owned(),
-            "A Redis: its address alone (`redis://localhost:6379`), or these fields.".into(),
-        );
-        schema.insert("type".to_owned(), vec!["string", "object"].into());
-        schema.insert("pattern".to_owned(), "^rediss?://".into());
-        schema
+        let description = "A Redis: its address alone (`redis://localhost:6379`), or these fields.";
+        schema::<Written>(generator, description, "^rediss?://")
     }
 }
 

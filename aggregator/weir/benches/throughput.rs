@@ -18,6 +18,8 @@ mod kafka_log;
 mod load;
 #[path = "throughput/log.rs"]
 mod log;
+#[path = "throughput/pairs.rs"]
+mod pairs;
 #[path = "throughput/prices.rs"]
 mod prices;
 #[path = "throughput/redis.rs"]

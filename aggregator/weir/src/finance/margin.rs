@@ -330,17 +330,20 @@ impl ByValue {
         }
     }
 
+    /// The revenue of a tenant that is still to come.
+    fn of_tenant(&self, tenant: &str) -> impl Iterator<Item = (Currency, Pico)> {
+        let first = Currency::parse("AAA").map(|first| (tenant.to_owned(), first));
+        let from = first.into_iter().flat_map(|first| self.revenue.range(first..));
+        from.take_while(move |((of, _), _)| of == tenant).map(|((_, currency), amount)| (*currency, *amount))
+    }
+
     /// Whether a tenant that is still to come brings revenue.
     fn pays(&self, tenant: &str) -> bool {
-        let Some(first) = Currency::parse("AAA") else { return false };
-        let mut of_tenant = self.revenue.range((tenant.to_owned(), first)..).take_while(|((of, _), _)| of == tenant);
-        of_tenant.any(|(_, amount)| *amount != Pico::ZERO)
+        self.of_tenant(tenant).any(|(_, amount)| amount != Pico::ZERO)
     }
 
     fn take_revenue(&mut self, tenant: &str) -> Vec<(Currency, Pico)> {
-        let Some(first) = Currency::parse("AAA") else { return Vec::new() };
-        let of_tenant = self.revenue.range((tenant.to_owned(), first)..).take_while(|((of, _), _)| of == tenant);
-        let taken: Vec<(Currency, Pico)> = of_tenant.map(|((_, currency), amount)| (*currency, *amount)).collect();
+        let taken: Vec<(Currency, Pico)> = self.of_tenant(tenant).collect();
         for (currency, _) in &taken {
             self.revenue.remove(&(tenant.to_owned(), *currency));
         }

@@ -2,20 +2,15 @@
 use std::time::Duration;
 
 use super::*;
-use crate::Checkpoint;
+use crate::conformance::refusal_of_a_second;
 
 #[test]
 fn a_second_weir_is_refused_while_the_first_one_lives() {
     let world = World::start();
     let mut log = world.writer();
     let place = world.place.clone();
-    let second =
-        std::thread::spawn(move || KafkaLog::open(&place, taking("two", Create::IfMissing), clock()).map(drop));
-    while !second.is_finished() {
-        Checkpoint::checkpoint(&mut log).expect("looked");
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    let error = second.join().expect("ended").expect_err("refused").to_string();
+    let second = move || KafkaLog::open(&place, taking("two", Create::IfMissing), clock()).map(drop);
+    let error = refusal_of_a_second(&mut log, second);
     assert!(error.contains("the weir one writes to it"), "{error}");
     assert_eq!(appended(&log.append(&[record(1)])), 1);
     assert_eq!(world.numbers(), [1]);

@@ -3,6 +3,8 @@
 //! The browser goes to the provider and comes back with a code, which weir exchanges for an ID token. Its signature, issuer, audience,
 //! time and nonce are checked, and its claims say what the person may do. What belongs together on the way there and back is in a
 //! cookie of ten minutes: the server keeps nothing of a sign-in that nobody ends.
+mod claims;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,8 +26,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 use tokio::sync::Mutex;
-use weir_contract::directory::KeyHash;
-use weir_contract::glob;
 use weir_settings::secret::Secret;
 
 use super::UiError;
@@ -33,8 +33,7 @@ use super::cookies::{Shown, cookie};
 use super::sessions::Holder;
 use super::sign_in::{begin, moves_on};
 use crate::config::ConfigError;
-use crate::config::tokens::{Scope as Role, Token};
-use crate::config::ui::openid::{OpenId, RoleRule};
+use crate::config::ui::openid::OpenId;
 use crate::metrics::ui::SignedIn;
 use crate::server::App;
 use crate::server::error::ApiError;
@@ -46,12 +45,8 @@ const ANSWER_MAX_BYTES: usize = 1024 * 1024;
 /// How long the provider's description and keys are used; and the shortest time between two fetches for a key that is not known.
 const KEPT: Duration = Duration::from_secs(3_600);
 const KEPT_MIN: Duration = Duration::from_secs(60);
-/// The longest name of a person.
-const PERSON_MAX_CHARS: usize = 200;
 /// How long a person may take at the provider, in seconds.
 const AWAY_MAX_SECS: u32 = 600;
-/// What the audit says beside the person's name.
-const NAME: &str = "OpenID Connect";
 
 /// All claims that are no standard ones.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -231,7 +226,7 @@ async fn sign_in(app: &App, headers: &HeaderMap, returned: Returned) -> Result<H
     }
     let code = returned.code.ok_or_else(|| OpenIdError::Token("there is no code".to_owned()))?;
     let claims = provider.exchange(code, begun, app.0.clock.elapsed()).await?;
-    person(&provider.settings, &claims)
+    claims::person(&provider.settings, &claims)
 }
 
 impl Provider {
@@ -351,111 +346,9 @@ fn shortened(told: &str) -> String {
     told.chars().filter(|letter| !letter.is_control()).take(300).collect()
 }
 
-/// A claim that counts: nobody has to believe an address that the provider has not verified.
-fn claim<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    let is_believed = name != "email" || claims.get("email_verified") == Some(&Value::Bool(true));
-    claims.get(name).filter(|_| is_believed)
-}
-
-fn fits(claims: &Map<String, Value>, rule: &RoleRule) -> bool {
-    match claim(claims, &rule.claim) {
-        Some(Value::String(text)) => glob::matches(&rule.value, text),
-        Some(Value::Array(texts)) => {
-            texts.iter().filter_map(Value::as_str).any(|text| glob::matches(&rule.value, text))
-        }
-        _ => false,
-    }
-}
-
-/// Who somebody is by their claims, and what they may do.
-fn person(settings: &OpenId, claims: &Map<String, Value>) -> Result<Holder, OpenIdError> {
-    let text = |name: &str| claim(claims, name).and_then(Value::as_str);
-    let is_name = |name: &&str| {
-        !name.trim().is_empty() && name.chars().count() <= PERSON_MAX_CHARS && !name.chars().any(char::is_control)
-    };
-    let name = text(&settings.person).filter(is_name).ok_or_else(|| OpenIdError::NoName(settings.person.clone()))?;
-    let roles: Vec<Role> =
-        settings.roles.iter().filter(|rule| fits(claims, rule)).map(|rule| rule.scope.clone()).collect();
-    if roles.is_empty() {
-        return Err(OpenIdError::NoRole(name.to_owned()));
-    }
-    let subject = text("sub").unwrap_or(name);
-    let one = KeyHash::of(format!("{NAME}\n{}\n{subject}", settings.issuer).as_bytes());
-    let mut token = Token::of(NAME, roles, &format!("{NAME}\n{subject}"));
-    token.person = Some(name.into());
-    Ok(Holder::Person(token.into(), one))
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    fn settings(person: &str, roles: &[(&str, &str, Role)]) -> OpenId {
-        let roles = roles.iter().map(|(claim, value, scope)| RoleRule {
-            claim: (*claim).to_owned(),
-            value: (*value).to_owned(),
-            scope: scope.clone(),
-        });
-        OpenId {
-            issuer: "https://login.example.com".to_owned(),
-            client_id: "weir".to_owned(),
-            client_secret: None,
-            callback: "https://weir.example.com/ui/openid/callback".to_owned(),
-            ask: Vec::new(),
-            person: person.to_owned(),
-            roles: roles.collect(),
-        }
-    }
-
-    fn of(settings: &OpenId, claims: &Value) -> Result<Token, String> {
-        let claims = claims.as_object().expect("an object");
-        match person(settings, claims) {
-            Ok(Holder::Person(token, _)) => Ok(token.as_ref().clone()),
-            Ok(Holder::Token(_)) => Err("a token".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    #[test]
-    fn a_person_gets_the_scopes_of_all_rules_that_fit_and_no_other() {
-        let settings = settings(
-            "email",
-            &[
-                ("groups", "platform", Role::Operator),
-                ("email", "*@example.com", Role::Viewer),
-                ("groups", "root", Role::Admin),
-            ],
-        );
-        let claims =
-            json!({"sub": "1", "email": "ada@example.com", "email_verified": true, "groups": ["platform", "staff"]});
-        let token = of(&settings, &claims).expect("let in");
-        assert_eq!(token.who(), "ada@example.com, with OpenID Connect");
-        assert!(token.opens(&Role::Operator) && token.opens(&Role::Viewer) && !token.opens(&Role::Admin));
-        let nobody = json!({"sub": "1", "email": "eve@evil.example", "email_verified": true, "groups": "platforms"});
-        assert!(of(&settings, &nobody).expect_err("refused").contains("no rule"));
-    }
-
-    #[test]
-    fn an_address_that_is_not_verified_names_nobody_and_opens_nothing() {
-        let by_email = settings("email", &[("email", "*@example.com", Role::Admin)]);
-        for verified in [json!(false), json!("true"), json!(null)] {
-            let claims = json!({"sub": "1", "email": "ada@example.com", "email_verified": verified});
-            assert!(of(&by_email, &claims).is_err(), "{verified}");
-        }
-        let by_sub = settings("sub", &[("email", "*@example.com", Role::Admin)]);
-        assert!(of(&by_sub, &json!({"sub": "1", "email": "ada@example.com"})).is_err());
-    }
-
-    #[test]
-    fn a_name_is_a_short_line() {
-        let settings = settings("name", &[("sub", "1", Role::Viewer)]);
-        for name in [json!(""), json!("  "), json!("a\nb"), json!("x".repeat(201)), json!(["a"]), json!(null)] {
-            assert!(of(&settings, &json!({"sub": "1", "name": name})).is_err(), "{name}");
-        }
-        assert!(of(&settings, &json!({"sub": "1", "name": "Ada"})).is_ok());
-    }
 
     #[test]
     fn what_belongs_together_is_written_and_read() {
