@@ -174,10 +174,10 @@ fuel: setup wasm ## accept the current instruction counts as docs/performance/fu
 	@cargo run --quiet --bin weir-bench fuel --accept
 
 sealed-ids-cost: ## say what sealing and opening one id costs natively, in nanoseconds
-	@cargo run --quiet --release -p weir-sealed-ids --example cost
+	@cargo run --quiet --release -p weir-sealed-ids --example sealing_cost
 
 translate-cost: ## say what translating a chunk of a stream costs natively, beside reading it
-	@cargo run --quiet --release -p weir-llm-translate --example cost
+	@cargo run --quiet --release -p weir-llm-translate --example translation_cost
 
 estimate: ## compare token estimates with a tokenizer's counts
 	@cargo run --quiet --bin weir-soak estimate
@@ -214,8 +214,8 @@ docs: binaries ## generate docs/configuration.md, docs/metrics.md, docs/translat
 	@$(target)/debug/weir schema reference >docs/configuration.md
 	@$(target)/debug/weir schema metrics >docs/metrics.md
 	@$(target)/debug/weir gateway generate --format yaml examples/routing/gateway.yaml >envoy/gateway.yaml
-	@cargo run --quiet -p weir-llm-translate --example page >docs/translation.md
-	@cargo run --quiet -p weir-vector-guard --example page >docs/vector-store-operations.md
+	@cargo run --quiet -p weir-llm-translate --example translation_page >docs/translation.md
+	@cargo run --quiet -p weir-vector-guard --example operations_page >docs/vector-store-operations.md
 
 prices: binaries ## bring the shipped list of public prices up to date (PyPI's litellm; VERSION=n for another than the latest)
 	@scripts/prices $(target)/debug/weir $(VERSION)
