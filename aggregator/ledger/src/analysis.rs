@@ -8,9 +8,9 @@ use foldhash::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hasher;
 
-use rusqlite::Transaction;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use weir_contract::{TenantId, Timestamp, UsageData};
+use weir_database::Transaction;
 
 use super::{LedgerError, roll, values};
 use crate::amount::Currency;

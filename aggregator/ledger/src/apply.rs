@@ -1,9 +1,9 @@
 //! One transaction of the ledger: counts some records of the log, event by event.
 mod readings;
 
-use rusqlite::{Transaction, TransactionBehavior};
 use std::borrow::Cow;
 use weir_contract::{Event, Sequence, TenantId, Timestamp, Usage, UsageData};
+use weir_database::Transaction;
 use weir_fault::{self as fault, Point};
 
 use super::analysis::{self, ANALYSIS_DAYS};
@@ -106,7 +106,7 @@ fn transact(
     work: impl FnOnce(&mut Step<'_, '_>) -> Result<(), LedgerError>,
 ) -> Result<Applied, LedgerError> {
     let position = moment.position;
-    let tx = ledger.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let tx = ledger.db.write_transaction()?;
     let mut step = Step {
         tx: &tx,
         meters: &ledger.meters,

@@ -2,10 +2,10 @@
 //! them, and they expire with the analysis.
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::event::attempts::OTHER;
 use weir_contract::{AttemptsData, BreakerChange, ModelAttempts, SourceId, Timestamp};
+use weir_database::{Connection, OptionalExtension, Transaction, params};
 
 use super::query::LedgerReader;
 use super::{LedgerError, signed, totals};
@@ -92,11 +92,13 @@ fn add(tx: &Transaction<'_>, window: Timestamp, attempts: &ModelAttempts) -> Res
     let start = signed(window.as_millis())?;
     let (provider, model) = place(tx, start, attempts)?;
     let (made, tokens) = (signed(attempts.made)?, signed(attempts.unanswered_input_tokens)?);
-    let sql = "INSERT INTO attempt VALUES (?1,?2,?3,?4,?5) ON CONFLICT DO UPDATE SET
-                 made = made + ?4, unanswered_input_tokens = unanswered_input_tokens + ?5";
+    let sql = "INSERT INTO attempt VALUES (?1,?2,?3,?4,?5)
+               ON CONFLICT (window_start, provider, model) DO UPDATE SET made = attempt.made + ?4,
+                 unanswered_input_tokens = attempt.unanswered_input_tokens + ?5";
     tx.prepare_cached(sql)?.execute(params![start, provider, model, made, tokens])?;
     totals::add(tx, "attempts", "made", made)?;
-    let sql = "INSERT INTO attempt_failure VALUES (?1,?2,?3,?4,?5) ON CONFLICT DO UPDATE SET count = count + ?5";
+    let sql = "INSERT INTO attempt_failure VALUES (?1,?2,?3,?4,?5)
+               ON CONFLICT (window_start, provider, model, reason) DO UPDATE SET count = attempt_failure.count + ?5";
     for (reason, failed) in &attempts.failed {
         let failed = signed(*failed)?;
         tx.prepare_cached(sql)?.execute(params![start, provider, model, reason.as_str(), failed])?;
@@ -121,8 +123,8 @@ fn place<'a>(
 
 fn note_failure(tx: &Transaction<'_>, gateway: &str, attempts: &ModelAttempts) -> Result<(), LedgerError> {
     let Some(last) = &attempts.last_failure else { return Ok(()) };
-    let sql = "INSERT INTO provider_failure VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT DO UPDATE SET
-                 at = ?2, gateway = ?3, model = ?4, reason = ?5, status = ?6 WHERE at <= ?2";
+    let sql = "INSERT INTO provider_failure VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT (provider) DO UPDATE SET
+                 at = ?2, gateway = ?3, model = ?4, reason = ?5, status = ?6 WHERE provider_failure.at <= ?2";
     let ModelAttempts { provider, model, .. } = attempts;
     let row = params![provider, signed(last.at.as_millis())?, gateway, model, last.reason.as_str(), last.status];
     tx.prepare_cached(sql)?.execute(row)?;
@@ -130,8 +132,8 @@ fn note_failure(tx: &Transaction<'_>, gateway: &str, attempts: &ModelAttempts) -
 }
 
 fn note_breaker(tx: &Transaction<'_>, gateway: &str, breaker: &BreakerChange) -> Result<(), LedgerError> {
-    let sql =
-        "INSERT INTO breaker VALUES (?1,?2,?3,?4) ON CONFLICT DO UPDATE SET at = ?3, open_until = ?4 WHERE at <= ?3";
+    let sql = "INSERT INTO breaker VALUES (?1,?2,?3,?4) ON CONFLICT (gateway, provider)
+         DO UPDATE SET at = ?3, open_until = ?4 WHERE breaker.at <= ?3";
     let until = breaker.open_until.map(|until| signed(until.as_millis())).transpose()?;
     let row = params![gateway, breaker.provider, signed(breaker.at.as_millis())?, until];
     tx.prepare_cached(sql)?.execute(row)?;

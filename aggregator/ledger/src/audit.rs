@@ -1,6 +1,6 @@
 //! The audit of administrators' acts. The table only grows: triggers refuse anything else.
-use rusqlite::{Connection, Transaction, params};
 use weir_contract::Timestamp;
+use weir_database::{Connection, Transaction, params};
 
 use super::view::AuditEntry;
 use super::{LedgerError, SqliteLedger};
@@ -22,11 +22,11 @@ impl SqliteLedger {
     pub fn forget_users(&mut self, users: &Users) -> Result<u64, LedgerError> {
         let hasher = self.hasher;
         self.durably(|db| {
-            db.pragma_update(None, "secure_delete", true)?;
+            db.overwrite_deleted()?;
             let tx = db.transaction()?;
             let changed = redact_quarantine(&tx, &hasher, users)? + redact_early(&tx, users)?;
             tx.commit()?;
-            db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            db.checkpoint_all()?;
             Ok(changed)
         })
     }
@@ -56,8 +56,11 @@ fn redact_quarantine(tx: &Transaction<'_>, hasher: &EventHasher, users: &Users) 
         }
     }
     for (known, body, detail, _) in &found {
-        let sql = "UPDATE OR REPLACE quarantine SET hash = ?2, body = ?3, detail = ?4 WHERE hash = ?1";
-        tx.execute(sql, params![known, hasher.hash(body), body, detail])?;
+        let hash = hasher.hash(body);
+        // The same event without its user may be there already.
+        tx.execute("DELETE FROM quarantine WHERE hash = ?2 AND hash <> ?1", [*known, hash])?;
+        let sql = "UPDATE quarantine SET hash = ?2, body = ?3, detail = ?4 WHERE hash = ?1";
+        tx.execute(sql, params![known, hash, body, detail])?;
     }
     Ok(found.iter().filter(|(.., in_body)| *in_body).count() as u64)
 }

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params};
 use weir_contract::{TenantId, Timestamp, UsageData};
+use weir_database::{Connection, OptionalExtension, params};
 use weir_event_log::Position;
 
 use super::{LedgerError, SqliteLedger, signed};
@@ -87,7 +87,7 @@ impl Books {
             return Ok(false);
         }
         let sql = "INSERT INTO pricing(position, at, book) VALUES (?1, ?2, ?3)
-                   ON CONFLICT DO UPDATE SET at = excluded.at, book = excluded.book";
+                   ON CONFLICT (position) DO UPDATE SET at = excluded.at, book = excluded.book";
         db.execute(sql, params![signed(position)?, signed(now.as_millis())?, book])?;
         self.changes.retain(|(at, _)| *at != position);
         self.changes.push((position, book));
@@ -234,6 +234,6 @@ pub(crate) fn keep(db: &Connection, book: &dyn Pricing) -> Result<i64, LedgerErr
     if let Some(number) = db.query_row(known, [book.text()], |row| row.get(0)).optional()? {
         return Ok(number);
     }
-    db.execute("INSERT INTO price_book(text) VALUES (?1)", [book.text()])?;
-    Ok(db.last_insert_rowid())
+    let sql = "INSERT INTO price_book(text) VALUES (?1) RETURNING id";
+    Ok(db.query_row(sql, [book.text()], |row| row.get(0))?)
 }

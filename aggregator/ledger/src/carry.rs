@@ -5,8 +5,8 @@
 //! moment, and depends only on the order of the log, not on its division into transactions.
 use std::collections::BTreeMap;
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use weir_contract::TenantId;
+use weir_database::{OptionalExtension, Transaction, params};
 
 use super::LedgerError;
 use crate::meters::Exclusion;
@@ -39,8 +39,8 @@ impl FractionCarry {
 
     /// Writes all fractions; `names` maps a meter's number to its name.
     pub(super) fn write(&self, tx: &Transaction<'_>, names: &[String]) -> Result<(), LedgerError> {
-        let sql =
-            "INSERT INTO carry(tenant, meter, reason, nano) VALUES (?1,?2,?3,?4) ON CONFLICT DO UPDATE SET nano = ?4";
+        let sql = "INSERT INTO carry(tenant, meter, reason, nano) VALUES (?1,?2,?3,?4)
+             ON CONFLICT (tenant, meter, reason) DO UPDATE SET nano = ?4";
         for ((tenant, meter, reason), nano) in &self.0 {
             let row = params![tenant.as_str(), names[*meter], word(*reason), *nano];
             tx.prepare_cached(sql)?.execute(row)?;

@@ -1,8 +1,8 @@
 //! Reads what requests cost.
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Row, params};
 use weir_contract::{TenantId, Timestamp};
+use weir_database::{Connection, Row, params};
 use weir_event_log::Position;
 
 use super::LedgerError;
@@ -153,7 +153,7 @@ fn repriced(db: &Connection, repricing: i64) -> Result<Vec<RepricedRow>, LedgerE
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn priced_row(row: &Row<'_>) -> Result<PricedRow, rusqlite::Error> {
+fn priced_row(row: &Row<'_>) -> Result<PricedRow, weir_database::Error> {
     let kinds = |first: usize| {
         let mut units = BTreeMap::new();
         for (kind, column) in Kind::ALL.into_iter().zip(first..) {
@@ -162,7 +162,7 @@ fn priced_row(row: &Row<'_>) -> Result<PricedRow, rusqlite::Error> {
                 units.insert(kind.as_str().to_owned(), quantity);
             }
         }
-        Ok::<_, rusqlite::Error>(units)
+        Ok::<_, weir_database::Error>(units)
     };
     Ok(PricedRow {
         start: start(row)?,
@@ -191,7 +191,7 @@ impl Step {
     }
 }
 
-fn start(row: &Row<'_>) -> Result<Option<Timestamp>, rusqlite::Error> {
+fn start(row: &Row<'_>) -> Result<Option<Timestamp>, weir_database::Error> {
     Ok(row.get::<_, Option<u64>>(0)?.map(Timestamp::from_millis))
 }
 

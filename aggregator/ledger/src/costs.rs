@@ -2,9 +2,9 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use rusqlite::types::Value;
-use rusqlite::{Row, Transaction, params, params_from_iter};
 use weir_contract::{TenantId, Timestamp};
+use weir_database::types::Value;
+use weir_database::{Row, Transaction, params, params_from_iter};
 
 use super::{LedgerError, signed, totals};
 use crate::amount::{Currency, PICO, Pico};
@@ -109,14 +109,15 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
         AMOUNTS.iter().flat_map(|amount| [format!("{amount}_units"), format!("{amount}_pico")]).collect();
     let values: Vec<String> = (1..first + units.len()).map(|number| format!("?{number}")).collect();
     let mut set: Vec<String> =
-        COUNTS.iter().zip(4..).map(|(count, number)| format!("{count} = {count} + ?{number}")).collect();
+        COUNTS.iter().zip(4..).map(|(count, number)| format!("{count} = cost.{count} + ?{number}")).collect();
     for (amount, number) in AMOUNTS.iter().zip((first..).step_by(2)) {
         let pico = number + 1;
-        set.push(format!("{amount}_units = {amount}_units + ?{number} + ({amount}_pico + ?{pico}) / {PICO}"));
-        set.push(format!("{amount}_pico = ({amount}_pico + ?{pico}) % {PICO}"));
+        set.push(format!("{amount}_units = cost.{amount}_units + ?{number} + (cost.{amount}_pico + ?{pico}) / {PICO}"));
+        set.push(format!("{amount}_pico = (cost.{amount}_pico + ?{pico}) % {PICO}"));
     }
     format!(
-        "INSERT INTO cost(window_start, tenant, currency, {}, {}) VALUES ({}) ON CONFLICT DO UPDATE SET {}",
+        "INSERT INTO cost(window_start, tenant, currency, {}, {}) VALUES ({})
+         ON CONFLICT (window_start, tenant, currency) DO UPDATE SET {}",
         COUNTS.join(", "),
         units.join(", "),
         values.join(","),
@@ -168,7 +169,7 @@ pub(crate) fn note_unpriced<'l>(
     units.into_iter().try_for_each(|(kind, quantity)| totals::add(tx, "unpriced", kind, sign * signed(quantity)?))
 }
 
-pub(crate) fn currency(row: &Row<'_>, column: usize) -> Result<Option<Currency>, rusqlite::Error> {
+pub(crate) fn currency(row: &Row<'_>, column: usize) -> Result<Option<Currency>, weir_database::Error> {
     Ok(Currency::parse(row.get_ref(column)?.as_str()?))
 }
 
@@ -179,7 +180,7 @@ pub(crate) fn exact(amount: &str, chosen: &str) -> String {
     )
 }
 
-pub(crate) fn amount(row: &Row<'_>, first: usize) -> Result<Pico, rusqlite::Error> {
+pub(crate) fn amount(row: &Row<'_>, first: usize) -> Result<Pico, weir_database::Error> {
     let part = |number: usize| row.get::<_, i64>(first + number).map(i128::from);
     Ok(Pico(part(0)? * crate::amount::PICO + part(1)? * 1_000_000 + part(2)?))
 }
@@ -223,7 +224,7 @@ pub(crate) fn of_analysis_row() -> String {
 pub(crate) const ROW_COLUMNS: usize = 11;
 
 /// The parts of a single row of `analysis`.
-pub(crate) fn parts_of_row(row: &Row<'_>, first: usize) -> Result<Parts, rusqlite::Error> {
+pub(crate) fn parts_of_row(row: &Row<'_>, first: usize) -> Result<Parts, weir_database::Error> {
     let number = |column: usize| row.get::<_, i64>(first + column).map(i128::from);
     let marks = Marks(row.get(first + 1)?);
     let of = |chosen: bool, amount: i128| if chosen { amount } else { 0 };
@@ -261,7 +262,7 @@ fn unpriced_tokens() -> String {
     format!("iif(unpriced = 0, 0, {})", kinds.join(" + "))
 }
 
-pub(crate) fn sums_of(row: &Row<'_>, first: usize) -> Result<CostSums, rusqlite::Error> {
+pub(crate) fn sums_of(row: &Row<'_>, first: usize) -> Result<CostSums, weir_database::Error> {
     let count = |number: usize| row.get::<_, u64>(first + number);
     let cost = |number: usize| amount(row, first + COUNTS.len() + 3 * number);
     Ok(CostSums {

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use rusqlite::Connection;
 use weir_contract::{EventId, TenantId, Usage, UsageData};
+use weir_database::Connection;
 
 use super::LedgerError;
 use crate::query::{LedgerReader, LogRef};
@@ -81,7 +81,7 @@ pub fn is_told_before(
 }
 
 fn waiting(db: &Connection) -> Result<HashSet<EventId>, LedgerError> {
-    let mut select = db.prepare("SELECT body FROM early WHERE NOT reading")?;
+    let mut select = db.prepare("SELECT body FROM early WHERE reading = 0")?;
     let bodies = select.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
     let mut ids = HashSet::new();
     for body in bodies {

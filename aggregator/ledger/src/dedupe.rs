@@ -3,9 +3,9 @@
 //! There is one table for each day of the time in the ids; it is dropped whole once the day is too old. Ids are ordered
 //! by time, so the rows of one transaction lie side by side, in pages that are already in memory.
 //! [`crate::validate::horizon`] decides which days are forgotten; [`drop_days_before`] drops their tables.
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, ToSql, Transaction};
 use weir_contract::EventId;
+use weir_database::types::{ToSql, ToSqlOutput, ToSqlResult, ValueRef};
+use weir_database::{Connection, OptionalExtension, Row, Statement, Transaction};
 use weir_fault::{self as fault, Point};
 
 use super::LedgerError;
@@ -53,8 +53,8 @@ pub(super) struct DedupeIndex<'tx> {
 /// The statements of one day's table.
 struct Day<'tx> {
     day: u64,
-    insert: CachedStatement<'tx>,
-    insert_rows: CachedStatement<'tx>,
+    insert: Statement<'tx>,
+    insert_rows: Statement<'tx>,
 }
 
 impl<'tx> DedupeIndex<'tx> {
@@ -85,7 +85,7 @@ impl<'tx> DedupeIndex<'tx> {
         let many = many && !fault::hit(Point::DedupeApart);
         let written = if many {
             let values = rows.iter().flat_map(|row| known[*row].values());
-            self.day(day)?.insert_rows.execute(rusqlite::params_from_iter(values))?
+            self.day(day)?.insert_rows.execute(weir_database::params_from_iter(values))?
         } else {
             0
         };
@@ -99,7 +99,7 @@ impl<'tx> DedupeIndex<'tx> {
 
     fn note_one(&mut self, known: DedupeKey) -> Result<DedupeResult, LedgerError> {
         let day = id_day(known.id)?;
-        let new = self.day(day)?.insert.execute(rusqlite::params_from_iter(known.values()))?;
+        let new = self.day(day)?.insert.execute(weir_database::params_from_iter(known.values()))?;
         if new == 1 {
             return Ok(DedupeResult::First);
         }
@@ -166,7 +166,7 @@ enum Value<'k> {
 }
 
 impl ToSql for Value<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+    fn to_sql(&self) -> ToSqlResult<'_> {
         match self {
             Value::Id(id) => Ok(ToSqlOutput::Borrowed(ValueRef::Blob(id.as_slice()))),
             Value::Number(number) => Ok(ToSqlOutput::Borrowed(ValueRef::Integer(*number))),
@@ -177,7 +177,7 @@ impl ToSql for Value<'_> {
 
 impl LogRef {
     /// Reads a position and an item from the columns `at` and `at + 1`.
-    pub(super) fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>, at: usize) -> Result<Self, weir_database::Error> {
         let item = usize::try_from(row.get::<_, i64>(at + 1)?).unwrap_or(usize::MAX);
         Ok(LogRef { position: row.get::<_, u64>(at)?, item })
     }
@@ -205,7 +205,7 @@ pub(super) fn find(db: &Connection, id: EventId) -> Result<Option<LogRef>, Ledge
     Ok(db.query_row(&sql, [id.as_bytes()], |row| LogRef::read(row, 0)).optional()?)
 }
 
-fn tables(db: &Connection) -> Result<Vec<String>, rusqlite::Error> {
+fn tables(db: &Connection) -> Result<Vec<String>, weir_database::Error> {
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'seen_[0-9]*'";
     db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
 }

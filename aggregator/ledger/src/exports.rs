@@ -1,5 +1,5 @@
 //! How far each export is. The position is stored after the receiver has the events, so a crash repeats some and loses none.
-use rusqlite::{Connection, OptionalExtension, params};
+use weir_database::{Connection, OptionalExtension, params};
 
 use super::{LedgerError, SqliteLedger, signed};
 use weir_event_log::Position;

@@ -1,8 +1,8 @@
 //! When each tenant's first request was answered: with usage, and without an error.
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{Connection, Transaction, params};
 use weir_contract::{Outcome, TenantId, Timestamp, UsageData, UsageStatus};
+use weir_database::{Connection, Transaction, params};
 
 use super::LedgerError;
 
@@ -24,7 +24,8 @@ impl FirstAnswers {
 
     /// Writes what is earlier than known.
     pub(super) fn write(self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
-        let sql = "INSERT INTO first_answer VALUES (?1, ?2) ON CONFLICT DO UPDATE SET at = excluded.at WHERE excluded.at < at";
+        let sql = "INSERT INTO first_answer VALUES (?1, ?2)
+                   ON CONFLICT (tenant) DO UPDATE SET at = excluded.at WHERE excluded.at < first_answer.at";
         let mut upsert = tx.prepare_cached(sql)?;
         self.0.iter().try_for_each(|(tenant, at)| {
             upsert.execute(params![tenant.as_str(), at.as_millis()])?;

@@ -3,10 +3,9 @@
 //! A request that saw several flags is in the sums of each of them, so that these rows are read for one flag at a time. What else a
 //! tenant used saw no value of it. Rows hold units by model and tariff, as those of `analysis` do: they are priced again with them
 //! ([`crate::reprice`]), and expire with them. Events without flags cost nothing here.
-use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
-use rusqlite::{Row, Rows, Transaction, params};
 use weir_contract::flags::members;
 use weir_contract::{TenantId, Timestamp, UsageData};
+use weir_database::{Row, Rows, Transaction, params};
 
 use super::LedgerError;
 use crate::analysis::{Analysis, FLAG_COLUMNS, Marks, Table};
@@ -125,7 +124,7 @@ impl LedgerReader {
         let mut select = tx.prepare(&sql)?;
         let span = (query.from.as_millis(), query.to.as_millis().min(i64::MAX.unsigned_abs()));
         let mut rows = select.query(params![span.0, span.1, query.tenant, query.flag, OTHER])?;
-        rows.advance()?;
+        rows.next()?;
         let (mut found, mut values) = (FlagsFound::default(), Values::default());
         for of_tenant in totals.chunk_by(|one, other| one.tenant == other.tenant) {
             let Some(tenant) = of_tenant.first().map(|row| row.tenant.as_str()) else { continue };
@@ -147,12 +146,12 @@ fn take(tenant: &str, rows: &mut Rows<'_>, values: &mut Values, found: &mut Flag
         let (value, is_flag): (&str, bool) = (row.get_ref(after)?.as_str().unwrap_or_default(), row.get(after + 1)?);
         found.seen |= is_flag;
         found.folded |= !is_flag;
-        if is_flag && tenant_of(row) == tenant {
-            let (currency, parts) = (currency(row, 1)?, parts(&sums_of(row, 2)?));
+        if is_flag && tenant_of(&row) == tenant {
+            let (currency, parts) = (currency(&row, 1)?, parts(&sums_of(&row, 2)?));
             values.add((value, currency), &parts, 1, VALUES_MAX);
             values.add(("", currency), &parts, -1, VALUES_MAX);
         }
-        rows.advance()?;
+        rows.next()?;
     }
     Ok(())
 }

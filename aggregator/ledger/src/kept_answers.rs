@@ -3,8 +3,8 @@
 //! A response that was made in the background, a run or a batch is fetched by anyone, as often as they like, and tells its
 //! usage each time. It counts once for a tenant and `response_id`, beside the event's own id. Days are forgotten as ids of events
 //! are, which bounds the table; providers keep such answers for 30 days.
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::{EventId, TenantId, Timestamp};
+use weir_database::{Connection, OptionalExtension, Transaction, params};
 
 use super::{LedgerError, signed};
 use crate::validate::day;

@@ -107,8 +107,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_fault::{self as fault, Point};
 
-use rusqlite::{Connection, ErrorCode};
 use weir_contract::Timestamp;
+use weir_database::{Connection, Failure};
 
 use crate::books::Books;
 use crate::cost::Prices;
@@ -136,12 +136,10 @@ pub struct Applied {
     pub early: u64,
 }
 
-/// The remedy for a file that SQLite cannot read.
-fn remedy(error: &rusqlite::Error) -> &'static str {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            "; its file is damaged: `weir restore` puts a backup in its place"
-        }
+/// The remedy for a file that cannot be read.
+fn remedy(error: &weir_database::Error) -> &'static str {
+    match error.failure() {
+        Failure::Damaged => "; its file is damaged: `weir restore` puts a backup in its place",
         _ => "",
     }
 }
@@ -149,9 +147,9 @@ fn remedy(error: &rusqlite::Error) -> &'static str {
 /// Why the ledger cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// SQLite or the disk under it failed.
+    /// The database or the disk under it failed.
     #[error("ledger: {}{}", .0, remedy(.0))]
-    Sqlite(#[from] rusqlite::Error),
+    Database(#[from] weir_database::Error),
     /// A later version wrote the file.
     #[error("ledger {}: written by a later version (format {found}, this one knows {known})", path.display())]
     Version {
@@ -276,7 +274,7 @@ impl SqliteLedger {
         sources::mend(&db)?;
         schema::admit_meters(&db, &meters)?;
         // Pages whose sync failed in an earlier process may be in memory only: write and sync all of them again.
-        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        db.checkpoint_all()?;
         let sql = "SELECT position, id, hash_key, forgotten_before FROM ledger";
         let (position, id, key, forgotten_before) = db.query_row(sql, [], |row| {
             let forgotten_before = row.get::<_, u64>(3)?;
@@ -388,9 +386,9 @@ impl SqliteLedger {
         if fault::hit(Point::SentBeforeSynced) {
             return work(&mut self.db);
         }
-        self.db.pragma_update(None, "synchronous", "full").map_err(LedgerError::from)?;
+        self.db.sync_commits(true).map_err(LedgerError::from)?;
         let outcome = work(&mut self.db);
-        self.db.pragma_update(None, "synchronous", "normal").map_err(LedgerError::from)?;
+        self.db.sync_commits(false).map_err(LedgerError::from)?;
         self.remember_failure(outcome)
     }
 
@@ -418,7 +416,7 @@ impl SqliteLedger {
             return Ok(());
         }
         self.uncheckpointed_bytes = 0;
-        let outcome = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        let outcome = self.db.checkpoint();
         self.remember_failure(outcome.map_err(LedgerError::from))
     }
 
@@ -434,8 +432,8 @@ impl SqliteLedger {
     /// A failed sync is final: a later one that succeeds proves nothing about the pages of the failed one.
     fn remember_failure<T, E: LedgerFailure>(&mut self, outcome: Result<T, E>) -> Result<T, E> {
         if let Err(error) = &outcome
-            && let Some(LedgerError::Sqlite(rusqlite::Error::SqliteFailure(error, _))) = error.ledger()
-            && error.extended_code == rusqlite::ffi::SQLITE_IOERR_FSYNC
+            && let Some(LedgerError::Database(error)) = error.ledger()
+            && error.failure() == Failure::Unsynced
         {
             self.broken = Some(error.to_string());
         }

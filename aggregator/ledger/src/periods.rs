@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, ToSpan};
-use rusqlite::{Connection, OptionalExtension, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
+use weir_database::{Connection, OptionalExtension, params};
 
 use super::LedgerError;
 
@@ -149,13 +149,13 @@ pub(crate) fn anchors(db: &Connection) -> Result<HashMap<String, Anchor>, Ledger
     let sql = "SELECT tenant, anchor_at AS at, anchor_interval AS interval, 1 AS first FROM tenant_plan AS noted
                  WHERE plan IS NULL AND anchor_at IS NOT NULL
                    AND since = (SELECT max(since) FROM tenant_plan WHERE tenant = noted.tenant)
-               UNION ALL SELECT tenant, at, interval, 2 * (source = 'tenants') FROM anchor ORDER BY first";
+               UNION ALL SELECT tenant, at, interval, CASE WHEN source = 'tenants' THEN 2 ELSE 0 END FROM anchor ORDER BY first";
     let mut select = db.prepare_cached(sql)?;
     let rows = select.query_map([], |row| Ok((row.get(0)?, read(row, 1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn read(row: &rusqlite::Row<'_>, first: usize) -> Result<Anchor, rusqlite::Error> {
+fn read(row: &weir_database::Row<'_>, first: usize) -> Result<Anchor, weir_database::Error> {
     let at: u64 = row.get(first)?;
     let interval: String = row.get(first + 1)?;
     Ok(Anchor { at: Timestamp::from_secs(at), interval: Interval::parse(&interval) })
@@ -200,8 +200,9 @@ pub fn note_provider_anchors(db: &mut Connection, anchors: &[(String, Anchor)]) 
 }
 
 fn write(db: &Connection, tenant: &str, source: &str, anchor: &Anchor) -> Result<(), LedgerError> {
-    db.prepare_cached("INSERT OR REPLACE INTO anchor(tenant, source, at, interval) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![tenant, source, anchor.at.as_secs(), anchor.interval.as_str()])?;
+    let sql = "INSERT INTO anchor(tenant, source, at, interval) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (tenant, source) DO UPDATE SET at = excluded.at, interval = excluded.interval";
+    db.prepare_cached(sql)?.execute(params![tenant, source, anchor.at.as_secs(), anchor.interval.as_str()])?;
     Ok(())
 }
 

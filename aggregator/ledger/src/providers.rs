@@ -1,8 +1,8 @@
 //! Who answered for models: read from the latest windows of a span, since windows are the only sums that name providers.
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::params;
 use weir_contract::Timestamp;
+use weir_database::params;
 
 use super::LedgerError;
 use super::query::LedgerReader;

@@ -1,8 +1,8 @@
 //! Events that were refused for good: kept whole, with the reason, so that a person can decide.
 use std::path::Path;
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use weir_contract::{SourceId, Timestamp};
+use weir_database::{OptionalExtension, Transaction, params};
 use weir_fault::{self as fault, Point};
 
 use super::dedupe::LogRef;
@@ -122,7 +122,7 @@ pub(super) fn take_number(tx: &Transaction<'_>, hash: i64) -> Result<(), LedgerE
 /// Removes an event that used up its number, if exactly these bytes are stored: an event refused under a wrong clock
 /// arrives again under the right one. Returns true if it was there.
 pub(super) fn recover(tx: &Transaction<'_>, hash: i64) -> Result<bool, LedgerError> {
-    let sql = "DELETE FROM quarantine WHERE hash = ?1 AND takes_number";
+    let sql = "DELETE FROM quarantine WHERE hash = ?1 AND takes_number = 1";
     Ok(tx.prepare_cached(sql)?.execute([hash])? > 0)
 }
 
@@ -133,7 +133,7 @@ pub(super) fn let_go(tx: &Transaction<'_>, hash: i64) -> Result<(), LedgerError>
 }
 
 /// What a [`QuarantineQuery`] names, as `?1` and `?2`.
-const NAMED: &str = "NOT dropped AND (?1 IS NULL OR reason = ?1) AND (?2 IS NULL OR source = ?2)";
+const NAMED: &str = "dropped = 0 AND (?1 IS NULL OR reason = ?1) AND (?2 IS NULL OR source = ?2)";
 /// A well-formed event beside another one with its id or number: judging it again changes nothing.
 const NO_CONFLICT: &str = "reason NOT IN ('id_conflict', 'number_conflict', 'too_many_gaps', 'number_leap')";
 

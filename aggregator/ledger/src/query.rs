@@ -6,8 +6,8 @@ mod units;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, Row, Transaction, params};
 use weir_contract::{EventId, TenantId, Timestamp};
+use weir_database::{Connection, Row, Transaction, params};
 
 pub use super::dedupe::LogRef;
 use super::line::DIMENSIONS;
@@ -23,8 +23,6 @@ pub use units::{FirstWindows, MeterUnits, TenantUnits};
 
 /// The most rows of one answer to a usage query.
 pub(crate) const USAGE_ROWS_MAX: u32 = 100_000;
-/// How long SQLite waits for a writer, in milliseconds. In WAL mode readers hardly ever wait.
-const BUSY_MS: u64 = 5_000;
 
 /// A reader of the ledger.
 #[derive(Debug)]
@@ -33,16 +31,12 @@ pub struct LedgerReader(Connection);
 impl LedgerReader {
     /// Opens the ledger at `path` for reading.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-        let db = Connection::open_with_flags(path, flags)?;
-        db.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
-        Ok(LedgerReader(db))
+        Ok(LedgerReader(Connection::open_read_only(path)?))
     }
 
     /// The name of the event log that the ledger counts. None in a file in which no ledger was made yet.
     pub fn log_id(&self) -> Result<Option<String>, LedgerError> {
-        let version: i64 = self.0.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version == 0 {
+        if self.0.schema_version()? == 0 {
             return Ok(None);
         }
         Ok(Some(self.0.query_row("SELECT log_id FROM ledger", [], |row| row.get(0))?))
@@ -167,10 +161,10 @@ impl LedgerReader {
 
 fn usage_rows(tx: &Transaction<'_>, query: &UsageQuery) -> Result<Vec<UsageRow>, LedgerError> {
     let sql = format!(
-        "SELECT CASE WHEN ?5 THEN window_start END AS hour, tenant, meter, sum(billable), sum(excluded), sum(reported)
+        "SELECT CASE WHEN ?5 = 1 THEN window_start END AS hour, tenant, meter, sum(billable), sum(excluded), sum(reported)
          FROM (SELECT window_start, tenant, meter, billable, 0 AS excluded, 0 AS reported FROM usage
                UNION ALL SELECT window_start, tenant, meter, 0, amount, 0 FROM excluded
-               UNION ALL SELECT window_start, tenant, meter, 0, 0, value FROM outbox WHERE state = 'reported')
+               UNION ALL SELECT window_start, tenant, meter, 0, 0, value FROM outbox WHERE state = 'reported') AS sums
          WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR meter = ?2)
            AND (?3 IS NULL OR window_start >= ?3) AND (?4 IS NULL OR window_start < ?4)
          GROUP BY hour, tenant, meter ORDER BY hour, tenant, meter LIMIT {USAGE_ROWS_MAX}"
@@ -217,7 +211,7 @@ fn sources(db: &Connection) -> Result<Vec<SourceView>, LedgerError> {
         let mut select = db.prepare_cached(&sql)?;
         let mut rows = select.query([SOURCES_SHOWN - views.len()])?;
         while let Some(row) = rows.next()? {
-            views.push(source(row)?);
+            views.push(source(&row)?);
         }
     }
     Ok(views)

@@ -1,6 +1,6 @@
 //! Sums of readings by name, exact to the millionth: what costs of their own are computed from.
-use rusqlite::{Transaction, params};
 use weir_contract::Timestamp;
+use weir_database::{Transaction, params};
 
 use super::LedgerError;
 use crate::cost_query::{COST_ROWS_MAX, CostError, whole};
@@ -12,7 +12,9 @@ use crate::view::cost::{CostQuery, ReadingSum};
 /// Adds a reading to its window.
 pub(super) fn add(tx: &Transaction<'_>, window: Timestamp, reading: &Reading) -> Result<(), LedgerError> {
     let sql = "INSERT INTO reading_sum(window_start, tenant, name, units, micro) VALUES (?1,?2,?3,?4,?5)
-               ON CONFLICT DO UPDATE SET units = units + ?4 + (micro + ?5) / 1000000, micro = (micro + ?5) % 1000000";
+               ON CONFLICT (window_start, tenant, name) DO UPDATE SET
+                 units = reading_sum.units + ?4 + (reading_sum.micro + ?5) / 1000000,
+                 micro = (reading_sum.micro + ?5) % 1000000";
     let (units, micro) = (reading.amount.micro() / MICRO, reading.amount.micro() % MICRO);
     let row = params![window.as_millis(), reading.tenant.as_str(), &*reading.name, units, micro];
     tx.prepare_cached(sql)?.execute(row)?;

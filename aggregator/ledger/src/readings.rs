@@ -2,7 +2,7 @@
 //!
 //! One table holds all days: readings are few compared with events, their ids are unordered texts, and an id with two
 //! different times must be found as a conflict. As with events, days of the readings' own times are forgotten.
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use weir_database::{Connection, OptionalExtension, Transaction, params};
 
 use super::LedgerError;
 use super::dedupe::{DedupeResult, LogRef};

@@ -1,8 +1,8 @@
 //! Counts everything again from the event log, and compares with the living ledger.
 use std::path::Path;
 
-use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
+use weir_database::{Connection, params};
 
 use super::{LedgerError, SqliteLedger, apply};
 use crate::cost::Rules;
@@ -72,8 +72,8 @@ pub enum RebuildError {
     Pruned(Position),
 }
 
-impl From<rusqlite::Error> for RebuildError {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<weir_database::Error> for RebuildError {
+    fn from(error: weir_database::Error) -> Self {
         RebuildError::Ledger(error.into())
     }
 }

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction, params};
 use weir_contract::{TenantId, Timestamp};
+use weir_database::{Connection, Transaction, params};
 use weir_fault::{self as fault, Point};
 
 use super::{LedgerError, SqliteLedger, audit, costs, signed, values};
@@ -202,10 +202,10 @@ fn record(
     (view, left): (&RepriceView, &[(Timestamp, TenantId)]),
 ) -> Result<(), LedgerError> {
     let book = super::books::keep(tx, book)?;
-    let sql = "INSERT INTO repricing(at, who, why, from_at, position, book) VALUES (?1,?2,?3,?4,?5,?6)";
+    let sql = "INSERT INTO repricing(at, who, why, from_at, position, book) VALUES (?1,?2,?3,?4,?5,?6) RETURNING id";
     let (at, from) = (signed(now.as_millis())?, signed(request.from.as_millis())?);
-    tx.execute(sql, params![at, request.who, request.why, from, signed(position)?, book])?;
-    let repricing = tx.last_insert_rowid();
+    let row = params![at, request.who, request.why, from, signed(position)?, book];
+    let repricing: i64 = tx.query_row(sql, row, |row| row.get(0))?;
     let mut insert = tx.prepare_cached("INSERT INTO repriced VALUES (?1,?2,?3,?4,?5,?6,?7)")?;
     for row in &view.rows {
         let ((old_units, old_pico), (new_units, new_pico)) = (row.old.columns(), row.new.columns());

@@ -1,7 +1,7 @@
 //! Idempotency keys of counted requests. A client that tries again sends the key of its first attempt, so a key that is
 //! known marks a retry. Days are forgotten as ids of events are, which bounds the table.
-use rusqlite::{Transaction, params};
 use weir_contract::{TenantId, Timestamp};
+use weir_database::{Transaction, params};
 
 use super::{LedgerError, signed};
 use crate::validate::day;

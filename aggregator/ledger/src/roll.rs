@@ -3,9 +3,9 @@
 //! Each step takes the next hour into the sums, in one transaction. An hour that changes after that changes the sums by triggers
 //! (`migrations/11_rolled.sql`), whatever changes it: a late event, a repricing. The sums follow from `usage` and `cost`; reading them
 //! equals reading those tables at any moment, which `tests/rolling.rs` tries to break.
-use rusqlite::{Connection, Transaction, params};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
+use weir_database::{Connection, Transaction, params};
 
 use super::LedgerError;
 use super::costs::{AMOUNTS, COUNTS};
@@ -52,7 +52,8 @@ pub(super) fn day_start(at: Timestamp) -> Timestamp {
 }
 
 fn first_window(tx: &Transaction<'_>) -> Result<Option<Timestamp>, LedgerError> {
-    let sql = "SELECT min(first) FROM (SELECT min(window_start) AS first FROM usage UNION ALL SELECT min(window_start) FROM cost)";
+    let sql = "SELECT min(first) FROM (SELECT min(window_start) AS first FROM usage
+               UNION ALL SELECT min(window_start) FROM cost) AS windows";
     let first: Option<u64> = tx.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
     Ok(first.map(Timestamp::from_millis))
 }
@@ -62,21 +63,25 @@ fn take(tx: &Transaction<'_>, start: Timestamp, next: Timestamp) -> Result<(), L
     let key = params![month_start(start).as_millis(), start.as_millis(), next.as_millis()];
     let usage = "INSERT INTO usage_month SELECT ?1, tenant, meter, sum(billable) FROM usage
                  WHERE window_start >= ?2 AND window_start < ?3 GROUP BY tenant, meter
-                 ON CONFLICT DO UPDATE SET billable = billable + excluded.billable";
+                 ON CONFLICT (month_start, tenant, meter)
+                 DO UPDATE SET billable = usage_month.billable + excluded.billable";
     tx.prepare_cached(usage)?.execute(key)?;
     let columns = cost_columns();
     let sums: Vec<String> = columns.iter().map(|column| format!("sum({column})")).collect();
-    let set: Vec<String> = columns.iter().map(|column| format!("{column} = {column} + excluded.{column}")).collect();
+    let set: Vec<String> =
+        columns.iter().map(|column| format!("{column} = cost_month.{column} + excluded.{column}")).collect();
     let cost = format!(
         "INSERT INTO cost_month SELECT ?1, tenant, currency, {} FROM cost
-         WHERE window_start >= ?2 AND window_start < ?3 GROUP BY tenant, currency ON CONFLICT DO UPDATE SET {}",
+         WHERE window_start >= ?2 AND window_start < ?3 GROUP BY tenant, currency
+         ON CONFLICT (month_start, tenant, currency) DO UPDATE SET {}",
         sums.join(", "),
         set.join(", ")
     );
     tx.prepare_cached(&cost)?.execute(key)?;
     let first = "INSERT INTO first_use SELECT tenant, min(window_start) FROM usage
                  WHERE window_start >= ?2 AND window_start < ?3 AND billable > 0 AND ?1 IS NOT NULL GROUP BY tenant
-                 ON CONFLICT DO UPDATE SET window_start = min(window_start, excluded.window_start)";
+                 ON CONFLICT (tenant) DO UPDATE SET window_start = excluded.window_start
+                 WHERE excluded.window_start < first_use.window_start";
     tx.prepare_cached(first)?.execute(key)?;
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! milliseconds since 1970 (UTC) unless a column says seconds; a window is named by its start.
 use std::path::Path;
 
-use rusqlite::{Connection, params};
+use weir_database::{Connection, params};
 
 use super::LedgerError;
 use crate::meters::Meters;
@@ -68,15 +68,11 @@ const CACHE_KIB: i64 = 32 * 1024;
 
 /// Configures the connection and brings the file's tables up to date.
 pub(super) fn open(db: &Connection, path: &Path, log_id: &str) -> Result<(), LedgerError> {
-    db.pragma_update(None, "journal_mode", "wal")?;
+    db.configure_writer(CACHE_KIB, 64 * 1024 * 1024)?;
     // Counts that a crash of the machine takes are repeated from the synced log. Outbox rows must survive, so their
-    // transactions switch to FULL.
-    db.pragma_update(None, "synchronous", "normal")?;
-    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    db.pragma_update(None, "wal_autocheckpoint", 0)?;
-    db.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
-    db.set_prepared_statement_cache_capacity(64);
-    let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    // transactions are synced.
+    db.sync_commits(false)?;
+    let found = db.schema_version()?;
     if found > VERSION {
         return Err(LedgerError::Version { path: path.to_owned(), found, known: VERSION });
     }
@@ -86,7 +82,7 @@ pub(super) fn open(db: &Connection, path: &Path, log_id: &str) -> Result<(), Led
 }
 
 /// Migrates a file from version `found` to the latest, all or nothing. 0 is a new file.
-fn migrate(db: &Connection, found: i64, log_id: &str) -> Result<(), rusqlite::Error> {
+fn migrate(db: &Connection, found: i64, log_id: &str) -> Result<(), weir_database::Error> {
     let done = usize::try_from(found).unwrap_or(0);
     if done == MIGRATIONS.len() {
         return Ok(());
@@ -100,7 +96,7 @@ fn migrate(db: &Connection, found: i64, log_id: &str) -> Result<(), rusqlite::Er
             tx.execute(sql, [log_id])?;
         }
     }
-    tx.pragma_update(None, "user_version", VERSION)?;
+    tx.set_schema_version(VERSION)?;
     tx.commit()
 }
 

@@ -1,9 +1,9 @@
 //! The audit of the borders between tenants: findings, and searches of vector stores. Nothing is billed from them, and they
 //! expire as the configuration says.
-use rusqlite::{Transaction, params};
 use serde::de::DeserializeOwned;
 use weir_contract::event::security::{SecurityKind, Severity};
 use weir_contract::{SearchData, SecurityData, TenantId, Timestamp};
+use weir_database::{Transaction, params};
 
 use super::query::LedgerReader;
 use super::view::{FindingRow, SearchRow, SecurityQuery};
@@ -137,7 +137,7 @@ impl LedgerReader {
     pub fn own_key_failures_since(&self, hour: Timestamp) -> Result<Vec<(String, u64)>, LedgerError> {
         let sql = "SELECT tenant, sum(count) FROM (
                      SELECT tenant, count FROM refused WHERE window_start >= ?1 AND reason LIKE 'provider_key_%'
-                     UNION ALL SELECT tenant, count FROM security WHERE minute >= ?1 AND kind = ?2)
+                     UNION ALL SELECT tenant, count FROM security WHERE minute >= ?1 AND kind = ?2) AS failed
                    WHERE tenant <> '' GROUP BY tenant";
         let kind = SecurityKind::RefusedProviderKey.as_str();
         let mut select = self.connection().prepare_cached(sql)?;

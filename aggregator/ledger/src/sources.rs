@@ -1,7 +1,7 @@
 //! Tracks the sequence numbers of each source: seen, counted, refused, missing.
 use foldhash::HashMap;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use weir_contract::{SourceData, SourceId, Timestamp};
+use weir_database::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::ranges::{Insertion, Ranges};
 use super::{LedgerError, signed, totals};
@@ -176,7 +176,7 @@ pub(super) fn drop_silent(tx: &Transaction<'_>, before: Timestamp) -> Result<usi
 
 /// Puts books and totals of sources right that an earlier version let grow beyond SQLite's integers: it accepted numbers up
 /// to 2^63, and two of them made the total a float that nothing could read. Costs one look at the totals where all is well.
-pub(super) fn mend(db: &Connection) -> Result<(), rusqlite::Error> {
+pub(super) fn mend(db: &Connection) -> Result<(), weir_database::Error> {
     let spoilt =
         "SELECT EXISTS (SELECT 1 FROM total WHERE kind = 'source' AND (typeof(value) <> 'integer' OR value > ?1))";
     let most = NUMBER_MAX * SOURCES_MAX;
@@ -223,7 +223,7 @@ fn load(tx: &Transaction<'_>, source: &SourceId) -> Result<Option<SequenceTracke
     Ok(Some(tracker))
 }
 
-fn read(row: &Row<'_>) -> Result<SequenceTracker, rusqlite::Error> {
+fn read(row: &Row<'_>) -> Result<SequenceTracker, weir_database::Error> {
     let number = |column| row.get::<_, u64>(column);
     Ok(SequenceTracker {
         seen: Ranges::default(),

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, HashMap};
 use weir_fault::{self as fault, Point};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::time::HOUR_MS;
 use weir_contract::{TenantId, Timestamp};
+use weir_database::{Connection, OptionalExtension, Transaction, params};
 
 use super::LedgerError;
 use super::periods::{self, Anchor};
@@ -114,7 +114,7 @@ impl Loaded {
         let mut select = tx.prepare_cached(sql)?;
         let mut rows = select.query([REMEMBERED_MS])?;
         while let Some(row) = rows.next()? {
-            let time = |column| Ok::<_, rusqlite::Error>(Timestamp::from_millis(row.get::<_, u64>(column)?));
+            let time = |column| Ok::<_, weir_database::Error>(Timestamp::from_millis(row.get::<_, u64>(column)?));
             tenants.entry(row.get(0)?).or_default().decided.insert(time(1)?, time(2)?);
         }
         Ok(Loaded { tenants })

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use rusqlite::{Connection, Transaction, params};
 use weir_contract::{TenantId, Timestamp, UsageData};
+use weir_database::{Connection, Transaction, params};
 use weir_event_log::Position;
 use weir_event_log::redact::is_user;
 

@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 
 use foldhash::HashMap;
-use rusqlite::{Transaction, params};
 use weir_contract::{RefusedData, TenantId, Timestamp, UsageData};
+use weir_database::{Transaction, params};
 
 use super::analysis::{Analysis, Marks};
 use super::carry::FractionCarry;
@@ -110,11 +110,13 @@ impl Sums {
         )?;
         let mut opened = tx.prepare_cached(
             "INSERT INTO usage(window_start, tenant, meter, billable) VALUES (?1,?2,?3,?4)
-             ON CONFLICT DO UPDATE SET billable = CAST(billable + excluded.billable AS INTEGER), open = 1",
+             ON CONFLICT (window_start, tenant, meter)
+             DO UPDATE SET billable = CAST(usage.billable + excluded.billable AS INTEGER), open = 1",
         )?;
         let mut excluded = tx.prepare_cached(
-            "INSERT INTO excluded(window_start, tenant, meter, reason, amount) VALUES (?1,?2,?3,?4,?5)
-             ON CONFLICT DO UPDATE SET amount = CAST(amount + ?5 AS INTEGER)", // not excluded.amount: the table has that name itself
+            // Not `excluded.amount`: the table has that name itself.
+            "INSERT INTO excluded AS kept(window_start, tenant, meter, reason, amount) VALUES (?1,?2,?3,?4,?5)
+             ON CONFLICT (window_start, tenant, meter, reason) DO UPDATE SET amount = CAST(kept.amount + ?5 AS INTEGER)",
         )?;
         let mut totals: BTreeMap<(&str, String), u64> = BTreeMap::new();
         for (tenant, window, meter, sum) in self.each(meters) {
@@ -169,7 +171,8 @@ impl Sums {
     fn write_refused(&self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
         let mut refused = tx.prepare_cached(
             "INSERT INTO refused(window_start, tenant, reason, count) VALUES (?1,?2,?3,?4)
-             ON CONFLICT DO UPDATE SET count = CAST(count + excluded.count AS INTEGER)",
+             ON CONFLICT (window_start, tenant, reason)
+             DO UPDATE SET count = CAST(refused.count + excluded.count AS INTEGER)",
         )?;
         for ((window, tenant, reason), count) in &self.refused {
             let tenant = tenant.as_ref().map_or("", TenantId::as_str);

@@ -5,8 +5,8 @@
 //! tenant that changes its plan pays the whole period by the new one, and one that leaves pays its last period to the end.
 use std::collections::HashMap;
 
-use rusqlite::{Connection, Row, params};
 use weir_contract::Timestamp;
+use weir_database::{Connection, Row, params};
 
 use super::LedgerError;
 use crate::periods::{Anchor, Interval, Period};
@@ -138,8 +138,10 @@ fn note_one(
 }
 
 fn write(db: &Connection, tenant: &str, since: Timestamp, entry: &PlanEntry) -> Result<(), LedgerError> {
-    let sql = "INSERT OR REPLACE INTO tenant_plan(tenant, since, plan, created_at, anchor_at, anchor_interval)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let sql = "INSERT INTO tenant_plan(tenant, since, plan, created_at, anchor_at, anchor_interval)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+               ON CONFLICT (tenant, since) DO UPDATE SET plan = excluded.plan, created_at = excluded.created_at,
+                 anchor_at = excluded.anchor_at, anchor_interval = excluded.anchor_interval";
     db.prepare_cached(sql)?.execute(params![
         tenant,
         since.as_millis(),
@@ -159,12 +161,12 @@ fn read(db: &Connection, tenant: Option<&str>) -> Result<PlanHistories, LedgerEr
     let mut histories = PlanHistories::new();
     while let Some(row) = rows.next()? {
         let history: &mut PlanHistory = histories.entry(row.get(0)?).or_default();
-        history.0.push((Timestamp::from_millis(row.get(1)?), entry(row)?));
+        history.0.push((Timestamp::from_millis(row.get(1)?), entry(&row)?));
     }
     Ok(histories)
 }
 
-fn entry(row: &Row<'_>) -> Result<PlanEntry, rusqlite::Error> {
+fn entry(row: &Row<'_>) -> Result<PlanEntry, weir_database::Error> {
     let interval: Option<String> = row.get(5)?;
     let anchor = |at| Anchor {
         at: Timestamp::from_secs(at),

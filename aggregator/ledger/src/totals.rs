@@ -1,7 +1,7 @@
 //! Running totals, so that metrics need not read whole tables.
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use weir_database::{Connection, OptionalExtension, Transaction, params};
 
 use super::LedgerError;
 use super::view::{MeterView, SourceTotals};
@@ -10,7 +10,8 @@ use crate::meters::weight::decimal;
 /// Adds to a total. A total beyond SQLite's integers stays at their end, because SQLite would turn it into a float, which weir
 /// could not read again.
 pub(super) fn add(tx: &Transaction<'_>, kind: &str, key: &str, value: i64) -> Result<(), LedgerError> {
-    let sql = "INSERT INTO total VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = CAST(value + ?3 AS INTEGER)";
+    let sql = "INSERT INTO total VALUES (?1, ?2, ?3)
+               ON CONFLICT (kind, key) DO UPDATE SET value = CAST(total.value + ?3 AS INTEGER)";
     tx.prepare_cached(sql)?.execute(params![kind, key, value])?;
     Ok(())
 }

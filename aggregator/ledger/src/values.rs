@@ -12,9 +12,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
+use weir_database::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::{LedgerError, SqliteLedger, roll};
 use crate::amount::Currency;
@@ -63,11 +63,13 @@ impl Table {
         match self {
             Table::Month => (
                 "SELECT sums FROM value_month WHERE dimension = ?1 AND month_start = ?2 AND tenant = ?3",
-                "INSERT OR REPLACE INTO value_month VALUES (?1, ?2, ?3, ?4)",
+                "INSERT INTO value_month VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (dimension, month_start, tenant) DO UPDATE SET sums = excluded.sums",
             ),
             Table::Late => (
                 "SELECT sums FROM value_late WHERE dimension = ?1 AND day_start = ?2 AND tenant = ?3",
-                "INSERT OR REPLACE INTO value_late VALUES (?1, ?2, ?3, ?4)",
+                "INSERT INTO value_late VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (dimension, day_start, tenant) DO UPDATE SET sums = excluded.sums",
             ),
         }
     }
@@ -101,8 +103,10 @@ pub(super) fn step(tx: &Transaction<'_>, settled: Timestamp) -> Result<bool, Led
 }
 
 fn first_window(tx: &Transaction<'_>) -> Result<Option<u64>, LedgerError> {
-    let sql = "SELECT max(min(window_start), (SELECT since FROM value_kept)) FROM analysis";
-    Ok(tx.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    let sql = "SELECT min(window_start), (SELECT since FROM value_kept) FROM analysis";
+    let read = |row: &Row<'_>| Ok((row.get::<_, Option<u64>>(0)?, row.get::<_, u64>(1)?));
+    let (first, since) = tx.prepare_cached(sql)?.query_row([], read)?;
+    Ok(first.map(|first| first.max(since)))
 }
 
 /// The moment from which sums by value are kept. Windows before it may still stand in `analysis`, until the next step of counting.
@@ -130,7 +134,7 @@ fn take(tx: &Transaction<'_>, dimension: &str, start: Timestamp, next: Timestamp
             of.clone_into(&mut tenant);
         }
         let value = row.get_ref(last)?.as_str().unwrap_or_default();
-        values.add((value, currency(row, 1)?), &parts(&sums_of(row, 2)?), 1, usize::MAX);
+        values.add((value, currency(&row, 1)?), &parts(&sums_of(&row, 2)?), 1, usize::MAX);
     }
     add(tx, Table::Month, (dimension, month, &tenant), &mut values)
 }

@@ -207,7 +207,7 @@ impl Books {
     }
 
     fn falsify(&self, sql: &str) {
-        let db = rusqlite::Connection::open(self.dir.path().join("ledger.sqlite")).expect("a database");
+        let db = weir_database::Connection::open(self.dir.path().join("ledger.sqlite")).expect("a database");
         db.execute(sql, []).expect("changed");
     }
 
@@ -302,7 +302,7 @@ fn a_ledger_of_before_knows_since_when_it_keeps_these_sums() {
         ALTER TABLE budget_raise DROP COLUMN over_noted; ALTER TABLE budget_stage DROP COLUMN over_noted; \
         DROP TABLE flag_sums_since; PRAGMA user_version = 21";
     let before = |books: &Books| {
-        let db = rusqlite::Connection::open(books.dir.path().join("ledger.sqlite")).expect("a database");
+        let db = weir_database::Connection::open(books.dir.path().join("ledger.sqlite")).expect("a database");
         db.execute_batch(as_before).expect("as it was");
     };
     let reopened = |books: Books| {
@@ -367,7 +367,7 @@ fn a_flag_that_nobody_saw_leaves_everything_under_none_and_old_days_expire() {
         (vec![""], FlagsFound::default())
     );
     let rows = |books: &Books| -> u64 {
-        let db = rusqlite::Connection::open(books.dir.path().join("ledger.sqlite")).expect("a database");
+        let db = weir_database::Connection::open(books.dir.path().join("ledger.sqlite")).expect("a database");
         db.query_row("SELECT count(*) FROM flag_sum", [], |row| row.get(0)).expect("a number")
     };
     books.count(vec![Asked { claude: Some(true), ..Asked::random(&mut SplitMix64::new(2)) }]);

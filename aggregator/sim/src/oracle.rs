@@ -5,8 +5,8 @@
 //! everything is answered, both are equal.
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
+use weir_database::{Connection, OptionalExtension};
 
 use super::gateways::{Amount, Gateways, Item};
 use super::machine::LEDGER;
@@ -17,7 +17,7 @@ type Result<T> = std::result::Result<T, String>;
 /// The lower and upper bound of every sum.
 type Bounds = BTreeMap<Key, (u64, u64)>;
 
-fn sql(error: rusqlite::Error) -> String {
+fn sql(error: weir_database::Error) -> String {
     format!("the tables cannot be read: {error}")
 }
 

@@ -1,5 +1,5 @@
 //! Changes that weir makes by itself, as the audit shows them beside the acts of people.
-use rusqlite::Connection;
+use weir_database::Connection;
 use weir_ledger::LedgerError;
 use weir_ledger::view::AuditEntry;
 

@@ -5,9 +5,9 @@
 //! tenant that has used something.
 use std::fmt::Write;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
+use weir_database::{Connection, OptionalExtension, Transaction, params};
 use weir_ledger::LedgerError;
 use weir_ledger::amount::Pico;
 
@@ -86,8 +86,8 @@ impl Counters {
                 .and_then(|()| writeln!(text, " {} {stage}", used.0))
                 .map_err(|_| LedgerError::Inconsistent("a budget cannot be written".to_owned()))?;
         }
-        let sql =
-            "INSERT INTO budget_use(subject, used) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET used = excluded.used";
+        let sql = "INSERT INTO budget_use(subject, used) VALUES (?1, ?2)
+             ON CONFLICT (subject) DO UPDATE SET used = excluded.used";
         tx.prepare_cached(sql)?.execute(params![subject, text])?;
         (self.has_changed, self.is_urgent) = (false, false);
         Ok(())

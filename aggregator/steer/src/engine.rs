@@ -15,9 +15,9 @@ use std::collections::{HashMap as StdHashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use foldhash::HashMap;
-use rusqlite::Transaction;
 use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
+use weir_database::Transaction;
 use weir_fault::{self as fault, Point};
 use weir_ledger::LedgerError;
 use weir_ledger::amount::Pico;

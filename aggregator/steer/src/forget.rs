@@ -1,5 +1,5 @@
 //! Forgets end users: what they have used is dropped, and history and messages no longer name them.
-use rusqlite::{Connection, Transaction, params};
+use weir_database::{Connection, Transaction, params};
 use weir_event_log::redact::Users;
 use weir_ledger::LedgerError;
 

@@ -1,10 +1,10 @@
 //! Hard budgets, as gateways are told them: for each tenant the current period and the next.
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::Connection;
 use weir_contract::Timestamp;
 use weir_contract::hard::{HardBudget, HardMeasure};
 use weir_contract::lease::CAPACITY_MAX;
+use weir_database::Connection;
 use weir_ledger::LedgerError;
 use weir_ledger::amount::Pico;
 use weir_ledger::periods::{self, Anchor};

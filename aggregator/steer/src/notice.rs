@@ -2,11 +2,11 @@
 //!
 //! A change of a stage or of an alert becomes one message for each receiver that wants it, in the transaction that marks the change as told. So
 //! no change is lost, and none is told twice under another id; an attempt whose answer was lost is repeated under the same.
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
+use weir_database::{Connection, OptionalExtension, Row, Transaction, params};
 use weir_fault::{self as fault, Point};
 use weir_ledger::LedgerError;
 
@@ -133,8 +133,8 @@ fn insert(
     body: &str,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    let sql = "INSERT OR IGNORE INTO notice(id, receiver, at, transition, body, state, next_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?3)";
+    let sql = "INSERT INTO notice(id, receiver, at, transition, body, state, next_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?3) ON CONFLICT DO NOTHING";
     db.prepare_cached(sql)?.execute(params![id, receiver.name, now.as_millis(), transition, body])?;
     Ok(())
 }
@@ -176,7 +176,7 @@ pub fn get(db: &Connection, id: &str) -> Result<Option<Notice>, LedgerError> {
     Ok(db.prepare_cached(sql)?.query_row([id], read).optional()?)
 }
 
-fn read(row: &Row<'_>) -> Result<Notice, rusqlite::Error> {
+fn read(row: &Row<'_>) -> Result<Notice, weir_database::Error> {
     let millis = |column| row.get::<_, u64>(column).map(Timestamp::from_millis);
     Ok(Notice {
         id: row.get(0)?,

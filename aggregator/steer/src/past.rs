@@ -1,7 +1,7 @@
 //! What budgets have used in periods before the current one: the table `budget_past`.
-use rusqlite::{OptionalExtension, Transaction, params};
 use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
+use weir_database::{OptionalExtension, Transaction, params};
 use weir_ledger::LedgerError;
 use weir_ledger::amount::Pico;
 
@@ -47,7 +47,7 @@ pub(crate) fn write(
     let Some(end) = period.end else { return Ok(()) };
     let sql =
         "INSERT INTO budget_past(subject, budget, period_start, period_end, used, stage) VALUES (?1,?2,?3,?4,?5,?6)
-               ON CONFLICT DO UPDATE SET used = excluded.used, stage = excluded.stage";
+               ON CONFLICT (subject, budget, period_start) DO UPDATE SET used = excluded.used, stage = excluded.stage";
     let (start, end) = (period.start.as_millis(), end.as_millis());
     let row = params![subject, budget, start, end, past.used.0.to_string(), past.stage.as_str()];
     tx.prepare_cached(sql)?.execute(row)?;

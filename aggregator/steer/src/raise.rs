@@ -1,8 +1,8 @@
 //! Other amounts until a date: who raised a budget or paused it, and why.
-use rusqlite::{Connection, Row, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
+use weir_database::{Connection, Row, params};
 use weir_ledger::amount::Pico;
 use weir_ledger::{LedgerError, audit};
 
@@ -92,11 +92,12 @@ pub fn add(db: &mut Connection, new: &NewRaise, now: Timestamp) -> Result<Result
         return Ok(Err(RaiseError::TooMany));
     }
     end_in(&tx, &new.subject, &new.budget, now)?;
-    let sql = "INSERT INTO budget_raise(subject, budget, amount, until, who, why, at) VALUES (?1,?2,?3,?4,?5,?6,?7)";
+    let sql = "INSERT INTO budget_raise(subject, budget, amount, until, who, why, at) VALUES (?1,?2,?3,?4,?5,?6,?7)
+               RETURNING id";
     let amount = new.amount.map(|amount| amount.to_string());
     let (until, at) = (new.until.as_millis(), now.as_millis());
-    tx.execute(sql, params![new.subject, new.budget, amount, until, new.who, new.why, at])?;
-    let id = tx.last_insert_rowid();
+    let row = params![new.subject, new.budget, amount, until, new.who, new.why, at];
+    let id = tx.query_row(sql, row, |row| row.get(0))?;
     let (act, to) = match &amount {
         Some(amount) => ("budgets.raise", format!(" to {amount}")),
         None => ("budgets.pause", String::new()),
@@ -171,7 +172,7 @@ pub(crate) fn note_over(tx: &Connection, now: Timestamp) -> Result<Vec<Raise>, L
     Ok(over)
 }
 
-fn read(row: &Row<'_>) -> Result<Raise, rusqlite::Error> {
+fn read(row: &Row<'_>) -> Result<Raise, weir_database::Error> {
     let millis = |column| row.get::<_, u64>(column).map(Timestamp::from_millis);
     Ok(Raise {
         id: row.get(0)?,

@@ -1,9 +1,9 @@
 //! The tables of stages: `budget_stage` holds those in force, `budget_transition` every change.
 use std::collections::HashMap;
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
+use weir_database::{OptionalExtension, Transaction, params};
 use weir_ledger::LedgerError;
 use weir_ledger::amount::Pico;
 use weir_ledger::steering::Moment;
@@ -78,8 +78,12 @@ impl Change<'_> {
         }
         let scope = serde_json::to_string(&self.budget.scope_of(self.subject));
         let scope = scope.map_err(|error| LedgerError::Inconsistent(format!("a scope cannot be written: {error}")))?;
-        let sql = "INSERT OR REPLACE INTO budget_stage(subject, budget, period_start, period_end, scope, stage, used_permille,
-                   since, position, over_noted) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)";
+        let sql = "INSERT INTO budget_stage(subject, budget, period_start, period_end, scope, stage, used_permille,
+                   since, position, over_noted) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)
+                   ON CONFLICT (subject, budget) DO UPDATE SET period_start = excluded.period_start,
+                     period_end = excluded.period_end, scope = excluded.scope, stage = excluded.stage,
+                     used_permille = excluded.used_permille, since = excluded.since, position = excluded.position,
+                     over_noted = excluded.over_noted";
         tx.prepare_cached(sql)?.execute(params![
             self.subject,
             &*self.budget.name,

@@ -1,11 +1,11 @@
 //! Reads what budgets have used, their stages and their history.
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::stage::{BudgetStage, FURTHER_STAGES_MAX, STAGES_MAX, Stage};
+use weir_database::{Connection, OptionalExtension, params};
 use weir_fault::{self as fault, Point};
 use weir_ledger::amount::Pico;
 use weir_ledger::periods::{self, Anchor};
@@ -231,7 +231,7 @@ pub fn history(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-pub(crate) fn transition(row: &rusqlite::Row<'_>) -> Result<Transition, rusqlite::Error> {
+pub(crate) fn transition(row: &weir_database::Row<'_>) -> Result<Transition, weir_database::Error> {
     let millis = |column| row.get::<_, u64>(column).map(Timestamp::from_millis);
     Ok(Transition {
         id: row.get(0)?,

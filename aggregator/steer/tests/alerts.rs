@@ -71,8 +71,9 @@ impl World {
     fn messages(&mut self, minute: u64) -> Vec<String> {
         let receivers = "receivers: [{name: all, slack: {env: S}}]";
         let receivers = receiver::compile(&serde_saphyr::from_str(receivers).expect("the shape")).expect("valid");
-        let take =
-            |db: &mut rusqlite::Connection| notice::take(db, "ledger", &receivers, &Context::default(), at(minute));
+        let take = |db: &mut weir_database::Connection| {
+            notice::take(db, "ledger", &receivers, &Context::default(), at(minute))
+        };
         assert!(!self.ledger.durably(take).expect("taken"));
         let due = notice::due(self.ledger.db(), at(minute + 1), 100).expect("read");
         due.into_iter().map(|notice| notice.body).collect()

@@ -1,9 +1,9 @@
 //! `weir stripe status`: how reporting stands, and what needs a person.
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
+use weir_database::{Connection, params};
 
 use super::webhook::reports::{self, ProviderError, UnreadReport};
 use weir_billing::outbox::Hold;

@@ -1,8 +1,8 @@
 //! Reads the outbox rows of an invoice's line, and the windows that they belong to.
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use weir_contract::Timestamp;
+use weir_database::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::{Question, RowLine};
 use weir_ledger::LedgerError;
@@ -53,7 +53,7 @@ fn rows(tx: &Transaction<'_>, question: &Question) -> Result<Vec<RowLine>, Ledge
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn row(row: &Row<'_>) -> Result<RowLine, rusqlite::Error> {
+fn row(row: &Row<'_>) -> Result<RowLine, weir_database::Error> {
     Ok(RowLine {
         id: row.get(0)?,
         kind: row.get(1)?,

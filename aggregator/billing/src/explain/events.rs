@@ -1,9 +1,9 @@
 //! Finds the single events of some windows in the event log, and validates them as the ledger did.
 use std::collections::{BTreeMap, HashSet};
 
-use rusqlite::{Connection, OptionalExtension};
 use weir_contract::time::HOUR_MS;
 use weir_contract::{EventId, Payload, Timestamp, UsageData};
+use weir_database::{Connection, OptionalExtension};
 
 use super::books::Window;
 use super::readings;

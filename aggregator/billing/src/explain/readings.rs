@@ -1,7 +1,7 @@
 //! Finds the readings of some windows in the event log.
 use std::collections::{BTreeMap, HashSet};
 
-use rusqlite::Connection;
+use weir_database::Connection;
 
 use super::search::{EventLine, Search};
 use super::{ExplainError, decimal};
@@ -60,7 +60,7 @@ impl Search<'_> {
 
 /// Ids of readings that wait because they are ahead of the clock.
 pub(super) fn waiting(db: &Connection) -> Result<HashSet<String>, LedgerError> {
-    let mut select = db.prepare("SELECT body FROM early WHERE reading")?;
+    let mut select = db.prepare("SELECT body FROM early WHERE reading = 1")?;
     let bodies = select.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
     let mut ids = HashSet::new();
     for body in bodies {

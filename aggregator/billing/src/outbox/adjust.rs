@@ -1,6 +1,6 @@
 //! Corrections by hand: each is a row of its own in a window, with a name and a reason.
-use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
+use weir_database::{Connection, params};
 
 use super::assign::{self, Assigner, UnbilledAmount, VALUE_MAX};
 use super::policy::{BillingPolicy, Late};

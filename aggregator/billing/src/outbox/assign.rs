@@ -2,8 +2,8 @@
 //!
 //! The choice is made when a row is made, and again when a held row is released. Once an attempt may have reached the
 //! provider it stands: from then on only the provider's summaries can tell what happened.
-use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
+use weir_database::{Connection, params};
 use weir_fault::{self as fault, Point};
 
 use super::policy::{BillingPolicy, Late};
@@ -211,15 +211,18 @@ impl<'a> Assigner<'a> {
         }
         let (state, reason) = words(assignment.hold);
         let (account, now) = (&self.policy.account, self.now.as_millis());
-        self.db
+        let id = self
+            .db
             .prepare_cached(
                 "INSERT INTO outbox(window_start, tenant, meter, revision, value, account, livemode, event_name, customer,
                                     identifier, timestamp, state, reason, created_at, kind, window_end, period_start,
                                     period_end, moved, held_at)
                  VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,
-                         CASE WHEN ?12 = 'held' THEN ?14 END)",
+                         CASE WHEN ?12 = 'held' THEN ?14 END)
+                 RETURNING id",
             )?
-            .execute(params![
+            .query_row(
+                params![
                 amount.window.as_millis(),
                 amount.tenant,
                 amount.meter,
@@ -239,8 +242,9 @@ impl<'a> Assigner<'a> {
                 assignment.period.start.as_millis(),
                 assignment.period.end.as_millis(),
                 assignment.moved,
-            ])?;
-        let id = self.db.last_insert_rowid();
+            ],
+                |row| row.get(0),
+            )?;
         if assignment.hold == Some(Hold::Restored) {
             schedule::schedule(self.db, id, self.now)?;
         }
@@ -256,7 +260,7 @@ fn read(db: &Connection, id: i64) -> Result<UnbilledAmount, BillingError> {
     let sql = "SELECT tenant, meter, event_name, window_start, window_end, revision, value, customer
                FROM outbox WHERE id = ?1";
     let amount = db.prepare_cached(sql)?.query_row([id], |row| {
-        let time = |column| Ok::<_, rusqlite::Error>(Timestamp::from_millis(row.get::<_, u64>(column)?));
+        let time = |column| Ok::<_, weir_database::Error>(Timestamp::from_millis(row.get::<_, u64>(column)?));
         Ok(UnbilledAmount {
             tenant: row.get(0)?,
             meter: row.get(1)?,

@@ -1,9 +1,9 @@
 //! Closes windows: makes a row of each sum that the outbox does not have yet.
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
+use weir_database::{Connection, OptionalExtension, Transaction, params};
 
 use super::assign::{self, Assigner, UnbilledAmount};
 use super::policy::BillingPolicy;
@@ -100,7 +100,7 @@ pub(crate) fn check_account(db: &Connection, account: &Account) -> Result<(), Bi
 
 /// The account that rows were made for, if there are any.
 pub fn pinned(db: &Connection) -> Result<Option<Account>, BillingError> {
-    let read = |row: &rusqlite::Row<'_>| Ok(Account { id: row.get(0)?, livemode: row.get(1)? });
+    let read = |row: &weir_database::Row<'_>| Ok(Account { id: row.get(0)?, livemode: row.get(1)? });
     Ok(db.query_row("SELECT account, livemode FROM billing", [], read).optional()?)
 }
 

@@ -41,8 +41,8 @@ pub enum BillingError {
     Settlement(String),
 }
 
-impl From<rusqlite::Error> for BillingError {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<weir_database::Error> for BillingError {
+    fn from(error: weir_database::Error) -> Self {
         BillingError::Ledger(error.into())
     }
 }

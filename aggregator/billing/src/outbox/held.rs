@@ -1,6 +1,6 @@
 //! Releases held rows after the cause of the hold is gone.
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::Timestamp;
+use weir_database::{Connection, OptionalExtension, Transaction, params};
 
 use super::assign::Assigner;
 use super::policy::BillingPolicy;
@@ -29,7 +29,8 @@ pub fn retry(
     for (id, _) in &doubtful {
         schedule::schedule_again(&tx, *id, now)?;
     }
-    let left = "SELECT count(*) FROM outbox WHERE state = 'held' AND id IN (SELECT value FROM json_each(?1))";
+    let left =
+        "SELECT count(*) FROM outbox WHERE state = 'held' AND id IN (SELECT CAST(value AS INTEGER) FROM json_each(?1))";
     let ids: Vec<i64> = held.iter().map(|(id, _)| *id).collect();
     let ids = serde_json::to_string(&ids).map_err(|error| LedgerError::Inconsistent(error.to_string()))?;
     let left: i64 = tx.query_row(left, [ids], |row| row.get(0))?;
@@ -69,7 +70,7 @@ fn check(tx: &Transaction<'_>, filter: &RetryFilter) -> Result<(), BillingError>
 fn chosen(tx: &Transaction<'_>, filter: &RetryFilter) -> Result<Vec<(i64, String)>, BillingError> {
     let sql =
         "SELECT id, reason FROM outbox WHERE state = 'held' AND reason IS NOT NULL AND reason <> 'taken_elsewhere'
-                 AND (?1 IS NULL OR id IN (SELECT value FROM json_each(?1)))
+                 AND (?1 IS NULL OR id IN (SELECT CAST(value AS INTEGER) FROM json_each(?1)))
                  AND (?2 IS NULL OR customer = ?2) AND (?3 IS NULL OR reason = ?3) ORDER BY id";
     let rows = (!filter.rows.is_empty()).then(|| serde_json::to_string(&filter.rows)).transpose();
     let rows = rows.map_err(|error| LedgerError::Inconsistent(error.to_string()))?;

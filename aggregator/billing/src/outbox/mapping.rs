@@ -2,8 +2,8 @@
 use std::collections::{BTreeMap, HashMap};
 use weir_fault::{self as fault, Point};
 
-use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
+use weir_database::{Connection, params};
 
 use super::{BillingError, sender};
 use weir_ledger::signed;
@@ -55,7 +55,7 @@ fn insert(
 /// Returns true if windows of the tenant may have gone to a customer that this ledger does not know, before it was
 /// restored at `restored_at`.
 pub(super) fn changed_unseen(db: &Connection, tenant: &str, restored_at: Timestamp) -> Result<bool, BillingError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM mapping WHERE tenant = ?1 AND unseen AND effective_at >= ?2)";
+    let sql = "SELECT EXISTS (SELECT 1 FROM mapping WHERE tenant = ?1 AND unseen = 1 AND effective_at >= ?2)";
     let key = params![tenant, restored_at.as_millis()];
     Ok(db.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
 }

@@ -125,7 +125,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         let unknown = if begun.identified { None } else { self.identify(&mut begun).await? };
         if begun.policy.epoch == 0 {
             let (file, now) = (self.file.clone(), self.clock.now());
-            let taken = move |db: &mut rusqlite::Connection| sender::take_over(db, &file, now);
+            let taken = move |db: &mut weir_database::Connection| sender::take_over(db, &file, now);
             begun.policy.epoch = self.ledger.call(move |ledger| ledger.durably(taken)).await?;
         }
         Ok((begun.policy.clone(), unknown))
@@ -185,7 +185,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         }
         if request.retry_held {
             let (policy, filter, now) = (Arc::clone(&terms.policy), request.retry_only, self.clock.now());
-            let retry = move |db: &mut rusqlite::Connection| held::retry(db, &policy, &filter, now);
+            let retry = move |db: &mut weir_database::Connection| held::retry(db, &policy, &filter, now);
             view.released = self.ledger.call(move |ledger| ledger.durably(retry)).await?;
         }
         if run.halted.is_none() {

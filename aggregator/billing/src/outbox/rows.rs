@@ -2,8 +2,8 @@
 mod claim;
 mod verdict;
 
-use rusqlite::Connection;
 use weir_contract::{TenantId, Timestamp};
+use weir_database::Connection;
 
 use super::policy::BillingPolicy;
 use super::{BillingError, sender};

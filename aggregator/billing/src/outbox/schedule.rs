@@ -1,6 +1,6 @@
 //! Schedules verifications: which hours of a customer and meter are compared with the provider's summaries, and when.
-use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
+use weir_database::{Connection, params};
 
 use super::BillingError;
 
@@ -13,17 +13,20 @@ const READS_AGAIN: i64 = 3;
 
 /// Schedules the hour of a row.
 pub(super) fn schedule(db: &Connection, id: i64, now: Timestamp) -> Result<(), BillingError> {
-    let sql = "INSERT OR IGNORE INTO look(customer, event_name, hour, next_at)
-               SELECT customer, event_name, timestamp / 3600 * 3600, ?2 FROM outbox WHERE id = ?1 AND customer IS NOT NULL";
+    let sql = "INSERT INTO look(customer, event_name, hour, next_at)
+               SELECT customer, event_name, timestamp / 3600 * 3600, ?2 FROM outbox WHERE id = ?1 AND customer IS NOT NULL
+               ON CONFLICT DO NOTHING";
     db.prepare_cached(sql)?.execute(params![id, now.plus_millis(SETTLED_MS).as_millis()])?;
     Ok(())
 }
 
 /// Schedules the hours of all rows that wait for verification.
 pub(super) fn schedule_all(db: &Connection, now: Timestamp) -> Result<(), BillingError> {
-    let sql = "INSERT OR REPLACE INTO look(customer, event_name, hour, next_at)
+    let sql = "INSERT INTO look(customer, event_name, hour, next_at)
                SELECT DISTINCT customer, event_name, timestamp / 3600 * 3600, ?1 FROM outbox
-               WHERE state = 'held' AND reason IN ('unsure', 'restored') AND customer IS NOT NULL";
+               WHERE state = 'held' AND reason IN ('unsure', 'restored') AND customer IS NOT NULL
+               ON CONFLICT (customer, event_name, hour)
+               DO UPDATE SET reads = 0, sum = NULL, read_at = NULL, next_at = excluded.next_at";
     db.execute(sql, [now.plus_millis(SETTLED_MS).as_millis()])?;
     Ok(())
 }
@@ -31,9 +34,10 @@ pub(super) fn schedule_all(db: &Connection, now: Timestamp) -> Result<(), Billin
 /// Has the hour of a held row in doubt looked at once more, should that have been given up. One that is looked at goes on as
 /// it is.
 pub(super) fn schedule_again(db: &Connection, id: i64, now: Timestamp) -> Result<(), BillingError> {
-    let sql = "INSERT OR IGNORE INTO look(customer, event_name, hour, next_at, reads)
+    let sql = "INSERT INTO look(customer, event_name, hour, next_at, reads)
                SELECT customer, event_name, timestamp / 3600 * 3600, ?2, ?3 FROM outbox
-               WHERE id = ?1 AND customer IS NOT NULL";
+               WHERE id = ?1 AND customer IS NOT NULL
+               ON CONFLICT DO NOTHING";
     let next = now.plus_millis(SETTLED_MS).as_millis();
     db.prepare_cached(sql)?.execute(params![id, next, READS_MAX - READS_AGAIN])?;
     Ok(())

@@ -1,6 +1,6 @@
 //! Fences the sender: only the latest process sends, and a restored ledger verifies before it does.
-use rusqlite::Connection;
 use weir_contract::Timestamp;
+use weir_database::Connection;
 use weir_fault::{self as fault, Point};
 
 use super::{BillingError, schedule};
@@ -34,7 +34,10 @@ fn mark(db: &Connection, now: Timestamp) -> Result<(), BillingError> {
         return Ok(());
     }
     let now_ms = now.as_millis();
-    db.execute("UPDATE sender SET restored_at = max(restored_at, ?1), epoch = epoch + 1", [now_ms])?;
+    db.execute(
+        "UPDATE sender SET restored_at = CASE WHEN restored_at < ?1 THEN ?1 ELSE restored_at END, epoch = epoch + 1",
+        [now_ms],
+    )?;
     db.execute(
         "UPDATE outbox SET state = 'held', reason = 'restored', held_at = ?1, in_flight = NULL WHERE state = 'pending'",
         [now_ms],

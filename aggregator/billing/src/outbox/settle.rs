@@ -2,8 +2,8 @@
 //!
 //! A settled row is at its end: nothing sends it, and nothing lets it go. Who settled it, by what and why stays beside it and
 //! in the audit.
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::Timestamp;
+use weir_database::{Connection, OptionalExtension, Transaction, params};
 
 use super::BillingError;
 use super::view::{ROWS_SHOWN, SettleRequest, SettledRow, Settlement};

@@ -4,8 +4,8 @@
 //! identifiers. So two reads, a quarter of an hour apart and long after the last attempt, must be equal, and exactly
 //! one subset of the rows in doubt must make up the difference to the rows known to be there. Rows of that subset are
 //! there; the others are sent. Every other result waits for a person.
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::Timestamp;
+use weir_database::{Connection, OptionalExtension, Transaction, params};
 use weir_fault::{self as fault, Point};
 
 use super::assign::Assigner;
@@ -124,7 +124,7 @@ fn select_hour<T>(
     tx: &Transaction<'_>,
     verification: &Verification,
     sql: &str,
-    read: impl FnMut(&rusqlite::Row<'_>) -> Result<T, rusqlite::Error>,
+    read: impl FnMut(&weir_database::Row<'_>) -> Result<T, weir_database::Error>,
 ) -> Result<Vec<T>, BillingError> {
     let hour = verification.hour.as_secs();
     let mut select = tx.prepare_cached(sql)?;

@@ -1,9 +1,9 @@
 //! Requests and views of the outbox, as the HTTP interface and the commands use them.
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
+use weir_database::{Connection, Row, params};
 
 use super::Hold;
 use weir_ledger::LedgerError;
@@ -256,7 +256,7 @@ pub fn billing(db: &mut Connection) -> Result<BillingView, LedgerError> {
     Ok(view)
 }
 
-fn read(row: &Row<'_>) -> Result<OutboxRow, rusqlite::Error> {
+fn read(row: &Row<'_>) -> Result<OutboxRow, weir_database::Error> {
     Ok(OutboxRow {
         id: row.get(0)?,
         window: time(row.get(1)?),

@@ -1,9 +1,9 @@
 //! Reads the outbox's side of a comparison from the ledger.
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Connection, OptionalExtension, params};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
+use weir_database::{Connection, OptionalExtension, params};
 
 use super::compare::{Cause, CauseAmount, Row, State, Suspect};
 use super::{Scope, Series};
@@ -106,7 +106,7 @@ impl Books {
         while let Some(row) = found.next()? {
             let second: u64 = row.get(0)?;
             let reported_at: Option<u64> = row.get(6)?;
-            let state = match row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)? {
+            let state = match row.get_ref(3)?.as_str().map_err(weir_database::Error::from)? {
                 "reported" => State::Reported { at: millis(reported_at.unwrap_or(0)) },
                 "held" => State::Held,
                 _ => State::Pending,

@@ -1,9 +1,9 @@
 //! Remembers the last comparison, for metrics and `weir stripe status`.
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
+use weir_database::{Connection, OptionalExtension, params};
 
 use super::ReconcileView;
 use super::compare::Cause;

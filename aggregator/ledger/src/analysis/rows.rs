@@ -3,9 +3,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Row, Transaction, params, params_from_iter};
 use weir_contract::{TenantId, Timestamp};
+use weir_database::types::{ToSqlOutput, ValueRef};
+use weir_database::{Row, Transaction, params, params_from_iter};
 
 use super::{Amounts, COMBINATIONS_MAX, Combination, DIMENSIONS, Line, Marks};
 use crate::amount::{Currency, PICO, Pico};
@@ -89,16 +89,19 @@ impl Sql {
         let mut set: Vec<String> = summed
             .iter()
             .zip(key.len() + 1..)
-            .map(|(column, number)| format!("{column} = {column} + ?{number}"))
+            .map(|(column, number)| format!("{column} = {name}.{column} + ?{number}"))
             .collect();
-        set.push(format!("cost_units = cost_units + ?{units} + (cost_pico + ?{}) / {PICO}", units + 1));
-        set.push(format!("cost_pico = (cost_pico + ?{}) % {PICO}", units + 1));
+        set.push(format!("cost_units = {name}.cost_units + ?{units} + ({name}.cost_pico + ?{}) / {PICO}", units + 1));
+        set.push(format!("cost_pico = ({name}.cost_pico + ?{}) % {PICO}", units + 1));
         let (set, values) = (set.join(", "), (1..=units + 1).map(|n| format!("?{n}")).collect::<Vec<_>>().join(","));
         let is: Vec<String> = key.iter().zip(1..).map(|(column, number)| format!("{column} = ?{number}")).collect();
         let all = [&key[..], &summed[..], &["cost_units", "cost_pico"]].concat().join(", ");
         Sql {
             update: format!("UPDATE {name} SET {set} WHERE {}", is.join(" AND ")),
-            insert: format!("INSERT INTO {name}({all}) VALUES ({values}) ON CONFLICT DO UPDATE SET {set}"),
+            insert: format!(
+                "INSERT INTO {name}({all}) VALUES ({values}) ON CONFLICT ({}) DO UPDATE SET {set}",
+                key.join(", ")
+            ),
             select: format!("SELECT {all} FROM {name} WHERE window_start = ?1 AND tenant = ?2"),
             count: format!("SELECT count(*) FROM {name} WHERE window_start = ?1 AND tenant = ?2"),
         }
@@ -192,7 +195,7 @@ pub(crate) fn read_window(
     let mut rows = select.query(params![window.as_millis(), of.as_str()])?;
     let mut lines = Vec::new();
     while let Some(row) = rows.next()? {
-        lines.push(line(row, table, window, of)?);
+        lines.push(line(&row, table, window, of)?);
     }
     Ok(lines)
 }

@@ -1,9 +1,9 @@
 //! When the credentials of a tenant were last used.
 use std::collections::HashMap;
 
-use rusqlite::params;
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
+use weir_database::params;
 
 use super::LedgerReader;
 use crate::LedgerError;

@@ -1,6 +1,6 @@
 //! The most frequent refusals since a moment: rows begin with their hour, so the span alone bounds what is read.
-use rusqlite::params;
 use weir_contract::Timestamp;
+use weir_database::params;
 
 use super::LedgerReader;
 use crate::LedgerError;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use rusqlite::{Row, Transaction, params};
 use weir_contract::Timestamp;
+use weir_database::{Row, Transaction, params};
 
 use super::{LedgerReader, millis};
 use crate::LedgerError;
@@ -137,7 +137,7 @@ pub(crate) fn costs_by_tenant(
                 Some(known) => known,
                 None => sums.entry(tenant.to_owned()).or_default(),
             };
-            add_parts(of_tenant, currency, &cost_parts(row)?, slice.sign);
+            add_parts(of_tenant, currency, &cost_parts(&row)?, slice.sign);
         }
     }
     let rows = sums.into_iter().flat_map(|(tenant, sums)| {
@@ -251,7 +251,7 @@ fn cost_sql(slice: &Slice) -> String {
     )
 }
 
-fn cost_parts(row: &Row<'_>) -> Result<Parts, rusqlite::Error> {
+fn cost_parts(row: &Row<'_>) -> Result<Parts, weir_database::Error> {
     let mut parts = [0; SUMS];
     let column = |number: usize| row.get::<_, i64>(2 + number).map(i128::from);
     for (number, part) in parts.iter_mut().enumerate() {

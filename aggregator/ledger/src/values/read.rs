@@ -1,7 +1,6 @@
 //! Reads costs by the values of dimensions, one tenant after the other.
-use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
-use rusqlite::{Connection, Row, Rows, Statement, params};
 use weir_contract::Timestamp;
+use weir_database::{Connection, Row, Rows, Statement, params};
 
 use super::{ROLLED, SEPARATOR, Values, cost_of, row_columns, since, through};
 use crate::LedgerError;
@@ -174,7 +173,7 @@ fn prepare<'c>(db: &'c Connection, query: &ValueQuery<'_>, part: &Part) -> Resul
         format!("SELECT tenant, sums FROM {table} WHERE {is} ORDER BY tenant")
     };
     let tenant = if query.by_tenant { "tenant" } else { "''" };
-    let values = query.by.join(&format!(" || char({}) || ", u32::from(SEPARATOR)));
+    let values = query.by.join(&format!(" || '{SEPARATOR}' || "));
     let sql = match part.of {
         Source::Late => packed("value_late", "day_start", ">="),
         // The keys of the tables end with the tenant where the moment is one, so that nothing is sorted.
@@ -231,7 +230,7 @@ impl<'s> Cursor<'s> {
     fn take(&mut self, tenant: &str, values: &mut Values) -> Result<(), LedgerError> {
         while self.tenant.as_deref() == Some(tenant) {
             if let Some(row) = self.rows.get() {
-                add(row, &self.part, values)?;
+                add(&row, &self.part, values)?;
             }
             self.advance()?;
         }

@@ -6,7 +6,7 @@ mod restored;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::Connection;
+use weir_database::Connection;
 
 use self::restored::Unknown;
 use super::UNDER_WAY_MAX_MS;
@@ -34,7 +34,7 @@ struct Row {
 }
 
 fn rows() -> Result<Vec<Row>> {
-    let sql = |error: rusqlite::Error| format!("the outbox cannot be read: {error}");
+    let sql = |error: weir_database::Error| format!("the outbox cannot be read: {error}");
     let db = Connection::open(LEDGER).map_err(sql)?;
     let columns =
         "SELECT tenant, meter, window_start, value, state, coalesce(reason, ''), customer, event_name, identifier,
@@ -84,7 +84,7 @@ fn expected(items: &[Item], plan: &Plan) -> Result<BTreeMap<Window, i64>> {
 }
 
 fn adjustments() -> Result<BTreeSet<String>> {
-    let sql = |error: rusqlite::Error| format!("the adjustments cannot be read: {error}");
+    let sql = |error: weir_database::Error| format!("the adjustments cannot be read: {error}");
     let db = Connection::open(LEDGER).map_err(sql)?;
     let mut select = db.prepare("SELECT why FROM adjustment").map_err(sql)?;
     let read = select.query_map([], |row| row.get(0)).map_err(sql)?;

@@ -327,7 +327,7 @@ impl World {
     /// Makes messages of changes; returns whether there may be more.
     fn tell(&mut self) -> Option<bool> {
         let (receivers, now) = (self.receivers.clone(), self.clock());
-        let take = |db: &mut rusqlite::Connection| notice::take(db, "sim", &receivers, &Context::default(), now);
+        let take = |db: &mut weir_database::Connection| notice::take(db, "sim", &receivers, &Context::default(), now);
         self.with(|ledger| ledger.durably(take))
     }
 
@@ -343,7 +343,7 @@ impl World {
             }
             // The answer may be lost on its way.
             let attempt = if fate > 1 { Attempt::Delivered } else { Attempt::Failed("no answer".to_owned()) };
-            let note = |db: &mut rusqlite::Connection| notice::note(db, &notice.id, &attempt, now);
+            let note = |db: &mut weir_database::Connection| notice::note(db, &notice.id, &attempt, now);
             if self.with(|ledger| ledger.durably(note)).is_none() {
                 return;
             }
@@ -376,7 +376,7 @@ impl World {
     /// What the server does every second: it sees which raises hold, and what has ended.
     pub(super) fn tick(&mut self) {
         let now = self.clock();
-        let read = |db: &rusqlite::Connection| Ok((raise::active(db, now)?, raise::has_over(db, now)?));
+        let read = |db: &weir_database::Connection| Ok((raise::active(db, now)?, raise::has_over(db, now)?));
         let Some((raises, has_over)) = self.with(|ledger| read(ledger.db())) else { return };
         let holding: Vec<i64> = raises.iter().map(|raise| raise.id).collect();
         let differs = has_over || self.raises_seen.as_ref().is_none_or(|seen| *seen != holding);

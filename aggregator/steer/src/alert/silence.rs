@@ -1,8 +1,8 @@
 //! Silences: alerts of which nobody is told until a date; who asked for it, and why.
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::{Timestamp, glob};
+use weir_database::{Connection, OptionalExtension, Row, params};
 use weir_ledger::{LedgerError, audit};
 
 use crate::raise::{WHY_MAX_CHARS, is_reason};
@@ -96,9 +96,10 @@ pub fn add(
         return Ok(Err(SilenceError::TooMany));
     }
     let NewSilence { rule, subject, until, who, why } = new.clone();
-    let sql = "INSERT INTO alert_silence(rule, subject, until, who, why, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    tx.execute(sql, params![rule, subject, until.as_millis(), who, why, now.as_millis()])?;
-    let id = tx.last_insert_rowid();
+    let sql = "INSERT INTO alert_silence(rule, subject, until, who, why, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+               RETURNING id";
+    let row = params![rule, subject, until.as_millis(), who, why, now.as_millis()];
+    let id = tx.query_row(sql, row, |row| row.get(0))?;
     audit::note(&tx, now, &who, "alerts.silence", &format!("{rule} of {subject} until {until}: {why}"))?;
     tx.commit()?;
     Ok(Ok(Silence { id, rule, subject, until, who, why, at: now, ended_at: None }))
@@ -126,7 +127,7 @@ pub fn active(db: &Connection, now: Timestamp) -> Result<Vec<Silence>, LedgerErr
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn read(row: &Row<'_>) -> Result<Silence, rusqlite::Error> {
+fn read(row: &Row<'_>) -> Result<Silence, weir_database::Error> {
     let millis = |column| row.get::<_, u64>(column).map(Timestamp::from_millis);
     Ok(Silence {
         id: row.get(0)?,

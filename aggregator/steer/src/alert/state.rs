@@ -2,10 +2,10 @@
 //! hold.
 use std::collections::{HashMap, HashSet};
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
+use weir_database::{Connection, OptionalExtension, Row, Transaction, params};
 use weir_ledger::{LedgerError, audit};
 
 use super::evaluate::Finding;
@@ -199,9 +199,13 @@ fn end(
 }
 
 fn write(tx: &Transaction<'_>, alert: &Alert) -> Result<(), LedgerError> {
-    let sql = "INSERT OR REPLACE INTO alert(rule, subject, currency, tenant, severity, state, since, fired_at, value, summary,
+    let sql = "INSERT INTO alert(rule, subject, currency, tenant, severity, state, since, fired_at, value, summary,
                announced, acknowledged_by, acknowledged_at, acknowledged_why)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+               ON CONFLICT (rule, subject, currency) DO UPDATE SET tenant = excluded.tenant, severity = excluded.severity,
+                 state = excluded.state, since = excluded.since, fired_at = excluded.fired_at, value = excluded.value,
+                 summary = excluded.summary, announced = excluded.announced, acknowledged_by = excluded.acknowledged_by,
+                 acknowledged_at = excluded.acknowledged_at, acknowledged_why = excluded.acknowledged_why";
     let acknowledged = alert.acknowledged.as_ref();
     tx.prepare_cached(sql)?.execute(params![
         alert.rule,
@@ -314,7 +318,7 @@ pub fn firing(db: &Connection, severity: Severity) -> Result<u64, LedgerError> {
     Ok(db.prepare_cached(sql)?.query_row([severity.as_str()], |row| row.get(0)).optional()?.unwrap_or_default())
 }
 
-pub(crate) fn read_change(row: &Row<'_>) -> Result<AlertChange, rusqlite::Error> {
+pub(crate) fn read_change(row: &Row<'_>) -> Result<AlertChange, weir_database::Error> {
     let millis = |column| row.get::<_, u64>(column).map(Timestamp::from_millis);
     Ok(AlertChange {
         id: row.get(0)?,
@@ -332,8 +336,8 @@ pub(crate) fn read_change(row: &Row<'_>) -> Result<AlertChange, rusqlite::Error>
     })
 }
 
-fn read(row: &Row<'_>) -> Result<Alert, rusqlite::Error> {
-    let millis = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<u64>>(column)?.map(Timestamp::from_millis));
+fn read(row: &Row<'_>) -> Result<Alert, weir_database::Error> {
+    let millis = |column| Ok::<_, weir_database::Error>(row.get::<_, Option<u64>>(column)?.map(Timestamp::from_millis));
     let acknowledged = match (row.get::<_, Option<String>>(11)?, millis(12)?, row.get::<_, Option<String>>(13)?) {
         (Some(who), Some(at), Some(why)) => Some(Acknowledged { who, at, why }),
         _ => None,

@@ -3,9 +3,9 @@
 //! A tenant has at most [`USERS_OF_TENANT_MAX`], all tenants together [`USERS_MAX`]. Who is counted stays: to drop a count would forget
 //! what was used. At a bound the users whose periods are over make room; without any, a further user is not counted, and
 //! [`Signal::left_out`](super::Signal::left_out) says how often.
-use rusqlite::OptionalExtension;
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
+use weir_database::OptionalExtension;
 
 use super::{Counters, Engine, LedgerError, Step, Transaction};
 use crate::subject;

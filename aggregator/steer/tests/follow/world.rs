@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use proptest::prelude::TestCaseError;
-use rusqlite::Connection;
 use weir_contract::Timestamp;
 use weir_contract::stage::{BudgetStage, Scope, Stage};
+use weir_database::Connection;
 use weir_event_log::Record;
 use weir_ledger::SqliteLedger;
 use weir_ledger::amount::Pico;

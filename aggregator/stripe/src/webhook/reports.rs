@@ -1,8 +1,8 @@
 //! Keeps error reports in the ledger: counts each once, and marks the rows that it names.
-use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
+use weir_database::{Connection, params};
 
 use super::super::wire::shorten;
 use super::{Data, ErrorType, Outcome};
@@ -74,8 +74,8 @@ pub enum SeenError {
     Ledger(#[from] LedgerError),
 }
 
-impl From<rusqlite::Error> for SeenError {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<weir_database::Error> for SeenError {
+    fn from(error: weir_database::Error) -> Self {
         SeenError::Ledger(error.into())
     }
 }
@@ -137,8 +137,8 @@ pub fn take(
              SELECT ?1,?2,?3,?3,?4,?4,?5
              WHERE (SELECT count(*) FROM provider_error) < ?6
                OR EXISTS (SELECT 1 FROM provider_error WHERE event_name = ?1 AND code = ?2)
-             ON CONFLICT DO UPDATE SET errors = errors + excluded.errors,
-               unseen = unseen + excluded.unseen, last_at = excluded.last_at, message = excluded.message",
+             ON CONFLICT (event_name, code) DO UPDATE SET errors = provider_error.errors + excluded.errors,
+               unseen = provider_error.unseen + excluded.unseen, last_at = excluded.last_at, message = excluded.message",
             params![event_name, code, errors, at, shorten(message), ERRORS_MAX],
         )?;
         for sample in &kind.sample_errors {
@@ -164,7 +164,7 @@ fn suspect(db: &Connection, event_name: &str, code: &str, data: &Data, now: Time
     let from = data.validation_start.unwrap_or(now).as_millis().saturating_sub(HOUR_MS);
     db.execute(
         "INSERT INTO suspect(event_name, from_at, to_at, code) VALUES (?1,?2,?3,?4)
-         ON CONFLICT DO UPDATE SET compared_at = NULL",
+         ON CONFLICT (event_name, from_at, to_at, code) DO UPDATE SET compared_at = NULL",
         params![event_name, from, to.as_millis(), code],
     )?;
     db.execute(
@@ -205,7 +205,7 @@ pub fn note_unread(db: &Connection, id: &str, detail: &str, now: Timestamp) -> R
     db.execute(
         "INSERT INTO unread_report(id, at, detail) SELECT ?1, ?2, ?3
          WHERE (SELECT count(*) FROM unread_report) < ?4 OR EXISTS (SELECT 1 FROM unread_report WHERE id = ?1)
-         ON CONFLICT DO UPDATE SET at = excluded.at, detail = excluded.detail",
+         ON CONFLICT (id) DO UPDATE SET at = excluded.at, detail = excluded.detail",
         row,
     )?;
     Ok(())

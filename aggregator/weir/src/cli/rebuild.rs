@@ -5,13 +5,13 @@ use super::access;
 use super::access::audit_here;
 use super::render::{chain, complain, json, progress, say};
 use super::{EXIT_ATTENTION, EXIT_DONE};
-use rusqlite::ErrorCode;
 use weir_contract::Timestamp;
 
 use crate::config::Config;
 use crate::store::{DataDir, Store, StoreError, private};
 use weir_billing::outbox::adopt::adopt_outbox;
 use weir_billing::outbox::sender;
+use weir_database::Failure;
 use weir_event_log::Position;
 use weir_ledger::LedgerError;
 use weir_ledger::rebuild::{self, rebuild};
@@ -34,9 +34,7 @@ pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Resu
 fn is_lost(error: &anyhow::Error) -> bool {
     match error.downcast_ref() {
         Some(StoreError::LedgerMissing(_)) => true,
-        Some(StoreError::Ledger(LedgerError::Sqlite(error))) => {
-            matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-        }
+        Some(StoreError::Ledger(LedgerError::Database(error))) => error.failure() == Failure::Damaged,
         _ => false,
     }
 }

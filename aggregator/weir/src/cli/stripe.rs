@@ -132,8 +132,9 @@ pub(super) fn settle(config: &Config, request: &SettleRequest, as_json: bool) ->
             Access::Server(server) => server.post("/v1/stripe/settle", request).await?,
             Access::Here(store) => {
                 let (request, now) = (request.clone(), access::clock().now());
-                let settle =
-                    move |db: &mut rusqlite::Connection| settle::settle(db, &request, &access::somebody_here(), now);
+                let settle = move |db: &mut weir_database::Connection| {
+                    settle::settle(db, &request, &access::somebody_here(), now)
+                };
                 store.ledger.call(move |ledger| ledger.durably(settle)).await?
             }
         })
@@ -155,8 +156,9 @@ pub(super) fn seen(config: &Config, request: &SeenRequest, as_json: bool) -> any
             Access::Server(server) => server.post("/v1/stripe/errors/seen", request).await?,
             Access::Here(store) => {
                 let (why, now) = (request.why.clone(), access::clock().now());
-                let seen =
-                    move |db: &mut rusqlite::Connection| reports::acknowledge(db, &why, &access::somebody_here(), now);
+                let seen = move |db: &mut weir_database::Connection| {
+                    reports::acknowledge(db, &why, &access::somebody_here(), now)
+                };
                 store.ledger.call(move |ledger| ledger.durably(seen)).await?
             }
         })

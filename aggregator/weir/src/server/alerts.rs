@@ -97,7 +97,7 @@ async fn look(app: &App) -> Result<(), ApiError> {
         let alerts = app.0.alerts.current();
         let context = context(app, &alerts).await?;
         let (name, now) = (ledger_name(app), app.0.clock.now());
-        let make = move |db: &mut rusqlite::Connection| notice::take(db, &name, &alerts.receivers, &context, now);
+        let make = move |db: &mut weir_database::Connection| notice::take(db, &name, &alerts.receivers, &context, now);
         if !app.0.store.ledger.call(move |ledger| ledger.durably(make)).await? {
             break;
         }

@@ -110,7 +110,7 @@ pub(super) async fn post_settle(
 pub(super) async fn settle(app: &App, token: Token, request: SettleRequest) -> Result<Vec<SettledRow>, ApiError> {
     allow(&token, Scope::Admin)?;
     let now = app.0.clock.now();
-    let settle = move |db: &mut rusqlite::Connection| settle::settle(db, &request, &token.name, now);
+    let settle = move |db: &mut weir_database::Connection| settle::settle(db, &request, &token.name, now);
     Ok(app.0.store.ledger.call(move |ledger| ledger.durably(settle)).await?)
 }
 
@@ -123,7 +123,7 @@ pub(super) async fn post_seen(
     let token = require(&app, &headers, Scope::Operator)?;
     let request: SeenRequest = object(&body)?;
     let now = app.0.clock.now();
-    let seen = move |db: &mut rusqlite::Connection| reports::acknowledge(db, &request.why, &token.name, now);
+    let seen = move |db: &mut weir_database::Connection| reports::acknowledge(db, &request.why, &token.name, now);
     Ok(Json(app.0.store.ledger.call(move |ledger| ledger.durably(seen)).await?))
 }
 

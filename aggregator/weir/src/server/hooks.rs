@@ -100,7 +100,7 @@ async fn take_report(app: &App, provider: &ProviderAccess, thin: &ThinEvent, kin
         }
     };
     let (errors, id, now) = (full.data.reason.error_count, thin.id.clone(), app.0.clock.now());
-    let take = move |db: &mut rusqlite::Connection| reports::take(db, &id, &event_name, &full.data, now);
+    let take = move |db: &mut weir_database::Connection| reports::take(db, &id, &event_name, &full.data, now);
     let outcome = app.0.store.ledger.call(move |ledger| ledger.durably(take)).await?;
     tracing::error!(
         event = thin.id,
@@ -133,6 +133,6 @@ async fn note_unread(app: &App, id: &str, problem: &str) -> Result<(), ApiError>
     let problem = weir_stripe::wire::shorten(problem);
     tracing::error!(event = id, %problem, "what Stripe tells by webhook could not be read: weir stripe status");
     let (id, now) = (id.to_owned(), app.0.clock.now());
-    let note = move |db: &mut rusqlite::Connection| reports::note_unread(db, &id, &problem, now);
+    let note = move |db: &mut weir_database::Connection| reports::note_unread(db, &id, &problem, now);
     Ok(app.0.store.ledger.call(move |ledger| ledger.durably(note)).await?)
 }

@@ -73,7 +73,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         summaries: Option<Vec<Summary>>,
     ) -> Result<(), BillingError> {
         let (policy, now) = (Arc::clone(&terms.policy), self.clock.now());
-        let take = move |db: &mut rusqlite::Connection| {
+        let take = move |db: &mut weir_database::Connection| {
             verifications.iter().try_for_each(|hour| {
                 let sum = summaries.as_ref().map(|all| {
                     all.iter().filter(|summary| summary.hour == hour.hour).map(|summary| summary.value).sum()

@@ -1,9 +1,9 @@
 //! Chooses the rows to send next, and holds, moves or postpones due rows that must not be sent.
 use std::collections::HashSet;
 
-use rusqlite::{Transaction, params};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
+use weir_database::{Transaction, params};
 use weir_fault::{self as fault, Point};
 
 use super::{BACKOFF_MS, Claimed};
@@ -59,7 +59,7 @@ pub(super) fn claim(
         && skipped.len() < SKIPPED_MAX
         && let Some(row) = rows.next()?
     {
-        let candidate = candidate(row)?;
+        let candidate = candidate(&row)?;
         if !lanes.insert(candidate.row.lane()) {
             continue;
         }
@@ -147,7 +147,7 @@ fn postpone(tx: &Transaction<'_>, row: &Claimed, now: Timestamp) -> Result<(), B
     Ok(())
 }
 
-fn candidate(row: &rusqlite::Row<'_>) -> Result<Candidate, rusqlite::Error> {
+fn candidate(row: &weir_database::Row<'_>) -> Result<Candidate, weir_database::Error> {
     let time = Timestamp::from_millis;
     Ok(Candidate {
         row: read(row)?,
@@ -157,7 +157,7 @@ fn candidate(row: &rusqlite::Row<'_>) -> Result<Candidate, rusqlite::Error> {
     })
 }
 
-fn read(row: &rusqlite::Row<'_>) -> Result<Claimed, rusqlite::Error> {
+fn read(row: &weir_database::Row<'_>) -> Result<Claimed, weir_database::Error> {
     let identifier: String = row.get(4)?;
     let key_number: i64 = row.get(6)?;
     Ok(Claimed {

@@ -1,6 +1,6 @@
 //! What an answer means for its row.
-use rusqlite::{Transaction, params};
 use weir_contract::Timestamp;
+use weir_database::{Transaction, params};
 use weir_fault::{self as fault, Point};
 
 use super::{BACKOFF_MS, Claimed};
@@ -82,13 +82,13 @@ pub(super) fn settle(
         Verdict::Held(_) => tx
             .prepare_cached(
                 "UPDATE outbox SET detail = ?2, request_id = ?3, in_flight = NULL,
-                   unsure_at = CASE WHEN ?4 THEN unsure_at END WHERE id = ?1 AND in_flight = ?5",
+                   unsure_at = CASE WHEN ?4 = 1 THEN unsure_at END WHERE id = ?1 AND in_flight = ?5",
             )?
             .execute(params![claimed.id, detail, request_id, claimed.unsure_before, policy.epoch])?,
         Verdict::Again { at, sure, new_key } => tx
             .prepare_cached(
                 "UPDATE outbox SET detail = ?2, request_id = ?3, not_before = ?4, key_number = key_number + ?5,
-                   in_flight = NULL, unsure_at = CASE WHEN ?6 THEN NULL ELSE unsure_at END
+                   in_flight = NULL, unsure_at = CASE WHEN ?6 = 1 THEN NULL ELSE unsure_at END
                  WHERE id = ?1 AND in_flight = ?7",
             )?
             .execute(params![claimed.id, detail, request_id, at.as_millis(), new_key, sure, policy.epoch])?,

@@ -1,5 +1,5 @@
 //! Follows the state of rows after every transaction.
-use rusqlite::Connection;
+use weir_database::Connection;
 
 use super::{Rows, World};
 use weir_billing::outbox::BillingError;

@@ -143,7 +143,7 @@ pub(in crate::server) async fn acknowledge(app: &App, token: Token, request: Ack
     }
     let (subject, now) = (subject.unwrap_or_default(), app.0.clock.now());
     let acknowledge =
-        move |db: &mut rusqlite::Connection| state::acknowledge(db, (&rule, &subject), (&token.name, &why), now);
+        move |db: &mut weir_database::Connection| state::acknowledge(db, (&rule, &subject), (&token.name, &why), now);
     let acknowledged = app.0.store.ledger.call(move |ledger| ledger.durably(acknowledge)).await?;
     if acknowledged == 0 {
         return Err(ApiError::NotFound("no alert of this rule and subject fires"));

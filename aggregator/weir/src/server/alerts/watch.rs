@@ -85,12 +85,12 @@ async fn write(app: &App, rules: &Arc<[Rule]>, found: Vec<(usize, Vec<Finding>)>
         let Some(rule) = rules.get(at).filter(|rule| !findings.is_empty() || has_alert(rule)).cloned() else {
             continue;
         };
-        let apply = move |db: &mut rusqlite::Connection| state::apply(db, &rule, &findings, now);
+        let apply = move |db: &mut weir_database::Connection| state::apply(db, &rule, &findings, now);
         app.0.store.ledger.call(move |ledger| ledger.durably(apply)).await?;
     }
     if known.iter().any(|alert| !rules.iter().any(|rule| *rule.name == *alert.rule)) {
         let rules = Arc::clone(rules);
-        let tidy = move |db: &mut rusqlite::Connection| state::tidy(db, &rules, now);
+        let tidy = move |db: &mut weir_database::Connection| state::tidy(db, &rules, now);
         app.0.store.ledger.call(move |ledger| ledger.durably(tidy)).await?;
     }
     Ok(())

@@ -1,0 +1,35 @@
+//! The database that holds the ledger: one surface, shaped like the part of `rusqlite` that the ledger uses.
+//!
+//! SQL is written once, in what SQLite and PostgreSQL both understand: parameters are `?1`, `?2`, …; integers are 64 bits wide and
+//! signed; a truth is an integer, 0 or 1; an upsert names the columns of its conflict.
+//!
+//! # Constraints
+//!
+//! - A [`Connection`] belongs to one thread at a time.
+//! - A [`Transaction`] that is dropped before [`Transaction::commit`] is rolled back.
+//! - Values are those of [`types`]: integers, texts, bytes and NULL. Floating-point numbers are not used.
+#![forbid(unsafe_code)]
+
+mod connection;
+mod error;
+mod params;
+mod statement;
+
+pub use connection::{Connection, Transaction};
+pub use error::{Error, Failure, OptionalExtension};
+pub use params::{Params, ParamsFromIter, params_from_iter};
+pub use statement::{MappedRows, Row, Rows, Statement};
+
+/// Values as they go to the database and come from it.
+pub mod types {
+    pub use rusqlite::types::{FromSql, FromSqlError, ToSql, ToSqlOutput, Value, ValueRef};
+    /// What converting a value to one of the database gives.
+    pub type ToSqlResult<'v> = rusqlite::Result<ToSqlOutput<'v>>;
+}
+
+/// The parameters of a statement, in order: `params![window, tenant]`.
+#[macro_export]
+macro_rules! params {
+    () => { &[] as &[&dyn $crate::types::ToSql] };
+    ($($param:expr),+ $(,)?) => { &[$(&$param as &dyn $crate::types::ToSql),+] as &[&dyn $crate::types::ToSql] };
+}
