@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo test-ui ui-shots wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting stage-latency soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills kafka-durable bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo test-postgres test-ui ui-shots wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting stage-latency soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills kafka-durable bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -22,10 +22,14 @@ test: setup wasm binaries ## run every test: native, on wasm32, over the built m
 	@scripts/check-layers --self-test
 	@scripts/check-layers
 	cargo test --workspace
+	scripts/with-postgres scripts/test-postgres
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/cargo/bin/wasm-bindgen-test-runner \
 		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128" \
 		cargo test -p weir-contract -p weir-config -p weir-keys -p weir-llm-usage -p weir-llm-translate -p weir-sealed-ids -p weir-vector-guard \
 			-p weir-filter --lib --target wasm32-unknown-unknown
+
+test-postgres: setup ## run the ledger's tests over a PostgreSQL of their own
+	scripts/with-postgres scripts/test-postgres
 
 test-ui: wasm binaries ## look at the dashboard of the demo in a real Chromium: pages, forms, accessibility, no call elsewhere
 	@scripts/setup ui
@@ -44,7 +48,7 @@ lint: ## check formatting, clippy and docs with warnings denied, and shell scrip
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/bench-aggregator scripts/fuzz scripts/envoy-versions scripts/prices scripts/kafka-durable; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/bench-aggregator scripts/fuzz scripts/envoy-versions scripts/prices scripts/kafka-durable scripts/with-postgres; fi
 
 deny: setup-check ## check licences, crates and sources against deny.toml
 	@.tools/cargo/bin/cargo-deny --log-level error check bans licenses sources

@@ -161,6 +161,7 @@ impl Identity<'_> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use weir_database::testing::place;
     use weir_ledger::SqliteLedger;
     use weir_ledger::meters::{self, Meters};
 
@@ -168,7 +169,7 @@ pub(crate) mod tests {
     pub(crate) fn ledger() -> (tempfile::TempDir, SqliteLedger) {
         let dir = tempfile::tempdir().expect("a directory");
         let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
-        let ledger = SqliteLedger::open(&dir.path().join("ledger.sqlite"), "log", meters).expect("a ledger");
+        let ledger = SqliteLedger::open(place(&dir.path().join("ledger.sqlite")), "log", meters).expect("a ledger");
         (dir, ledger)
     }
 

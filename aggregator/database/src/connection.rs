@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rusqlite::OpenFlags;
 
-use crate::{Error, Params, Row, Statement};
+use crate::postgres::{Access, Session};
+use crate::{Error, Params, Place, Row, Statement};
 
 /// How long a reader waits for a writer. In SQLite's WAL mode readers hardly ever wait.
 const BUSY: Duration = Duration::from_secs(5);
@@ -18,18 +19,31 @@ pub struct Connection(Engine);
 #[derive(Debug)]
 enum Engine {
     Sqlite(rusqlite::Connection),
+    Postgres(Box<Session>),
 }
 
 impl Connection {
-    /// Opens the SQLite database at `path` for writing, or makes it.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let db = rusqlite::Connection::open(path)?;
-        db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        Ok(Connection(Engine::Sqlite(db)))
+    /// Opens the database at `place` for writing, or makes it.
+    pub fn open(place: impl Into<Place>) -> Result<Self, Error> {
+        match place.into() {
+            Place::Sqlite(path) => {
+                let db = rusqlite::Connection::open(path)?;
+                db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+                Ok(Connection(Engine::Sqlite(db)))
+            }
+            Place::Postgres(place) => Ok(Connection(Engine::Postgres(Box::new(Session::open(&place, Access::Write)?)))),
+        }
     }
 
-    /// Opens the SQLite database at `path` for reading.
-    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, Error> {
+    /// Opens the database at `place` for reading.
+    pub fn open_read_only(place: impl Into<Place>) -> Result<Self, Error> {
+        match place.into() {
+            Place::Sqlite(path) => Self::open_file_read_only(&path),
+            Place::Postgres(place) => Ok(Connection(Engine::Postgres(Box::new(Session::open(&place, Access::Read)?)))),
+        }
+    }
+
+    fn open_file_read_only(path: &Path) -> Result<Self, Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let db = rusqlite::Connection::open_with_flags(path, flags)?;
         db.busy_timeout(BUSY)?;
@@ -45,6 +59,7 @@ impl Connection {
     pub fn prepare(&self, sql: &str) -> Result<Statement<'_>, Error> {
         match &self.0 {
             Engine::Sqlite(db) => Ok(Statement::sqlite(db.prepare(sql)?)),
+            Engine::Postgres(session) => Ok(Statement::postgres(session, sql)),
         }
     }
 
@@ -52,6 +67,7 @@ impl Connection {
     pub fn prepare_cached(&self, sql: &str) -> Result<Statement<'_>, Error> {
         match &self.0 {
             Engine::Sqlite(db) => Ok(Statement::sqlite_cached(db.prepare_cached(sql)?)),
+            Engine::Postgres(session) => Ok(Statement::postgres(session, sql)),
         }
     }
 
@@ -64,6 +80,7 @@ impl Connection {
     pub fn execute_batch(&self, sql: &str) -> Result<(), Error> {
         match &self.0 {
             Engine::Sqlite(db) => Ok(db.execute_batch(sql)?),
+            Engine::Postgres(session) => session.batch(sql),
         }
     }
 
@@ -81,7 +98,7 @@ impl Connection {
         self.unchecked_transaction()
     }
 
-    /// Begins a transaction that writes: no other writer comes in between.
+    /// Begins a transaction that writes: in SQLite, no other writer comes in between.
     pub fn write_transaction(&mut self) -> Result<Transaction<'_>, Error> {
         self.begin("BEGIN IMMEDIATE")
     }
@@ -91,59 +108,94 @@ impl Connection {
         self.begin("BEGIN DEFERRED")
     }
 
-    fn begin(&self, sql: &str) -> Result<Transaction<'_>, Error> {
-        self.execute_batch(sql)?;
+    fn begin(&self, sqlite: &str) -> Result<Transaction<'_>, Error> {
+        match &self.0 {
+            Engine::Sqlite(db) => db.execute_batch(sqlite)?,
+            Engine::Postgres(session) => session.begin()?,
+        }
         Ok(Transaction { db: self })
     }
 
     fn is_in_transaction(&self) -> bool {
         match &self.0 {
             Engine::Sqlite(db) => !db.is_autocommit(),
+            Engine::Postgres(session) => session.is_in_transaction(),
+        }
+    }
+
+    /// Whether the database is PostgreSQL.
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.0, Engine::Postgres(_))
+    }
+
+    /// Makes this connection the only one that may write: the transactions of earlier ones fail with [`Error::Fenced`]. A SQLite ledger
+    /// has one writer by the lock of its folder.
+    pub fn take_over(&self) -> Result<(), Error> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(session) => session.take_over(),
         }
     }
 
     /// Configures the one connection that writes a SQLite ledger: a write-ahead log that the caller moves into the database
-    /// ([`Connection::checkpoint`]), and a page cache of `cache_kib`.
+    /// ([`Connection::checkpoint`]), and a page cache of `cache_kib`. PostgreSQL's server is configured by its owner.
     pub fn configure_writer(&self, cache_kib: i64, journal_max_bytes: i64) -> Result<(), Error> {
-        let Engine::Sqlite(db) = &self.0;
+        let Engine::Sqlite(db) = &self.0 else { return Ok(()) };
         db.pragma_update(None, "journal_mode", "wal")?;
         db.pragma_update(None, "cache_size", -cache_kib)?;
         db.pragma_update(None, "wal_autocheckpoint", 0)?;
         Ok(db.pragma_update(None, "journal_size_limit", journal_max_bytes)?)
     }
 
-    /// Whether commits are synced before they return.
+    /// Whether commits are synced before they return. PostgreSQL syncs all of them.
     pub fn sync_commits(&self, synced: bool) -> Result<(), Error> {
-        let Engine::Sqlite(db) = &self.0;
+        let Engine::Sqlite(db) = &self.0 else { return Ok(()) };
         Ok(db.pragma_update(None, "synchronous", if synced { "full" } else { "normal" })?)
     }
 
-    /// From now on, what is deleted is overwritten.
+    /// From now on, what is deleted is overwritten. PostgreSQL does so when it vacuums.
     pub fn overwrite_deleted(&self) -> Result<(), Error> {
-        let Engine::Sqlite(db) = &self.0;
+        let Engine::Sqlite(db) = &self.0 else { return Ok(()) };
         Ok(db.pragma_update(None, "secure_delete", true)?)
     }
 
-    /// Moves what it can of the write-ahead log into the database, and syncs it.
+    /// Moves what it can of SQLite's write-ahead log into the database, and syncs it.
     pub fn checkpoint(&self) -> Result<(), Error> {
-        self.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        let Engine::Sqlite(db) = &self.0 else { return Ok(()) };
+        Ok(db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
     }
 
-    /// Moves the whole write-ahead log into the database, syncs it, and empties the log.
+    /// Moves the whole of SQLite's write-ahead log into the database, syncs it, and empties the log.
     pub fn checkpoint_all(&self) -> Result<(), Error> {
-        self.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        let Engine::Sqlite(db) = &self.0 else { return Ok(()) };
+        Ok(db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
     }
 
     /// The version of the schema; 0 where there is none yet.
     pub fn schema_version(&self) -> Result<i64, Error> {
-        let Engine::Sqlite(db) = &self.0;
-        Ok(db.pragma_query_value(None, "user_version", |row| row.get(0))?)
+        match &self.0 {
+            Engine::Sqlite(db) => Ok(db.pragma_query_value(None, "user_version", |row| row.get(0))?),
+            Engine::Postgres(session) => session.schema_version(),
+        }
     }
 
     /// Notes the version of the schema.
     pub fn set_schema_version(&self, version: i64) -> Result<(), Error> {
-        let Engine::Sqlite(db) = &self.0;
-        Ok(db.pragma_update(None, "user_version", version)?)
+        match &self.0 {
+            Engine::Sqlite(db) => Ok(db.pragma_update(None, "user_version", version)?),
+            Engine::Postgres(session) => session.set_schema_version(version),
+        }
+    }
+
+    /// The tables whose names are `prefix` and a number.
+    pub fn numbered_tables(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let sql = match &self.0 {
+            Engine::Sqlite(_) => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB ?1 || '[0-9]*'",
+            Engine::Postgres(_) => {
+                "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename ~ ('^' || ?1 || '[0-9]+$')"
+            }
+        };
+        self.prepare_cached(sql)?.query_map([prefix], |row| row.get(0))?.collect()
     }
 }
 
@@ -156,16 +208,25 @@ pub struct Transaction<'c> {
 impl Transaction<'_> {
     /// Makes the changes of the transaction last.
     pub fn commit(self) -> Result<(), Error> {
-        // A commit that fails leaves the transaction open; dropping it rolls it back.
-        self.db.execute_batch("COMMIT")
+        // A commit that fails leaves SQLite's transaction open; dropping it rolls it back.
+        match &self.db.0 {
+            Engine::Sqlite(db) => Ok(db.execute_batch("COMMIT")?),
+            Engine::Postgres(session) => session.commit(),
+        }
     }
 }
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        if self.db.is_in_transaction() {
-            // SQLite rolls back by itself where this fails: the connection is beyond use.
-            let _ = self.db.execute_batch("ROLLBACK");
+        if !self.db.is_in_transaction() {
+            return;
+        }
+        match &self.db.0 {
+            Engine::Sqlite(db) => {
+                // SQLite rolls back by itself where this fails: the connection is beyond use.
+                let _ = db.execute_batch("ROLLBACK");
+            }
+            Engine::Postgres(session) => session.rollback(),
         }
     }
 }

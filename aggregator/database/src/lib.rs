@@ -7,17 +7,28 @@
 //!
 //! - A [`Connection`] belongs to one thread at a time.
 //! - A [`Transaction`] that is dropped before [`Transaction::commit`] is rolled back.
+//! - A failed statement ends a transaction: what it changed so far is rolled back. (SQLite would go on.)
 //! - Values are those of [`types`]: integers, texts, bytes and NULL. Floating-point numbers are not used.
+//!
+//! # Engines
+//!
+//! - SQLite is the default and the reference: what it answers is right.
+//! - PostgreSQL: see [`postgres`].
 #![forbid(unsafe_code)]
 
 mod connection;
 mod error;
 mod params;
+mod place;
+mod postgres;
 mod statement;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use connection::{Connection, Transaction};
 pub use error::{Error, Failure, OptionalExtension};
 pub use params::{Params, ParamsFromIter, params_from_iter};
+pub use place::{Place, PostgresPlace};
 pub use statement::{MappedRows, Row, Rows, Statement};
 
 /// Values as they go to the database and come from it.

@@ -1,6 +1,7 @@
 use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
 use rusqlite::types::{FromSql, ValueRef};
 
+use crate::postgres::{Param, Session, cell};
 use crate::{Error, Params};
 
 /// A prepared statement.
@@ -9,6 +10,8 @@ pub struct Statement<'c>(Engine<'c>);
 enum Engine<'c> {
     Sqlite(rusqlite::Statement<'c>),
     SqliteCached(rusqlite::CachedStatement<'c>),
+    /// The session keeps what is prepared.
+    Postgres(&'c Session, String),
 }
 
 impl std::fmt::Debug for Statement<'_> {
@@ -26,20 +29,27 @@ impl<'c> Statement<'c> {
         Statement(Engine::SqliteCached(statement))
     }
 
+    pub(crate) fn postgres(session: &'c Session, sql: &str) -> Self {
+        Statement(Engine::Postgres(session, sql.to_owned()))
+    }
+
     /// Runs the statement, and returns how many rows it changed.
     pub fn execute<P: Params>(&mut self, params: P) -> Result<usize, Error> {
         match &mut self.0 {
             Engine::Sqlite(statement) => Ok(bound(statement, params)?.raw_execute()?),
             Engine::SqliteCached(statement) => Ok(bound(statement, params)?.raw_execute()?),
+            Engine::Postgres(session, sql) => session.execute(sql, &taken(params)?),
         }
     }
 
     /// Runs the query.
     pub fn query<P: Params>(&mut self, params: P) -> Result<Rows<'_>, Error> {
-        match &mut self.0 {
-            Engine::Sqlite(statement) => Ok(Rows::Sqlite(bound(statement, params)?.raw_query())),
-            Engine::SqliteCached(statement) => Ok(Rows::Sqlite(bound(statement, params)?.raw_query())),
-        }
+        let rows = match &mut self.0 {
+            Engine::Sqlite(statement) => Read::Sqlite(bound(statement, params)?.raw_query()),
+            Engine::SqliteCached(statement) => Read::Sqlite(bound(statement, params)?.raw_query()),
+            Engine::Postgres(session, sql) => Read::Postgres { rows: session.query(sql, &taken(params)?)?, next: 0 },
+        };
+        Ok(Rows(rows))
     }
 
     /// Runs the query, and hands each row to `read`.
@@ -78,10 +88,26 @@ fn bound<'s, 'c, P: Params>(
     if given == expected { Ok(statement) } else { Err(Error::Parameters { expected, given }) }
 }
 
+/// The parameters of a statement of PostgreSQL.
+fn taken<P: Params>(params: P) -> Result<Vec<Param>, Error> {
+    let mut taken = Vec::new();
+    params.each(|value| {
+        taken.push(Param::of(value)?);
+        Ok(())
+    })?;
+    Ok(taken)
+}
+
 /// The rows of a query, one after the other.
-pub enum Rows<'s> {
-    #[doc(hidden)]
+pub struct Rows<'s>(Read<'s>);
+
+enum Read<'s> {
     Sqlite(rusqlite::Rows<'s>),
+    /// All rows, and the number of the next one.
+    Postgres {
+        rows: Vec<tokio_postgres::Row>,
+        next: usize,
+    },
 }
 
 impl std::fmt::Debug for Rows<'_> {
@@ -94,15 +120,20 @@ impl Rows<'_> {
     /// Goes to the next row; None after the last.
     #[allow(clippy::should_implement_trait, reason = "a row lends from the rows")]
     pub fn next(&mut self) -> Result<Option<Row<'_>>, Error> {
-        match self {
-            Rows::Sqlite(rows) => Ok(rows.next()?.map(Row::Sqlite)),
+        match &mut self.0 {
+            Read::Sqlite(rows) => Ok(rows.next()?.map(|row| Row(Lent::Sqlite(row)))),
+            Read::Postgres { rows, next } => {
+                *next += 1;
+                Ok(rows.get(*next - 1).map(|row| Row(Lent::Postgres(row))))
+            }
         }
     }
 
     /// The row that the last call of [`Rows::next`] went to.
     pub fn get(&self) -> Option<Row<'_>> {
-        match self {
-            Rows::Sqlite(rows) => FallibleStreamingIterator::get(rows).map(Row::Sqlite),
+        match &self.0 {
+            Read::Sqlite(rows) => FallibleStreamingIterator::get(rows).map(|row| Row(Lent::Sqlite(row))),
+            Read::Postgres { rows, next } => rows.get(next.checked_sub(1)?).map(|row| Row(Lent::Postgres(row))),
         }
     }
 }
@@ -126,9 +157,11 @@ impl<T, F: FnMut(&Row<'_>) -> Result<T, Error>> Iterator for MappedRows<'_, F> {
 }
 
 /// One row.
-pub enum Row<'r> {
-    #[doc(hidden)]
+pub struct Row<'r>(Lent<'r>);
+
+enum Lent<'r> {
     Sqlite(&'r rusqlite::Row<'r>),
+    Postgres(&'r tokio_postgres::Row),
 }
 
 impl std::fmt::Debug for Row<'_> {
@@ -152,15 +185,20 @@ impl ColumnIndex for usize {
 impl<'r> Row<'r> {
     /// The value of a column, from 0.
     pub fn get<I: ColumnIndex, T: FromSql>(&self, column: I) -> Result<T, Error> {
-        match self {
-            Row::Sqlite(row) => Ok(row.get(column.number())?),
+        let column = column.number();
+        match &self.0 {
+            Lent::Sqlite(row) => Ok(row.get(column)?),
+            Lent::Postgres(row) => {
+                T::column_result(cell(row, column)?).map_err(|problem| Error::Column { column, problem })
+            }
         }
     }
 
     /// The value of a column, from 0, as it lies in the row.
     pub fn get_ref(&self, column: usize) -> Result<ValueRef<'r>, Error> {
-        match self {
-            Row::Sqlite(row) => Ok(row.get_ref(column)?),
+        match &self.0 {
+            Lent::Sqlite(row) => Ok(row.get_ref(column)?),
+            Lent::Postgres(row) => cell(row, column),
         }
     }
 }

@@ -54,7 +54,7 @@ impl LedgerReader {
         if is_empty(query.from, query.to) {
             return Ok(Err(CostError::Span));
         }
-        let step = query.step.sql();
+        let step = query.step.sql(self.connection());
         let sums = if by.is_empty() { of_cost() } else { of_analysis() };
         let (table, costed) = if by.is_empty() {
             ("cost", String::new())
@@ -96,7 +96,7 @@ impl LedgerReader {
              FROM analysis WHERE {CHOSEN} AND marks & {} = 0
              GROUP BY start, of, provider, model, tier, input_over, currency
              ORDER BY start, of, provider, model, tier, input_over, currency LIMIT {COST_ROWS_MAX} + 1",
-            query.step.sql(),
+            query.step.sql(self.connection()),
             exact("cost", "1"),
             kinds.join(", "),
             lacking.join(", "),
@@ -181,11 +181,12 @@ fn priced_row(row: &Row<'_>) -> Result<PricedRow, weir_database::Error> {
 
 impl Step {
     /// The start of the step that `window_start` lies in, in milliseconds.
-    pub(crate) fn sql(self) -> &'static str {
+    pub(crate) fn sql(self, db: &Connection) -> &'static str {
         match self {
             Step::Total => "NULL",
             Step::Hour => "window_start - window_start % 3600000",
             Step::Day => "window_start - window_start % 86400000",
+            Step::Month if db.is_postgres() => "month_start(window_start, 0)",
             Step::Month => "CAST(strftime('%s', window_start / 1000, 'unixepoch', 'start of month') AS INTEGER) * 1000",
         }
     }

@@ -193,7 +193,7 @@ pub(crate) fn of_cost() -> String {
 
 /// [`CostSums`] from the table `analysis`.
 pub(crate) fn of_analysis() -> String {
-    let marked = |mark: Marks| format!("marks & {} <> 0", mark.0);
+    let marked = |mark: Marks| format!("(marks & {0}) / {0}", mark.0);
     let requests = |chosen: &str| format!("sum(requests * ({chosen}))");
     let tokens = ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"];
     let mut columns = vec![
@@ -201,7 +201,7 @@ pub(crate) fn of_analysis() -> String {
         requests(&marked(Marks::FAILED)),
         requests(&marked(Marks::RETRIED)),
         requests(&marked(Marks::ESTIMATED)),
-        requests("unpriced <> 0"),
+        requests("CASE WHEN unpriced <> 0 THEN 1 ELSE 0 END"),
         requests(&marked(Marks::OWN_KEY)),
     ];
     columns.extend(tokens.iter().map(|column| format!("sum({column})")));
@@ -259,7 +259,7 @@ fn unpriced_tokens() -> String {
         .filter(|kind| kind.is_token())
         .map(|kind| format!("of_{} * (unpriced >> {} & 1)", kind.as_str(), *kind as u32))
         .collect();
-    format!("iif(unpriced = 0, 0, {})", kinds.join(" + "))
+    format!("CASE WHEN unpriced = 0 THEN 0 ELSE {} END", kinds.join(" + "))
 }
 
 pub(crate) fn sums_of(row: &Row<'_>, first: usize) -> Result<CostSums, weir_database::Error> {

@@ -206,8 +206,7 @@ pub(super) fn find(db: &Connection, id: EventId) -> Result<Option<LogRef>, Ledge
 }
 
 fn tables(db: &Connection) -> Result<Vec<String>, weir_database::Error> {
-    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'seen_[0-9]*'";
-    db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+    db.numbered_tables("seen_")
 }
 
 fn table(day: u64) -> String {

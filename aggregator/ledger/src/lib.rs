@@ -23,7 +23,8 @@
 //! # Layout
 //!
 //! `ledger.sqlite`, which `migrations/` create in order. `PRAGMA user_version` counts the applied ones; weir does not open a file
-//! of a later version. Times are milliseconds since 1970 (UTC).
+//! of a later version. Times are milliseconds since 1970 (UTC). In PostgreSQL a schema holds the same tables, which
+//! `schema/postgres.sql` creates.
 //!
 //! | tables | content |
 //! |---|---|
@@ -99,16 +100,16 @@ mod sums;
 pub mod tenant_plans;
 pub mod thread;
 pub mod totals;
+mod unsure;
 pub mod validate;
 pub mod values;
 pub mod view;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_fault::{self as fault, Point};
 
 use weir_contract::Timestamp;
-use weir_database::{Connection, Failure};
+use weir_database::{Connection, Failure, Place};
 
 use crate::books::Books;
 use crate::cost::Prices;
@@ -151,11 +152,11 @@ pub enum LedgerError {
     #[error("ledger: {}{}", .0, remedy(.0))]
     Database(#[from] weir_database::Error),
     /// A later version wrote the file.
-    #[error("ledger {}: written by a later version (format {found}, this one knows {known})", path.display())]
+    #[error("ledger {place}: written by a later version (format {found}, this one knows {known})")]
     Version {
-        /// The file.
-        path: PathBuf,
-        /// The file's format.
+        /// Where it is.
+        place: String,
+        /// Its format.
         found: i64,
         /// The latest format that this version knows.
         known: i64,
@@ -236,6 +237,8 @@ pub struct SqliteLedger {
     uncheckpointed_bytes: usize,
     options: LedgerOptions,
     broken: Option<String>,
+    /// A commit lost its connection: the position in the database may be one transaction ahead of the one here.
+    is_position_unsure: bool,
     steering: Option<Box<dyn Steering>>,
     recent: Arc<Recent>,
 }
@@ -262,15 +265,22 @@ impl Default for LedgerOptions {
 }
 
 impl SqliteLedger {
-    /// Opens the ledger at `path`, which belongs to the log named `log_id`, or creates it.
-    pub fn open(path: &Path, log_id: &str, meters: Meters) -> Result<Self, LedgerError> {
-        Self::open_with(path, log_id, meters, LedgerOptions::default())
+    /// Opens the ledger at `place`, which belongs to the log named `log_id`, or creates it.
+    pub fn open(place: impl Into<Place>, log_id: &str, meters: Meters) -> Result<Self, LedgerError> {
+        Self::open_with(place, log_id, meters, LedgerOptions::default())
     }
 
     /// As [`SqliteLedger::open`], with given sizes.
-    pub fn open_with(path: &Path, log_id: &str, meters: Meters, options: LedgerOptions) -> Result<Self, LedgerError> {
-        let db = Connection::open(path)?;
-        schema::open(&db, path, log_id)?;
+    pub fn open_with(
+        place: impl Into<Place>,
+        log_id: &str,
+        meters: Meters,
+        options: LedgerOptions,
+    ) -> Result<Self, LedgerError> {
+        let place = place.into();
+        let db = Connection::open(&place)?;
+        schema::open(&db, &place, log_id)?;
+        db.take_over()?;
         sources::mend(&db)?;
         schema::admit_meters(&db, &meters)?;
         // Pages whose sync failed in an earlier process may be in memory only: write and sync all of them again.
@@ -294,6 +304,7 @@ impl SqliteLedger {
             uncheckpointed_bytes: 0,
             options,
             broken: None,
+            is_position_unsure: false,
             steering: None,
             recent: Arc::new(Recent::new(position)),
         })
@@ -470,8 +481,14 @@ impl SqliteLedger {
         count: impl FnOnce(&mut Self) -> Result<Applied, LedgerError>,
     ) -> Result<Applied, LedgerError> {
         self.check_whole()?;
+        if self.is_position_unsure && self.read_position()? {
+            // The caller's records were counted by the commit of which nobody heard.
+            return Ok(Applied::default());
+        }
         let forgotten_before = self.forgotten_before;
         let outcome = count(self);
+        self.is_position_unsure =
+            matches!(&outcome, Err(LedgerError::Database(error)) if error.failure() == Failure::Lost);
         if outcome.is_err() {
             // The transaction was rolled back, so its changes in memory must go as well.
             self.forgotten_before = forgotten_before;

@@ -4,10 +4,9 @@ mod refusals;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use weir_contract::{EventId, TenantId, Timestamp};
-use weir_database::{Connection, Row, Transaction, params};
+use weir_database::{Connection, Place, Row, Transaction, params};
 
 pub use super::dedupe::LogRef;
 use super::line::DIMENSIONS;
@@ -29,9 +28,9 @@ pub(crate) const USAGE_ROWS_MAX: u32 = 100_000;
 pub struct LedgerReader(Connection);
 
 impl LedgerReader {
-    /// Opens the ledger at `path` for reading.
-    pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        Ok(LedgerReader(Connection::open_read_only(path)?))
+    /// Opens the ledger at `place` for reading.
+    pub fn open(place: impl Into<Place>) -> Result<Self, LedgerError> {
+        Ok(LedgerReader(Connection::open_read_only(place)?))
     }
 
     /// The name of the event log that the ledger counts. None in a file in which no ledger was made yet.

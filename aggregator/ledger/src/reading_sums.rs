@@ -28,7 +28,7 @@ impl LedgerReader {
             "SELECT {} AS start, tenant, name, sum(units), sum(micro) FROM reading_sum
              WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR window_start >= ?2) AND (?3 IS NULL OR window_start < ?3)
              GROUP BY start, tenant, name ORDER BY start, tenant, name LIMIT {} + 1",
-            query.step.sql(),
+            query.step.sql(self.connection()),
             COST_ROWS_MAX
         );
         let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millis);

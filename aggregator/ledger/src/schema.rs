@@ -3,9 +3,7 @@
 //! The outbox and the provider's reports live in the same file, so that a row and its sum share a transaction; their
 //! tables are created here as well, in one order. A released migration never changes; a new one follows it. Times are
 //! milliseconds since 1970 (UTC) unless a column says seconds; a window is named by its start.
-use std::path::Path;
-
-use weir_database::{Connection, params};
+use weir_database::{Connection, Place, params};
 
 use super::LedgerError;
 use crate::meters::Meters;
@@ -63,22 +61,52 @@ const MIGRATIONS: [&str; 23] = [
     // Why stages of budgets changed, and whether the audit has the end of a raise.
     include_str!("migrations/23_budget_causes.sql"),
 ];
+/// The first version that a schema of PostgreSQL can have.
+const POSTGRES_FIRST: usize = 23;
+/// The tables of that version.
+const POSTGRES: &str = include_str!("schema/postgres.sql");
+/// What the migrations after it do there: one for each of [`MIGRATIONS`].
+const POSTGRES_LATER: [&str; MIGRATIONS.len() - POSTGRES_FIRST] = [];
 /// The most memory for SQLite's page cache, in KiB: room for the keys of the last minutes and every open sum.
 const CACHE_KIB: i64 = 32 * 1024;
 
 /// Configures the connection and brings the file's tables up to date.
-pub(super) fn open(db: &Connection, path: &Path, log_id: &str) -> Result<(), LedgerError> {
+pub(super) fn open(db: &Connection, place: &Place, log_id: &str) -> Result<(), LedgerError> {
     db.configure_writer(CACHE_KIB, 64 * 1024 * 1024)?;
     // Counts that a crash of the machine takes are repeated from the synced log. Outbox rows must survive, so their
     // transactions are synced.
     db.sync_commits(false)?;
     let found = db.schema_version()?;
     if found > VERSION {
-        return Err(LedgerError::Version { path: path.to_owned(), found, known: VERSION });
+        return Err(LedgerError::Version { place: place.label(), found, known: VERSION });
     }
-    migrate(db, found, log_id)?;
+    if db.is_postgres() {
+        migrate_postgres(db, found, log_id)?;
+    } else {
+        migrate(db, found, log_id)?;
+    }
     let follows: String = db.query_row("SELECT log_id FROM ledger", [], |row| row.get(0))?;
     if follows == log_id { Ok(()) } else { Err(LedgerError::ForeignLog) }
+}
+
+/// Brings the tables in a schema of PostgreSQL from version `found` to the latest, all or nothing. 0 is a new schema.
+fn migrate_postgres(db: &Connection, found: i64, log_id: &str) -> Result<(), weir_database::Error> {
+    let done = usize::try_from(found).unwrap_or(0);
+    if done == MIGRATIONS.len() {
+        return Ok(());
+    }
+    let tx = db.unchecked_transaction()?;
+    if done == 0 {
+        tx.execute_batch(POSTGRES)?;
+        let sql = "INSERT INTO ledger(id, log_id, hash_key, position)
+                   VALUES (replace(gen_random_uuid()::text, '-', ''), ?1, uuid_send(gen_random_uuid()), 0)";
+        tx.execute(sql, [log_id])?;
+    }
+    for step in POSTGRES_LATER.iter().skip(done.saturating_sub(POSTGRES_FIRST)) {
+        tx.execute_batch(step)?;
+    }
+    tx.set_schema_version(VERSION)?;
+    tx.commit()
 }
 
 /// Migrates a file from version `found` to the latest, all or nothing. 0 is a new file.
@@ -150,4 +178,52 @@ fn definitions(meters: &Meters) -> Vec<(String, u64, String)> {
         (meter.name.clone(), from, definition.to_string())
     };
     meters.versions().iter().map(definition).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::SqliteLedger;
+    use crate::meters;
+    use weir_database::testing::place;
+
+    /// A column: its table, its name, its type, whether it may be NULL, and its place in the table's key, from 1; 0: it is in none.
+    type Column = (String, String, String, bool, i64);
+
+    const OF_SQLITE: &str =
+        "SELECT m.name, c.name, CASE c.type WHEN 'INTEGER' THEN 'bigint' WHEN 'BLOB' THEN 'bytea' ELSE 'text' END,
+                               c.\"notnull\" = 0 AND c.pk = 0, c.pk
+                             FROM sqlite_schema m JOIN pragma_table_info(m.name) c WHERE m.type = 'table'";
+    const OF_POSTGRES: &str =
+        "SELECT c.table_name::text, c.column_name::text, c.data_type::text, c.is_nullable = 'YES', coalesce(k.ordinal_position, 0)
+         FROM information_schema.columns c
+         LEFT JOIN information_schema.table_constraints t
+           ON t.table_schema = c.table_schema AND t.table_name = c.table_name AND t.constraint_type = 'PRIMARY KEY'
+         LEFT JOIN information_schema.key_column_usage k
+           ON k.constraint_schema = t.constraint_schema AND k.constraint_name = t.constraint_name
+             AND k.table_name = t.table_name AND k.column_name = c.column_name
+         WHERE c.table_schema = current_schema() AND c.table_name NOT IN ('schema_version', 'ledger_owner')";
+
+    fn columns(db: &Connection, sql: &str) -> BTreeSet<Column> {
+        let mut select = db.prepare(sql).expect("prepared");
+        let read = |row: &weir_database::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
+        select.query_map([], read).expect("asked").collect::<Result<_, _>>().expect("read")
+    }
+
+    #[test]
+    fn postgres_has_the_tables_columns_and_keys_of_sqlite() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let meters = || Meters::new(meters::defaults(), Vec::new()).expect("good meters");
+        let path = dir.path().join("ledger.sqlite");
+        let mut sqlite = SqliteLedger::open(&path, "log", meters()).expect("a ledger");
+        let mut other = SqliteLedger::open(place(&dir.path().join("other.sqlite")), "log", meters()).expect("a ledger");
+        let expected = columns(sqlite.db(), OF_SQLITE);
+        assert!(expected.len() > 300, "{}", expected.len());
+        let found = if other.db().is_postgres() { OF_POSTGRES } else { OF_SQLITE };
+        let found = columns(other.db(), found);
+        assert_eq!(expected.difference(&found).collect::<Vec<_>>(), Vec::<&Column>::new(), "only in SQLite");
+        assert_eq!(found.difference(&expected).collect::<Vec<_>>(), Vec::<&Column>::new(), "only in PostgreSQL");
+    }
 }

@@ -3,6 +3,7 @@ use weir_contract::{
     Event, EventId, Payload, SearchData, SecurityData, SecurityFinding, SecurityKind, SecuritySample, Sequence,
     Severity, SourceId, TenantId, Timestamp,
 };
+use weir_database::testing::place;
 use weir_event_log::Record;
 use weir_ledger::SqliteLedger;
 use weir_ledger::meters::{self, Meters};
@@ -55,7 +56,7 @@ fn search(results: u64) -> Payload<'static> {
 /// A ledger that has counted these events.
 fn ledger(dir: &tempfile::TempDir, events: &[String]) -> SqliteLedger {
     let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
-    let mut ledger = SqliteLedger::open(&dir.path().join("l"), "a log", meters).expect("a ledger");
+    let mut ledger = SqliteLedger::open(place(&dir.path().join("l")), "a log", meters).expect("a ledger");
     let record = Record {
         position: 1,
         follows: 0,
@@ -77,7 +78,7 @@ fn what_a_sender_understates_is_as_grave_as_its_kind() {
         event(2, None, finding(SecurityKind::SpoofedHeader, Severity::Warning)),
     ];
     drop(ledger(&dir, &events));
-    let mut reader = LedgerReader::open(&dir.path().join("l")).expect("a reader");
+    let mut reader = LedgerReader::open(place(&dir.path().join("l"))).expect("a reader");
     let rows = reader.findings(&SecurityQuery::default()).expect("rows");
     let shown: Vec<_> = rows.iter().map(|row| (&*row.tenant, &*row.kind, &*row.severity, row.count)).collect();
     assert_eq!(shown, [("", "spoofed_header", "warning", 2), ("acme", "foreign_record", "critical", 2)]);
@@ -96,7 +97,7 @@ fn searches_are_listed_by_tenant_and_expire_apart_from_findings() {
         event(3, Some("acme"), finding(SecurityKind::ForeignId, Severity::Warning)),
     ];
     let mut ledger = ledger(&dir, &events);
-    let mut reader = LedgerReader::open(&dir.path().join("l")).expect("a reader");
+    let mut reader = LedgerReader::open(place(&dir.path().join("l"))).expect("a reader");
     let of_acme = SecurityQuery { tenant: Some("acme".to_owned()), from: Some(NOON), to: None };
     let rows = reader.searches(&of_acme).expect("rows");
     assert_eq!((rows.len(), rows[0].results, rows[0].removed["globex"]), (1, 3, 1));
@@ -114,7 +115,7 @@ fn an_event_beyond_the_bounds_is_refused() {
     data.findings[0].operation = "x".repeat(129);
     let events = [event(1, Some("acme"), Payload::Security(data)), event(2, Some("acme"), search(u64::MAX))];
     drop(ledger(&dir, &events));
-    let mut reader = LedgerReader::open(&dir.path().join("l")).expect("a reader");
+    let mut reader = LedgerReader::open(place(&dir.path().join("l"))).expect("a reader");
     assert_eq!(reader.totals().expect("totals").quarantine["value"], 2);
     assert_eq!(reader.findings(&SecurityQuery::default()).expect("rows"), []);
 }

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use weir_contract::{
     Event, EventId, Outcome, Payload, Sequence, SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus,
 };
+use weir_database::testing::{cases, on_postgres, place};
 use weir_event_log::{LogError, LogReader, Position, Record};
 use weir_ledger::SqliteLedger;
 use weir_ledger::amount::{Currency, Pico};
@@ -172,7 +173,8 @@ impl Books {
     fn new(price: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
-        let mut ledger = SqliteLedger::open(&dir.path().join("ledger.sqlite"), "a log", meters).expect("a ledger");
+        let mut ledger =
+            SqliteLedger::open(place(&dir.path().join("ledger.sqlite")), "a log", meters).expect("a ledger");
         ledger.set_prices(prices(price), NOON).expect("set");
         Books { dir, ledger, asked: Vec::new(), records: Vec::new() }
     }
@@ -207,17 +209,17 @@ impl Books {
     }
 
     fn falsify(&self, sql: &str) {
-        let db = weir_database::Connection::open(self.dir.path().join("ledger.sqlite")).expect("a database");
+        let db = weir_database::Connection::open(place(&self.dir.path().join("ledger.sqlite"))).expect("a database");
         db.execute(sql, []).expect("changed");
     }
 
     fn since(&self) -> Timestamp {
-        let reader = LedgerReader::open(&self.dir.path().join("ledger.sqlite")).expect("a reader");
+        let reader = LedgerReader::open(place(&self.dir.path().join("ledger.sqlite"))).expect("a reader");
         reader.flags_since().expect("a moment")
     }
 
     fn read(&self, flag: &str, tenant: Option<&str>, (from, to): (u64, u64)) -> (Sums, FlagsFound) {
-        let mut reader = LedgerReader::open(&self.dir.path().join("ledger.sqlite")).expect("a reader");
+        let mut reader = LedgerReader::open(place(&self.dir.path().join("ledger.sqlite"))).expect("a reader");
         let (query, mut sums) = (FlagQuery { flag, tenant, from: at(from), to: at(to) }, Sums::new());
         let found = reader.flag_costs(&query, &mut |tenant, costs| {
             for cost in costs {
@@ -264,7 +266,7 @@ impl Books {
 
 #[test]
 fn sums_by_flag_equal_a_recount_of_the_events_and_are_priced_again_with_the_others() {
-    for seed in 0..8 {
+    for seed in 0..u64::from(cases(8)) {
         let (mut random, mut books) = (SplitMix64::new(seed), Books::new("1000000007"));
         for _ in 0..6 {
             books.count((0..50).map(|_| Asked::random(&mut random)).collect());
@@ -276,12 +278,17 @@ fn sums_by_flag_equal_a_recount_of_the_events_and_are_priced_again_with_the_othe
         books.agree("1000000007");
         books.ledger.reprice(at(30), &Request { dry_run: false, ..request }).expect("asked").expect("priced");
         books.agree("2000000011");
-        assert_eq!(books.differing(), [], "the log says the same");
+        if !on_postgres() {
+            assert_eq!(books.differing(), [], "the log says the same");
+        }
     }
 }
 
 #[test]
 fn a_falsified_sum_is_found_by_counting_the_log_again() {
+    if on_postgres() {
+        return;
+    }
     let (mut random, mut books) = (SplitMix64::new(9), Books::new("1000000007"));
     books.count((0..50).map(|_| Asked::random(&mut random)).collect());
     assert_eq!(books.differing(), []);
@@ -292,6 +299,9 @@ fn a_falsified_sum_is_found_by_counting_the_log_again() {
 
 #[test]
 fn a_ledger_of_before_knows_since_when_it_keeps_these_sums() {
+    if on_postgres() {
+        return;
+    }
     let mut books = Books::new("1000000");
     assert_eq!(books.since(), Timestamp::default(), "a new one always kept them");
     let asked = |hour, claude| Asked { hour, claude, tone: None, ..Asked::random(&mut SplitMix64::new(3)) };
@@ -302,14 +312,15 @@ fn a_ledger_of_before_knows_since_when_it_keeps_these_sums() {
         ALTER TABLE budget_raise DROP COLUMN over_noted; ALTER TABLE budget_stage DROP COLUMN over_noted; \
         DROP TABLE flag_sums_since; PRAGMA user_version = 21";
     let before = |books: &Books| {
-        let db = weir_database::Connection::open(books.dir.path().join("ledger.sqlite")).expect("a database");
+        let db = weir_database::Connection::open(place(&books.dir.path().join("ledger.sqlite"))).expect("a database");
         db.execute_batch(as_before).expect("as it was");
     };
     let reopened = |books: Books| {
         let Books { dir, ledger, asked, records } = books;
         drop(ledger);
         let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
-        let mut ledger = SqliteLedger::open(&dir.path().join("ledger.sqlite"), "a log", meters).expect("a ledger");
+        let mut ledger =
+            SqliteLedger::open(place(&dir.path().join("ledger.sqlite")), "a log", meters).expect("a ledger");
         ledger.set_prices(prices("1000000"), NOON).expect("set");
         Books { dir, ledger, asked, records }
     };
@@ -367,7 +378,7 @@ fn a_flag_that_nobody_saw_leaves_everything_under_none_and_old_days_expire() {
         (vec![""], FlagsFound::default())
     );
     let rows = |books: &Books| -> u64 {
-        let db = weir_database::Connection::open(books.dir.path().join("ledger.sqlite")).expect("a database");
+        let db = weir_database::Connection::open(place(&books.dir.path().join("ledger.sqlite"))).expect("a database");
         db.query_row("SELECT count(*) FROM flag_sum", [], |row| row.get(0)).expect("a number")
     };
     books.count(vec![Asked { claude: Some(true), ..Asked::random(&mut SplitMix64::new(2)) }]);

@@ -1,5 +1,6 @@
 //! An answer that a provider keeps is counted once for a tenant, whoever reads it, however often.
 use weir_contract::{Event, EventId, Payload, Sequence, SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus};
+use weir_database::testing::place;
 use weir_event_log::Record;
 use weir_ledger::SqliteLedger;
 use weir_ledger::meters::{self, Meters};
@@ -42,7 +43,7 @@ fn a_kept_answer_counts_once_for_a_tenant_and_every_other_each_time() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("ledger.sqlite");
     let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
-    let mut ledger = SqliteLedger::open(&path, "a log", meters).expect("a ledger");
+    let mut ledger = SqliteLedger::open(place(&path), "a log", meters).expect("a ledger");
     let batches = [
         [event("acme", 1, "resp_1", true), event("acme", 2, "resp_1", true)],
         [event("acme", 3, "resp_1", true), event("globex", 4, "resp_1", true)],
@@ -62,7 +63,7 @@ fn a_kept_answer_counts_once_for_a_tenant_and_every_other_each_time() {
         };
         assert_eq!(ledger.apply(&[record]).expect("applied").counted, 2);
     }
-    let usage = LedgerReader::open(&path).expect("a reader").usage(&UsageQuery::default()).expect("usage").usage;
+    let usage = LedgerReader::open(place(&path)).expect("a reader").usage(&UsageQuery::default()).expect("usage").usage;
     let of = |tenant: &str, meter: &str| -> i64 {
         let rows = usage.iter().filter(|row| row.tenant == tenant && row.meter == meter);
         rows.map(|row| i64::try_from(row.billable).expect("a small number")).sum()

@@ -2,6 +2,7 @@
 use proptest::prelude::*;
 use tempfile::TempDir;
 use weir_contract::Timestamp;
+use weir_database::testing::place;
 use weir_ledger::SqliteLedger;
 use weir_ledger::meters::{Meters, defaults};
 use weir_ledger::query::LedgerReader;
@@ -49,7 +50,7 @@ impl Books {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let meters = Meters::new(defaults(), Vec::new()).expect("good meters");
-        let ledger = SqliteLedger::open(&dir.path().join("ledger.sqlite"), "log", meters).expect("a ledger");
+        let ledger = SqliteLedger::open(place(&dir.path().join("ledger.sqlite")), "log", meters).expect("a ledger");
         Books { dir, ledger }
     }
 
@@ -74,7 +75,7 @@ impl Books {
 
     fn write(&mut self, window: Timestamp, tenant: u8, units: i64) {
         let sql = "INSERT INTO usage(window_start, tenant, meter, billable) VALUES (?1, ?2, 'requests', ?3)
-                   ON CONFLICT DO UPDATE SET billable = billable + excluded.billable";
+                   ON CONFLICT (window_start, tenant, meter) DO UPDATE SET billable = usage.billable + excluded.billable";
         self.ledger.db().execute(sql, (window.as_millis(), format!("t{tenant}"), units)).expect("counted");
         self.write_cost(window, tenant, units);
     }
@@ -83,15 +84,16 @@ impl Books {
         let pico = units * 999 % 1_000_000_000_000;
         let sql =
             "INSERT INTO cost VALUES (?1, ?2, 'USD', 1, 0, 0, 0, 0, 0, ?3, 2, 0, 0, 0, 0, ?3, ?4, 0, 0, 0, 0, 0, 0)
-                   ON CONFLICT DO UPDATE SET requests = requests + 1, input_tokens = input_tokens + ?3,
-                     cost_units = cost_units + ?3 + (cost_pico + ?4) / 1000000000000,
-                     cost_pico = (cost_pico + ?4) % 1000000000000, output_tokens = output_tokens + 2";
+                   ON CONFLICT (window_start, tenant, currency) DO UPDATE SET requests = cost.requests + 1,
+                     input_tokens = cost.input_tokens + ?3, output_tokens = cost.output_tokens + 2,
+                     cost_units = cost.cost_units + ?3 + (cost.cost_pico + ?4) / 1000000000000,
+                     cost_pico = (cost.cost_pico + ?4) % 1000000000000";
         self.ledger.db().execute(sql, (window.as_millis(), format!("t{tenant}"), units, pico)).expect("costed");
     }
 
     /// Compares a span with the hours that it consists of.
     fn agree(&mut self, from: Timestamp, to: Timestamp) {
-        let mut reader = LedgerReader::open(&self.dir.path().join("ledger.sqlite")).expect("a reader");
+        let mut reader = LedgerReader::open(place(&self.dir.path().join("ledger.sqlite"))).expect("a reader");
         let sql =
             "SELECT tenant, sum(billable) FROM usage WHERE window_start >= ?1 AND window_start < ?2 GROUP BY tenant";
         let db = self.ledger.db();
@@ -116,7 +118,7 @@ impl Books {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: weir_database::testing::cases(48), ..ProptestConfig::default() })]
     #[test]
     fn spans_of_any_length_equal_their_hours(
         acts in prop::collection::vec(any_act(), 1..60),
@@ -130,7 +132,7 @@ proptest! {
             books.agree(half(from), half(from + length));
         }
         books.agree(start(), hour(HOURS));
-        let mut reader = LedgerReader::open(&books.dir.path().join("ledger.sqlite")).expect("a reader");
+        let mut reader = LedgerReader::open(place(&books.dir.path().join("ledger.sqlite"))).expect("a reader");
         let first = "SELECT tenant, min(window_start) FROM usage GROUP BY tenant";
         let mut select = books.ledger.db().prepare(first).expect("prepared");
         let rows = select.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?))).expect("rows");

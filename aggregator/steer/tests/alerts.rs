@@ -2,6 +2,7 @@
 use std::path::Path;
 
 use weir_contract::Timestamp;
+use weir_database::testing::place;
 use weir_ledger::SqliteLedger;
 use weir_ledger::amount::Pico;
 use weir_ledger::meters::{self, Meters};
@@ -23,7 +24,7 @@ struct World {
 
 fn open(path: &Path) -> SqliteLedger {
     let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
-    SqliteLedger::open(path, "a log", meters).expect("a ledger")
+    SqliteLedger::open(place(path), "a log", meters).expect("a ledger")
 }
 
 fn at(minute: u64) -> Timestamp {

@@ -176,7 +176,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: weir_database::testing::cases(24), ..ProptestConfig::default() })]
 
     #[test]
     fn budgets_equal_a_naive_count_at_every_position(steps in proptest::collection::vec(any_step(), 1..24)) {

@@ -77,6 +77,7 @@ mod tests {
     use crate::outbox::view::{AdjustRequest, RetryFilter};
     use crate::outbox::{adjust, held, rows, verify};
     use crate::{Account, Answer};
+    use weir_database::types::Value;
 
     #[test]
     fn the_latest_sender_sends_and_the_one_before_it_stops() {
@@ -112,12 +113,18 @@ mod tests {
 
     /// Dumps everything that a sender writes.
     fn written(db: &Connection) -> String {
-        let sql = "SELECT json_array(
-          (SELECT json_group_array(json_array(id, value, state, reason, customer, in_flight, attempts, unsure_at, not_before,
-             key_number, detail)) FROM outbox),
-          (SELECT json_group_array(json_array(hour, reads, sum, next_at)) FROM look),
-          (SELECT count(*) FROM adjustment), (SELECT sum(outboxed) FROM usage), (SELECT count(*) FROM audit))";
-        db.query_row(sql, [], |row| row.get(0)).expect("read")
+        let rows = |sql: &str, columns: usize| -> Vec<Vec<Value>> {
+            let mut select = db.prepare(sql).expect("prepared");
+            let rows = select.query_map([], |row| (0..columns).map(|column| row.get(column)).collect());
+            rows.expect("read").collect::<Result<_, _>>().expect("values")
+        };
+        let outbox =
+            "SELECT id, value, state, reason, customer, in_flight, attempts, unsure_at, not_before, key_number, detail
+                      FROM outbox ORDER BY id";
+        let look = "SELECT hour, reads, sum, next_at FROM look ORDER BY hour";
+        let sums =
+            "SELECT (SELECT count(*) FROM adjustment), (SELECT sum(outboxed) FROM usage), (SELECT count(*) FROM audit)";
+        format!("{:?} {:?} {:?}", rows(outbox, 11), rows(look, 4), rows(sums, 3))
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use weir_contract::{TenantId, Text, Timestamp, Usage, UsageData};
+use weir_database::testing::place;
 
 use super::{ValueQuery, rewind};
 use crate::SqliteLedger;
@@ -60,7 +61,7 @@ impl Books {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let meters = Meters::new(defaults(), Vec::new()).expect("good meters");
-        let mut ledger = SqliteLedger::open(&dir.path().join("ledger.sqlite"), "log", meters).expect("a ledger");
+        let mut ledger = SqliteLedger::open(place(&dir.path().join("ledger.sqlite")), "log", meters).expect("a ledger");
         // All dimensions are treated alike; one takes a seventh of the time.
         ledger.db().execute("DELETE FROM value_rolled WHERE dimension <> 'model'", []).expect("one dimension");
         Books { dir, ledger }
@@ -100,7 +101,7 @@ impl Books {
     }
 
     fn reader(&self) -> LedgerReader {
-        LedgerReader::open(&self.dir.path().join("ledger.sqlite")).expect("a reader")
+        LedgerReader::open(place(&self.dir.path().join("ledger.sqlite"))).expect("a reader")
     }
 
     /// What the reader says of a span.
@@ -132,7 +133,7 @@ impl Books {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: weir_database::testing::cases(24), ..ProptestConfig::default() })]
     #[test]
     fn spans_of_any_length_equal_their_hours(
         acts in prop::collection::vec(any_act(), 1..40),

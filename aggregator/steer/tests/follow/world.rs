@@ -7,6 +7,7 @@ use proptest::prelude::TestCaseError;
 use weir_contract::Timestamp;
 use weir_contract::stage::{BudgetStage, Scope, Stage};
 use weir_database::Connection;
+use weir_database::testing::place;
 use weir_event_log::Record;
 use weir_ledger::SqliteLedger;
 use weir_ledger::amount::Pico;
@@ -62,7 +63,7 @@ pub(crate) struct World {
 
 fn open(path: &std::path::Path, price: u64) -> SqliteLedger {
     let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
-    let mut ledger = SqliteLedger::open(path, "a log", meters).expect("a ledger");
+    let mut ledger = SqliteLedger::open(place(path), "a log", meters).expect("a ledger");
     ledger.set_prices(prices(price), START).expect("set");
     ledger
 }
@@ -161,13 +162,15 @@ impl World {
 
     /// Fails to count events: a table of budgets cannot be written.
     pub(crate) fn fail(&mut self, uses: &[Used]) {
-        self.ledger
-            .db()
-            .execute_batch("CREATE TEMP TRIGGER fails BEFORE UPDATE ON budget_use BEGIN SELECT RAISE(ABORT, 'no'); END")
-            .expect("set up");
+        let (fails, works) = match self.ledger.db().is_postgres() {
+            true => ("FOR EACH ROW EXECUTE FUNCTION refuse_change('no')", "DROP TRIGGER fails ON budget_use"),
+            false => ("BEGIN SELECT RAISE(ABORT, 'no'); END", "DROP TRIGGER fails"),
+        };
+        let fails = format!("CREATE TRIGGER fails BEFORE UPDATE ON budget_use {fails}");
+        self.ledger.db().execute_batch(&fails).expect("set up");
         let record = self.record(uses, self.events.len());
         self.ledger.apply(std::slice::from_ref(&record)).expect_err("fails");
-        self.ledger.db().execute_batch("DROP TRIGGER fails").expect("taken down");
+        self.ledger.db().execute_batch(works).expect("taken down");
     }
 
     pub(crate) fn raise(&mut self, budget: &str, subject: &str, amount: Option<&str>, until: u64) {
@@ -202,7 +205,7 @@ impl World {
     }
 
     fn reader(&self) -> Connection {
-        Connection::open(&self.path).expect("a reader")
+        Connection::open(place(&self.path)).expect("a reader")
     }
 
     pub(crate) fn used(&self, budget: &str, tenant: &str, hour: u64) -> Pico {

@@ -245,6 +245,7 @@ pub fn acknowledge(db: &mut Connection, why: &str, who: &str, now: Timestamp) ->
 mod tests {
     use super::*;
     use crate::webhook::{Reason, SampleError};
+    use weir_database::testing::place;
     use weir_ledger::SqliteLedger;
     use weir_ledger::meters::{self, Meters};
 
@@ -253,7 +254,7 @@ mod tests {
     fn ledger() -> (tempfile::TempDir, SqliteLedger) {
         let dir = tempfile::tempdir().expect("a directory");
         let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
-        let ledger = SqliteLedger::open(&dir.path().join("ledger.sqlite"), "log", meters).expect("a ledger");
+        let ledger = SqliteLedger::open(place(&dir.path().join("ledger.sqlite")), "log", meters).expect("a ledger");
         (dir, ledger)
     }
 
