@@ -40,10 +40,11 @@ pub fn note(db: &Connection, at: Timestamp, who: &str, act: &str, detail: &str) 
 }
 
 /// A refused event is keyed by the hash of its bytes, so its key changes with them, as it would in a ledger rebuilt
-/// from the log.
+/// from the log. Events that differed in the user alone are the same bytes then, and one event.
 fn redact_quarantine(tx: &Transaction<'_>, hasher: &EventHasher, users: &Users) -> Result<u64, LedgerError> {
     let mut select = tx.prepare(
-        "SELECT hash, body, detail FROM quarantine WHERE instr(body, CAST('hmac:' AS BLOB)) > 0 OR instr(detail, 'hmac:') > 0",
+        "SELECT hash, body, detail FROM quarantine WHERE instr(body, CAST('hmac:' AS BLOB)) > 0 OR instr(detail, 'hmac:') > 0
+         ORDER BY position, item",
     )?;
     let mut rows = select.query([])?;
     let mut found: Vec<(i64, Vec<u8>, String, bool)> = Vec::new();
@@ -56,13 +57,32 @@ fn redact_quarantine(tx: &Transaction<'_>, hasher: &EventHasher, users: &Users) 
         }
     }
     for (known, body, detail, _) in &found {
-        let hash = hasher.hash(body);
-        // The same event without its user may be there already.
-        tx.execute("DELETE FROM quarantine WHERE hash = ?2 AND hash <> ?1", [*known, hash])?;
-        let sql = "UPDATE quarantine SET hash = ?2, body = ?3, detail = ?4 WHERE hash = ?1";
-        tx.execute(sql, params![known, hash, body, detail])?;
+        tx.execute("UPDATE quarantine SET detail = ?2 WHERE hash = ?1", params![known, detail])?;
+        let (hash, mut kept) = (hasher.hash(body), *known);
+        if hash != *known {
+            kept = merge_refused(tx, [*known, hash])?;
+        }
+        tx.execute("UPDATE quarantine SET hash = ?2, body = ?3 WHERE hash = ?1", params![kept, hash, body])?;
     }
     Ok(found.iter().filter(|(.., in_body)| *in_body).count() as u64)
+}
+
+/// Makes one of the refused events under two hashes, if there are two: the earlier one stays. Returns its hash.
+///
+/// The other one is deleted and not replaced, because SQLite fires no trigger for a replaced row, and triggers keep the totals.
+fn merge_refused(tx: &Transaction<'_>, hashes: [i64; 2]) -> Result<i64, LedgerError> {
+    let sql =
+        "SELECT hash, times, takes_number, dropped FROM quarantine WHERE hash IN (?1, ?2) ORDER BY position, item";
+    let mut select = tx.prepare(sql)?;
+    let rows = select.query_map(hashes, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let rows: Vec<(i64, i64, bool, bool)> = rows.collect::<Result<_, _>>()?;
+    let [(kept, times, takes_number, dropped), (other, more, takes_more, drops_more)] = rows[..] else {
+        return Ok(hashes[0]);
+    };
+    tx.execute("DELETE FROM quarantine WHERE hash = ?1", [other])?;
+    let sql = "UPDATE quarantine SET times = ?2, takes_number = ?3, dropped = ?4 WHERE hash = ?1";
+    tx.execute(sql, params![kept, times + more, takes_number || takes_more, dropped && drops_more])?;
+    Ok(kept)
 }
 
 fn redact_early(tx: &Transaction<'_>, users: &Users) -> Result<u64, LedgerError> {
@@ -92,3 +112,6 @@ impl LedgerReader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,6 +110,12 @@ pub trait Steering: Debug + Send {
 }
 
 impl<'a> Use<'a> {
+    /// Its place among those of a transaction. Those that share one differ in amounts only, whose order changes no sum.
+    pub(crate) fn place(&self) -> impl Ord + use<'a> {
+        let Use { tenant, window, model, class, route, feature, credential, user, currency, .. } = *self;
+        (tenant, window, user, [model, class, route, feature, credential], currency)
+    }
+
     pub(crate) fn of(line: &'a Line) -> Self {
         let [model, class, route, feature, _, _, credential, _] = &line.combination.dimensions;
         let amounts = &line.amounts;

@@ -148,11 +148,11 @@ impl Sums {
         self.analysis.write(tx)
     }
 
-    /// What was used, for budgets; sorted by tenant.
+    /// What was used, for budgets; sorted by tenant and window, and further so that the same events cause the same writes in the same order.
     pub(super) fn uses(&self) -> Vec<Use<'_>> {
         let of_users = self.users.iter().flat_map(UserSums::uses);
         let mut uses: Vec<_> = self.analysis.lines().map(Use::of).chain(of_users).collect();
-        uses.sort_unstable_by_key(|used| (used.tenant, used.window));
+        uses.sort_unstable_by(|a, b| a.place().cmp(&b.place()));
         uses
     }
 

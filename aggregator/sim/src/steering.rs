@@ -10,17 +10,62 @@ mod event;
 mod oracle;
 mod world;
 
-use crate::alone::alone;
+use std::collections::BTreeMap;
+
+use crate::alone::{alone, number};
 use crate::planted::{Bug, STEERING_BUGS};
 use crate::seeds;
+use weir_disk::Copies;
 use world::{Judge, Summary, World};
 
 /// The default number of seeds.
 const SEEDS: u64 = 30;
+/// The number of seeds that are run twice.
+const REPEATED: u64 = 8;
+
+const JUDGE: Judge = Judge { stages: oracle::check, messages: oracle::check_messages };
 
 fn simulate(seed: u64, bug: Option<Bug>, trace: bool) -> Result<Summary, String> {
-    let judge = Judge { stages: oracle::check, messages: oracle::check_messages };
-    seeds::on_own_thread(bug, || World::new(seed, judge, trace).live())
+    seeds::on_own_thread(bug, || World::new(seed, JUDGE, trace).live())
+}
+
+/// What a seed leaves behind.
+struct Left {
+    summary: Summary,
+    /// What the receiver took, by id.
+    inbox: BTreeMap<String, String>,
+    /// Every file of the disk.
+    files: Copies,
+    /// The last operations of the disk.
+    operations: Vec<String>,
+}
+
+fn leave(seed: u64) -> Left {
+    let live = || {
+        let mut world = World::new(seed, JUDGE, false);
+        let summary = world.live()?;
+        let left = weir_disk::with(|disk| (disk.copy(""), disk.trace().to_vec()));
+        let (files, operations) = left.ok_or("it has no disk")?;
+        Ok(Left { summary, inbox: world.inbox, files, operations })
+    };
+    seeds::on_own_thread(None, live).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"))
+}
+
+#[test]
+fn a_seed_goes_the_same_way_each_time_to_the_last_byte() {
+    alone(module_path!(), "a_seed_goes_the_same_way_each_time_to_the_last_byte", || {
+        let (first, seeds) = (number("WEIR_SIM_FIRST").unwrap_or(0), number("WEIR_SIM_SEEDS").unwrap_or(REPEATED));
+        for seed in first..first + seeds {
+            let (once, again) = (leave(seed), leave(seed));
+            for (one, other) in once.operations.iter().zip(&again.operations) {
+                assert_eq!(one, other, "seed {seed}");
+            }
+            assert_eq!((once.summary, &once.inbox), (again.summary, &again.inbox), "seed {seed}");
+            let differs = |name: &&String| again.files.get(*name) != once.files.get(*name);
+            let differing: Vec<&String> = once.files.keys().chain(again.files.keys()).filter(differs).collect();
+            assert!(differing.is_empty(), "seed {seed}: {differing:?}");
+        }
+    });
 }
 
 #[test]

@@ -3,9 +3,10 @@ use std::path::Path;
 
 use weir_contract::Timestamp;
 use weir_database::testing::place;
-use weir_ledger::SqliteLedger;
 use weir_ledger::amount::Pico;
 use weir_ledger::meters::{self, Meters};
+use weir_ledger::{LedgerError, SqliteLedger};
+use weir_steer::alert::deploy::{self, NewDeploy};
 use weir_steer::alert::evaluate::Finding;
 use weir_steer::alert::rule::{self, Rule};
 use weir_steer::alert::silence::{self, NewSilence, SilenceError};
@@ -205,4 +206,28 @@ fn who_looks_after_an_alert_stands_beside_it_as_long_as_it_fires() {
     world.apply(&[], 13);
     world.apply(&["acme"], 14);
     assert_eq!(world.alerts()[0].acknowledged, None, "another alert");
+}
+
+#[test]
+fn marks_of_deploys_are_kept_up_to_a_number_and_an_age_and_a_repeat_is_no_second_one() {
+    let mut world = World::new();
+    let mark = |world: &mut World, name: &str, minute: u64| {
+        let new =
+            NewDeploy { name: name.to_owned(), feature: None, prompt_version: None, at: None, who: "ci".to_owned() };
+        world.ledger.durably(|db| deploy::add(db, &new, at(minute))).expect("written").expect("marked")
+    };
+    let first = mark(&mut world, "v1", 0);
+    assert_eq!(mark(&mut world, "v1", 10), first, "the call was repeated");
+    assert!(mark(&mut world, "v1", 11).id > first.id && mark(&mut world, "v2", 11).id > first.id);
+    let many = "INSERT INTO deploy(at, name, feature, prompt_version, who, marked_at)
+                WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+                SELECT ?1 + i, 'many', '', '', 'ci', ?1 FROM n";
+    world.ledger.durably(|db| db.execute(many, [at(20).as_millis()]).map_err(LedgerError::from)).expect("written");
+    mark(&mut world, "last", 30);
+    let kept = |world: &mut World| world.ledger.durably(|db| deploy::kept(db)).expect("a number");
+    assert_eq!(kept(&mut world), 10_000);
+    let latest = world.ledger.durably(|db| deploy::list(db, 2)).expect("marks");
+    assert_eq!(latest.iter().map(|deploy| deploy.name.as_str()).collect::<Vec<_>>(), ["last", "many"]);
+    mark(&mut world, "a year later", 401 * 24 * 60);
+    assert_eq!(kept(&mut world), 1, "what is older than 400 days is gone");
 }

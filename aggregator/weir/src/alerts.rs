@@ -14,6 +14,8 @@ use weir_steer::receiver::Receiver;
 
 use crate::config::alerts::Alerts;
 
+/// The marks of deploys in one answer, unless another number is asked for.
+const DEPLOYS_SHOWN: u32 = 100;
 /// The messages of one answer.
 const NOTICES_SHOWN: u32 = 200;
 
@@ -125,6 +127,39 @@ pub struct AckRequest {
     pub subject: Option<String>,
     /// The reason or remark.
     pub why: String,
+}
+
+/// Body of `POST /v1/deploys`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeployRequest {
+    /// What was deployed, for people.
+    pub name: String,
+    /// The features that it changed, with `*` for any text. Neither these nor prompt versions: it may have changed any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature: Option<String>,
+    /// The prompt versions that it changed, with `*` for any text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_version: Option<String>,
+    /// When it was deployed. Absent: now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
+/// Which marks of deploys are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeployQuery {
+    /// The most marks, at most 1000. Absent: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+impl DeployQuery {
+    /// How many marks are shown.
+    pub(crate) fn shown(self) -> u32 {
+        self.limit.unwrap_or(DEPLOYS_SHOWN)
+    }
 }
 
 /// Answer to `POST /v1/alerts/ack`.

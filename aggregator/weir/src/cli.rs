@@ -9,6 +9,7 @@ mod check;
 mod cost;
 mod cost_events;
 mod costs;
+mod deploys;
 mod explain;
 mod finance;
 mod flags;
@@ -127,6 +128,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             reconcile::run(&load()?, &ReconcileRequest { from, to, customer }, cli.json)
         }
         Command::Alerts(command) => alerts::run(&load()?, command, cli.json),
+        Command::Deploys(command) => deploys::run(&load()?, command, cli.json),
         Command::Budgets(command) => budgets::run(&load()?, command, cli.json),
         Command::Cost(args) => cost::run(&load()?, args, cli.json),
         Command::Costs(command) => costs::run(&load()?, command, cli.json),

@@ -16,6 +16,8 @@
 //! | `GET /v1/alerts/history` | viewer | `alerts` |
 //! | `POST /v1/alerts/test` | admin | `alerts` |
 //! | `POST /v1/alerts/silence`, `/unsilence`, `/ack` | operator | `alerts` |
+//! | `GET /v1/deploys` | viewer | `alerts` |
+//! | `POST /v1/deploys`, `DELETE /v1/deploys/{id}` | operator | `alerts` |
 //! | `GET /v1/budgets`, `/v1/budgets/history` | viewer | `budgets` |
 //! | `POST /v1/budgets/raise`, `/v1/budgets/resume` | admin | `budgets` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
@@ -346,6 +348,7 @@ impl App {
             .route("/v1/prices/repricings", get(money::get_repricings))
             .route("/v1/prices/reprice", post(money::post_reprice))
             .merge(alerts::routes::router())
+            .merge(alerts::deploys::router())
             .route("/v1/budgets", get(budgets::get_budgets))
             .route("/v1/budgets/history", get(budgets::get_history))
             .route("/v1/budgets/raise", post(budgets::post_raise))

@@ -25,6 +25,8 @@ mod config;
 mod counting;
 #[path = "aggregator/dashboards.rs"]
 mod dashboards;
+#[path = "aggregator/deploying.rs"]
+mod deploying;
 #[path = "aggregator/differences.rs"]
 mod differences;
 #[path = "aggregator/directory.rs"]

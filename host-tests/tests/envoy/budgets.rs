@@ -1,4 +1,5 @@
-//! Budgets from end to end: the real Envoy, the real `weir serve`, a stand-in provider.
+//! Budgets from end to end: the official clients, the real Envoy, the real `weir serve`, a stand-in provider.
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -7,10 +8,12 @@ use weir_contract::directory::KeyHash;
 use weir_rig::aggregator::Aggregator;
 use weir_rig::clock;
 use weir_rig::load::{Client, Reply};
+use weir_rig::workspace;
 
 use crate::edge::{Edge, Setup, tenant};
 
 const TOKEN: &str = "gateway-token-5f2c8e91d07b";
+const VIEWER: &str = "viewer-token-93e0c7a51b2d";
 /// How far away the end of the period is: no machine is so slow. The next one begins when the tenants file says so.
 const PERIOD_SECS: u64 = 12 * 3_600;
 /// The budget.
@@ -30,9 +33,11 @@ fn tenants(ends: u64) -> String {
 
 /// A server with a budget of 20 requests in a billing period.
 fn serve(ends: u64) -> Aggregator {
+    let sha256 = |token: &str| KeyHash::of(token.as_bytes());
     let config = json!({
         "data": "data", "tenants": "tenants.yaml",
-        "tokens": [{"name": "gateways", "scopes": ["ingest", "directory"], "sha256": KeyHash::of(TOKEN.as_bytes())}],
+        "tokens": [{"name": "gateways", "scopes": ["ingest", "directory"], "sha256": sha256(TOKEN)},
+                   {"name": "ann", "scopes": ["viewer"], "sha256": sha256(VIEWER)}],
         "budgets": [{"name": "period", "of": "requests", "amount": "20", "period": "billing_period"}],
     });
     Aggregator::start(&config, &[("tenants.yaml", &tenants(ends))], &[]).expect("weir serve")
@@ -45,7 +50,8 @@ fn edge(weir: &Aggregator) -> Edge {
     });
     let filter = json!({
         "version": 1,
-        "identity": {"sources": [{"api_key": {"prefix": "sk_weir_"}}]},
+        "identity": {"sources": [{"api_key": {"prefix": "sk_weir_"}},
+                                 {"api_key": {"header": "x-api-key", "prefix": "sk_weir_"}}]},
         "directory": {"cluster": "aggregator", "token": TOKEN, "refresh": "1s"},
         "plans": {"p": {"stages": stages}},
         "limit_headers": {"budget": true},
@@ -61,27 +67,79 @@ async fn chat(edge: &Edge) -> Reply {
     Client::new().send(edge.post("/v1/chat/completions", &body)).await
 }
 
-/// The model that the provider was asked for last.
-fn asked(edge: &Edge) -> String {
-    let seen = edge.llm.seen().pop().expect("a request");
-    let body: Value = serde_json::from_slice(&seen.body).expect("JSON");
-    body["model"].as_str().expect("a model").to_owned()
+/// One answer, as a client read it.
+#[derive(Clone, Debug)]
+struct Answer {
+    model: String,
+    input: u64,
+    output: u64,
 }
 
-/// Sends one request after the other until the provider is asked for another model, or one is refused. Returns how many
-/// were served, and the answer that was another one.
-async fn until_changed(edge: &Edge, model: &str) -> (u64, Reply) {
-    let mut served = 0;
-    loop {
-        assert!(served < 10 * REQUESTS, "no stage arrives: {}", edge.envoy.log());
-        let reply = chat(edge).await;
-        if reply.status != 200 || asked(edge) != model {
-            return (served, reply);
+/// Runs the official clients, and returns what they were answered.
+async fn clients(edge: &Edge, what: &'static str) -> Vec<Answer> {
+    let (root, url) = (workspace::root(), edge.envoy.url());
+    let mut command = std::process::Command::new("python3");
+    command.arg(root.join("host-tests/tests/envoy/budgets.py")).args([&url, what]);
+    command.env("PYTHONPATH", root.join(".tools/clients"));
+    let run = tokio::task::spawn_blocking(move || command.output().expect("python3")).await.expect("run");
+    let told = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "`make setup` brings the clients. {told} {}", edge.envoy.log());
+    let lines = String::from_utf8_lossy(&run.stdout).into_owned();
+    let answer = |line: &str| {
+        let of: Value = serde_json::from_str(line).expect("JSON");
+        let number = |name: &str| of[name].as_u64().expect("a number");
+        Answer {
+            model: of["model"].as_str().expect("a model").to_owned(),
+            input: number("input"),
+            output: number("output"),
         }
-        served += 1;
-        // The least time in which an event can be counted and told; a burst would only test what is in flight.
-        tokio::time::sleep(Duration::from_millis(250)).await;
+    };
+    lines.lines().map(answer).collect()
+}
+
+/// Requests and tokens (input, output) by model.
+type Sums = BTreeMap<String, (u64, u64, u64)>;
+
+fn sums_of(answers: &[Answer]) -> Sums {
+    let mut sums = Sums::new();
+    for Answer { model, input, output } in answers {
+        let sum = sums.entry(model.clone()).or_default();
+        *sum = (sum.0 + 1, sum.1 + input, sum.2 + output);
     }
+    sums
+}
+
+/// What the server has counted.
+fn counted(weir: &Aggregator) -> Sums {
+    let answer = weir.get("/v1/analysis?by=model&tenant=acme", VIEWER).expect("an answer");
+    let rows = answer.json().expect("JSON");
+    let number = |row: &Value, name: &str| row[name].as_u64().expect("a number");
+    let sums = rows.as_array().expect("rows").iter().map(|row| {
+        let model = row["values"][0].as_str().expect("a model").to_owned();
+        (model, (number(row, "requests"), number(row, "input_tokens"), number(row, "output_tokens")))
+    });
+    // The looks for readiness ask for no model.
+    sums.filter(|(model, _)| !model.is_empty()).collect()
+}
+
+/// Asserts that clients, provider and server have the same sums, to the token.
+async fn assert_same_sums(weir: &Aggregator, edge: &Edge, answers: &[Answer]) {
+    let of_clients = sums_of(answers);
+    let tally = edge.llm.tally();
+    let of_provider = tally.models.iter().map(|(model, sum)| (model.clone(), (sum.requests, sum.input, sum.output)));
+    assert_eq!(of_provider.filter(|(model, _)| model != "unnamed").collect::<Sums>(), of_clients);
+    let begun = clock::instant();
+    while counted(weir) != of_clients {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?} instead of {of_clients:?}", counted(weir));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A refused request.
+async fn refused(edge: &Edge) -> Reply {
+    let reply = chat(edge).await;
+    assert_eq!(reply.status, 402, "{}", reply.text());
+    reply
 }
 
 async fn until_ready(edge: &Edge) {
@@ -95,28 +153,37 @@ async fn until_ready(edge: &Edge) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_premium_model_serves_until_90_percent_a_fast_one_after_and_all_again_in_the_next_period() {
+async fn official_clients_get_a_premium_model_until_90_percent_a_fast_one_after_and_their_own_error_until_the_next_period()
+ {
     let ends = now() + PERIOD_SECS;
     let weir = serve(ends);
     let edge = edge(&weir);
     until_ready(&edge).await;
-    let (premium, told) = until_changed(&edge, "premium").await;
-    assert_eq!((told.status, asked(&edge)), (200, "fast".to_owned()));
-    let header = told.header("x-weir-budget").expect("the header").to_owned();
-    assert!(header.starts_with("period;stage=") && header.ends_with(&format!("resets=@{ends}")), "{header}");
-    let (fast, refused) = until_changed(&edge, "fast").await;
-    assert_eq!(refused.status, 402);
-    let served = premium + fast + 1;
-    println!("{premium} requests with the premium model, {served} of {REQUESTS} in all");
-    assert!(served >= REQUESTS - 1, "refused at {served}: the first looks for readiness count, too");
-    // Of the answer itself: the other worker may not have heard of it yet.
-    let wait: u64 = refused.header("retry-after").and_then(|wait| wait.parse().ok()).expect("seconds");
-    assert!(wait <= PERIOD_SECS, "{wait}");
+    let mut answers = clients(&edge, "spend").await;
+    let is_premium = |answer: &Answer| answer.model.starts_with("premium");
+    let premium = answers.iter().take_while(|answer| is_premium(answer)).count();
+    // The looks for readiness count, too.
+    let looks = edge.llm.seen().len() - answers.len();
+    println!(
+        "{looks} looks, {premium} requests with the premium model, {} of {REQUESTS} in all",
+        looks + answers.len()
+    );
+    assert!((looks + premium) as u64 >= REQUESTS * 9 / 10, "{answers:?}");
+    assert!(answers.last().is_some_and(|last| !is_premium(last)), "the fast model serves before the end: {answers:?}");
+    // Each worker learns of a stage by itself.
+    let late = answers.iter().skip(premium).filter(|answer| is_premium(answer)).count();
+    assert!(late <= 1, "{answers:?}");
+    assert!((looks + answers.len()) as u64 >= REQUESTS, "refused before 100 %: {answers:?}");
+    let header = refused(&edge).await.header("x-weir-budget").expect("the header").to_owned();
+    assert!(header.starts_with("period;stage=exceeded;") && header.ends_with(&format!("resets=@{ends}")), "{header}");
+    assert_same_sums(&weir, &edge, &answers).await;
     // The subscription begins anew, and with it the period.
     std::fs::write(weir.folder().join("tenants.yaml"), tenants(now())).expect("written");
     until_ready(&edge).await;
-    assert_eq!(chat(&edge).await.status, 200, "the stage ends with its period");
-    assert_eq!(asked(&edge), "premium");
+    let again = clients(&edge, "again").await;
+    assert!(again.len() == 2 && again.iter().all(is_premium), "the stage ends with its period: {again:?}");
+    answers.extend(again);
+    assert_same_sums(&weir, &edge, &answers).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

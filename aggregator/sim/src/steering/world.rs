@@ -154,7 +154,7 @@ impl World {
         }
     }
 
-    pub(super) fn live(mut self) -> Result<Summary, String> {
+    pub(super) fn live(&mut self) -> Result<Summary, String> {
         for _ in 0..STEPS {
             self.pass_time();
             if self.ledger.is_none() {
@@ -164,7 +164,7 @@ impl World {
         }
         self.check()?;
         self.deliver_everything()?;
-        (self.judge.messages)(&mut self)?;
+        (self.judge.messages)(self)?;
         Ok(self.summary)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use weir_contract::time::HOUR_MS;
 use weir_ledger::amount::{Currency, PICO, Pico};
 
+use super::deploy::Deploy;
 use super::file::{Kind, Quantity};
 use super::rule::{Compare, Condition, Earlier, Rule};
 
@@ -100,6 +101,12 @@ impl Findings {
             self.left_out += 1;
         }
     }
+
+    /// Adds what was found of other subjects.
+    pub fn extend(&mut self, other: Findings) {
+        self.left_out += other.left_out;
+        other.found.into_iter().for_each(|finding| self.push(finding));
+    }
 }
 
 /// A quantity of the installation or of a budget, as it is now.
@@ -115,8 +122,21 @@ pub struct Reading {
     pub value: Pico,
 }
 
-/// Compares a rule about requests and money with the sums of its window and of earlier spans.
-pub fn of_sums(rule: &Rule, window: &Span, earlier: &BTreeMap<Earlier, Span>) -> Findings {
+/// The sums that a rule about requests and money is compared with.
+#[derive(Clone, Copy, Debug)]
+pub struct Spans<'a> {
+    /// Those of its window.
+    pub window: &'a Span,
+    /// Those of the spans before it.
+    pub earlier: &'a BTreeMap<Earlier, Span>,
+    /// The deploy between the two, and whether the window is shorter for it.
+    pub since: Option<(&'a Deploy, bool)>,
+}
+
+/// Compares a rule about requests and money with the sums of its window and of earlier spans. `judges`: the values of its `by` that these sums
+/// judge.
+pub fn of_sums(rule: &Rule, spans: Spans<'_>, judges: &dyn Fn(&str) -> bool) -> Findings {
+    let Spans { window, earlier, since } = spans;
     let rows = merged(rule, window);
     let before: BTreeMap<Earlier, _> = earlier.iter().map(|(span, sums)| (*span, merged(rule, sums))).collect();
     let mut whole: BTreeMap<Option<Currency>, Pico> = BTreeMap::new();
@@ -131,7 +151,7 @@ pub fn of_sums(rule: &Rule, window: &Span, earlier: &BTreeMap<Earlier, Span>) ->
         let (subject, currency) = key;
         let is_meant = rule.only.as_ref().is_none_or(|only| only.matches(subject))
             && rule.currency.is_none_or(|wanted| currency.is_none_or(|is| is == wanted));
-        if !is_meant || sums.requests < rule.at_least_requests {
+        if !is_meant || sums.requests < rule.at_least_requests || !judges(subject) {
             continue;
         }
         let whole_cost = whole.get(currency).copied().unwrap_or_default();
@@ -147,7 +167,7 @@ pub fn of_sums(rule: &Rule, window: &Span, earlier: &BTreeMap<Earlier, Span>) ->
             Some("tenant") => Some(subject.clone()),
             _ => rule.tenant.as_deref().map(str::to_owned),
         };
-        if let Some((value, summary)) = held(rule, subject, *currency, &of) {
+        if let Some((value, summary)) = held(rule, (subject, *currency), since, &of) {
             findings.push(Finding { subject: subject.clone(), tenant, currency: *currency, value, summary });
         }
     }
@@ -171,7 +191,7 @@ pub fn of_readings(rule: &Rule, readings: &[Reading]) -> Findings {
             let reading = readings.iter().find(|reading| reading.quantity == condition.measure)?;
             Some((reading.value, None))
         };
-        if let Some((value, summary)) = held(rule, subject, None, &of) {
+        if let Some((value, summary)) = held(rule, (subject, None), None, &of) {
             let tenant = readings.first().and_then(|reading| reading.tenant.clone());
             findings.push(Finding { subject: subject.to_owned(), tenant, currency: None, value, summary });
         }
@@ -204,8 +224,8 @@ type Compared = (Pico, Option<Pico>);
 /// The value of the first condition and the sentence, if all conditions hold.
 fn held(
     rule: &Rule,
-    subject: &str,
-    currency: Option<Currency>,
+    (subject, currency): (&str, Option<Currency>),
+    since: Option<(&Deploy, bool)>,
     of: &dyn Fn(&Condition) -> Option<Compared>,
 ) -> Option<(Pico, String)> {
     let mut first = None;
@@ -213,7 +233,7 @@ fn held(
     for condition in &rule.when {
         let (value, base) = of(condition)?;
         let unit = currency.filter(|_| condition.measure.is_money()).map_or_else(String::new, |of| format!(" {of}"));
-        let how = compared(condition.compare, value, base)?;
+        let how = compared(condition.compare, value, base, since)?;
         first.get_or_insert(value);
         parts.push(format!("{} is {}{unit}, {how}", condition.measure.words(), shown(value)));
     }
@@ -228,6 +248,7 @@ fn held(
         .filter(|_| rule.kind == Kind::Sums)
         .map_or_else(String::new, |of| format!(" of tenant {of}"));
     let over = match rule.kind {
+        Kind::Sums if since.is_some_and(|(_, is_cut)| is_cut) => format!(", since then{of}"),
         Kind::Sums => format!(", over {}{of}", span_words(rule.window_ms)),
         Kind::Budgets | Kind::System => String::new(),
     };
@@ -235,25 +256,28 @@ fn held(
 }
 
 /// How a value compares, if the condition holds.
-fn compared(compare: Compare, value: Pico, base: Option<Pico>) -> Option<String> {
+fn compared(compare: Compare, value: Pico, base: Option<Pico>, since: Option<(&Deploy, bool)>) -> Option<String> {
     let beside = |base: Pico, percent: i128| mul_div(base.0, ALL + percent, ALL);
     match compare {
         Compare::Above(limit) => (value > limit).then(|| format!("above {}", shown(limit))),
         Compare::Below(limit) => (value < limit).then(|| format!("below {}", shown(limit))),
         Compare::RisesBy(percent, earlier) => {
             let base = base.filter(|base| base.0 > 0)?;
-            (value.0 > beside(base, percent.0)).then(|| moved("more", value, base, earlier))
+            (value.0 > beside(base, percent.0)).then(|| moved("more", (value, base), earlier, since))
         }
         Compare::FallsBy(percent, earlier) => {
             let base = base.filter(|base| base.0 > 0)?;
-            (value.0 < beside(base, -percent.0)).then(|| moved("less", value, base, earlier))
+            (value.0 < beside(base, -percent.0)).then(|| moved("less", (value, base), earlier, since))
         }
     }
 }
 
-fn moved(way: &str, value: Pico, base: Pico, earlier: Earlier) -> String {
+fn moved(way: &str, (value, base): (Pico, Pico), earlier: Earlier, since: Option<(&Deploy, bool)>) -> String {
     let by = percent((value.0 - base.0).abs(), base.0).map_or_else(String::new, |by| format!("{} % ", shown(by)));
-    format!("{by}{way} than {} in the {} before", shown(base), span_words(earlier.0))
+    let mark = since.map_or_else(String::new, |(Deploy { name, at, who, .. }, _)| {
+        format!(" the deploy {name} at {at}, marked by {who}")
+    });
+    format!("{by}{way} than {} in the {} before{mark}", shown(base), span_words(earlier.0))
 }
 
 /// `part` in percent of `whole`; None if the whole is not positive.

@@ -19,7 +19,7 @@ const LABELS_MAX: usize = 10;
 /// The longest action, in characters.
 const ACTION_MAX_CHARS: usize = 500;
 /// The longest window, in milliseconds.
-const WINDOW_MAX_MS: u64 = 90 * 24 * HOUR_MS;
+pub(crate) const WINDOW_MAX_MS: u64 = 90 * 24 * HOUR_MS;
 /// The window where a rule names none.
 const WINDOW_MS: u64 = 24 * HOUR_MS;
 /// The span to compare with where a condition names none.
@@ -182,6 +182,14 @@ impl Rule {
     /// Whether each currency has an alert of its own.
     pub(crate) fn has_currency(&self) -> bool {
         self.when.iter().any(|condition| condition.measure.has_currency())
+    }
+
+    /// Whether marks of deploys are its boundary: it compares ratios by feature or prompt version with an earlier span. What grows with its
+    /// window would mean something else in a shorter one.
+    pub fn heeds_deploys(&self) -> bool {
+        self.earlier().next().is_some()
+            && matches!(self.by.as_deref(), Some("feature" | "prompt_version"))
+            && !self.when.iter().any(|condition| condition.measure.grows())
     }
 
     /// The earlier spans that it compares with.

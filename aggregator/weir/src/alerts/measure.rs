@@ -6,7 +6,8 @@ use weir_contract::stage::Stage;
 use weir_ledger::LedgerError;
 use weir_ledger::amount::{PICO, Pico};
 use weir_ledger::query::LedgerReader;
-use weir_steer::alert::evaluate::{self, Findings, Reading, Span};
+use weir_steer::alert::deploy::{self, Boundary, Deploy};
+use weir_steer::alert::evaluate::{self, Findings, Reading, Span, Spans};
 use weir_steer::alert::file::{Kind, Quantity};
 use weir_steer::alert::rule::{Earlier, Rule};
 use weir_steer::engine;
@@ -28,6 +29,8 @@ pub(crate) struct Measurer<'a> {
     pub budgets: &'a engine::Rules,
     /// How billing stands, if it is configured.
     pub billing: Option<&'a StatusView>,
+    /// The marks of deploys, the latest first.
+    deploys: Vec<Deploy>,
     /// The spans that were read already.
     spans: HashMap<SpanKey, Option<Span>>,
 }
@@ -36,8 +39,13 @@ pub(crate) struct Measurer<'a> {
 type SpanKey = (Option<String>, Option<String>, Timestamp, Timestamp);
 
 impl<'a> Measurer<'a> {
-    pub(crate) fn new(finance: &'a mut Finance, budgets: &'a engine::Rules, billing: Option<&'a StatusView>) -> Self {
-        Measurer { finance, budgets, billing, spans: HashMap::new() }
+    pub(crate) fn new(
+        finance: &'a mut Finance,
+        budgets: &'a engine::Rules,
+        billing: Option<&'a StatusView>,
+    ) -> Result<Self, LedgerError> {
+        let deploys = deploy::heeded(finance.reader.db())?;
+        Ok(Measurer { finance, budgets, billing, deploys, spans: HashMap::new() })
     }
 
     /// What a rule finds; None if it cannot be measured now, so that nothing changes.
@@ -57,15 +65,33 @@ impl<'a> Measurer<'a> {
 
     fn of_sums(&mut self, rule: &Rule) -> Option<Findings> {
         let now = self.finance.now;
-        let start = earlier_by(now.hour(), rule.window_ms);
-        let window = self.span(rule, start, now)?;
-        let mut before: BTreeMap<Earlier, Span> = BTreeMap::new();
-        for earlier in rule.earlier() {
-            if let Some(span) = self.span(rule, earlier_by(start, earlier.0), start) {
-                before.insert(earlier, span);
-            }
+        let usual = Boundary::without(rule, now);
+        let window = self.span(rule, usual.window_start, now)?;
+        let deploys = if rule.heeds_deploys() { self.deploys.clone() } else { Vec::new() };
+        let last = |subject: &str| deploy::last(&deploys, rule, subject, now);
+        // By number. A window that begins at a deploy has no subject that the usual one lacks.
+        let marks: BTreeMap<i64, (&Deploy, Boundary)> =
+            window.keys().filter_map(|(subject, _)| last(subject)).map(|mark| (mark.0.id, mark)).collect();
+        let earlier = self.earlier(rule, usual.earlier_end);
+        let spans = Spans { window: &window, earlier: &earlier, since: None };
+        let mut findings = evaluate::of_sums(rule, spans, &|subject| last(subject).is_none());
+        for (id, (deploy, boundary)) in marks {
+            let window = self.span(rule, boundary.window_start, now)?;
+            let earlier = self.earlier(rule, boundary.earlier_end);
+            let is_cut = boundary.window_start != usual.window_start;
+            let spans = Spans { window: &window, earlier: &earlier, since: Some((deploy, is_cut)) };
+            findings.extend(evaluate::of_sums(rule, spans, &|subject| {
+                last(subject).is_some_and(|(deploy, _)| deploy.id == id)
+            }));
         }
-        Some(evaluate::of_sums(rule, &window, &before))
+        Some(findings)
+    }
+
+    /// The spans that a rule compares its window with, as far as their sums are kept.
+    fn earlier(&mut self, rule: &Rule, end: Timestamp) -> BTreeMap<Earlier, Span> {
+        rule.earlier()
+            .filter_map(|earlier| Some((earlier, self.span(rule, earlier_by(end, earlier.0), end)?)))
+            .collect()
     }
 
     /// The sums of a span; None if they are not kept for all of it.

@@ -6,7 +6,7 @@ use weir_steer::alert::silence::Silence;
 use weir_steer::alert::state::{Alert, AlertChange, history as changes};
 use weir_steer::notice::Notice;
 
-use super::access::{self, Access, clock};
+use super::access::{self, Access, Client, clock};
 use super::args::alerts::AlertsCommand;
 use super::render::{json, say, table};
 use super::show::caught_up;
@@ -39,17 +39,21 @@ pub(super) fn run(config: &Config, command: AlertsCommand, as_json: bool) -> any
     }
 }
 
-/// Asks the server, which alone compares rules.
-fn post<T: DeserializeOwned>(config: &Config, path: &str, request: &impl Serialize) -> anyhow::Result<T> {
-    access::block_on(async {
-        match access::open(config)? {
-            Access::Server(server) => server.post(path, request).await,
-            Access::Here(_) => bail!("no server runs that compares rules and tells people: start `weir serve`"),
-        }
-    })
+/// The server, which alone compares rules.
+pub(super) fn server(config: &Config) -> anyhow::Result<Client> {
+    match access::open(config)? {
+        Access::Server(server) => Ok(server),
+        Access::Here(_) => bail!("no server runs that compares rules and tells people: start `weir serve`"),
+    }
 }
 
-fn told(answer: &impl Serialize, words: &str, as_json: bool) -> anyhow::Result<u8> {
+/// Asks the server.
+pub(super) fn post<T: DeserializeOwned>(config: &Config, path: &str, request: &impl Serialize) -> anyhow::Result<T> {
+    access::block_on(async { server(config)?.post(path, request).await })
+}
+
+/// Prints an answer, or the words in its place.
+pub(super) fn told(answer: &impl Serialize, words: &str, as_json: bool) -> anyhow::Result<u8> {
     if as_json {
         json(answer)?;
     } else {

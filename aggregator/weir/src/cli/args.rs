@@ -5,6 +5,7 @@ pub(super) mod borders;
 pub(super) mod budgets;
 pub(super) mod byok;
 pub(super) mod counting;
+pub(super) mod deploys;
 pub(super) mod flags;
 pub(super) mod margin;
 pub(super) mod money;
@@ -29,6 +30,7 @@ use byok::ByokCommand;
 use counting::{
     EventsCommand, ExportArgs, LedgerArgs, LimitsArgs, QuarantineCommand, ReadingsCommand, TailArgs, TopArgs, UsageArgs,
 };
+use deploys::DeploysCommand;
 use flags::FlagsCommand;
 use margin::FinanceCommand;
 use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
@@ -169,6 +171,9 @@ pub(super) enum Command {
     /// Show who is told of budgets' stages, and test it.
     #[command(subcommand)]
     Alerts(AlertsCommand),
+    /// Mark deploys, around which alerts compare the cost of a request.
+    #[command(subcommand)]
+    Deploys(DeploysCommand),
     /// Show what requests cost, by tenant, by dimensions or by model.
     Cost(CostArgs),
     /// Compare costs with what providers charged.

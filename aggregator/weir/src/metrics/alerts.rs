@@ -23,6 +23,7 @@ pub(crate) struct AlertMetrics {
     firing: Family<SeverityLabels, Gauge<u64, AtomicU64>>,
     evaluations: Family<OutcomeLabels, Counter>,
     left_out: Gauge<u64, AtomicU64>,
+    deploys: Gauge<u64, AtomicU64>,
 }
 
 impl AlertMetrics {
@@ -34,6 +35,8 @@ impl AlertMetrics {
         registry.register("alert_evaluations", help, self.evaluations.clone());
         let help = "Subjects that the last comparison left out because a rule found more than it may hold";
         registry.register("alerts_left_out", help, self.left_out.clone());
+        let help = "Marks of deploys that are kept; the oldest of more than 10,000 make room";
+        registry.register("deploys_kept", help, self.deploys.clone());
         for outcome in ["delivered", "failed"] {
             drop(self.attempts.get_or_create(&OutcomeLabels { outcome }));
         }
@@ -58,6 +61,11 @@ impl AlertMetrics {
         if let Some(left_out) = left_out {
             self.left_out.set(left_out);
         }
+    }
+
+    /// Shows how many marks of deploys are kept.
+    pub(crate) fn show_deploys(&self, kept: u64) {
+        self.deploys.set(kept);
     }
 
     /// Shows how many alerts fire.

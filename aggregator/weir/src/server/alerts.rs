@@ -1,5 +1,6 @@
 //! Alerts in the server: compares rules with what was measured ([`watch`]), makes messages of changes, sends them until they are
-//! taken ([`send`]), and answers about them ([`routes`]).
+//! taken ([`send`]), and answers about them ([`routes`]) and about the deploys that some compare around ([`deploys`]).
+pub(super) mod deploys;
 mod mail;
 pub(super) mod routes;
 mod send;
@@ -11,9 +12,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::{Client, redirect};
-use weir_contract::Timestamp;
 use weir_ledger::LedgerError;
 use weir_ledger::amount::Currency;
+use weir_steer::alert::deploy::{self, Boundary};
 use weir_steer::alert::file::Kind;
 use weir_steer::alert::rule::Rule;
 use weir_steer::alert::state::AlertChange;
@@ -161,7 +162,9 @@ fn reason_of_alert(finance: &mut Finance, rule: &Rule, change: &AlertChange) -> 
     if rule.kind != Kind::Sums {
         return None;
     }
-    let from = Timestamp::from_millis(change.at.hour().as_millis().saturating_sub(rule.window_ms));
+    let deploys = deploy::heeded(finance.reader.db()).ok()?;
+    let mark = deploy::last(&deploys, rule, &change.subject, change.at);
+    let from = mark.map_or_else(|| Boundary::without(rule, change.at), |(_, boundary)| boundary).window_start;
     match (rule.by.as_deref(), &change.tenant) {
         (Some("tenant") | None, Some(tenant)) => {
             let currency = Currency::parse(&change.currency)?;

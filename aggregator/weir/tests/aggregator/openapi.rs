@@ -63,7 +63,11 @@ async fn every_route_is_described_and_nothing_else() {
     let server = Running::start(super::events::noon(), "").await;
     let description = server.json("/openapi.json").await;
     let described: Vec<&String> = description["paths"].as_object().expect("paths").keys().collect();
-    let source = concat!(include_str!("../../src/server.rs"), include_str!("../../src/server/alerts/routes.rs"));
+    let source = concat!(
+        include_str!("../../src/server.rs"),
+        include_str!("../../src/server/alerts/routes.rs"),
+        include_str!("../../src/server/alerts/deploys.rs")
+    );
     let routed: Vec<&str> =
         source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")?.split('"').next()).collect();
     assert!(routed.len() > 10);

@@ -69,7 +69,7 @@ impl Drop for Script {
     }
 }
 
-async fn start(clock: &Arc<ManualClock>, alerts: &str) -> Running {
+pub(super) async fn start(clock: &Arc<ManualClock>, alerts: &str) -> Running {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::write(dir.path().join("tenants.yaml"), TENANTS).expect("written");
     std::fs::write(dir.path().join("secret"), SECRET).expect("written");
@@ -95,7 +95,7 @@ async fn use_up_at(server: &Running, tenant: &'static str, at: Timestamp, count:
 }
 
 /// Waits until the alerts are as `is` wants them.
-async fn alerts(server: &Running, is: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+pub(super) async fn alerts(server: &Running, is: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     let waiting = async {
         loop {
             let view = server.json("/v1/alerts").await;
@@ -109,7 +109,7 @@ async fn alerts(server: &Running, is: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     tokio::time::timeout(PATIENCE, waiting).await.expect("alerts")
 }
 
-fn fires(alerts: &[Value]) -> bool {
+pub(super) fn fires(alerts: &[Value]) -> bool {
     alerts.iter().any(|alert| alert["state"] == "firing")
 }
 

@@ -1,3 +1,5 @@
+use weir_contract::Timestamp;
+
 use super::*;
 use crate::alert::file::RuleFile;
 use crate::alert::rule::compile;
@@ -17,6 +19,11 @@ fn sums(revenue: &str, cost: &str, requests: u64) -> Sums {
 
 fn span<const N: usize>(rows: [(&str, Sums); N]) -> Span {
     rows.map(|(key, sums)| ((key.to_owned(), Currency::USD), sums)).into()
+}
+
+/// Compares a rule with sums where no deploy is marked.
+fn of_sums(rule: &Rule, window: &Span, earlier: &BTreeMap<Earlier, Span>) -> Findings {
+    super::of_sums(rule, Spans { window, earlier, since: None }, &|_| true)
 }
 
 fn subjects(findings: &Findings) -> Vec<&str> {
@@ -57,6 +64,31 @@ fn what_grows_with_time_is_compared_per_hour_and_what_does_not_as_it_is() {
     );
     assert_eq!(of_sums(&requests, &now, &before), Findings::default(), "100 a day are 700 a week");
     assert_eq!(of_sums(&per_request, &now, &BTreeMap::new()), Findings::default(), "nothing to compare with");
+}
+
+#[test]
+fn a_deploy_between_the_spans_is_named_and_other_subjects_are_left_to_other_sums() {
+    let rule = rule("{name: a, by: feature, when: [{measure: cost_per_request, rises_by: 50, against: 7d}]}");
+    let now = span([("search", sums("0", "2", 100)), ("chat", sums("0", "2", 100))]);
+    let before: BTreeMap<_, _> =
+        [(Earlier(7 * 24 * HOUR_MS), span([("search", sums("0", "7", 700)), ("chat", sums("0", "7", 700))]))].into();
+    let deploy = Deploy {
+        id: 1,
+        at: Timestamp::from_secs(1_795_867_380),
+        name: "search v2".to_owned(),
+        feature: Some("search".to_owned()),
+        prompt_version: None,
+        who: "ann".to_owned(),
+        marked_at: Timestamp::from_secs(1_795_867_380),
+    };
+    for (is_cut, over) in [(true, "since then"), (false, "over 24 hours")] {
+        let spans = Spans { window: &now, earlier: &before, since: Some((&deploy, is_cut)) };
+        let found = super::of_sums(&rule, spans, &|subject| subject == "search");
+        assert_eq!(subjects(&found), ["search"]);
+        let base = "feature search: the cost per request is 0.02 USD, 100 % more than 0.01 in the 7 days before";
+        let mark = "the deploy search v2 at 2026-11-28T12:03:00.000Z, marked by ann";
+        assert_eq!(found.found[0].summary, format!("{base} {mark}, {over}"));
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use weir_ledger::LedgerError;
+use weir_steer::alert::deploy;
 use weir_steer::alert::evaluate::Finding;
 use weir_steer::alert::file::Severity;
 use weir_steer::alert::rule::Rule;
@@ -55,7 +56,7 @@ async fn compare(app: &App) -> Result<u64, ApiError> {
     };
     let asked = Arc::clone(&rules);
     let (found, left_out): Found = with_finance(app, move |finance| {
-        let mut measurer = Measurer::new(finance, &budgets, billing.as_ref());
+        let mut measurer = Measurer::new(finance, &budgets, billing.as_ref())?;
         let (mut found, mut left_out) = (Vec::new(), 0);
         for (at, rule) in asked.iter().enumerate() {
             if let Some(findings) = measurer.evaluate(rule)? {
@@ -73,6 +74,7 @@ async fn compare(app: &App) -> Result<u64, ApiError> {
     for (severity, firing) in counted.await? {
         app.0.metrics.alerts.show_firing(severity, firing?);
     }
+    app.0.metrics.alerts.show_deploys(with_reader(app, |reader| deploy::kept(reader.db())).await?);
     Ok(left_out)
 }
 
