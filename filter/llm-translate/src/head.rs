@@ -1,6 +1,7 @@
 //! Heads of answers: what a translated body needs, and the headers that each provider names in its own way.
 use weir_contract::time::Timestamp;
 
+use crate::answer::error;
 use crate::expected::Expected;
 use crate::target::Dialect;
 
@@ -28,6 +29,17 @@ impl AnswerHead<'_> {
     fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.trim())
+    }
+
+    /// Whether it says that something went wrong.
+    pub(crate) fn is_error(&self) -> bool {
+        self.status >= 400
+    }
+
+    /// The name that a service of [AWS](https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html) gives its error, without
+    /// the address that some put behind it.
+    pub(crate) fn error_type(&self) -> Option<&str> {
+        self.header("x-amzn-errortype").and_then(|name| name.split(':').next())
     }
 
     /// Whether the body is compressed, and so cannot be translated.
@@ -63,10 +75,11 @@ const OWN: [(Dialect, &[&str]); 2] = [
 /// How the head of an answer changes for the client. `retry-after` stays: both read it.
 #[must_use]
 pub fn head(expected: &Expected, head: &AnswerHead<'_>, now: Timestamp) -> HeadEdits {
-    if !expected.is_translated() {
+    if !expected.rewrites(head) {
         return HeadEdits::default();
     }
-    let own = OWN.iter().filter(|(dialect, _)| *dialect == expected.upstream).flat_map(|(_, names)| names.iter());
+    let is_foreign = |dialect: Dialect| expected.is_translated() && dialect == expected.upstream;
+    let own = OWN.iter().filter(|(dialect, _)| is_foreign(*dialect)).flat_map(|(_, names)| names.iter());
     let own: Vec<&&str> = own.chain(&["content-length", "content-encoding", "content-md5", "digest", "etag"]).collect();
     let is_own = |name: &str| {
         let name = name.to_ascii_lowercase();
@@ -76,13 +89,18 @@ pub fn head(expected: &Expected, head: &AnswerHead<'_>, now: Timestamp) -> HeadE
     let kind =
         if head.is_stream() && !head.is_encoded() { "text/event-stream; charset=utf-8" } else { "application/json" };
     let mut set = vec![("content-type".to_owned(), kind.to_owned())];
+    let said = if expected.is_error_of_cloud(head) { error::status_of_cloud(head) } else { head.status };
+    let status = status(expected.client, said).or(Some(said)).filter(|status| *status != head.status);
+    if !expected.is_translated() {
+        return HeadEdits { status, remove, set };
+    }
     let (from, to) = match expected.client {
         Dialect::OpenAi => ("request-id", "x-request-id"),
         Dialect::Anthropic => ("x-request-id", "request-id"),
     };
     set.extend(head.header(from).map(|id| (to.to_owned(), id.to_owned())));
     set.extend(LIMITS.iter().filter_map(|(anthropic, openai)| limit(expected.client, head, (anthropic, openai), now)));
-    HeadEdits { status: status(expected.client, head.status), remove, set }
+    HeadEdits { status, remove, set }
 }
 
 fn limit(

@@ -23,6 +23,7 @@
 )]
 
 mod answer;
+mod betas;
 mod expected;
 mod head;
 mod ids;
@@ -36,6 +37,7 @@ pub use answer::{
     ANSWER_MAX_BYTES, AnswerTranslator, EVENT_MAX_BYTES, Ending, StreamFailure, cut_event, error_answer,
     unreadable_answer,
 };
+pub use betas::betas;
 pub use expected::{Expected, FOREIGN_SIGNATURE};
 pub use head::{AnswerHead, HeadEdits, head};
 pub use request::{Translated, translate};

@@ -30,6 +30,12 @@ pub(crate) const MODEL_IN_PATH: &str = "{model}";
 /// The longest name of a model, in bytes.
 const MODEL_NAME_MAX_BYTES: usize = 64;
 
+/// The most names in `anthropic-beta` that a provider adds.
+const BETAS_MAX: usize = 64;
+
+/// The longest of these names, in bytes.
+const BETA_MAX_BYTES: usize = 64;
+
 /// What a catalogue is compiled from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written<'a> {
@@ -88,6 +94,7 @@ impl Catalogue {
         let mut catalogue = Catalogue {
             latencies: Latencies::of(&models),
             has_endpoints: providers.iter().any(|provider| provider.endpoint.is_some()),
+            has_clouds: providers.iter().any(|provider| provider.server.is_cloud()),
             providers,
             models,
             rules: Vec::new(),
@@ -243,6 +250,7 @@ fn compile_providers(providers: &[routing::Provider], times: [Option<u32>; 2]) -
             server: server_of(provider.dialect),
             region: provider.region.as_deref().map(Into::into),
             endpoint: provider.endpoint.as_deref().map(Into::into),
+            betas: provider.betas.iter().map(|name| name.as_str().into()).collect(),
             attempt_ms_max: [provider.first_token_ms_max.or(times[0]), provider.attempt_ms_max.or(times[1])],
             own_key: rule::of_provider(provider)
                 .map_err(|(field, problem)| ConfigError::new(format!("{path}.{field}"), problem))?,
@@ -265,12 +273,35 @@ pub(crate) fn check_provider(provider: &routing::Provider, path: &str) -> Result
         }
     }
     check_paths(provider, path)?;
+    check_betas(provider, path)?;
     check_times(path, [provider.first_token_ms_max, provider.attempt_ms_max])?;
     let is_authority = |authority: &str| !authority.is_empty() && authority.bytes().all(|byte| byte.is_ascii_graphic());
     if provider.authority.as_deref().is_some_and(|authority| !is_authority(authority)) {
         return Err(ConfigError::new(format!("{path}.authority"), "expected a name, such as api.example.com"));
     }
     Ok(())
+}
+
+/// Refuses names of features that are none, or that nobody would look up.
+fn check_betas(provider: &routing::Provider, path: &str) -> Result<(), ConfigError> {
+    let is_name = |name: &String| {
+        (1..=BETA_MAX_BYTES).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    let error = |problem: &str| Err(ConfigError::new(format!("{path}.betas"), problem));
+    match provider.dialect {
+        _ if provider.betas.is_empty() => Ok(()),
+        Dialect::VertexAnthropic | Dialect::BedrockAnthropic if provider.betas.len() > BETAS_MAX => {
+            error(&format!("at most {BETAS_MAX}"))
+        }
+        Dialect::VertexAnthropic | Dialect::BedrockAnthropic if provider.betas.iter().all(is_name) => Ok(()),
+        Dialect::VertexAnthropic | Dialect::BedrockAnthropic => {
+            error("a name is 1 to 64 letters, digits, `-`, `_` and `.`, such as interleaved-thinking-2025-05-14")
+        }
+        _ => error(
+            "only the clouds `vertex_anthropic` and `bedrock_anthropic` have a list; others read `anthropic-beta` themselves",
+        ),
+    }
 }
 
 /// Refuses paths with which requests for models of a cloud would go astray: there the path names the model, and streams have another.

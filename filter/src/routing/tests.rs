@@ -37,6 +37,7 @@ pub(super) const BODY: &[u8] = br#"{"model":"auto","messages":[{"role":"user","c
 
 pub(super) fn asked(plan: &Plan) -> Asked<'_> {
     Asked {
+        betas: "",
         dialect: Dialect::OpenAi,
         model: "auto",
         class: Class::Chat,

@@ -2,6 +2,7 @@
 use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
 use super::VALUES_MAX;
+use crate::head::AnswerHead;
 use crate::table::member;
 use crate::target::Dialect;
 use crate::write::Writer;
@@ -11,7 +12,7 @@ const MESSAGE_MAX_CHARS: usize = 2000;
 
 /// What kind of failure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failing {
+pub(super) enum Failing {
     Invalid,
     Authentication,
     Billing,
@@ -50,7 +51,39 @@ pub fn cut_event(client: Dialect) -> Vec<u8> {
 /// The body of an answer with this status, in the place of an error in no client's dialect.
 #[must_use]
 pub fn error_answer(client: Dialect, status: u16) -> Vec<u8> {
-    read(status, b"").body(client)
+    read(status, None, b"").body(client)
+}
+
+/// What the head of a cloud's error says of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OfCloud(Option<Failing>);
+
+impl OfCloud {
+    pub(super) fn read(head: &AnswerHead<'_>) -> Self {
+        OfCloud(head.error_type().and_then(Failing::of_cloud))
+    }
+}
+
+/// The status of an error of a cloud, as providers say it: what the model has failed at is the server's fault, and a quota is a limit.
+pub(crate) fn status_of_cloud(head: &AnswerHead<'_>) -> u16 {
+    match (OfCloud::read(head).0, head.status) {
+        (Some(Failing::Authentication), _) => 401,
+        (Some(Failing::RateLimit), _) => 429,
+        (Some(Failing::Timeout), _) | (_, 408) => 504,
+        (Some(Failing::Server), ..500) | (_, 424) => 502,
+        (_, status) => status,
+    }
+}
+
+/// Whether an error's body is in this dialect already, as the model behind a cloud writes it.
+pub(super) fn is_in(client: Dialect, body: &[u8]) -> bool {
+    let Ok(tree) = Tree::read_up_to(body, VALUES_MAX) else { return false };
+    let Some(error) = member(&tree, ROOT, "error") else { return false };
+    let has_text = |holder: Id, name: &str| member(&tree, holder, name).and_then(|text| tree.text(text)).is_some();
+    match client {
+        Dialect::Anthropic => has_text(ROOT, "type") && has_text(error, "type") && has_text(error, "message"),
+        Dialect::OpenAi => has_text(error, "type") && has_text(error, "message"),
+    }
 }
 
 /// The body of an answer in the place of one that cannot be read.
@@ -59,13 +92,25 @@ pub fn unreadable_answer(client: Dialect) -> Vec<u8> {
     unreadable().body(client)
 }
 
-/// Reads an error's body, in whatever form a provider writes it.
-pub(super) fn read(status: u16, body: &[u8]) -> Failure {
+/// Reads an error's body, in whatever form a provider writes it. `cloud`: what its head says, if it may be a cloud's.
+pub(super) fn read(status: u16, cloud: Option<OfCloud>, body: &[u8]) -> Failure {
     let tree = Tree::read_up_to(body, VALUES_MAX).ok();
-    let message = tree.as_ref().and_then(|tree| message(tree, ROOT));
+    let root = tree.as_ref().map_or(ROOT, root);
+    let message = tree.as_ref().and_then(|tree| message(tree, root));
     let message = message.unwrap_or_else(|| format!("The provider answered with status {status}."));
-    let is_billing = tree.is_some_and(|tree| names(&tree, ROOT).any(|name| is_billing(&name)));
-    Failure { kind: if is_billing { Failing::Billing } else { Failing::of_status(status) }, message }
+    let named = |find: fn(&str) -> Option<Failing>| {
+        tree.as_ref().and_then(|tree| names(tree, root).find_map(|name| find(&name)))
+    };
+    let kind = named(|name| is_billing(name).then_some(Failing::Billing));
+    let by_cloud = || cloud.and_then(|OfCloud(kind)| kind.or_else(|| named(Failing::of_cloud)));
+    let kind = kind.or_else(by_cloud).unwrap_or_else(|| Failing::of_status(status));
+    Failure { kind, message }
+}
+
+/// The object that says the error: Google wraps it in a list where an answer could have been a stream.
+fn root(tree: &Tree<'_>) -> Id {
+    let first = tree.children(ROOT).next().filter(|_| tree.kind(ROOT) == Some(Kind::Array));
+    first.unwrap_or(ROOT)
 }
 
 /// The failure that an event of a stream tells of.
@@ -78,7 +123,7 @@ pub(super) fn in_stream(tree: &Tree<'_>) -> Option<Failure> {
 /// The words by which an error calls itself.
 fn names<'t>(tree: &'t Tree<'_>, root: Id) -> impl Iterator<Item = String> + 't {
     let holder = member(tree, root, "error").filter(|error| tree.kind(*error) == Some(Kind::Object)).unwrap_or(root);
-    ["code", "type"]
+    ["code", "type", "status", "__type"]
         .iter()
         .filter_map(move |name| tree.text(member(tree, holder, name)?))
         .map(std::borrow::Cow::into_owned)
@@ -108,6 +153,7 @@ impl Failing {
             404 => Failing::NotFound,
             413 => Failing::TooLarge,
             408 | 504 => Failing::Timeout,
+            424 => Failing::Server,
             429 => Failing::RateLimit,
             503 | 529 => Failing::Overloaded,
             400..=499 => Failing::Invalid,
@@ -126,6 +172,34 @@ impl Failing {
             "timeout_error" => Failing::Timeout,
             "overloaded_error" | "overloaded" | "server_overloaded" => Failing::Overloaded,
             name if is_billing(name) => Failing::Billing,
+            _ => return None,
+        })
+    }
+
+    /// By the name that [Bedrock](https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html#API_runtime_InvokeModel_Errors)
+    /// or [Google](https://cloud.google.com/apis/design/errors#handling_errors) gives an error.
+    fn of_cloud(name: &str) -> Option<Self> {
+        // Some services of AWS put their own name before it.
+        Some(match name.rsplit('#').next().unwrap_or(name) {
+            "ValidationException" | "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "OUT_OF_RANGE" => Failing::Invalid,
+            "UnrecognizedClientException"
+            | "ExpiredTokenException"
+            | "MissingAuthenticationTokenException"
+            | "UNAUTHENTICATED" => Failing::Authentication,
+            "AccessDeniedException" | "PERMISSION_DENIED" => Failing::Permission,
+            "ResourceNotFoundException" | "NOT_FOUND" => Failing::NotFound,
+            "ThrottlingException"
+            | "ModelNotReadyException"
+            | "ServiceQuotaExceededException"
+            | "RESOURCE_EXHAUSTED" => Failing::RateLimit,
+            "ModelTimeoutException" | "DEADLINE_EXCEEDED" => Failing::Timeout,
+            "ServiceUnavailableException" | "UNAVAILABLE" => Failing::Overloaded,
+            "InternalServerException"
+            | "ModelErrorException"
+            | "ModelStreamErrorException"
+            | "INTERNAL"
+            | "UNKNOWN"
+            | "DATA_LOSS" => Failing::Server,
             _ => return None,
         })
     }
