@@ -24,7 +24,7 @@ use crate::api::Api;
 use crate::head::{INJECTED, Pair, is};
 use crate::refusal::{LocalReply, Refusal};
 use crate::routing::told::{Attempted, Terms};
-use crate::routing::{Model, check_provider, compile_model, server_of, told};
+use crate::routing::{Model, check_provider, check_reach, compile_model, server_of, told};
 pub use admission::{Admission, NotTried};
 use clouds::BETA;
 pub use clouds::betas;
@@ -77,6 +77,7 @@ impl Upstream {
             ));
         }
         check_provider(&config.provider, "provider")?;
+        check_reach(&config.provider, "provider")?;
         let mut models = Vec::new();
         for (at, model) in config.models.iter().enumerate() {
             let path = format!("models[{at}]");

@@ -65,6 +65,9 @@ impl Catalogue {
             let problem = "figures come from weir serve: it needs `directory`";
             return Err(ConfigError::new(format!("routing.rules[{at}].latency_p99_ms_max"), problem));
         }
+        for (at, provider) in config.providers.iter().enumerate() {
+            check_reach(provider, &format!("providers[{at}]"))?;
+        }
         let (providers, models, plans) = (&config.providers, &config.models, Some(&config.plans));
         let catalogue = Self::of(&Written { providers, models, routing, plans })?;
         catalogue.check_plans(config)?;
@@ -272,8 +275,6 @@ pub(crate) fn check_provider(provider: &routing::Provider, path: &str) -> Result
             return Err(ConfigError::new(format!("{path}.{field}"), "expected a path that begins with /"));
         }
     }
-    check_paths(provider, path)?;
-    check_betas(provider, path)?;
     check_times(path, [provider.first_token_ms_max, provider.attempt_ms_max])?;
     let is_authority = |authority: &str| !authority.is_empty() && authority.bytes().all(|byte| byte.is_ascii_graphic());
     if provider.authority.as_deref().is_some_and(|authority| !is_authority(authority)) {
@@ -302,6 +303,15 @@ fn check_betas(provider: &routing::Provider, path: &str) -> Result<(), ConfigErr
             "only the clouds `vertex_anthropic` and `bedrock_anthropic` have a list; others read `anthropic-beta` themselves",
         ),
     }
+}
+
+/// Checks what a provider needs where it is reached, and nowhere else: paths and features of a cloud.
+///
+/// # Errors
+/// The field, and what would be valid there.
+pub(crate) fn check_reach(provider: &routing::Provider, path: &str) -> Result<(), ConfigError> {
+    check_paths(provider, path)?;
+    check_betas(provider, path)
 }
 
 /// Refuses paths with which requests for models of a cloud would go astray: there the path names the model, and streams have another.

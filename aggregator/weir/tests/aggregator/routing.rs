@@ -117,6 +117,30 @@ fn a_wrong_catalogue_is_refused_with_its_place() {
     assert!(unused.contains("providers: without `routing` no gateway uses them"), "{unused}");
 }
 
+#[test]
+fn what_no_gateway_would_read_is_refused_or_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let check = |provider: &str| {
+        let change = CATALOGUE.replace("{name: anthropic, dialect: anthropic}", provider);
+        std::fs::write(dir.path().join("weir.yaml"), config(dir.path(), &change)).expect("written");
+        let file = dir.path().join("weir.yaml");
+        let checked = weir(dir.path(), &["check", file.to_str().expect("UTF-8")]);
+        (checked.status.code(), String::from_utf8_lossy(&checked.stderr).into_owned())
+    };
+    let (code, said) = check("{name: anthropic, dialect: anthropic, tenant_key: {provider: anthropic}}");
+    assert!(code == Some(1) && said.contains("providers[0].tenant_key: no gateway reads it here"), "{code:?} {said}");
+    let (code, said) = check("{name: anthropic, dialect: anthropic, attempt_ms_max: 700}");
+    assert!(
+        code == Some(1) && said.contains("providers[0].attempt_ms_max: no gateway reads it here"),
+        "{code:?} {said}"
+    );
+    let (code, said) = check("{name: anthropic, dialect: vertex_anthropic, path: \"/v1/{model}\"}");
+    let told = "warning: providers[0].path: no gateway reads it here: each has its own";
+    assert!(code == Some(3) && said.contains(told), "{code:?} {said}");
+    let (code, said) = check("{name: anthropic, dialect: vertex_anthropic}");
+    assert_eq!(code, Some(0), "{said}");
+}
+
 /// The filter of a gateway that has both providers.
 fn gateway(worker: &mut FilterWorker, now: Timestamp) -> FilterState {
     let config = json!({
