@@ -74,8 +74,11 @@ impl Attempt {
     /// # Errors
     /// [`NotTried`] if nothing is left.
     pub fn follow(&mut self, retries: &mut Retries, now: Timestamp) -> Result<Option<usize>, NotTried> {
-        let is_limit = self.failure.map_or(self.status == Some(429), |failure| failure == AttemptFailure::RateLimited);
-        let fails = is_limit || self.failure.is_some() || self.status.is_some_and(|status| status >= 500);
+        let is_limit = self.status == Some(429) || self.failure == Some(AttemptFailure::RateLimited);
+        // A cloud says some failures by other statuses. A stream that breaks off has begun for the client.
+        let fails = is_limit
+            || self.failure == Some(AttemptFailure::ServerError)
+            || self.status.is_some_and(|status| status >= 500);
         if !fails || self.model.is_none() || self.number >= self.chosen {
             return Ok(None);
         }

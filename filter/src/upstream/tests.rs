@@ -142,6 +142,8 @@ fn a_stream_is_held_until_its_first_byte_so_that_another_provider_can_still_answ
     let cut = attempt.answer_chunk(b"", true);
     assert!(cut.tells && cut.bytes.windows(7).any(|part| part == b"\"error\""), "{cut:?}");
     assert_eq!(attempt.attempts(&upstream).as_deref(), Some("two;z;503; one;a;200;;cut_off"));
+    attempt.chosen = 9;
+    assert_eq!(attempt.follow(&mut Retries::default(), NOW), Ok(None), "the client has a part of it");
 }
 
 #[test]
