@@ -1,5 +1,5 @@
 //! Answers: from the dialect of who served to the client's.
-pub(crate) mod error;
+mod error;
 mod events;
 mod say;
 mod shape;
@@ -12,8 +12,9 @@ mod whole;
 
 use weir_contract::time::Timestamp;
 
+use crate::answer_head::AnswerHead;
+use crate::cloud::OfCloud;
 use crate::expected::Expected;
-use crate::head::AnswerHead;
 pub use error::{cut_event, error_answer, unreadable_answer};
 use events::Events;
 use stream::Stream;
@@ -55,7 +56,7 @@ pub struct AnswerTranslator {
     expected: Expected,
     status: u16,
     /// What a cloud says of its error in the head.
-    cloud: Option<error::OfCloud>,
+    cloud: Option<OfCloud>,
     now: Timestamp,
     body: Body,
 }
@@ -80,7 +81,7 @@ impl AnswerTranslator {
             () if head.is_stream() => Body::Stream(Events::default(), Box::new(Stream::new(expected, now))),
             () => Body::Whole(Some(Vec::new())),
         };
-        let cloud = expected.is_error_of_cloud(head).then(|| error::OfCloud::read(head));
+        let cloud = expected.is_error_of_cloud(head).then(|| OfCloud::read(head));
         AnswerTranslator { expected, status: head.status, cloud, now, body }
     }
 

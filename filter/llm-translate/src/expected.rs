@@ -1,5 +1,5 @@
 //! What a request leaves for the translation of its answer.
-use crate::head::AnswerHead;
+use crate::answer_head::AnswerHead;
 use crate::target::Dialect;
 
 /// What a translated answer signs foreign thoughts with. Anthropic refuses thoughts that it has not signed, so they are

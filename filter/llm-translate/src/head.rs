@@ -1,18 +1,10 @@
 //! Heads of answers: what a translated body needs, and the headers that each provider names in its own way.
 use weir_contract::time::Timestamp;
 
-use crate::answer::error;
+use crate::answer_head::AnswerHead;
+use crate::cloud;
 use crate::expected::Expected;
 use crate::target::Dialect;
-
-/// An answer's head as the provider sent it.
-#[derive(Clone, Copy, Debug)]
-pub struct AnswerHead<'h> {
-    /// Its status.
-    pub status: u16,
-    /// Its headers. Names in any case.
-    pub headers: &'h [(&'h str, &'h str)],
-}
 
 /// What to change in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,37 +15,6 @@ pub struct HeadEdits {
     pub remove: Vec<String>,
     /// Headers to set, in lower case.
     pub set: Vec<(String, String)>,
-}
-
-impl AnswerHead<'_> {
-    fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.trim())
-    }
-
-    /// Whether it says that something went wrong.
-    pub(crate) fn is_error(&self) -> bool {
-        self.status >= 400
-    }
-
-    /// The name that a service of [AWS](https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html) gives its error, without
-    /// the address that some put behind it.
-    pub(crate) fn error_type(&self) -> Option<&str> {
-        self.header("x-amzn-errortype").and_then(|name| name.split(':').next())
-    }
-
-    /// Whether the body is compressed, and so cannot be translated.
-    #[must_use]
-    pub fn is_encoded(&self) -> bool {
-        self.header("content-encoding").is_some_and(|encoding| !encoding.is_empty() && encoding != "identity")
-    }
-
-    /// Whether the body is a stream of events.
-    #[must_use]
-    pub fn is_stream(&self) -> bool {
-        let kind = self.header("content-type").and_then(|kind| kind.split(';').next()).unwrap_or_default();
-        self.status < 400 && kind.trim().eq_ignore_ascii_case("text/event-stream")
-    }
 }
 
 /// Names of a limit's values: Anthropic's, and OpenAI's for the same.
@@ -89,7 +50,7 @@ pub fn head(expected: &Expected, head: &AnswerHead<'_>, now: Timestamp) -> HeadE
     let kind =
         if head.is_stream() && !head.is_encoded() { "text/event-stream; charset=utf-8" } else { "application/json" };
     let mut set = vec![("content-type".to_owned(), kind.to_owned())];
-    let said = if expected.is_error_of_cloud(head) { error::status_of_cloud(head) } else { head.status };
+    let said = if expected.is_error_of_cloud(head) { cloud::status(head) } else { head.status };
     let status = status(expected.client, said).or(Some(said)).filter(|status| *status != head.status);
     if !expected.is_translated() {
         return HeadEdits { status, remove, set };

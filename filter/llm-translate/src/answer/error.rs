@@ -2,28 +2,13 @@
 use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
 use super::VALUES_MAX;
-use crate::head::AnswerHead;
+use crate::cloud::{Failing, OfCloud};
 use crate::table::member;
 use crate::target::Dialect;
 use crate::write::Writer;
 
 /// How much of a provider's message is taken over, in characters.
 const MESSAGE_MAX_CHARS: usize = 2000;
-
-/// What kind of failure it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failing {
-    Invalid,
-    Authentication,
-    Billing,
-    Permission,
-    NotFound,
-    TooLarge,
-    RateLimit,
-    Timeout,
-    Overloaded,
-    Server,
-}
 
 /// A failure of the provider's, or of its answer.
 #[derive(Clone, Debug)]
@@ -52,27 +37,6 @@ pub fn cut_event(client: Dialect) -> Vec<u8> {
 #[must_use]
 pub fn error_answer(client: Dialect, status: u16) -> Vec<u8> {
     read(status, None, b"").body(client)
-}
-
-/// What the head of a cloud's error says of it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct OfCloud(Option<Failing>);
-
-impl OfCloud {
-    pub(super) fn read(head: &AnswerHead<'_>) -> Self {
-        OfCloud(head.error_type().and_then(Failing::of_cloud))
-    }
-}
-
-/// The status of an error of a cloud, as providers say it: what the model has failed at is the server's fault, and a quota is a limit.
-pub(crate) fn status_of_cloud(head: &AnswerHead<'_>) -> u16 {
-    match (OfCloud::read(head).0, head.status) {
-        (Some(Failing::Authentication), _) => 401,
-        (Some(Failing::RateLimit), _) => 429,
-        (Some(Failing::Timeout), _) | (_, 408) => 504,
-        (Some(Failing::Server), ..500) | (_, 424) => 502,
-        (_, status) => status,
-    }
 }
 
 /// Whether an error's body is in this dialect already, as the model behind a cloud writes it.
@@ -172,34 +136,6 @@ impl Failing {
             "timeout_error" => Failing::Timeout,
             "overloaded_error" | "overloaded" | "server_overloaded" => Failing::Overloaded,
             name if is_billing(name) => Failing::Billing,
-            _ => return None,
-        })
-    }
-
-    /// By the name that [Bedrock](https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html#API_runtime_InvokeModel_Errors)
-    /// or [Google](https://cloud.google.com/apis/design/errors#handling_errors) gives an error.
-    fn of_cloud(name: &str) -> Option<Self> {
-        // Some services of AWS put their own name before it.
-        Some(match name.rsplit('#').next().unwrap_or(name) {
-            "ValidationException" | "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "OUT_OF_RANGE" => Failing::Invalid,
-            "UnrecognizedClientException"
-            | "ExpiredTokenException"
-            | "MissingAuthenticationTokenException"
-            | "UNAUTHENTICATED" => Failing::Authentication,
-            "AccessDeniedException" | "PERMISSION_DENIED" => Failing::Permission,
-            "ResourceNotFoundException" | "NOT_FOUND" => Failing::NotFound,
-            "ThrottlingException"
-            | "ModelNotReadyException"
-            | "ServiceQuotaExceededException"
-            | "RESOURCE_EXHAUSTED" => Failing::RateLimit,
-            "ModelTimeoutException" | "DEADLINE_EXCEEDED" => Failing::Timeout,
-            "ServiceUnavailableException" | "UNAVAILABLE" => Failing::Overloaded,
-            "InternalServerException"
-            | "ModelErrorException"
-            | "ModelStreamErrorException"
-            | "INTERNAL"
-            | "UNKNOWN"
-            | "DATA_LOSS" => Failing::Server,
             _ => return None,
         })
     }
