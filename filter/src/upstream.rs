@@ -27,7 +27,7 @@ use crate::routing::told::{Attempted, Terms};
 use crate::routing::{Model, check_provider, check_reach, compile_model, server_of, told};
 pub use admission::{Admission, NotTried};
 use clouds::BETA;
-pub use clouds::betas;
+pub(crate) use clouds::betas;
 use held::Held;
 
 /// Headers that may take a provider's key: they are taken off before each attempt, so that no key reaches another provider.

@@ -47,7 +47,7 @@ impl Attempt {
 pub(super) const BETA: &str = "anthropic-beta";
 
 /// The values of that header as one, with commas. One that is no text is kept as a name that no cloud knows.
-pub fn betas<'h>(values: impl Iterator<Item = &'h [u8]>) -> String {
+pub(crate) fn betas<'h>(values: impl Iterator<Item = &'h [u8]>) -> String {
     let mut all = String::new();
     for value in values {
         if !all.is_empty() {
