@@ -176,6 +176,9 @@ pub struct Routed<'a> {
     pub served: Option<Text<'a>>,
     /// How many providers were tried.
     pub attempts: u64,
+    /// Another one was not tried after the last, since the gateway's budget of retries was used up.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub retry_refused: bool,
     /// The model that served is less good for the request's class than the chosen one, by the catalogue's grades.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub downgraded: bool,

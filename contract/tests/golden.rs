@@ -75,6 +75,7 @@ fn the_golden_attempts_say_how_they_failed_and_which_breaker_is_open() {
     let Payload::Attempts(data) = event.payload else { panic!("not about attempts") };
     assert_eq!(event.subject, None);
     assert_eq!(data.models[0].failed.get(&AttemptFailure::Overloaded), Some(&5));
+    assert_eq!([data.models[0].retries_refused, data.models[1].retries_refused], [2, 0]);
     assert_eq!(
         data.models[0].last_failure.map(|last| (last.reason, last.status)),
         Some((AttemptFailure::Overloaded, Some(529)))

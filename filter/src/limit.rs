@@ -66,6 +66,8 @@ pub struct Attempts {
     pub made: u64,
     /// How many of them failed.
     pub failed: u64,
+    /// How many ran into the limit of a tenant's own account.
+    pub own_limited: u64,
     /// Breakers that they opened.
     pub opened: u64,
     /// Breakers that they closed.

@@ -7,6 +7,7 @@
 //! The role `upstream` ([`crate::upstream`]) learns from [`told`] which model of its provider was chosen.
 //!
 //! [`breaker`] keeps requests away from providers that fail.
+mod accounts;
 pub mod breaker;
 mod cheapest;
 mod choose;
@@ -33,10 +34,11 @@ use weir_llm_usage::Provider as Answerer;
 use crate::flags::Condition;
 use crate::vault::rule::OwnKeyRule;
 
+pub use accounts::OwnAccounts;
 use cheapest::Candidate;
 pub use choose::{Asked, Choice, Chosen, Why};
-pub(crate) use compile::{MODEL_IN_PATH, check_provider, compile_model, server_of};
-pub use deliver::check_delivered;
+pub(crate) use compile::{MODEL_IN_PATH, check_provider, check_reach, compile_model, server_of};
+pub use deliver::{check_delivered, unread_of_delivered};
 pub use habits::Habits;
 pub use in_force::InForce;
 pub use kong::fault_on_kong;
@@ -69,6 +71,8 @@ pub struct Catalogue {
     pub(crate) providers: Vec<Provider>,
     /// Some of them is a dedicated endpoint.
     has_endpoints: bool,
+    /// Some of them is a cloud, which knows its own list of `anthropic-beta`.
+    pub(crate) has_clouds: bool,
     pub(crate) models: Vec<Model>,
     rules: Vec<Rule>,
     attempts_max: usize,
@@ -92,6 +96,8 @@ pub(crate) struct Provider {
     server: Server,
     region: Option<Box<str>>,
     endpoint: Option<Box<str>>,
+    /// Names in `anthropic-beta` that it knows beside those of the tables.
+    betas: Box<[Box<str>]>,
     /// How long an attempt may take until the first byte of a stream, and until the end of an answer that comes whole.
     attempt_ms_max: [Option<u32>; 2],
     /// What it does with tenants' own keys.

@@ -24,9 +24,10 @@ use crate::api::Api;
 use crate::head::{INJECTED, Pair, is};
 use crate::refusal::{LocalReply, Refusal};
 use crate::routing::told::{Attempted, Terms};
-use crate::routing::{Model, check_provider, compile_model, server_of, told};
+use crate::routing::{Model, check_provider, check_reach, compile_model, server_of, told};
 pub use admission::{Admission, NotTried};
-use clouds::betas;
+use clouds::BETA;
+pub(crate) use clouds::betas;
 use held::Held;
 
 /// Headers that may take a provider's key: they are taken off before each attempt, so that no key reaches another provider.
@@ -42,11 +43,18 @@ const REMOVED: [&str; 4] = ["cookie", "proxy-authorization", "x-envoy-attempt-co
 /// The version of Messages that is asked for where the client speaks another dialect.
 const ANTHROPIC_VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
 
+/// A part of the path of Vertex AI's OpenAI-compatible endpoint, whose errors are Google's.
+const OPENAI_AT_VERTEX: &str = "/endpoints/openapi/";
+
 /// A configuration of the role, compiled.
 #[derive(Debug)]
 pub struct Upstream {
     provider: Box<str>,
     server: Server,
+    /// A cloud answers in the place of models, with errors of its own form.
+    is_cloud: bool,
+    /// Names in `anthropic-beta` that it knows beside those of the tables.
+    betas: Box<[Box<str>]>,
     /// The paths of requests for whole answers, and for streams.
     paths: [Box<str>; 2],
     authority: Option<Box<str>>,
@@ -69,6 +77,7 @@ impl Upstream {
             ));
         }
         check_provider(&config.provider, "provider")?;
+        check_reach(&config.provider, "provider")?;
         let mut models = Vec::new();
         for (at, model) in config.models.iter().enumerate() {
             let path = format!("models[{at}]");
@@ -89,6 +98,8 @@ impl Upstream {
         Ok(Upstream {
             provider: config.provider.name.as_str().into(),
             server,
+            is_cloud: server.is_cloud() || path.contains(OPENAI_AT_VERTEX),
+            betas: config.provider.betas.iter().map(|name| name.as_str().into()).collect(),
             paths: [path.into(), stream_path.into()],
             authority: config.provider.authority.as_deref().map(Into::into),
             models,
@@ -159,7 +170,7 @@ pub struct Attempt {
     before: String,
     /// `x-request-id`.
     request_id: String,
-    /// At Bedrock: the features that the client asks for in `anthropic-beta`, with commas.
+    /// At clouds: the features that the client asks for in `anthropic-beta`, with commas.
     betas: String,
     number: usize,
     started: Timestamp,
@@ -178,6 +189,21 @@ pub struct Attempt {
     status: Option<u16>,
     retry_after_secs: Option<u64>,
     failure: Option<AttemptFailure>,
+    /// It goes up with the tenant's own key.
+    has_own_key: bool,
+    /// What the budget of retries has refused.
+    refused: Refused,
+}
+
+/// What the budget of retries has refused, if it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Refused {
+    #[default]
+    Nothing,
+    /// This attempt.
+    This,
+    /// The next one.
+    Next,
 }
 
 impl Attempt {
@@ -190,13 +216,13 @@ impl Attempt {
     pub fn begin(&mut self, upstream: &Upstream, given: &Given<'_>, pairs: &[Pair<'_>]) -> RequestChanges {
         let removed = KEY_HEADERS.iter().chain(&REMOVED).chain(&INJECTED).copied();
         let remove = removed.filter(|removed| pairs.iter().any(|(name, _)| is(name, removed))).collect();
+        if upstream.server.is_cloud() {
+            self.betas = betas(pairs.iter().filter(|(name, _)| is(name, BETA)).map(|(_, value)| *value));
+        }
         self.before = text(given.attempts).to_owned();
         let request_id = pairs.iter().find(|(name, _)| is(name, "x-request-id")).map(|(_, value)| *value);
         self.request_id = String::from_utf8_lossy(request_id.unwrap_or_default()).into_owned();
         self.number = told::attempts(&self.before).count().saturating_add(1);
-        if upstream.server == Server::BedrockAnthropic {
-            self.betas = betas(pairs);
-        }
         if let Some(told::Choice { dialect, terms, mut models }) = told::read_choice(text(given.choice)) {
             (self.client, self.terms, self.chosen) = (Some(dialect), terms, models.clone().count());
             self.model = models.find_map(|word| upstream.model(word));
@@ -235,13 +261,15 @@ impl Attempt {
         let model = self.model.as_ref().ok_or_else(unchosen)?;
         let client = self.client.ok_or_else(unchosen)?;
         let translated = translate(client, &model.target(upstream.server), body)?;
-        self.expected = Some(translated.answer);
-        let body = self.with_betas(translated.body);
-        let mut set = vec![
+        self.expected = Some(if upstream.is_cloud { translated.answer.at_cloud() } else { translated.answer });
+        let mut changes = RequestChanges::default();
+        let body = self.with_betas(upstream, translated.body, &mut changes)?;
+        let set = &mut changes.set;
+        set.extend([
             (":path", upstream.path(model, translated.streams)),
             ("content-length", body.len().to_string()),
             ("content-type", "application/json".to_owned()),
-        ];
+        ]);
         set.extend(upstream.authority.as_deref().map(|authority| (":authority", authority.to_owned())));
         if translated.answer.is_translated() {
             set.push(("accept-encoding", "identity".to_owned()));
@@ -249,18 +277,26 @@ impl Attempt {
                 set.push((ANTHROPIC_VERSION.0, ANTHROPIC_VERSION.1.to_owned()));
             }
         }
-        Ok((RequestChanges { remove: Vec::new(), set }, body))
+        Ok((changes, body))
     }
 
     /// The state that lists the attempts, this one included; None for a request that weir has not routed.
     pub fn attempts(&self, upstream: &Upstream) -> Option<String> {
         let model = self.model.as_ref()?;
+        if self.refused == Refused::This {
+            let mut text = self.before.clone();
+            told::refuse_retry(&mut text);
+            return Some(text);
+        }
         // An answer that is held may still fail.
         let status = self.status.filter(|_| self.held == Held::Nothing);
         let (provider, model) = (&*upstream.provider, &*model.name);
         let Attempt { retry_after_secs, failure, .. } = *self;
         let mut text = self.before.clone();
         Attempted { provider, model, status, retry_after_secs, failure }.write(&mut text);
+        if self.refused == Refused::Next {
+            told::refuse_retry(&mut text);
+        }
         Some(text)
     }
 
@@ -291,12 +327,13 @@ impl Attempt {
             changes.set.push((":status".to_owned(), "502".to_owned()));
             (self.status, self.failure) = (Some(502), Some(AttemptFailure::Unreadable));
         }
-        let Some(expected) = self.expected.filter(Expected::is_translated) else {
+        let Some(expected) = self.expected.filter(|expected| expected.rewrites(&given)) else {
             self.held = Held::of_own(&given, is_good && !ends && self.expected.is_some());
             changes.holds = self.held != Held::Nothing;
             return changes;
         };
         let edits = head(&expected, &given, now);
+        self.failure = self.failure.or(failure_of_cloud(status, edits.status));
         changes.remove.extend(edits.remove);
         changes.set.extend(edits.set);
         changes.set.extend(edits.status.map(|status| (":status".to_owned(), status.to_string())));
@@ -311,6 +348,16 @@ impl Attempt {
     /// Whether its answer is translated, so that every chunk goes to [`Attempt::answer_chunk`].
     pub fn translates(&self) -> bool {
         self.answer.is_some()
+    }
+}
+
+/// How an attempt has failed by an answer that a cloud gives another status than other providers: no statuses of failures.
+fn failure_of_cloud(status: u16, told: Option<u16>) -> Option<AttemptFailure> {
+    match (status, told?) {
+        (429 | 500.., _) => None,
+        (_, 429) => Some(AttemptFailure::RateLimited),
+        (_, 500..) => Some(AttemptFailure::ServerError),
+        _ => None,
     }
 }
 

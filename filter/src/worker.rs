@@ -21,9 +21,9 @@ use crate::identity::keyring::Renewal;
 use crate::identity::{self, CredentialLookup, Denied, Identity, IdentityState};
 use crate::policy::Policy;
 use crate::refusal::Refusal;
-use crate::routing::Habits;
 use crate::routing::handed::Handed;
 use crate::routing::retries::Retries;
+use crate::routing::{Habits, OwnAccounts};
 use crate::upstream::Upstream;
 
 /// One worker VM: its randomness and its events. A gateway may run several configurations in it.
@@ -45,6 +45,8 @@ pub struct Worker {
     pub retries: Retries,
     /// Tenants' own keys of requests under way.
     pub handed: Handed,
+    /// Tenants' own accounts that have asked for patience.
+    pub own_accounts: OwnAccounts,
 }
 
 /// One configuration in a worker: its policy, and what was learned under it.
@@ -292,6 +294,7 @@ impl Worker {
             habits: Habits::default(),
             retries: Retries::default(),
             handed: Handed::new(Keyed::new(seed)),
+            own_accounts: OwnAccounts::new(Keyed::new(seed)),
         }
     }
 

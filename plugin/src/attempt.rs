@@ -75,7 +75,10 @@ impl AttemptContext {
                 self.awaits_body = admission.awaits_body && !ends;
                 if self.awaits_body { Action::Pause } else { Action::Continue }
             }
-            Some(Err((_, reply))) => {
+            Some(Err((why, reply))) => {
+                if why == NotTried::Retries {
+                    self.tell();
+                }
                 host::respond(&reply, "weir");
                 Action::Pause
             }
@@ -84,7 +87,7 @@ impl AttemptContext {
     }
 
     /// Has the gateway try nobody else where the attempt has failed and nothing is left of the budget of retries.
-    fn bound(&self) {
+    fn bound(&mut self) {
         let follows = vm::with(|vm| {
             let follows = self.attempt.follow(&mut vm.worker.retries, host::now());
             if follows.is_err() {
@@ -95,7 +98,10 @@ impl AttemptContext {
         match follows {
             // If refused, the next attempt draws once more.
             Some(Ok(Some(number))) => drop(host::set_property(told::GRANTED, number.to_string().as_bytes())),
-            Some(Err(_)) => drop(host::set_response_header(LAST, "true")),
+            Some(Err(_)) => {
+                let _untold = host::set_response_header(LAST, "true");
+                self.tell();
+            }
             Some(Ok(None)) | None => {}
         }
     }
@@ -132,7 +138,7 @@ impl AttemptContext {
     }
 
     /// Puts a piece in the place of `size` bytes of the answer.
-    fn put(&self, size: usize, piece: &Piece) -> Action {
+    fn put(&mut self, size: usize, piece: &Piece) -> Action {
         for (name, value) in &piece.set {
             let _untold = host::set_response_header(name, value);
         }

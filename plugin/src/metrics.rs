@@ -40,8 +40,8 @@ pub(crate) struct Metrics {
     pending: Metric,
     internal: Metric,
     undeclared: Metric,
-    /// Attempts at providers, failed ones; breakers opened, closed.
-    attempts: [Metric; 4],
+    /// Attempts at providers, failed ones, those that ran into the limit of a tenant's own account; breakers opened, closed.
+    attempts: [Metric; 5],
     /// Attempts that were not made, since nothing was left of the budget of retries.
     retries_refused: Metric,
     /// Held answers: as they were, changed, replaced, refused.
@@ -85,8 +85,14 @@ impl Metrics {
             internal: counter("weir_internal_faults"),
             undeclared: counter("weir_usage_undeclared"),
             retries_refused: counter("weir_retries_refused"),
-            attempts: ["weir_attempts", "weir_attempts_failed", "weir_breakers_opened", "weir_breakers_closed"]
-                .map(counter),
+            attempts: [
+                "weir_attempts",
+                "weir_attempts_failed",
+                "weir_attempts_own_limited",
+                "weir_breakers_opened",
+                "weir_breakers_closed",
+            ]
+            .map(counter),
             kept: ["same", "changed", "replaced", "refused"]
                 .map(|result| counter(&format!("weir_answers_held.result.{result}"))),
             stopped: counter("weir_answers_stopped"),
@@ -158,7 +164,7 @@ impl Metrics {
 
     /// Counts the attempts of a request at providers.
     pub(crate) fn attempted(&self, tally: Attempts) {
-        let counts = [tally.made, tally.failed, tally.opened, tally.closed];
+        let counts = [tally.made, tally.failed, tally.own_limited, tally.opened, tally.closed];
         for (metric, count) in self.attempts.iter().zip(counts).filter(|(_, count)| *count > 0) {
             metric.add(i64::try_from(count).unwrap_or(i64::MAX));
         }

@@ -17,6 +17,9 @@ const PROVIDERS_MAX: u64 = 256;
 /// The most breakers that are kept, over all gateways: the one that changed longest ago goes.
 const BREAKERS_MAX: u64 = 4_096;
 
+/// The reason under which attempts are counted that the budget of retries has refused, beside those that failed.
+pub const RETRY_REFUSED: &str = "retry_refused";
+
 /// How attempts at one provider went.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderHealth {
@@ -26,6 +29,9 @@ pub struct ProviderHealth {
     pub attempts: u64,
     /// Those that failed, by reason.
     pub failed: BTreeMap<String, u64>,
+    /// Attempts at further providers after failures here that the gateways' budgets of retries refused.
+    #[serde(default)]
+    pub retries_refused: u64,
     /// The models that were tried.
     pub models: Vec<ModelHealth>,
     /// The last failure, however long ago.
@@ -99,10 +105,12 @@ fn add(tx: &Transaction<'_>, window: Timestamp, attempts: &ModelAttempts) -> Res
     totals::add(tx, "attempts", "made", made)?;
     let sql = "INSERT INTO attempt_failure VALUES (?1,?2,?3,?4,?5)
                ON CONFLICT (window_start, provider, model, reason) DO UPDATE SET count = attempt_failure.count + ?5";
-    for (reason, failed) in &attempts.failed {
-        let failed = signed(*failed)?;
-        tx.prepare_cached(sql)?.execute(params![start, provider, model, reason.as_str(), failed])?;
-        totals::add(tx, "attempts", reason.as_str(), failed)?;
+    let failed = attempts.failed.iter().map(|(reason, failed)| (reason.as_str(), *failed));
+    let refused = (attempts.retries_refused > 0).then_some((RETRY_REFUSED, attempts.retries_refused));
+    for (reason, count) in failed.chain(refused) {
+        let count = signed(count)?;
+        tx.prepare_cached(sql)?.execute(params![start, provider, model, reason, count])?;
+        totals::add(tx, "attempts", reason, count)?;
     }
     Ok(())
 }
@@ -186,10 +194,10 @@ fn read_attempts(
 ) -> Result<(), LedgerError> {
     let sql = "SELECT provider, model, sum(made), sum(unanswered_input_tokens),
                  (SELECT coalesce(sum(count), 0) FROM attempt_failure f
-                  WHERE f.window_start >= ?1 AND f.provider = a.provider AND f.model = a.model)
+                  WHERE f.window_start >= ?1 AND f.provider = a.provider AND f.model = a.model AND f.reason <> ?2)
                FROM attempt a WHERE window_start >= ?1 GROUP BY provider, model";
     let mut select = db.prepare_cached(sql)?;
-    let mut rows = select.query([from.as_millis()])?;
+    let mut rows = select.query(params![from.as_millis(), RETRY_REFUSED])?;
     while let Some(row) = rows.next()? {
         let health = found.entry(row.get(0)?).or_default();
         let model = ModelHealth {
@@ -214,7 +222,13 @@ fn read_failures(
     let mut select = db.prepare_cached(sql)?;
     let mut rows = select.query([from.as_millis()])?;
     while let Some(row) = rows.next()? {
-        found.entry(row.get(0)?).or_default().failed.insert(row.get(1)?, row.get(2)?);
+        let health = found.entry(row.get(0)?).or_default();
+        let (reason, count): (String, u64) = (row.get(1)?, row.get(2)?);
+        if reason == RETRY_REFUSED {
+            health.retries_refused = count;
+        } else {
+            health.failed.insert(reason, count);
+        }
     }
     Ok(())
 }

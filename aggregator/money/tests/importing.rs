@@ -20,6 +20,35 @@ fn a_name_with_a_slash_is_taken_where_answers_have_it() {
 }
 
 #[test]
+fn anthropics_models_at_clouds_have_the_names_by_which_these_bill_them() {
+    let lite = r#"{
+        "vertex_ai/claude-sonnet-4@20250514": {"litellm_provider": "vertex_ai-anthropic_models", "input_cost_per_token": 3e-6,
+            "cache_read_input_token_cost": 3e-7},
+        "vertex_ai/claude-opus-4-7": {"litellm_provider": "vertex_ai-anthropic_models", "input_cost_per_token": 5e-6},
+        "anthropic.claude-sonnet-4-20250514-v1:0": {"litellm_provider": "bedrock_converse", "input_cost_per_token": 3e-6},
+        "bedrock/eu.anthropic.claude-sonnet-4-20250514-v1:0": {"litellm_provider": "bedrock", "input_cost_per_token": 3.3e-6},
+        "us.anthropic.claude-3-5-haiku-20241022-v1:0": {"litellm_provider": "bedrock", "input_cost_per_token": 8e-7},
+        "bedrock/us-gov-west-1/anthropic.claude-sonnet-4-20250514-v1:0": {"litellm_provider": "bedrock", "input_cost_per_token": 3.6e-6}}"#;
+    let imported = read(lite).expect("a list");
+    let at_bedrock = [
+        "anthropic.claude-sonnet-4-20250514-v1:0",
+        "eu.anthropic.claude-sonnet-4-20250514-v1:0",
+        "us.anthropic.claude-3-5-haiku-20241022-v1:0",
+    ];
+    let at_google = ["claude-opus-4-7", "claude-sonnet-4@20250514"];
+    let expected: Vec<(&str, &str)> = at_bedrock
+        .map(|model| ("bedrock", model))
+        .into_iter()
+        .chain(at_google.map(|model| ("google", model)))
+        .collect();
+    assert_eq!(models(&imported), expected);
+    let left: Vec<&str> = imported.notes.iter().map(|note| note.model.as_str()).collect();
+    assert_eq!(left, ["bedrock/us-gov-west-1/anthropic.claude-sonnet-4-20250514-v1:0"]);
+    let dev = r#"{"google-vertex-anthropic": {"models": {"claude-sonnet-4@20250514": {"cost": {"input": 3, "output": 15}}}}}"#;
+    assert_eq!(models(&read(dev).expect("a list")), [("google", "claude-sonnet-4@20250514")]);
+}
+
+#[test]
 fn prices_that_cannot_be_used_are_named() {
     let dev =
         read(r#"{"a": {"models": {"m": {"cost": {"input": -1, "output": 2, "cache_read": 1e-9}}}}}"#).expect("a list");

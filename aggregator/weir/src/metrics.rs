@@ -33,6 +33,7 @@ use provisioning::ProvisioningMetrics;
 use ui::UiMetrics;
 use weir_billing::outbox::Hold;
 use weir_billing::reconcile::compare::Cause;
+use weir_ledger::attempts::RETRY_REFUSED;
 use weir_ledger::cost::Kind;
 use weir_ledger::intake::readings::ReadingsAnswer;
 use weir_ledger::quarantine::REASONS;
@@ -176,6 +177,7 @@ pub struct Metrics {
     audit_dropped: Counter,
     attempts: Counter,
     attempts_failed: Family<ReasonLabels, Counter>,
+    retries_refused: Counter,
     breakers_open: UnsignedGauge,
     figures_left_out: Counter,
     early: UnsignedGauge,
@@ -247,6 +249,7 @@ impl Default for Metrics {
             audit_dropped: Counter::default(),
             attempts: Counter::default(),
             attempts_failed: Family::default(),
+            retries_refused: Counter::default(),
             breakers_open: UnsignedGauge::default(),
             figures_left_out: Counter::default(),
             early: Gauge::default(),
@@ -401,6 +404,7 @@ impl Metrics {
         show(&self.events_unbooked, view.events_unbooked);
         show(&self.audit_dropped, view.audit_dropped.values().sum());
         show(&self.attempts, view.attempts.get("made").copied().unwrap_or(0));
+        show(&self.retries_refused, view.attempts.get(RETRY_REFUSED).copied().unwrap_or(0));
         for failure in AttemptFailure::ALL {
             let count = view.attempts.get(failure.as_str()).copied().unwrap_or(0);
             show(&self.attempts_failed.get_or_create(&ReasonLabels { reason: failure.as_str().to_owned() }), count);

@@ -38,6 +38,9 @@ pub struct ModelAttempts {
     /// The tokens, by weir's estimate, of prompts that the provider took and never answered, so that it may charge them.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub unanswered_input_tokens: u64,
+    /// How many were the last of their request because the gateway's budget of retries was used up.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub retries_refused: u64,
     /// The last one that failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_failure: Option<LastFailure>,

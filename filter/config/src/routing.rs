@@ -34,6 +34,10 @@ pub struct Provider {
     /// The path of requests for a stream, where it is another one. Absent: `path`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_path: Option<String>,
+    /// Names in `anthropic-beta` that a cloud knows beside those that weir knows of it (`docs/translation.md`). For `vertex_anthropic` and
+    /// `bedrock_anthropic`. Absent: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub betas: Vec<String>,
     /// How long an attempt at a stream may take here until its first byte, in milliseconds. Absent: what `routing` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_token_ms_max: Option<u32>,

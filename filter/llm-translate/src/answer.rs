@@ -12,8 +12,9 @@ mod whole;
 
 use weir_contract::time::Timestamp;
 
+use crate::answer_head::AnswerHead;
+use crate::cloud::OfCloud;
 use crate::expected::Expected;
-use crate::head::AnswerHead;
 pub use error::{cut_event, error_answer, unreadable_answer};
 use events::Events;
 use stream::Stream;
@@ -54,6 +55,8 @@ pub struct StreamFailure {
 pub struct AnswerTranslator {
     expected: Expected,
     status: u16,
+    /// What a cloud says of its error in the head.
+    cloud: Option<OfCloud>,
     now: Timestamp,
     body: Body,
 }
@@ -73,12 +76,13 @@ impl AnswerTranslator {
     #[must_use]
     pub fn new(expected: Expected, head: &AnswerHead<'_>, now: Timestamp) -> Self {
         let body = match () {
-            () if !expected.is_translated() => Body::Same,
+            () if !expected.rewrites(head) => Body::Same,
             () if head.is_encoded() => Body::Whole(None),
             () if head.is_stream() => Body::Stream(Events::default(), Box::new(Stream::new(expected, now))),
             () => Body::Whole(Some(Vec::new())),
         };
-        AnswerTranslator { expected, status: head.status, now, body }
+        let cloud = expected.is_error_of_cloud(head).then(|| OfCloud::read(head));
+        AnswerTranslator { expected, status: head.status, cloud, now, body }
     }
 
     /// Takes a piece of the body, cut anywhere; appends what can go to the client.
@@ -113,7 +117,12 @@ impl AnswerTranslator {
                 stream.end(out)
             }
             Body::Whole(body) if is_error(self.status) => {
-                let error = error::read(self.status, body.as_deref().unwrap_or_default());
+                let body = body.as_deref().unwrap_or_default();
+                if !self.expected.is_translated() && error::is_in(self.expected.client, body) {
+                    out.extend_from_slice(body);
+                    return Ending::Complete;
+                }
+                let error = error::read(self.status, self.cloud, body);
                 out.extend_from_slice(&error.body(self.expected.client));
                 Ending::Complete
             }

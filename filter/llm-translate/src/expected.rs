@@ -1,4 +1,5 @@
 //! What a request leaves for the translation of its answer.
+use crate::answer_head::AnswerHead;
 use crate::target::Dialect;
 
 /// What a translated answer signs foreign thoughts with. Anthropic refuses thoughts that it has not signed, so they are
@@ -19,11 +20,37 @@ pub struct Expected {
     pub(crate) with_thoughts: bool,
     /// The answer is the input of a tool that the translation has added.
     pub(crate) json_tool: bool,
+    /// A cloud may answer in the place of the model, with errors of its own form.
+    pub(crate) of_cloud: bool,
 }
 
 impl Expected {
     pub(crate) fn same(dialect: Dialect) -> Self {
-        Expected { client: dialect, upstream: dialect, with_usage: true, with_thoughts: true, json_tool: false }
+        Expected {
+            client: dialect,
+            upstream: dialect,
+            with_usage: true,
+            with_thoughts: true,
+            json_tool: false,
+            of_cloud: false,
+        }
+    }
+
+    /// The same, of a server behind which a cloud may answer in the place of the model.
+    #[must_use]
+    pub fn at_cloud(self) -> Self {
+        Expected { of_cloud: true, ..self }
+    }
+
+    /// Whether an answer with this head has to be written anew: because of its dialect, or since it is an error of a cloud's own form.
+    #[must_use]
+    pub fn rewrites(&self, head: &AnswerHead<'_>) -> bool {
+        self.is_translated() || self.is_error_of_cloud(head)
+    }
+
+    /// Whether an answer may be an error of a cloud's own form.
+    pub(crate) fn is_error_of_cloud(&self, head: &AnswerHead<'_>) -> bool {
+        head.is_error() && (self.of_cloud || head.error_type().is_some())
     }
 
     /// Whether an answer has to be translated at all.

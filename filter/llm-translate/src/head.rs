@@ -1,17 +1,10 @@
 //! Heads of answers: what a translated body needs, and the headers that each provider names in its own way.
 use weir_contract::time::Timestamp;
 
+use crate::answer_head::AnswerHead;
+use crate::cloud;
 use crate::expected::Expected;
 use crate::target::Dialect;
-
-/// An answer's head as the provider sent it.
-#[derive(Clone, Copy, Debug)]
-pub struct AnswerHead<'h> {
-    /// Its status.
-    pub status: u16,
-    /// Its headers. Names in any case.
-    pub headers: &'h [(&'h str, &'h str)],
-}
 
 /// What to change in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,26 +15,6 @@ pub struct HeadEdits {
     pub remove: Vec<String>,
     /// Headers to set, in lower case.
     pub set: Vec<(String, String)>,
-}
-
-impl AnswerHead<'_> {
-    fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.trim())
-    }
-
-    /// Whether the body is compressed, and so cannot be translated.
-    #[must_use]
-    pub fn is_encoded(&self) -> bool {
-        self.header("content-encoding").is_some_and(|encoding| !encoding.is_empty() && encoding != "identity")
-    }
-
-    /// Whether the body is a stream of events.
-    #[must_use]
-    pub fn is_stream(&self) -> bool {
-        let kind = self.header("content-type").and_then(|kind| kind.split(';').next()).unwrap_or_default();
-        self.status < 400 && kind.trim().eq_ignore_ascii_case("text/event-stream")
-    }
 }
 
 /// Names of a limit's values: Anthropic's, and OpenAI's for the same.
@@ -63,10 +36,11 @@ const OWN: [(Dialect, &[&str]); 2] = [
 /// How the head of an answer changes for the client. `retry-after` stays: both read it.
 #[must_use]
 pub fn head(expected: &Expected, head: &AnswerHead<'_>, now: Timestamp) -> HeadEdits {
-    if !expected.is_translated() {
+    if !expected.rewrites(head) {
         return HeadEdits::default();
     }
-    let own = OWN.iter().filter(|(dialect, _)| *dialect == expected.upstream).flat_map(|(_, names)| names.iter());
+    let is_foreign = |dialect: Dialect| expected.is_translated() && dialect == expected.upstream;
+    let own = OWN.iter().filter(|(dialect, _)| is_foreign(*dialect)).flat_map(|(_, names)| names.iter());
     let own: Vec<&&str> = own.chain(&["content-length", "content-encoding", "content-md5", "digest", "etag"]).collect();
     let is_own = |name: &str| {
         let name = name.to_ascii_lowercase();
@@ -76,13 +50,18 @@ pub fn head(expected: &Expected, head: &AnswerHead<'_>, now: Timestamp) -> HeadE
     let kind =
         if head.is_stream() && !head.is_encoded() { "text/event-stream; charset=utf-8" } else { "application/json" };
     let mut set = vec![("content-type".to_owned(), kind.to_owned())];
+    let said = if expected.is_error_of_cloud(head) { cloud::status(head) } else { head.status };
+    let status = status(expected.client, said).or(Some(said)).filter(|status| *status != head.status);
+    if !expected.is_translated() {
+        return HeadEdits { status, remove, set };
+    }
     let (from, to) = match expected.client {
         Dialect::OpenAi => ("request-id", "x-request-id"),
         Dialect::Anthropic => ("x-request-id", "request-id"),
     };
     set.extend(head.header(from).map(|id| (to.to_owned(), id.to_owned())));
     set.extend(LIMITS.iter().filter_map(|(anthropic, openai)| limit(expected.client, head, (anthropic, openai), now)));
-    HeadEdits { status: status(expected.client, head.status), remove, set }
+    HeadEdits { status, remove, set }
 }
 
 fn limit(

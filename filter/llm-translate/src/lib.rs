@@ -23,6 +23,9 @@
 )]
 
 mod answer;
+mod answer_head;
+mod betas;
+mod cloud;
 mod expected;
 mod head;
 mod ids;
@@ -36,8 +39,10 @@ pub use answer::{
     ANSWER_MAX_BYTES, AnswerTranslator, EVENT_MAX_BYTES, Ending, StreamFailure, cut_event, error_answer,
     unreadable_answer,
 };
+pub use answer_head::AnswerHead;
+pub use betas::betas;
 pub use expected::{Expected, FOREIGN_SIGNATURE};
-pub use head::{AnswerHead, HeadEdits, head};
+pub use head::{HeadEdits, head};
 pub use request::{Translated, translate};
 pub use table::{Fate, Field, Only, Section, tables};
 pub use target::{Dialect, Server, Target, Thinking};

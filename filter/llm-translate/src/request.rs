@@ -39,6 +39,7 @@ pub fn translate(from: Dialect, to: &Target<'_>, body: &[u8]) -> Result<Translat
         return Err(Unfit::no_counterpart("stream", "Bedrock streams in frames of AWS"));
     }
     let (body, answer) = written(from, to, &tree)?;
+    let answer = if to.server.is_cloud() { answer.at_cloud() } else { answer };
     Ok(Translated { body, answer, streams })
 }
 

@@ -1,8 +1,10 @@
 //! What becomes of each field: the tables that the translation obeys and the documentation is written from.
 pub(crate) mod anthropic;
+mod clouds;
 pub(crate) mod openai;
 mod servers;
 
+pub(crate) use clouds::{HEADER, betas_of};
 pub(crate) use servers::rules_of;
 
 use weir_llm_usage::json::tree::{Id, Kind, Tree};
@@ -55,10 +57,12 @@ pub struct Section {
 
 /// All tables: a heading and the sections below it.
 #[must_use]
-pub fn tables() -> [(&'static str, &'static [&'static Section]); 5] {
+pub fn tables() -> [(&'static str, &'static [&'static Section]); 7] {
     [
         ("From Chat Completions to Messages", openai::SECTIONS),
         ("From Messages to Chat Completions", anthropic::SECTIONS),
+        ("From Messages to Vertex AI", clouds::VERTEX_SECTIONS),
+        ("From Messages to Bedrock", clouds::BEDROCK_SECTIONS),
         ("From Chat Completions to vLLM", servers::VLLM_SECTIONS),
         ("From Chat Completions to Mistral", servers::MISTRAL_SECTIONS),
         ("From Chat Completions to Ollama", servers::OLLAMA_SECTIONS),

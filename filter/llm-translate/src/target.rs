@@ -39,6 +39,12 @@ impl Server {
         }
     }
 
+    /// Whether it is a cloud that serves models of others, and says by itself what goes wrong before a model is asked.
+    #[must_use]
+    pub fn is_cloud(self) -> bool {
+        self.version_in_body().is_some()
+    }
+
     /// The version of Messages that a body names where the path names the model; None where the body does.
     pub(crate) fn version_in_body(self) -> Option<&'static str> {
         match self {

@@ -9,7 +9,9 @@ mod targets;
 use full::Full;
 use serde_json::{Value, json};
 use targets::target;
-use weir_llm_translate::{Dialect, Expected, Fate, Field, Only, Reason, Section, Unfit, tables, translate};
+use weir_llm_translate::{
+    Dialect, Expected, Fate, Field, Only, Reason, Section, Server, Unfit, betas, tables, translate,
+};
 
 /// What a request becomes: the body, and what its answer is expected to be.
 fn becomes(from: Dialect, full: &Full, body: &Value) -> Result<(Value, Expected), Unfit> {
@@ -52,7 +54,7 @@ fn check(from: Dialect, fulls: &[(&Full, &str)], section: &Section, field: &Fiel
 
 fn check_table(heading: &str, from: Dialect, fulls: &[Full]) {
     let (_, sections) = tables().into_iter().find(|(found, _)| *found == heading).expect("a table");
-    for section in sections {
+    for section in sections.iter().filter(|section| section.name != "anthropic-beta") {
         let places = fulls.iter().flat_map(|full| full.places.iter().map(move |(name, at)| (full, *name, *at)));
         let places: Vec<(&Full, &str)> =
             places.filter(|(_, name, _)| *name == section.name).map(|(full, _, at)| (full, at)).collect();
@@ -86,6 +88,32 @@ fn every_field_that_a_server_refuses_becomes_what_its_table_says() {
     for (heading, server) in [("vLLM", Vllm), ("Mistral", Mistral), ("Ollama", Ollama)] {
         check_table(&format!("From Chat Completions to {heading}"), Dialect::OpenAi, &full::plain_chats(server));
     }
+}
+
+#[test]
+fn every_field_that_a_cloud_takes_otherwise_becomes_what_its_table_says() {
+    for (heading, server) in [("Vertex AI", Server::VertexAnthropic), ("Bedrock", Server::BedrockAnthropic)] {
+        check_table(&format!("From Messages to {heading}"), Dialect::Anthropic, &full::plain_messages(server));
+    }
+}
+
+#[test]
+fn every_name_of_a_feature_reaches_its_cloud_as_the_table_says_and_no_other_does() {
+    for (heading, server) in [("Vertex AI", Server::VertexAnthropic), ("Bedrock", Server::BedrockAnthropic)] {
+        let heading = format!("From Messages to {heading}");
+        let (_, sections) = tables().into_iter().find(|(found, _)| *found == heading).expect("a table");
+        let names = sections.iter().find(|section| section.name == "anthropic-beta").expect("a section");
+        for field in names.fields {
+            let header = format!(" {0}, {0}", field.name);
+            let asked = betas(server, &[], &header).unwrap_or_else(|unfit| panic!("{unfit}"));
+            let expected = if matches!(field.fate, Fate::Dropped(_)) { vec![] } else { vec![field.name] };
+            assert_eq!(asked, expected, "{}", field.name);
+        }
+        let unfit = betas(server, &[], "of-the-future-2099").expect_err("unknown");
+        assert_eq!((unfit.reason, &*unfit.field), (Reason::NoCounterpart, "anthropic-beta.of-the-future-2099"));
+        assert_eq!(betas(server, &["of-the-future-2099".into()], "of-the-future-2099"), Ok(vec!["of-the-future-2099"]));
+    }
+    assert_eq!(betas(Server::Anthropic, &[], "any,other"), Ok(vec!["any", "other"]), "it reads the header itself");
 }
 
 #[test]

@@ -56,15 +56,27 @@ impl AttemptSums {
 
     /// Adds an attempt at a model of which there was none yet.
     fn add_new(&mut self, tried: &Tried<'_>, now: Timestamp) {
-        let names = if self.known < KNOWN_MAX { (tried.provider, tried.model) } else { (OTHER, OTHER) };
+        count(self.sums(tried.provider, tried.model), tried, now);
+    }
+
+    /// Notes that the budget of retries has refused another attempt after one at this model, which was added before.
+    pub fn retry_refused(&mut self, provider: &str, model: &str, now: Timestamp) {
+        self.begin(now);
+        let sums = self.sums(provider, model);
+        sums.retries_refused = sums.retries_refused.saturating_add(1);
+    }
+
+    /// The sums of a model; those of all others where there are too many.
+    fn sums(&mut self, provider: &str, model: &str) -> &mut ModelAttempts {
+        let is_known = self.models.get(provider).is_some_and(|models| models.contains_key(model));
+        let names = if is_known || self.known < KNOWN_MAX { (provider, model) } else { (OTHER, OTHER) };
         let (provider, model) = (names.0.to_owned(), names.1.to_owned());
         let models = self.models.entry(provider.clone()).or_default();
         let known = &mut self.known;
-        let sums = models.entry(model.clone()).or_insert_with(|| {
+        models.entry(model.clone()).or_insert_with(|| {
             *known = known.saturating_add(1);
             ModelAttempts { provider, model, ..ModelAttempts::default() }
-        });
-        count(sums, tried, now);
+        })
     }
 
     /// Notes that a breaker opened or closed. The newest state of a provider takes the place of those before it.
@@ -165,6 +177,15 @@ mod tests {
         assert_eq!(models[0].last_failure.map(|last| last.reason), Some(AttemptFailure::Silent));
         assert_eq!((models[1].made, models[1].last_failure), (1, None));
         assert_eq!(sums.close(NOW.plus_millis(90_000)), []);
+    }
+
+    #[test]
+    fn a_retry_that_was_refused_counts_with_the_model_that_was_tried_last() {
+        let mut sums = AttemptSums::default();
+        sums.add(&tried("a", Some(AttemptFailure::Overloaded)), NOW);
+        sums.retry_refused("one", "a", NOW);
+        let events = sums.take();
+        assert_eq!((events[0].1.models[0].made, events[0].1.models[0].retries_refused), (1, 1));
     }
 
     #[test]

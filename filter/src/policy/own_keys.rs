@@ -7,7 +7,7 @@ use weir_config::shape::Config;
 use weir_config::tenant_key::TenantKey;
 use weir_llm_usage::Provider;
 
-pub use crate::vault::rule::{names, provider, usual_header};
+pub use crate::vault::rule::{header_of, names, provider, usual_header};
 
 use crate::vault::rule::{self, OwnKeyRule};
 

@@ -133,6 +133,8 @@ pub(super) struct Admitted {
     pub(super) caller_headers: Vec<(Box<str>, Box<str>)>,
     /// What is known of its tenant's own keys, where a provider of the catalogue takes them.
     pub(super) known_keys: Option<Box<KnownKeys>>,
+    /// What it says in `anthropic-beta`, with commas, where a provider of the catalogue depends on it.
+    pub(super) betas: Box<str>,
     /// The gateway has no upstream role, so that the chosen model's name is written into the body here (Kong).
     pub(super) writes_model: bool,
     /// The model that was chosen for it; None where its own goes on.
@@ -212,6 +214,7 @@ impl Admitted {
             head_goes_first: false,
             caller_headers: Vec::new(),
             known_keys: None,
+            betas: Box::default(),
             writes_model: false,
             routed: None,
             served_by: None,

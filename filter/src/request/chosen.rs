@@ -5,8 +5,18 @@ use weir_contract::Class;
 use weir_llm_translate::Dialect;
 
 use super::paid::Paid;
+use crate::routing::breaker::Account;
 use crate::routing::retries::UnderWay;
 use crate::routing::{Catalogue, Chosen};
+
+/// A request's probe of a provider whose breaker was open.
+#[derive(Clone, Debug)]
+pub(super) struct Probe {
+    /// The provider.
+    pub(super) provider: Rc<str>,
+    /// Whose account there it uses.
+    pub(super) account: Account,
+}
 
 /// A request whose model was chosen.
 #[derive(Debug)]
@@ -31,8 +41,8 @@ pub(super) struct Routed {
     pub(super) is_downgraded: bool,
     /// A provider has failed lately.
     pub(super) troubled: bool,
-    /// The provider whose probe it has.
-    pub(super) probe: Option<Rc<str>>,
+    /// The probe that it has.
+    pub(super) probe: Option<Probe>,
     /// The model that served, by its name in the catalogue.
     pub(super) served: Option<Box<str>>,
 }

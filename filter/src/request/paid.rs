@@ -1,10 +1,8 @@
 //! What is remembered of the tenant's own keys that a routed request goes up with.
 use std::rc::Rc;
 
-use weir_contract::AttemptFailure;
-
+use crate::routing::breaker::Account;
 use crate::routing::handed::RequestKeys;
-use crate::routing::told::Attempted;
 use crate::vault::OwnKeys;
 
 /// What is known of a tenant's own keys when its request comes in.
@@ -29,8 +27,8 @@ impl Paid {
         self.keys.iter().any(|key| *key.provider == *provider)
     }
 
-    /// Whether an attempt says nothing of its provider: the limit that it ran into is that of the tenant's own account.
-    pub(super) fn excuses(&self, attempt: &Attempted<'_>) -> bool {
-        attempt.failure() == Some(AttemptFailure::RateLimited) && self.pays(attempt.provider)
+    /// Whose account an attempt at a provider uses.
+    pub(super) fn account(paid: Option<&Self>, provider: &str) -> Account {
+        if paid.is_some_and(|paid| paid.pays(provider)) { Account::Tenant } else { Account::House }
     }
 }

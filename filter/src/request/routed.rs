@@ -14,7 +14,7 @@ use weir_llm_translate::Dialect;
 
 use super::admitted::Admitted;
 use super::beside::Beside;
-use super::chosen::Routed;
+use super::chosen::{Probe, Routed};
 use super::judge::{grants, traits};
 use super::reservation::Draw;
 use super::{Edits, ResponseEdits};
@@ -27,13 +27,14 @@ use crate::limit::{Limit, Limiter, Unit};
 use crate::metering::Metering;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
-use crate::routing::breaker::{self, Standing};
+use crate::routing::breaker::{self, Account, Standing};
 use crate::routing::retries::Retries;
 use crate::routing::told::Terms;
 use crate::routing::{Asked, CHAIN_HEADER, Catalogue, Choice, Habits, client_dialect};
 use crate::shared_operations;
-use crate::upstream::LAST;
+use crate::upstream::{LAST, betas};
 use crate::worker::Worker;
+use keys::OwnStanding;
 
 /// The header in which the upstream role says who served.
 const SERVED: &str = "x-weir-served";
@@ -68,8 +69,9 @@ impl Admitted {
         let standing = limiter
             .shared()
             .map_or_else(Standing::default, |mut store| breaker::standing(&mut *store, &catalogue, now));
-        let (habits, full, keyless) = (&mut worker.habits, Saturated::default(), self.keyless(&catalogue, now));
-        let mut choosing = Choosing { catalogue: &catalogue, habits, limiter, standing, full, keyless, now };
+        let own = self.own_standing(&catalogue, &worker.own_accounts, now);
+        let (habits, full) = (&mut worker.habits, Saturated::default());
+        let mut choosing = Choosing { catalogue: &catalogue, habits, limiter, standing, full, own, now };
         loop {
             let (choice, probe) = self.choose(&mut choosing, dialect, &name, document, bytes);
             let chosen = match choice {
@@ -83,7 +85,7 @@ impl Admitted {
             match self.draw_from_provider(&mut choosing, &first, tokens) {
                 Ok(pool) => self.beside.extend(pool),
                 Err(refusal) => {
-                    choosing.release(probe.as_deref());
+                    choosing.release(probe.as_ref());
                     choosing.full.with(&first, refusal, &catalogue)?;
                     continue;
                 }
@@ -96,7 +98,7 @@ impl Admitted {
             let paid = match self.take_keys(&catalogue, &chosen, &mut worker.handed, now) {
                 Ok(paid) => paid,
                 Err(refusal) => {
-                    choosing.release(probe.as_deref());
+                    choosing.release(probe.as_ref());
                     return Err(refusal);
                 }
             };
@@ -167,7 +169,7 @@ impl Admitted {
         name: &str,
         document: &Document,
         bytes: &[u8],
-    ) -> (Choice, Option<Rc<str>>) {
+    ) -> (Choice, Option<Probe>) {
         let (stage, plan) = self.stage_with(name, choosing.now);
         let mut asked = self.choice_input(dialect, name, document, bytes, (stage, &*plan));
         let mut made = choosing.choose(&mut asked);
@@ -182,7 +184,7 @@ impl Admitted {
         if Rc::ptr_eq(&plan, &plan_of_first) {
             return made;
         }
-        choosing.release(made.1.as_deref());
+        choosing.release(made.1.as_ref());
         let mut asked = self.choice_input(dialect, asked.model, document, bytes, (stage_of_first, &*plan_of_first));
         choosing.choose(&mut asked)
     }
@@ -197,9 +199,13 @@ impl Admitted {
         self.declared_class(Some(model)).unwrap_or(self.class)
     }
 
-    /// Reads the headers of a caller on which rules depend. Those of one that is not believed are no matter of rules.
+    /// Reads the features that a client of Messages asks for, and the headers of a caller on which rules depend. Those of one that is not
+    /// believed are no matter of rules.
     pub(super) fn read_caller(&mut self, head: &Head<'_>, ports: Ports) {
         let Some(catalogue) = self.policy.catalogue() else { return };
+        if catalogue.has_clouds {
+            self.betas = betas(head.values("anthropic-beta")).into();
+        }
         let mut names = catalogue.header_names().filter(|name| head.value(name).is_some()).peekable();
         if names.peek().is_none() || !self.policy.sources.believes(ports) {
             return;
@@ -244,6 +250,7 @@ impl Admitted {
             flags: self.flags.as_ref(),
             translates: !self.writes_model,
             body,
+            betas: &self.betas,
             open: 0,
             saturated: 0,
             keyless: 0,
@@ -313,8 +320,8 @@ impl Admitted {
     /// Gives back the probe of a request that goes no further.
     pub(super) fn release_probe(&mut self, limiter: &mut impl Limiter, now: Timestamp) {
         let probe = self.routed.as_mut().and_then(|routed| routed.probe.take());
-        if let (Some(provider), Some(mut store)) = (probe, limiter.shared()) {
-            breaker::release(&mut *store, &provider, now);
+        if let (Some(Probe { provider, account }), Some(mut store)) = (probe, limiter.shared()) {
+            breaker::release(&mut *store, &provider, account, now);
         }
     }
 
@@ -402,8 +409,7 @@ struct Choosing<'c, L> {
     limiter: &'c mut L,
     standing: Standing,
     full: Saturated,
-    /// Providers at which no key serves the tenant, a bit each.
-    keyless: u32,
+    own: OwnStanding,
     now: Timestamp,
 }
 
@@ -435,26 +441,30 @@ impl Saturated {
 impl<L: Limiter> Choosing<'_, L> {
     /// Chooses; where the first provider is due for a probe it is claimed, and where another request has it, chooses without
     /// that provider.
-    fn choose(&mut self, asked: &mut Asked<'_>) -> (Choice, Option<Rc<str>>) {
-        (asked.open, asked.saturated, asked.keyless) = (self.standing.open, self.full.bits, self.keyless);
+    fn choose(&mut self, asked: &mut Asked<'_>) -> (Choice, Option<Probe>) {
+        let OwnStanding { keyless, own, waiting } = self.own;
+        asked.open = self.standing.open_for(own) | waiting;
+        (asked.saturated, asked.keyless) = (self.full.bits, keyless);
+        let due = self.standing.due_for(own);
         loop {
             let choice = self.catalogue.choose(asked, self.habits);
             let first = choice.first().and_then(|model| self.catalogue.provider_of(model));
-            let Some((bit, provider)) = first.filter(|(bit, _)| self.standing.due & !asked.open & bit != 0) else {
+            let Some((bit, provider)) = first.filter(|(bit, _)| due & !asked.open & bit != 0) else {
                 return (choice, None);
             };
+            let account = if own & bit == 0 { Account::House } else { Account::Tenant };
             let store = self.limiter.shared();
-            if store.is_none_or(|mut store| breaker::claim(&mut *store, &provider, self.now)) {
-                return (choice, Some(provider));
+            if store.is_none_or(|mut store| breaker::claim(&mut *store, &provider, account, self.now)) {
+                return (choice, Some(Probe { provider, account }));
             }
             // One bit more each time, so that it ends.
             asked.open |= bit;
         }
     }
 
-    fn release(&mut self, probe: Option<&str>) {
-        if let (Some(provider), Some(mut store)) = (probe, self.limiter.shared()) {
-            breaker::release(&mut *store, provider, self.now);
+    fn release(&mut self, probe: Option<&Probe>) {
+        if let (Some(Probe { provider, account }), Some(mut store)) = (probe, self.limiter.shared()) {
+            breaker::release(&mut *store, provider, *account, self.now);
         }
     }
 }

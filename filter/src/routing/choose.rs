@@ -11,7 +11,7 @@ use weir_config::routing::{Order, SplitBy};
 use weir_contract::Class;
 use weir_contract::placement::Placement;
 use weir_contract::stage::Stage;
-use weir_llm_translate::{Dialect, Server, translate};
+use weir_llm_translate::{Dialect, Server, betas, translate};
 
 use super::cheapest::{Cheapest, Fit};
 use super::{Candidate, Catalogue, Habits, Least, Misfit, Model, Rule, class_bit, stage_bit};
@@ -56,6 +56,8 @@ pub struct Asked<'a> {
     pub translates: bool,
     /// Its body.
     pub body: &'a [u8],
+    /// What it says in `anthropic-beta`, with commas, where a provider of the catalogue depends on it.
+    pub betas: &'a str,
     /// Providers whose breaker is open, a bit each.
     pub open: u32,
     /// Providers whose pool is saturated, a bit each.
@@ -373,6 +375,9 @@ impl Catalogue {
     fn speaks(&self, model: &Model, asked: &Asked<'_>) -> bool {
         let Some(provider) = self.providers.get(model.provider) else { return false };
         if !asked.translates && provider.server.dialect() != asked.dialect {
+            return false;
+        }
+        if provider.server.is_cloud() && betas(provider.server, &provider.betas, asked.betas).is_err() {
             return false;
         }
         let is_own =

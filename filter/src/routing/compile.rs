@@ -30,6 +30,12 @@ pub(crate) const MODEL_IN_PATH: &str = "{model}";
 /// The longest name of a model, in bytes.
 const MODEL_NAME_MAX_BYTES: usize = 64;
 
+/// The most names in `anthropic-beta` that a provider adds.
+const BETAS_MAX: usize = 64;
+
+/// The longest of these names, in bytes.
+const BETA_MAX_BYTES: usize = 64;
+
 /// What a catalogue is compiled from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written<'a> {
@@ -58,6 +64,9 @@ impl Catalogue {
         if let Some(at) = routing.rules.iter().position(is_measured).filter(|_| config.directory.is_none()) {
             let problem = "figures come from weir serve: it needs `directory`";
             return Err(ConfigError::new(format!("routing.rules[{at}].latency_p99_ms_max"), problem));
+        }
+        for (at, provider) in config.providers.iter().enumerate() {
+            check_reach(provider, &format!("providers[{at}]"))?;
         }
         let (providers, models, plans) = (&config.providers, &config.models, Some(&config.plans));
         let catalogue = Self::of(&Written { providers, models, routing, plans })?;
@@ -88,6 +97,7 @@ impl Catalogue {
         let mut catalogue = Catalogue {
             latencies: Latencies::of(&models),
             has_endpoints: providers.iter().any(|provider| provider.endpoint.is_some()),
+            has_clouds: providers.iter().any(|provider| provider.server.is_cloud()),
             providers,
             models,
             rules: Vec::new(),
@@ -243,6 +253,7 @@ fn compile_providers(providers: &[routing::Provider], times: [Option<u32>; 2]) -
             server: server_of(provider.dialect),
             region: provider.region.as_deref().map(Into::into),
             endpoint: provider.endpoint.as_deref().map(Into::into),
+            betas: provider.betas.iter().map(|name| name.as_str().into()).collect(),
             attempt_ms_max: [provider.first_token_ms_max.or(times[0]), provider.attempt_ms_max.or(times[1])],
             own_key: rule::of_provider(provider)
                 .map_err(|(field, problem)| ConfigError::new(format!("{path}.{field}"), problem))?,
@@ -264,13 +275,43 @@ pub(crate) fn check_provider(provider: &routing::Provider, path: &str) -> Result
             return Err(ConfigError::new(format!("{path}.{field}"), "expected a path that begins with /"));
         }
     }
-    check_paths(provider, path)?;
     check_times(path, [provider.first_token_ms_max, provider.attempt_ms_max])?;
     let is_authority = |authority: &str| !authority.is_empty() && authority.bytes().all(|byte| byte.is_ascii_graphic());
     if provider.authority.as_deref().is_some_and(|authority| !is_authority(authority)) {
         return Err(ConfigError::new(format!("{path}.authority"), "expected a name, such as api.example.com"));
     }
     Ok(())
+}
+
+/// Refuses names of features that are none, or that nobody would look up.
+fn check_betas(provider: &routing::Provider, path: &str) -> Result<(), ConfigError> {
+    let is_name = |name: &String| {
+        (1..=BETA_MAX_BYTES).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    let error = |problem: &str| Err(ConfigError::new(format!("{path}.betas"), problem));
+    match provider.dialect {
+        _ if provider.betas.is_empty() => Ok(()),
+        Dialect::VertexAnthropic | Dialect::BedrockAnthropic if provider.betas.len() > BETAS_MAX => {
+            error(&format!("at most {BETAS_MAX}"))
+        }
+        Dialect::VertexAnthropic | Dialect::BedrockAnthropic if provider.betas.iter().all(is_name) => Ok(()),
+        Dialect::VertexAnthropic | Dialect::BedrockAnthropic => {
+            error("a name is 1 to 64 letters, digits, `-`, `_` and `.`, such as interleaved-thinking-2025-05-14")
+        }
+        _ => error(
+            "only the clouds `vertex_anthropic` and `bedrock_anthropic` have a list; others read `anthropic-beta` themselves",
+        ),
+    }
+}
+
+/// Checks what a provider needs where it is reached, and nowhere else: paths and features of a cloud.
+///
+/// # Errors
+/// The field, and what would be valid there.
+pub(crate) fn check_reach(provider: &routing::Provider, path: &str) -> Result<(), ConfigError> {
+    check_paths(provider, path)?;
+    check_betas(provider, path)
 }
 
 /// Refuses paths with which requests for models of a cloud would go astray: there the path names the model, and streams have another.

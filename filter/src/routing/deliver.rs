@@ -24,6 +24,14 @@ pub fn check_delivered(delivered: &routing::Delivered, flags: &Flags) -> Result<
         let problem = "here is the directory that gateways get it from: give `rules`";
         return Err(ConfigError::new("routing.from", problem));
     }
+    for (at, provider) in providers.iter().enumerate() {
+        if let Some(field) = unread_and_missed(provider) {
+            return Err(ConfigError::new(
+                format!("providers[{at}].{field}"),
+                "no gateway reads it here: give it to the provider of this name in the gateway's own configuration (`providers`)",
+            ));
+        }
+    }
     for (at, model) in models.iter().enumerate() {
         if !told::is_tellable(model.upstream.as_deref().unwrap_or(&model.name)) {
             let problem = "expected 1 to 256 characters of ASCII, without spaces and `;`";
@@ -37,6 +45,32 @@ pub fn check_delivered(delivered: &routing::Delivered, flags: &Flags) -> Result<
         }
     }
     Ok(())
+}
+
+/// A field of a provider that a gateway reads in its own configuration alone, and without which it would do something else than a
+/// catalogue of the directory says.
+fn unread_and_missed(provider: &routing::Provider) -> Option<&'static str> {
+    let fields = [
+        ("tenant_key", provider.tenant_key.is_some()),
+        ("first_token_ms_max", provider.first_token_ms_max.is_some()),
+        ("attempt_ms_max", provider.attempt_ms_max.is_some()),
+        ("pool", provider.pool.is_some()),
+        ("betas", !provider.betas.is_empty()),
+    ];
+    fields.into_iter().find_map(|(field, is_there)| is_there.then_some(field))
+}
+
+/// Fields about where a provider of a catalogue of the directory is, which only the gateways' own configurations say: each with its path.
+pub fn unread_of_delivered(delivered: &routing::Delivered) -> Vec<String> {
+    let of = |(at, provider): (usize, &routing::Provider)| {
+        let fields = [
+            ("authority", provider.authority.is_some()),
+            ("path", provider.path.is_some()),
+            ("stream_path", provider.stream_path.is_some()),
+        ];
+        fields.into_iter().filter(|(_, is_there)| *is_there).map(move |(field, _)| format!("providers[{at}].{field}"))
+    };
+    delivered.providers.iter().enumerate().flat_map(of).collect()
 }
 
 impl Reach {

@@ -92,10 +92,11 @@ impl Catalogue {
         self.providers.iter().any(|provider| provider.own_key.is_some())
     }
 
-    /// The providers that take tenants' own keys: the bit of each, and what it does with them.
-    pub(crate) fn own_keys(&self) -> impl Iterator<Item = (u32, &Rc<OwnKeyRule>)> {
+    /// The providers that take tenants' own keys: the bit and name of each, and what it does with them.
+    pub(crate) fn own_keys(&self) -> impl Iterator<Item = (u32, &str, &Rc<OwnKeyRule>)> {
         let bits = (0_u32..).map(|at| 1_u32.checked_shl(at).unwrap_or(0));
-        self.providers.iter().zip(bits).filter_map(|(provider, bit)| Some((bit, provider.own_key.as_ref()?)))
+        let places = self.providers.iter().zip(bits);
+        places.filter_map(|(provider, bit)| Some((bit, &*provider.name, provider.own_key.as_ref()?)))
     }
 
     /// What the provider of a model does with tenants' own keys.

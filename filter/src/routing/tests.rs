@@ -37,6 +37,7 @@ pub(super) const BODY: &[u8] = br#"{"model":"auto","messages":[{"role":"user","c
 
 pub(super) fn asked(plan: &Plan) -> Asked<'_> {
     Asked {
+        betas: "",
         dialect: Dialect::OpenAi,
         model: "auto",
         class: Class::Chat,
@@ -139,6 +140,104 @@ fn what_a_dialect_cannot_say_rules_its_models_out_before_they_are_tried() {
     let asked = Asked { body, ..asked(&plan) };
     assert_eq!(&*chosen(&catalogue, &asked).chain, "two");
     assert_eq!(dropped(&catalogue, &asked), [("a".to_owned(), Misfit::Dialect)]);
+}
+
+/// Two clouds before a provider of Messages itself.
+fn with_clouds() -> Value {
+    let mut file = config(&json!([{"model": "auto", "candidates": ["a", "b", "c"], "order": "listed"}]));
+    let place = "/v1/projects/p/locations/l/publishers/anthropic/models/{model}";
+    file["providers"] = json!([
+        {"name": "one", "dialect": "vertex_anthropic", "path": format!("{place}:rawPredict"), "stream_path": format!("{place}:streamRawPredict")},
+        {"name": "two", "dialect": "bedrock_anthropic", "region": "eu", "betas": ["of-ours-2026"]},
+        {"name": "acme", "dialect": "anthropic"},
+    ]);
+    file["plans"] = json!({"p": {}});
+    file
+}
+
+#[test]
+fn what_a_cloud_does_not_know_rules_its_models_out_before_they_are_tried() {
+    let catalogue = read(&with_clouds()).expect("a policy").catalogue().expect("a catalogue");
+    let plan = Plan::default();
+    let image = |source: Value| json!([{"type": "image", "source": source}]);
+    let at_url = json!({"type": "url", "url": "https://a.example/b.png"});
+    let in_store = json!({"type": "file", "file_id": "file_1"});
+    let base64 = json!({"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="});
+    let result = json!([{"type": "tool_result", "tool_use_id": "t", "content": image(at_url.clone())}]);
+    for (content, betas, chain) in [
+        (json!("Hi"), "", "one.two.acme"),
+        (json!("Hi"), "interleaved-thinking-2025-05-14,prompt-caching-2024-07-31", "one.two.acme"),
+        (json!("Hi"), "interleaved-thinking-2025-05-14, of-ours-2026", "two.acme"),
+        (json!("Hi"), "files-api-2025-04-14", "acme"),
+        (image(base64), "", "one.two.acme"),
+        (image(at_url), "", "acme"),
+        (image(in_store), "", "acme"),
+        (result, "", "acme"),
+    ] {
+        let messages = json!([{"role": "user", "content": content}]);
+        let body = json!({"model": "auto", "max_tokens": 9, "messages": messages}).to_string();
+        let asked = Asked { dialect: Dialect::Anthropic, body: body.as_bytes(), betas, ..asked(&plan) };
+        assert_eq!(&*chosen(&catalogue, &asked).chain, chain, "{betas} {body}");
+    }
+    let url = json!([{"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}]);
+    let body = json!({"model": "auto", "messages": [{"role": "user", "content": url}]}).to_string();
+    assert_eq!(&*chosen(&catalogue, &Asked { body: body.as_bytes(), ..asked(&plan) }).chain, "acme", "also of a chat");
+}
+
+#[test]
+fn a_tenants_key_goes_to_a_provider_of_its_own_in_the_header_that_this_reads() {
+    let with = |dialect: &str, provider: &str, header: Option<&str>| {
+        let mut file = with_clouds();
+        file["identity"] = json!({"sources": [{"api_key": {"prefix": "sk_"}}]});
+        file["directory"] = json!({"cluster": "weir", "token": "t"});
+        let place = if dialect == "vertex_anthropic" { 0 } else { 2 };
+        file["providers"][place]["dialect"] = json!(dialect);
+        file["providers"][place]["tenant_key"] = json!({"provider": provider});
+        if let Some(header) = header {
+            file["providers"][place]["tenant_key"]["header"] = json!(header);
+        }
+        let catalogue = read(&file).map(|policy| policy.catalogue().expect("a catalogue"));
+        catalogue.map(|catalogue| catalogue.own_keys().next().expect("a rule").2.header.as_str())
+    };
+    for (dialect, provider, header) in [
+        ("vertex_anthropic", "google", "authorization"),
+        ("openai", "google", "authorization"),
+        ("openai", "openai", "authorization"),
+        ("openai", "azure_openai", "api-key"),
+        ("anthropic", "anthropic", "x-api-key"),
+        ("mistral", "mistral", "authorization"),
+    ] {
+        assert_eq!(with(dialect, provider, None).as_deref(), Ok(header), "{dialect} {provider}");
+    }
+    assert_eq!(with("vertex_anthropic", "google", Some("x-goog-api-key")).as_deref(), Ok("x-goog-api-key"));
+    for (dialect, provider) in [("anthropic", "openai"), ("openai", "anthropic"), ("vertex_anthropic", "anthropic")] {
+        let problem = with(dialect, provider, None).expect_err("another provider's key");
+        assert!(
+            problem.contains("tenant_key.provider: this provider speaks") && problem.contains("expected one of"),
+            "{problem}"
+        );
+    }
+    for dialect in ["bedrock_anthropic", "anthropic", "openai"] {
+        let problem = with(dialect, "bedrock", None).expect_err("no tenant's key");
+        assert!(problem.contains("SigV4") && problem.contains("operator's API key of Bedrock's"), "{problem}");
+    }
+    let problem = with("bedrock_anthropic", "anthropic", None).expect_err("no tenant's key");
+    assert!(problem.contains("leave `tenant_key` out"), "{problem}");
+}
+
+#[test]
+fn names_of_features_stand_at_clouds_alone() {
+    let broken = [
+        (0, json!(["a b"]), "a name is 1 to 64"),
+        (1, json!(vec!["x"; 65]), "at most 64"),
+        (2, json!(["x"]), "only the clouds"),
+    ];
+    for (place, betas, expected) in broken {
+        let mut file = with_clouds();
+        file["providers"][place]["betas"] = betas;
+        let problem = read(&file).expect_err("refused");
+        assert!(problem.starts_with(&format!("providers[{place}].betas: {expected}")), "{problem}");
+    }
 }
 
 #[test]

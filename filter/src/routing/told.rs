@@ -7,7 +7,7 @@
 //!   knows the models of its configuration by their names; of one that the directory brought it is told all that it needs.
 //! * [`GRANTED`], by the upstream role: a further attempt that was drawn from the budget of retries where the one before it failed.
 //! * [`ATTEMPTS`], by the upstream role: each attempt with its provider, model and status, and how it failed where the status does
-//!   not say so.
+//!   not say so; and behind them that nobody else was tried, where the budget of retries has refused it.
 use weir_config::routing::RetryBudget;
 use weir_contract::AttemptFailure;
 use weir_llm_translate::{Dialect, Thinking};
@@ -22,6 +22,9 @@ pub const ATTEMPTS: &str = "weir_attempts";
 
 /// The state that names the last attempt that the budget of retries has granted, by its number.
 pub const GRANTED: &str = "weir_granted";
+
+/// What stands behind the attempts where the budget of retries has refused another one. No attempt is written so.
+const RETRY_REFUSED: &str = "-";
 
 /// How long a choice usually is, in bytes: a capacity, not a bound.
 const CHOICE_BYTES: usize = 96;
@@ -166,6 +169,15 @@ impl Attempted<'_> {
         self.failure().is_some()
     }
 
+    /// Whether the provider has answered about the account whose key the attempt had, and said nothing of itself: its limit is used up,
+    /// or its key refused.
+    pub(crate) fn is_about_account(&self) -> bool {
+        match self.failure() {
+            None => matches!(self.status, Some(401..=403)),
+            failure => failure == Some(AttemptFailure::RateLimited),
+        }
+    }
+
     pub(crate) fn write(&self, out: &mut String) {
         let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
         let (status, wait) = (number(self.status.map(u64::from)), number(self.retry_after_secs));
@@ -198,6 +210,17 @@ pub(crate) fn failure_of_details(details: &[u8]) -> Option<AttemptFailure> {
         () if says("upstream_reset") => Some(AttemptFailure::Reset),
         () => None,
     }
+}
+
+/// Adds that the budget of retries has refused another attempt.
+pub(crate) fn refuse_retry(text: &mut String) {
+    text.push(' ');
+    text.push_str(RETRY_REFUSED);
+}
+
+/// Whether the budget of retries has refused another attempt.
+pub(crate) fn is_retry_refused(text: &str) -> bool {
+    text.rsplit(' ').next() == Some(RETRY_REFUSED)
 }
 
 /// Reads the attempts, in their order.

@@ -1,7 +1,7 @@
 //! Which attempts are made, and with whose key.
-use weir_contract::Timestamp;
+use weir_contract::{AttemptFailure, Timestamp};
 
-use super::{Attempt, Upstream};
+use super::{Attempt, Refused, Upstream};
 use crate::refusal::{LocalReply, Refusal};
 use crate::routing::handed::Handed;
 use crate::routing::retries::Retries;
@@ -34,7 +34,7 @@ impl Attempt {
     /// # Errors
     /// The answer where it does not go: the tenant's own key is not there, or nothing is left of the budget of retries.
     pub fn admit(
-        &self,
+        &mut self,
         upstream: &Upstream,
         (handed, retries): (&Handed, &mut Retries),
         granted: Option<&[u8]>,
@@ -49,12 +49,14 @@ impl Attempt {
         }
         let is_granted = || granted.is_some_and(|granted| granted == self.number.to_string().as_bytes());
         if self.number > 1 && !is_granted() && !retries.draw(self.terms.retry_budget, now) {
+            self.refused = Refused::This;
             return Err((NotTried::Retries, unanswered()));
         }
         let Some(number) = self.terms.keys else { return Ok(Admission { awaits_body: true, key: None }) };
         let fault = Refusal::ProviderKey(KeyFault::Unavailable);
         let keys = handed.get(number).ok_or_else(|| (NotTried::Key, self.reply(fault)))?;
         let own = keys.iter().find(|key| *key.provider == *upstream.provider);
+        self.has_own_key = own.is_some();
         Ok(Admission { awaits_body: true, key: own.map(|key| (key.header, key.value.as_str().to_owned())) })
     }
 
@@ -66,15 +68,25 @@ impl Attempt {
     /// Takes a further attempt from the budget of retries, where this one has failed and another may follow. Returns the number of the
     /// attempt that may; an error: none may any more, so that the client gets this one's answer.
     ///
+    /// Where the limit of the tenant's own account is used up the next attempt is granted and draws nothing: the budget bounds prompts that
+    /// are paid for several times while providers fail, and one tenant's account must not use up what all others have for that.
+    ///
     /// # Errors
     /// [`NotTried`] if nothing is left.
-    pub fn follow(&self, retries: &mut Retries, now: Timestamp) -> Result<Option<usize>, NotTried> {
-        let fails = self.status.is_some_and(|status| status == 429 || status >= 500);
+    pub fn follow(&mut self, retries: &mut Retries, now: Timestamp) -> Result<Option<usize>, NotTried> {
+        let is_limit = self.status == Some(429) || self.failure == Some(AttemptFailure::RateLimited);
+        // A cloud says some failures by other statuses. A stream that breaks off has begun for the client.
+        let fails = is_limit
+            || self.failure == Some(AttemptFailure::ServerError)
+            || self.status.is_some_and(|status| status >= 500);
         if !fails || self.model.is_none() || self.number >= self.chosen {
             return Ok(None);
         }
-        let granted = retries.draw(self.terms.retry_budget, now);
-        if granted { Ok(Some(self.number.saturating_add(1))) } else { Err(NotTried::Retries) }
+        if self.has_own_key && is_limit || retries.draw(self.terms.retry_budget, now) {
+            return Ok(Some(self.number.saturating_add(1)));
+        }
+        self.refused = Refused::Next;
+        Err(NotTried::Retries)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Models behind clouds: their paths name the model, and Bedrock reads in the body what a client of Anthropic's says in a header.
-use super::{Attempt, Upstream};
-use crate::head::{Pair, is};
+use weir_llm_translate::{Server, Unfit};
+
+use super::{Attempt, RequestChanges, Upstream};
 use crate::routing::{MODEL_IN_PATH, Model};
 
 impl Upstream {
@@ -16,23 +17,45 @@ impl Upstream {
 }
 
 impl Attempt {
-    /// Adds the features that the client asks for in a header: Bedrock reads them in the body.
-    pub(super) fn with_betas(&self, body: Vec<u8>) -> Vec<u8> {
-        let Some(rest) = body.strip_prefix(b"{").filter(|_| !self.betas.is_empty()) else { return body };
-        let mut with = format!("{{\"anthropic_beta\":[\"{}\"],", self.betas.replace(',', "\",\"")).into_bytes();
+    /// Asks for the features that the client asks for in a header, as the cloud reads it: Bedrock in the body, Vertex AI in the header. A
+    /// later attempt finds the header as it is then: without names that change no answer.
+    ///
+    /// # Errors
+    /// If the cloud does not know one of them.
+    pub(super) fn with_betas(
+        &self,
+        upstream: &Upstream,
+        body: Vec<u8>,
+        changes: &mut RequestChanges,
+    ) -> Result<Vec<u8>, Unfit> {
+        let asked = weir_llm_translate::betas(upstream.server, &upstream.betas, &self.betas)?;
+        if upstream.server == Server::VertexAnthropic {
+            match asked.is_empty() {
+                true => changes.remove.extend((!self.betas.is_empty()).then_some(BETA)),
+                false => changes.set.push((BETA, asked.join(","))),
+            }
+        }
+        let is_in_body = upstream.server == Server::BedrockAnthropic && !asked.is_empty();
+        let Some(rest) = body.strip_prefix(b"{").filter(|_| is_in_body) else { return Ok(body) };
+        let mut with = format!("{{\"anthropic_beta\":[\"{}\"],", asked.join("\",\"")).into_bytes();
         with.extend_from_slice(rest);
-        with
+        Ok(with)
     }
 }
 
-/// The features that a client of Anthropic's asks for by name, with commas. What is no name is left out.
-pub(super) fn betas(pairs: &[Pair<'_>]) -> String {
-    let is_name = |name: &&str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    let values = pairs.iter().filter(|(name, _)| is(name, "anthropic-beta"));
-    let texts = values.filter_map(|(_, value)| std::str::from_utf8(value).ok());
-    texts.flat_map(|text| text.split(',').map(str::trim)).filter(is_name).collect::<Vec<_>>().join(",")
+/// The header in which clients of Messages ask for features by name.
+pub(super) const BETA: &str = "anthropic-beta";
+
+/// The values of that header as one, with commas. One that is no text is kept as a name that no cloud knows.
+pub(crate) fn betas<'h>(values: impl Iterator<Item = &'h [u8]>) -> String {
+    let mut all = String::new();
+    for value in values {
+        if !all.is_empty() {
+            all.push(',');
+        }
+        all.push_str(&String::from_utf8_lossy(value));
+    }
+    all
 }
 
 /// A model's name as one part of a path.

@@ -6,7 +6,7 @@
 use weir_contract::{AttemptFailure, Timestamp};
 use weir_llm_translate::{AnswerHead, Dialect, Ending, StreamFailure, unreadable_answer};
 
-use super::{Attempt, Piece, Upstream};
+use super::{Attempt, Piece, Refused, Upstream};
 
 /// The longest answer in the client's own dialect that is held, in bytes. A longer one goes on unlooked-at: most have some
 /// kilobytes.
@@ -127,7 +127,8 @@ impl Attempt {
 
     /// Whether it has got no answer that could go on.
     pub fn is_unanswered(&self) -> bool {
-        self.model.is_some() && self.failure.is_none() && (self.status.is_none() || self.held != Held::Nothing)
+        let is_made = self.model.is_some() && self.refused != Refused::This;
+        is_made && self.failure.is_none() && (self.status.is_none() || self.held != Held::Nothing)
     }
 
     /// Takes in that the attempt is over and unanswered. `is_connected`: there was a connection to the provider.

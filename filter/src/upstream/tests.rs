@@ -47,7 +47,7 @@ fn handed() -> Handed {
 
 /// The tenant's own key with which an attempt goes to its provider, or why it does not go.
 fn admit(
-    attempt: &Attempt,
+    attempt: &mut Attempt,
     upstream: &Upstream,
     retries: &mut Retries,
 ) -> Result<Option<(&'static str, String)>, NotTried> {
@@ -59,7 +59,7 @@ fn admit(
 fn sent(upstream: &Upstream) -> Attempt {
     let mut attempt = Attempt::default();
     let changes = attempt.begin(upstream, &given("openai z a", "two;z;503;"), &HEAD);
-    assert_eq!(admit(&attempt, upstream, &mut Retries::default()), Ok(None));
+    assert_eq!(admit(&mut attempt, upstream, &mut Retries::default()), Ok(None));
     assert_eq!(changes.remove, ["authorization", "x-tenant-id", "x-model"]);
     let (changes, body) = attempt.request(upstream, BODY).expect("a body");
     assert!(changes.set.contains(&(":path", "/v1/messages".to_owned())));
@@ -142,6 +142,8 @@ fn a_stream_is_held_until_its_first_byte_so_that_another_provider_can_still_answ
     let cut = attempt.answer_chunk(b"", true);
     assert!(cut.tells && cut.bytes.windows(7).any(|part| part == b"\"error\""), "{cut:?}");
     assert_eq!(attempt.attempts(&upstream).as_deref(), Some("two;z;503; one;a;200;;cut_off"));
+    attempt.chosen = 9;
+    assert_eq!(attempt.follow(&mut Retries::default(), NOW), Ok(None), "the client has a part of it");
 }
 
 #[test]
@@ -279,6 +281,52 @@ fn attempts_beyond_the_first_draw_from_the_budget_and_the_last_answer_stands_onc
 }
 
 #[test]
+fn a_retry_that_is_refused_stands_behind_the_attempts() {
+    let upstream = upstream("openai");
+    let none = "openai;p0;f0 z a b";
+    let failing: [Pair<'_>; 1] = [(b":status", b"503")];
+    let mut failed = Attempt::default();
+    failed.begin(&upstream, &given("openai;p0;f0 a z", ""), &HEAD);
+    failed.request(&upstream, BODY).expect("a body");
+    failed.answer_head(&upstream, &failing, false, NOW);
+    assert_eq!(failed.attempts(&upstream).as_deref(), Some("one;a;503;"));
+    failed.follow(&mut Retries::default(), NOW).expect_err("nothing is left");
+    assert_eq!(failed.attempts(&upstream).as_deref(), Some("one;a;503; -"));
+    let mut unmade = Attempt::default();
+    unmade.begin(&upstream, &given(none, "two;z;;;reset"), &HEAD);
+    assert_eq!(admit(&mut unmade, &upstream, &mut Retries::default()), Err(NotTried::Retries));
+    assert_eq!(unmade.attempts(&upstream).as_deref(), Some("two;z;;;reset -"));
+    assert!(!unmade.is_unanswered(), "it was not made");
+    let listed: Vec<_> = told::attempts("two;z;;;reset -").map(|attempt| attempt.provider).collect();
+    assert_eq!((listed, told::is_retry_refused("two;z;;;reset")), (vec!["two"], false));
+}
+
+#[test]
+fn the_limit_of_a_tenants_own_account_draws_nothing_that_others_need() {
+    let value = Secret::new("Bearer own".to_owned());
+    let keys: RequestKeys = [HandedKey { provider: "one".into(), header: "authorization", value }].into();
+    let mut handed = handed();
+    let number = handed.keep(&keys).expect("room");
+    let upstream = upstream("openai");
+    let mut retries = Retries::default();
+    let mut fail = |status: &'static [u8], key: &str| {
+        let choice = format!("openai;p0;f1{key} a z");
+        let mut attempt = Attempt::default();
+        attempt.begin(&upstream, &Given { choice: Some(choice.as_bytes()), attempts: None }, &HEAD);
+        attempt.admit(&upstream, (&handed, &mut retries), None, NOW).expect("it goes");
+        attempt.request(&upstream, BODY).expect("a body");
+        attempt.answer_head(&upstream, &[(b":status", status)], false, NOW);
+        attempt.follow(&mut retries, NOW)
+    };
+    let own = format!(";k{number}");
+    for _ in 0..100 {
+        assert_eq!(fail(b"429", &own), Ok(Some(2)));
+    }
+    assert_eq!([fail(b"503", &own), fail(b"503", "")], [Ok(Some(2)), Err(NotTried::Retries)], "all others share it");
+    assert_eq!([fail(b"429", &own), fail(b"429", "")], [Ok(Some(2)), Err(NotTried::Retries)]);
+}
+
+#[test]
 fn an_attempt_after_one_without_an_answer_draws_as_it_begins_unless_it_was_granted_before() {
     let upstream = upstream("openai");
     let mut attempt = Attempt::default();
@@ -311,7 +359,8 @@ fn the_tenants_own_key_goes_to_its_provider_alone_and_one_that_is_gone_ends_the_
         let mut attempt = Attempt::default();
         let choice = format!("openai;k{number} a");
         attempt.begin(&upstream, &Given { choice: Some(choice.as_bytes()), attempts: None }, &HEAD);
-        attempt.admit(&upstream, (&handed, &mut Retries::default()), None, NOW).map(|admission| admission.key)
+        let admitted = attempt.admit(&upstream, (&handed, &mut Retries::default()), None, NOW);
+        admitted.map(|admission| admission.key)
     };
     assert_eq!(admit(number).expect("it goes"), Some(("authorization", "Bearer of-one".to_owned())));
     assert_eq!(admit(other).expect("it goes"), None, "the operator's key serves here");
@@ -323,7 +372,8 @@ fn the_tenants_own_key_goes_to_its_provider_alone_and_one_that_is_gone_ends_the_
 #[test]
 fn the_paths_of_clouds_name_the_model_and_their_bodies_the_version() {
     let place = "/v1/projects/p/locations/l/publishers/anthropic/models/{model}";
-    let vertex = json!({"path": format!("{place}:rawPredict"), "stream_path": format!("{place}:streamRawPredict")});
+    let vertex = json!({"path": format!("{place}:rawPredict"), "stream_path": format!("{place}:streamRawPredict"),
+        "betas": ["of-ours-2026"]});
     for (dialect, more, streams, path) in [
         (
             "vertex_anthropic",
@@ -337,12 +387,15 @@ fn the_paths_of_clouds_name_the_model_and_their_bodies_the_version() {
             true,
             "/v1/projects/p/locations/l/publishers/anthropic/models/a-2026:streamRawPredict",
         ),
-        ("bedrock_anthropic", &json!({}), false, "/model/a-2026/invoke"),
+        ("bedrock_anthropic", &json!({"betas": ["of-ours-2026"]}), false, "/model/a-2026/invoke"),
     ] {
         let upstream = upstream_of(dialect, more);
         for client in ["openai a", "anthropic a"] {
             let mut attempt = Attempt::default();
-            let head: [Pair<'_>; 1] = [(b"anthropic-beta", b"one-2026, t\"wo,three")];
+            let head: [Pair<'_>; 2] = [
+                (b"anthropic-beta", b"context-1m-2025-08-07, prompt-caching-2024-07-31"),
+                (b"Anthropic-Beta", b"of-ours-2026,interleaved-thinking-2025-05-14"),
+            ];
             attempt.begin(&upstream, &given(client, ""), &head);
             let body = json!({"model": "auto", "max_tokens": 9, "stream": streams, "messages": [{"role": "user", "content": "Hi"}]});
             let (changes, body) = attempt.request(&upstream, body.to_string().as_bytes()).expect("a body");
@@ -350,7 +403,9 @@ fn the_paths_of_clouds_name_the_model_and_their_bodies_the_version() {
             let body: Value = serde_json::from_slice(&body).expect("JSON");
             assert!(body.get("model").is_none() && body["anthropic_version"].is_string(), "{body}");
             let is_bedrock = dialect == "bedrock_anthropic";
-            assert_eq!(body.get("anthropic_beta"), is_bedrock.then(|| json!(["one-2026", "three"])).as_ref(), "{body}");
+            let betas = ["context-1m-2025-08-07", "of-ours-2026", "interleaved-thinking-2025-05-14"];
+            assert_eq!(body.get("anthropic_beta"), is_bedrock.then(|| json!(betas)).as_ref(), "{body}");
+            assert_eq!(changes.set.contains(&("anthropic-beta", betas.join(","))), !is_bedrock, "{changes:?}");
             assert_eq!(body.get("stream").is_some_and(|stream| stream == true), streams, "{body}");
         }
     }
@@ -362,4 +417,130 @@ fn the_paths_of_clouds_name_the_model_and_their_bodies_the_version() {
         "stream"
     );
     assert_eq!(in_path("arn:aws:bedrock:eu/a b"), "arn:aws:bedrock:eu%2Fa%20b");
+}
+
+fn vertex() -> Upstream {
+    let place = "/v1/projects/p/locations/l/publishers/anthropic/models/{model}";
+    let paths = json!({"path": format!("{place}:rawPredict"), "stream_path": format!("{place}:streamRawPredict")});
+    upstream_of("vertex_anthropic", &paths)
+}
+
+#[test]
+fn a_feature_that_a_cloud_does_not_know_goes_to_no_cloud() {
+    let body = br#"{"model":"auto","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}"#;
+    for upstream in [vertex(), upstream_of("bedrock_anthropic", &json!({}))] {
+        for value in [&b"files-api-2025-04-14"[..], b"context-1m-2025-08-07,t\"wo", b"\xff"] {
+            let mut attempt = Attempt::default();
+            attempt.begin(&upstream, &given("anthropic a", ""), &[(b"anthropic-beta", value)]);
+            let unfit = attempt.request(&upstream, body).expect_err("unknown");
+            assert!(unfit.field.starts_with("anthropic-beta."), "{unfit}");
+        }
+    }
+    let mut attempt = Attempt::default();
+    let head: [Pair<'_>; 1] = [(b"anthropic-beta", b"prompt-caching-2024-07-31")];
+    attempt.begin(&vertex(), &given("anthropic a", ""), &head);
+    let (changes, _) = attempt.request(&vertex(), body).expect("a body");
+    assert_eq!(changes.remove, ["anthropic-beta"], "all models have it by now");
+}
+
+/// What becomes of an error of a provider: its status, the body, and the list of attempts.
+fn error_of(upstream: &Upstream, client: &'static str, head: &[Pair<'_>], body: &[u8]) -> (String, Value, String) {
+    let mut attempt = Attempt::default();
+    attempt.begin(upstream, &given(client, ""), &HEAD);
+    let request = br#"{"model":"auto","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}"#;
+    attempt.request(upstream, request).expect("a body");
+    let changes = attempt.answer_head(upstream, head, false, NOW);
+    assert!(changes.holds, "{changes:?}");
+    let piece = attempt.answer_chunk(body, true);
+    let told = changes.set.into_iter().find(|(name, _)| name == ":status").map(|(_, status)| status);
+    let status = told.unwrap_or_else(|| String::from_utf8_lossy(head[0].1).into_owned());
+    let body = serde_json::from_slice(&piece.bytes).expect("JSON");
+    (status, body, attempt.attempts(upstream).expect("attempts"))
+}
+
+#[test]
+fn errors_of_clouds_reach_clients_of_either_dialect_in_its_own_form() {
+    let bedrock = upstream_of("bedrock_anthropic", &json!({}));
+    let said = br#"{"message":"That went wrong."}"#;
+    for (status, name, told, of_messages, of_chats, attempts) in [
+        ("429", "ThrottlingException", "429", "rate_limit_error", "rate_limit_error", "one;a;429;"),
+        (
+            "400",
+            "ValidationException:http://a.amazon.com/b/",
+            "400",
+            "invalid_request_error",
+            "invalid_request_error",
+            "one;a;400;",
+        ),
+        (
+            "400",
+            "ServiceQuotaExceededException",
+            "429",
+            "rate_limit_error",
+            "rate_limit_error",
+            "one;a;400;;rate_limited",
+        ),
+        ("403", "AccessDeniedException", "403", "permission_error", "invalid_request_error", "one;a;403;"),
+        ("403", "UnrecognizedClientException", "401", "authentication_error", "invalid_request_error", "one;a;403;"),
+        ("408", "ModelTimeoutException", "504", "timeout_error", "server_error", "one;a;408;;server_error"),
+        ("424", "ModelErrorException", "502", "api_error", "server_error", "one;a;424;;server_error"),
+        ("500", "InternalServerException", "500", "api_error", "server_error", "one;a;500;"),
+    ] {
+        let head: [Pair<'_>; 2] = [(b":status", status.as_bytes()), (b"x-amzn-ErrorType", name.as_bytes())];
+        for (client, kind) in [("anthropic a", of_messages), ("openai a", of_chats)] {
+            let found = error_of(&bedrock, client, &head, said);
+            assert_eq!((&found.0[..], &found.2[..]), (told, attempts), "{name} {client}");
+            assert_eq!(
+                (&found.1["error"]["type"], &found.1["error"]["message"]),
+                (&json!(kind), &json!("That went wrong."))
+            );
+            assert_eq!(found.1["type"] == "error", client == "anthropic a", "{}", found.1);
+        }
+    }
+    let openai_at_bedrock = upstream_of("openai", &json!({"path": "/openai/v1/chat/completions"}));
+    let head: [Pair<'_>; 2] = [(b":status", b"424"), (b"x-amzn-errortype", b"ModelErrorException")];
+    let found = error_of(&openai_at_bedrock, "openai a", &head, said);
+    assert_eq!((&found.0[..], &found.1["error"]["type"]), ("502", &json!("server_error")));
+}
+
+#[test]
+fn errors_of_google_are_told_apart_from_those_of_the_model_behind_it() {
+    let of_google =
+        br#"[{"error":{"code":429,"message":"Quota exceeded.","status":"RESOURCE_EXHAUSTED","details":[]}}]"#;
+    let head: [Pair<'_>; 2] = [(b":status", b"429"), (b"content-type", b"application/json")];
+    let found = error_of(&vertex(), "anthropic a", &head, of_google);
+    assert_eq!(found.1, json!({"type": "error", "error": {"type": "rate_limit_error", "message": "Quota exceeded."}}));
+    let of_model = json!({"type": "error", "request_id": "req_vrtx_1",
+        "error": {"type": "invalid_request_error", "message": "max_tokens: too many"}});
+    let head: [Pair<'_>; 1] = [(b":status", b"400")];
+    let found = error_of(&vertex(), "anthropic a", &head, of_model.to_string().as_bytes());
+    assert_eq!(found.1, of_model, "it is the client's dialect already");
+    let chats =
+        upstream_of("openai", &json!({"path": "/v1/projects/p/locations/l/endpoints/openapi/chat/completions"}));
+    let head: [Pair<'_>; 1] = [(b":status", b"403")];
+    let of_google = br#"{"error":{"code":403,"message":"No.","status":"PERMISSION_DENIED"}}"#;
+    let found = error_of(&chats, "openai a", &head, of_google);
+    assert_eq!(
+        (&found.1["error"]["type"], &found.1["error"]["message"]),
+        (&json!("invalid_request_error"), &json!("No."))
+    );
+}
+
+#[test]
+fn what_a_model_at_bedrock_fails_at_is_another_providers_turn() {
+    let bedrock = upstream_of("bedrock_anthropic", &json!({}));
+    for (status, name, follows) in [
+        ("408", "ModelTimeoutException", true),
+        ("424", "ModelErrorException", true),
+        ("400", "ServiceQuotaExceededException", true),
+        ("400", "ValidationException", false),
+    ] {
+        let mut attempt = Attempt::default();
+        attempt.begin(&bedrock, &given("openai a z", ""), &HEAD);
+        attempt.request(&bedrock, BODY).expect("a body");
+        let head: [Pair<'_>; 2] = [(b":status", status.as_bytes()), (b"x-amzn-errortype", name.as_bytes())];
+        attempt.answer_head(&bedrock, &head, false, NOW);
+        attempt.answer_chunk(b"{}", true);
+        assert_eq!(attempt.follow(&mut Retries::default(), NOW), Ok(follows.then_some(2)), "{name}");
+    }
 }

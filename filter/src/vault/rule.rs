@@ -1,7 +1,7 @@
 //! What is done with tenants' own keys at a provider.
 use std::rc::Rc;
 
-use weir_config::routing;
+use weir_config::routing::{self, Dialect};
 use weir_config::tenant_key::KeyHeader;
 use weir_contract::Timestamp;
 use weir_llm_usage::Provider;
@@ -56,7 +56,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub fn provider(name: &str) -> Result<Provider, String> {
     match Provider::from_name(name) {
         Some(Provider::Bedrock) => {
-            Err("keys of AWS are not sent: they sign each request (SigV4), which weir does not do for tenants"
+            Err("tenants have no keys of their own at Bedrock: those of AWS do not go along with a request but sign it (SigV4), which weir \
+                 does not do; let the operator's API key of Bedrock's serve there, without a key of the tenants'"
                 .to_owned())
         }
         Some(provider) => Ok(provider),
@@ -74,10 +75,55 @@ pub fn usual_header(provider: Provider) -> KeyHeader {
     }
 }
 
+/// The header in which a provider of the catalogue expects a tenant's key. Google's and others' compatible endpoints take a bearer token,
+/// whatever their own APIs take.
+pub fn header_of(of: &routing::Provider, key: &routing::ProviderKey, provider: Provider) -> KeyHeader {
+    let usual = match (of.dialect, provider) {
+        (Dialect::Anthropic, Provider::Anthropic) => KeyHeader::XApiKey,
+        (_, Provider::AzureOpenAi) => KeyHeader::ApiKey,
+        _ => KeyHeader::Authorization,
+    };
+    key.header.unwrap_or(usual)
+}
+
+/// The keys that belong to providers with a dialect; the error says which would.
+fn speaks(dialect: Dialect, provider: Provider) -> Result<(), String> {
+    use Provider::{
+        Anthropic, AzureOpenAi, Cohere, DeepSeek, Google, Groq, HuggingFace, Mistral, Ollama, OpenAi, OpenRouter, XAi,
+    };
+    let (name, fits): (&str, &[Provider]) = match dialect {
+        Dialect::OpenAi | Dialect::Vllm => (
+            "Chat Completions",
+            &[OpenAi, AzureOpenAi, Google, Cohere, DeepSeek, Groq, HuggingFace, Mistral, Ollama, OpenRouter, XAi],
+        ),
+        Dialect::Anthropic => ("Messages", &[Anthropic, AzureOpenAi, DeepSeek, OpenRouter, XAi, Ollama]),
+        Dialect::Mistral => ("Mistral's API", &[Mistral]),
+        Dialect::Ollama => ("Ollama's API", &[Ollama]),
+        Dialect::VertexAnthropic => ("Vertex AI", &[Google]),
+        Dialect::BedrockAnthropic => ("Bedrock", &[]),
+    };
+    if fits.contains(&provider) {
+        return Ok(());
+    }
+    let names: Vec<&str> = fits.iter().map(|provider| provider.as_str()).collect();
+    Err(match names.is_empty() {
+        true => format!(
+            "no tenant's key serves at {name}: leave `tenant_key` out, so that the operator's key serves, or have another provider for \
+             requests with keys of tenants"
+        ),
+        false => format!(
+            "this provider speaks {name} (`dialect`), and a key of {} would go to a server that is none of its own; expected one of: {}",
+            provider.as_str(),
+            names.join(", ")
+        ),
+    })
+}
+
 /// What a provider of the catalogue does; None where it says nothing of tenants' own keys. The error is the field and its problem.
 pub(crate) fn of_provider(of: &routing::Provider) -> Result<Option<Rc<OwnKeyRule>>, (&'static str, String)> {
     let Some(key) = &of.tenant_key else { return Ok(None) };
     let provider = provider(&key.provider).map_err(|problem| ("tenant_key.provider", problem))?;
-    let header = key.header.unwrap_or(usual_header(provider));
+    speaks(of.dialect, provider).map_err(|problem| ("tenant_key.provider", problem))?;
+    let header = header_of(of, key, provider);
     Ok(Some(Rc::new(OwnKeyRule { provider, clusters: Box::default(), header, required: key.required })))
 }

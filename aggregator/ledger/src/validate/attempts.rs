@@ -19,6 +19,7 @@ fn model_fits(model: &ModelAttempts) -> bool {
     let failed = model.failed.values().try_fold(0_u64, |sum, count| sum.checked_add(*count));
     [&model.provider, &model.model].iter().all(|name| name.len() <= NAME_MAX_BYTES)
         && [model.made, model.unanswered_input_tokens].iter().all(|count| *count <= VALUE_MAX)
+        && model.retries_refused <= model.made
         && failed.is_some_and(|failed| failed <= model.made)
 }
 
@@ -46,6 +47,7 @@ mod tests {
     fn sums_within_the_bounds_are_taken_and_no_others() {
         assert!(checked(vec![model(5, 5), model(0, 0)]));
         assert!(!checked(vec![model(5, 6)]), "more failures than attempts");
+        assert!(!checked(vec![ModelAttempts { retries_refused: 6, ..model(5, 5) }]), "each is behind an attempt");
         assert!(!checked(vec![model(VALUE_MAX + 1, 0)]));
         assert!(!checked(vec![ModelAttempts { model: "x".repeat(NAME_MAX_BYTES + 1), ..model(1, 0) }]));
         assert!(!checked(vec![model(1, 0); MODELS_MAX + 1]));

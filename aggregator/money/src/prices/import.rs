@@ -133,7 +133,12 @@ fn text(value: &RawValue) -> Option<String> {
 fn provider(name: &str) -> &str {
     match name {
         "azure" => "azure_openai",
-        "gemini" | "google-vertex" | "vertex_ai" | "vertex_ai-language-models" => "google",
+        "gemini"
+        | "google-vertex"
+        | "google-vertex-anthropic"
+        | "vertex_ai"
+        | "vertex_ai-anthropic_models"
+        | "vertex_ai-language-models" => "google",
         "bedrock_converse" | "amazon-bedrock" => "bedrock",
         "cohere_chat" => "cohere",
         "text-completion-openai" => "openai",

@@ -10,7 +10,7 @@ use anyhow::bail;
 use clap::{Subcommand, ValueEnum};
 use serde::Deserialize;
 use serde_json::Value;
-use weir_filter::config::routing::Provider;
+use weir_filter::config::routing::{Dialect, Provider};
 use weir_filter::config::{Config as FilterConfig, Environment, Policy};
 use weir_filter::hash::Keyed;
 use weir_filter::policy::own_keys;
@@ -295,6 +295,14 @@ fn check_reached(gateway: &Gateway, providers: &[Provider]) -> anyhow::Result<()
                 provider.name
             );
         }
+        let is_cloud = matches!(provider.dialect, Dialect::VertexAnthropic | Dialect::BedrockAnthropic);
+        let is_bearer = |key: &Key| key.header.eq_ignore_ascii_case("authorization");
+        if is_cloud && !reached.key.as_ref().is_none_or(is_bearer) {
+            bail!(
+                "providers.{}.key.header: Vertex AI and Bedrock take the key as a bearer token: `header: authorization, prefix: \"Bearer \"`",
+                provider.name
+            );
+        }
         check_own_key(provider, reached)?;
     }
     match gateway.providers.keys().find(|name| !providers.iter().any(|provider| provider.name == **name)) {
@@ -306,11 +314,9 @@ fn check_reached(gateway: &Gateway, providers: &[Provider]) -> anyhow::Result<()
 /// Refuses a house key in another header than tenants' own: both would go up, and the provider would choose.
 fn check_own_key(provider: &Provider, reached: &Reached) -> anyhow::Result<()> {
     let (Some(own), Some(key)) = (&provider.tenant_key, &reached.key) else { return Ok(()) };
-    let header = match (own.header, own_keys::provider(&own.provider)) {
-        (Some(header), _) => header,
-        (None, Ok(of)) => own_keys::usual_header(of),
-        (None, Err(problem)) => bail!("filter.providers: {}: tenant_key.provider: {problem}", provider.name),
-    };
+    let of = own_keys::provider(&own.provider)
+        .map_err(|problem| anyhow::anyhow!("filter.providers: {}: tenant_key.provider: {problem}", provider.name))?;
+    let header = own_keys::header_of(provider, own, of);
     if !header.as_str().eq_ignore_ascii_case(&key.header) {
         bail!(
             "providers.{}.key.header: tenants' own keys go up in {}, and both would; name the same header, or `tenant_key.header`",

@@ -104,7 +104,11 @@ fn print_providers(providers: &[ProviderStatus]) {
         table(&["provider", "#attempts", "#failed", "reasons", "possible cost", "last failure", "breaker open at"]);
     for ProviderStatus { health, possible_cost, currency, unpriced_input_tokens } in providers {
         let failed: u64 = health.failed.values().sum();
-        let reasons: Vec<String> = health.failed.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        let mut reasons: Vec<String> =
+            health.failed.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        if health.retries_refused > 0 {
+            reasons.push(format!("retries refused {}", health.retries_refused));
+        }
         let priced = possible_cost.iter().zip(currency).map(|(cost, currency)| format!("{cost} {currency}"));
         let unpriced = (*unpriced_input_tokens > 0).then(|| format!("{unpriced_input_tokens} tokens without a price"));
         let last = health.last_failure.as_ref().map(|last| {

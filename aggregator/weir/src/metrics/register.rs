@@ -131,6 +131,8 @@ impl Metrics {
         registry.register("provider_attempts", help, self.attempts.clone());
         let help = "Attempts of gateways at providers of models that failed, by reason";
         registry.register("provider_attempts_failed", help, self.attempts_failed.clone());
+        let help = "Attempts of gateways at further providers that their budgets of retries refused";
+        registry.register("provider_retries_refused", help, self.retries_refused.clone());
         let help = "Breakers that keep a gateway's requests away from a provider";
         registry.register("provider_breakers_open", help, self.breakers_open.clone());
         let help = "Requests in no live figure of a model, since too many models were asked for in a minute";

@@ -43,10 +43,11 @@ struct OfGateway {
 }
 
 /// What a gateway counts, without a label.
-const COUNTERS: [(&str, &str); 10] = [
+const COUNTERS: [(&str, &str); 11] = [
     ("weir_answers_stopped", "Answers ended because the gateway did not show or change them as the filter needs"),
     ("weir_attempts", "Attempts at providers, where models are chosen"),
     ("weir_attempts_failed", "Attempts that failed, so that the next provider was tried or the client got the failure"),
+    ("weir_attempts_own_limited", "Attempts that ran into the limit of a tenant's own account at a provider"),
     ("weir_breakers_closed", "Breakers of providers that closed"),
     ("weir_breakers_opened", "Breakers of providers that opened"),
     ("weir_events_unspooled", "Events that could not be left for the access log"),

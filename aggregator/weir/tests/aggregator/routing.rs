@@ -117,6 +117,30 @@ fn a_wrong_catalogue_is_refused_with_its_place() {
     assert!(unused.contains("providers: without `routing` no gateway uses them"), "{unused}");
 }
 
+#[test]
+fn what_no_gateway_would_read_is_refused_or_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let check = |provider: &str| {
+        let change = CATALOGUE.replace("{name: anthropic, dialect: anthropic}", provider);
+        std::fs::write(dir.path().join("weir.yaml"), config(dir.path(), &change)).expect("written");
+        let file = dir.path().join("weir.yaml");
+        let checked = weir(dir.path(), &["check", file.to_str().expect("UTF-8")]);
+        (checked.status.code(), String::from_utf8_lossy(&checked.stderr).into_owned())
+    };
+    let (code, said) = check("{name: anthropic, dialect: anthropic, tenant_key: {provider: anthropic}}");
+    assert!(code == Some(1) && said.contains("providers[0].tenant_key: no gateway reads it here"), "{code:?} {said}");
+    let (code, said) = check("{name: anthropic, dialect: anthropic, attempt_ms_max: 700}");
+    assert!(
+        code == Some(1) && said.contains("providers[0].attempt_ms_max: no gateway reads it here"),
+        "{code:?} {said}"
+    );
+    let (code, said) = check("{name: anthropic, dialect: vertex_anthropic, path: \"/v1/{model}\"}");
+    let told = "warning: providers[0].path: no gateway reads it here: each has its own";
+    assert!(code == Some(3) && said.contains(told), "{code:?} {said}");
+    let (code, said) = check("{name: anthropic, dialect: vertex_anthropic}");
+    assert_eq!(code, Some(0), "{said}");
+}
+
 /// The filter of a gateway that has both providers.
 fn gateway(worker: &mut FilterWorker, now: Timestamp) -> FilterState {
     let config = json!({
@@ -261,6 +285,7 @@ fn attempts(model: &str, made: u64, failed: u64, open_for_secs: Option<u64>) -> 
             made,
             failed: [(reason, failed)].into(),
             unanswered_input_tokens: failed * 1_000,
+            retries_refused: failed / 3,
             last_failure: Some(LastFailure { at, reason, status: None }),
         }],
         breakers: vec![BreakerChange {
@@ -285,7 +310,8 @@ async fn attempts_give_a_provider_its_health_and_failed_ones_a_possible_cost() {
     server.json("/v1/ledger").await;
     let provider = &server.json("/v1/status").await["providers"][0];
     assert_eq!((&provider["provider"], &provider["attempts"]), (&json!("anthropic"), &json!(15)), "{provider}");
-    assert_eq!(provider["failed"], json!({"silent": 4}));
+    assert_eq!((&provider["failed"], &provider["retries_refused"]), (&json!({"silent": 4}), &json!(1)));
+    assert_eq!(provider["models"][0]["failed"], 3, "a retry that was refused is no failure of its own");
     // 3,000 tokens of haiku at 1.00 a million; opus is not in the catalogue.
     assert_eq!((&provider["possible_cost"], &provider["currency"]), (&json!("0.003"), &json!("USD")));
     assert_eq!(provider["unpriced_input_tokens"], 1_000);
@@ -299,6 +325,7 @@ async fn attempts_give_a_provider_its_health_and_failed_ones_a_possible_cost() {
         "weir_provider_attempts_total 15\n",
         "weir_provider_attempts_failed_total{reason=\"silent\"} 4\n",
         "weir_provider_attempts_failed_total{reason=\"overloaded\"} 0\n",
+        "weir_provider_retries_refused_total 1\n",
         "weir_provider_breakers_open 1\n",
     ] {
         assert!(metrics.contains(line), "{line}");
@@ -306,7 +333,10 @@ async fn attempts_give_a_provider_its_health_and_failed_ones_a_possible_cost() {
     let dir = server.dir.path().to_owned();
     let shown = tokio::task::spawn_blocking(move || weir(&dir, &["status"])).await.expect("run");
     let text = String::from_utf8_lossy(&shown.stdout);
-    assert!(text.contains("silent 4") && text.contains("0.003 USD, 1000 tokens without a price"), "{text}");
+    assert!(
+        text.contains("silent 4, retries refused 1") && text.contains("0.003 USD, 1000 tokens without a price"),
+        "{text}"
+    );
 
     server.post(batch(&events[2..])).await;
     server.json("/v1/ledger").await;

@@ -83,7 +83,8 @@ proptest! {
             kept: known[21],
             duration_ms: numbers[5], time_to_first_token_ms: number(6), request_bytes: numbers[7], response_bytes: numbers[8],
             routed: known[0].then(|| Routed {
-                chosen: text(1), reason: text(2), served: some(3), attempts: numbers[1], downgraded: known[1],
+                chosen: text(1), reason: text(2), served: some(3), attempts: numbers[1], retry_refused: known[2],
+                downgraded: known[1],
                 dropped: details.keys().map(|model| (model.clone(), texts[4].clone())).collect(),
             }),
         };

@@ -2,27 +2,13 @@
 use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
 use super::VALUES_MAX;
+use crate::cloud::{Failing, OfCloud};
 use crate::table::member;
 use crate::target::Dialect;
 use crate::write::Writer;
 
 /// How much of a provider's message is taken over, in characters.
 const MESSAGE_MAX_CHARS: usize = 2000;
-
-/// What kind of failure it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failing {
-    Invalid,
-    Authentication,
-    Billing,
-    Permission,
-    NotFound,
-    TooLarge,
-    RateLimit,
-    Timeout,
-    Overloaded,
-    Server,
-}
 
 /// A failure of the provider's, or of its answer.
 #[derive(Clone, Debug)]
@@ -50,7 +36,18 @@ pub fn cut_event(client: Dialect) -> Vec<u8> {
 /// The body of an answer with this status, in the place of an error in no client's dialect.
 #[must_use]
 pub fn error_answer(client: Dialect, status: u16) -> Vec<u8> {
-    read(status, b"").body(client)
+    read(status, None, b"").body(client)
+}
+
+/// Whether an error's body is in this dialect already, as the model behind a cloud writes it.
+pub(super) fn is_in(client: Dialect, body: &[u8]) -> bool {
+    let Ok(tree) = Tree::read_up_to(body, VALUES_MAX) else { return false };
+    let Some(error) = member(&tree, ROOT, "error") else { return false };
+    let has_text = |holder: Id, name: &str| member(&tree, holder, name).and_then(|text| tree.text(text)).is_some();
+    match client {
+        Dialect::Anthropic => has_text(ROOT, "type") && has_text(error, "type") && has_text(error, "message"),
+        Dialect::OpenAi => has_text(error, "type") && has_text(error, "message"),
+    }
 }
 
 /// The body of an answer in the place of one that cannot be read.
@@ -59,13 +56,25 @@ pub fn unreadable_answer(client: Dialect) -> Vec<u8> {
     unreadable().body(client)
 }
 
-/// Reads an error's body, in whatever form a provider writes it.
-pub(super) fn read(status: u16, body: &[u8]) -> Failure {
+/// Reads an error's body, in whatever form a provider writes it. `cloud`: what its head says, if it may be a cloud's.
+pub(super) fn read(status: u16, cloud: Option<OfCloud>, body: &[u8]) -> Failure {
     let tree = Tree::read_up_to(body, VALUES_MAX).ok();
-    let message = tree.as_ref().and_then(|tree| message(tree, ROOT));
+    let root = tree.as_ref().map_or(ROOT, root);
+    let message = tree.as_ref().and_then(|tree| message(tree, root));
     let message = message.unwrap_or_else(|| format!("The provider answered with status {status}."));
-    let is_billing = tree.is_some_and(|tree| names(&tree, ROOT).any(|name| is_billing(&name)));
-    Failure { kind: if is_billing { Failing::Billing } else { Failing::of_status(status) }, message }
+    let named = |find: fn(&str) -> Option<Failing>| {
+        tree.as_ref().and_then(|tree| names(tree, root).find_map(|name| find(&name)))
+    };
+    let kind = named(|name| is_billing(name).then_some(Failing::Billing));
+    let by_cloud = || cloud.and_then(|OfCloud(kind)| kind.or_else(|| named(Failing::of_cloud)));
+    let kind = kind.or_else(by_cloud).unwrap_or_else(|| Failing::of_status(status));
+    Failure { kind, message }
+}
+
+/// The object that says the error: Google wraps it in a list where an answer could have been a stream.
+fn root(tree: &Tree<'_>) -> Id {
+    let first = tree.children(ROOT).next().filter(|_| tree.kind(ROOT) == Some(Kind::Array));
+    first.unwrap_or(ROOT)
 }
 
 /// The failure that an event of a stream tells of.
@@ -78,7 +87,7 @@ pub(super) fn in_stream(tree: &Tree<'_>) -> Option<Failure> {
 /// The words by which an error calls itself.
 fn names<'t>(tree: &'t Tree<'_>, root: Id) -> impl Iterator<Item = String> + 't {
     let holder = member(tree, root, "error").filter(|error| tree.kind(*error) == Some(Kind::Object)).unwrap_or(root);
-    ["code", "type"]
+    ["code", "type", "status", "__type"]
         .iter()
         .filter_map(move |name| tree.text(member(tree, holder, name)?))
         .map(std::borrow::Cow::into_owned)
@@ -108,6 +117,7 @@ impl Failing {
             404 => Failing::NotFound,
             413 => Failing::TooLarge,
             408 | 504 => Failing::Timeout,
+            424 => Failing::Server,
             429 => Failing::RateLimit,
             503 | 529 => Failing::Overloaded,
             400..=499 => Failing::Invalid,

@@ -144,20 +144,28 @@ pub(super) fn for_anthropic(tree: &Tree<'_>, to: &Target<'_>) -> Result<Vec<u8>,
     }
     let mut writer = Writer::with_capacity(tree.bytes.len());
     writer.open("{");
+    let rules = rules_of(to.server);
     let version = to.server.version_in_body();
     if let Some(version) = version {
         writer.text("anthropic_version", version);
     }
     for at in tree.children(ROOT) {
-        match &*tree.name(at) {
-            "model" | "anthropic_version" if version.is_some() => &mut writer,
+        let name = tree.name(at);
+        let rule = rules.and_then(|rules| rules.field(&name));
+        if let Some(rule) = rule.filter(|_| tree.kind(at) != Some(Kind::Null)) {
+            rule.check(tree, at).map_err(|why| Unfit::no_counterpart(name.clone().into_owned(), why))?;
+        }
+        match &*name {
+            _ if rule.is_some_and(|rule| matches!(rule.fate, Fate::Dropped(_))) => &mut writer,
             "model" => writer.text("model", to.model),
-            // Bedrock's path says whether the answer is a stream.
-            "stream" if to.server == Server::BedrockAnthropic => &mut writer,
             "temperature" | "top_p" | "top_k" if !to.samples => &mut writer,
             "messages" => {
                 writer.name("messages").open("[");
                 let messages = elements(tree, at, "messages")?;
+                if to.server.is_cloud() {
+                    let contents = messages.iter().filter_map(|message| member(tree, *message, "content"));
+                    contents.into_iter().try_for_each(|content| has_its_sources(tree, content))?;
+                }
                 messages.into_iter().for_each(|message| without_foreign_thoughts(tree, message, &mut writer));
                 writer.close("]")
             }
@@ -169,6 +177,24 @@ pub(super) fn for_anthropic(tree: &Tree<'_>, to: &Target<'_>) -> Result<Vec<u8>,
     }
     writer.close("}");
     Ok(writer.into_bytes())
+}
+
+/// Checks blocks for clouds, which fetch nothing: not from a URL, and not from Anthropic's store of files.
+fn has_its_sources(tree: &Tree<'_>, content: Id) -> Result<(), Unfit> {
+    if tree.kind(content) != Some(Kind::Array) {
+        return Ok(());
+    }
+    for block in tree.children(content) {
+        let source = member(tree, block, "source");
+        let kind = source.and_then(|source| tree.text(member(tree, source, "type")?));
+        if matches!(kind.as_deref(), Some("url" | "file")) {
+            return Err(Unfit::no_counterpart("content[].source", "the cloud takes pictures and documents in base64"));
+        }
+        // Results of tools hold blocks, and documents may.
+        let inner = [member(tree, block, "content"), source.and_then(|source| member(tree, source, "content"))];
+        inner.into_iter().flatten().try_for_each(|inner| has_its_sources(tree, inner))?;
+    }
+    Ok(())
 }
 
 /// Copies a member as it is written, its name included.

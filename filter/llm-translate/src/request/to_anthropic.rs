@@ -39,6 +39,7 @@ pub(super) fn translate(tree: &Tree<'_>, to: &Target<'_>) -> Result<(Vec<u8>, Ex
         with_usage: includes_usage(tree)?,
         with_thoughts: true,
         json_tool,
+        of_cloud: false,
     };
     Ok((writer.into_bytes(), answer))
 }

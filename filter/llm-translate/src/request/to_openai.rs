@@ -46,6 +46,7 @@ pub(super) fn translate(tree: &Tree<'_>, to: &Target<'_>) -> Result<(Vec<u8>, Ex
         with_usage: true,
         with_thoughts,
         json_tool: false,
+        of_cloud: false,
     };
     Ok((writer.into_bytes(), answer))
 }

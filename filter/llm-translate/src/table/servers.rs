@@ -1,6 +1,6 @@
 //! Chat Completions to servers that speak it with differences: only fields that one refuses or ignores are listed, and
 //! every other one is carried.
-use super::{Field, Section, changed, dropped, unfit};
+use super::{Field, Section, changed, clouds, dropped, unfit};
 use crate::target::Server;
 
 const NO_RECORDS: &str = "the server keeps no records that it could be about";
@@ -105,7 +105,9 @@ pub(super) const OLLAMA_SECTIONS: &[&Section] = &[&OLLAMA];
 /// What a server refuses or ignores; None for those that take everything that their dialect has.
 pub(crate) fn rules_of(server: Server) -> Option<&'static Section> {
     match server {
-        Server::OpenAi | Server::Anthropic | Server::VertexAnthropic | Server::BedrockAnthropic => None,
+        Server::OpenAi | Server::Anthropic => None,
+        Server::VertexAnthropic => Some(&clouds::VERTEX),
+        Server::BedrockAnthropic => Some(&clouds::BEDROCK),
         Server::Vllm => Some(&VLLM),
         Server::Mistral => Some(&MISTRAL),
         Server::Ollama => Some(&OLLAMA),

@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -13,6 +15,7 @@ use crate::head::Pair;
 use crate::limit::{Charge, Fault, Limiter, Settlement, Standing, Verdict};
 use crate::refusal::Refusal;
 use crate::request::{Arrival, Decided, EndFacts, HeadAction, Request};
+use crate::store::{Read, Store, Write};
 use crate::vault::KeyFault;
 use crate::worker::{FilterState, Worker};
 
@@ -20,6 +23,39 @@ mod routed;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const SECRET: &str = "sk-proj-acme-0123456789abcdef";
+
+/// The gateway's shared data.
+#[derive(Default)]
+struct Shared(HashMap<String, (Vec<u8>, u32)>);
+
+impl Store for &mut Shared {
+    fn read(&mut self, key: &str) -> Read {
+        self.0.get(key).map_or(Read::Missing, |(value, generation)| Read::Found(value.clone(), *generation))
+    }
+
+    fn write(&mut self, key: &str, value: &[u8], cas: u32) -> Write {
+        self.0.insert(key.to_owned(), (value.to_vec(), cas.wrapping_add(1)));
+        Write::Written
+    }
+}
+
+/// Lets everything pass, in a gateway whose breakers are remembered.
+#[derive(Default)]
+struct Remembering(Shared);
+
+impl Limiter for Remembering {
+    fn take(&mut self, _tenant: &str, _charges: &[Charge], _now: Timestamp) -> Verdict {
+        Verdict::Admitted(Vec::new())
+    }
+
+    fn settle(&mut self, _tenant: &str, _settlements: &[Settlement], _now: Timestamp) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn shared(&mut self) -> Option<Box<dyn Store + '_>> {
+        Some(Box::new(&mut self.0))
+    }
+}
 
 /// Lets everything pass.
 struct Open;

@@ -11,10 +11,21 @@ use crate::head::{Pair, is};
 use crate::refusal::Refusal;
 use crate::routing::handed::{Handed, HandedKey, RequestKeys, Secret};
 use crate::routing::told;
-use crate::routing::{Catalogue, Chosen, Misfit};
+use crate::routing::{Catalogue, Chosen, Misfit, OwnAccounts};
 use crate::vault::KeyFault;
 use crate::vault::rule::OwnKeyRule;
 use crate::worker::FilterState;
+
+/// Providers by how a tenant's own keys stand there, a bit each.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OwnStanding {
+    /// No key serves the tenant.
+    pub(super) keyless: u32,
+    /// Its own does.
+    pub(super) own: u32,
+    /// Of these: its account there is to be left alone for a while.
+    pub(super) waiting: u32,
+}
 
 impl Admitted {
     /// Looks up the tenant's own keys, where a provider of the catalogue takes them.
@@ -34,13 +45,24 @@ impl Admitted {
         rule.key(self.identity.tenant.as_str(), known.keys.as_ref(), now)
     }
 
-    /// Providers at which no key serves the tenant, a bit each.
-    pub(super) fn keyless(&self, catalogue: &Catalogue, now: Timestamp) -> u32 {
+    /// How the tenant's own keys stand at the providers of the catalogue.
+    pub(super) fn own_standing(&self, catalogue: &Catalogue, accounts: &OwnAccounts, now: Timestamp) -> OwnStanding {
+        let mut standing = OwnStanding::default();
         if self.known_keys.is_none() {
-            return 0;
+            return standing;
         }
-        let faults = catalogue.own_keys().filter(|(_, rule)| self.key_at(rule, now).is_err());
-        faults.fold(0, |bits, (bit, _)| bits | bit)
+        for (bit, provider, rule) in catalogue.own_keys() {
+            match self.key_at(rule, now) {
+                Ok(Some(_)) if accounts.waits(self.identity.tenant.as_str(), provider, now) => {
+                    standing.own |= bit;
+                    standing.waiting |= bit;
+                }
+                Ok(Some(_)) => standing.own |= bit,
+                Ok(None) => {}
+                Err(_) => standing.keyless |= bit,
+            }
+        }
+        standing
     }
 
     /// Whether a request for a model goes up with the tenant's own key.

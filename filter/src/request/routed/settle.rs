@@ -31,16 +31,20 @@ impl Admitted {
         let attempts = self.judged_attempts(text, facts);
         self.release_unused_probe(&attempts, limiter, now);
         let Routed { asked, catalogue, chosen, served, paid, troubled, is_downgraded, .. } = *self.routed.take()?;
-        let says = |attempt: &&Attempted<'_>| !paid.as_ref().is_some_and(|paid| paid.excuses(attempt));
+        let paid = paid.as_ref();
+        let own_limited = self.learn_accounts(worker, &attempts, paid, now);
         let learn = |mut store: Box<dyn Store + '_>| {
-            breaker::learn(&mut *store, attempts.iter().filter(says).cloned(), troubled, now)
+            let told = attempts.iter().map(|attempt| (attempt.clone(), Paid::account(paid, attempt.provider)));
+            breaker::learn(&mut *store, told, troubled, now)
         };
         let changes = limiter.shared().map(learn).unwrap_or_default();
         let failed = count(attempts.iter().filter(|attempt| attempt.is_failure()).count());
-        limiter.attempted(Attempts { made, failed, opened: changes.opened, closed: changes.closed });
+        let Changes { opened, closed, .. } = changes;
+        limiter.attempted(Attempts { made, failed, own_limited, opened, closed });
+        let retry_refused = told::is_retry_refused(text);
         // One of a client that has left counts, and says nothing.
         let left = told::attempts(text).skip(attempts.len());
-        self.sum_attempts(worker, (&attempts, left), (paid.as_ref(), &changes), now);
+        self.sum_attempts(worker, (&attempts, left, retry_refused), (paid, &changes), now);
         let first = chosen.models.first().map(|model| (**model).to_owned()).unwrap_or_default();
         self.model = Some(asked);
         self.served_by = served.as_deref().and_then(|model| catalogue.answerer(model));
@@ -50,6 +54,7 @@ impl Admitted {
             reason: Text::from(chosen.why.as_str()),
             served: served.map(|served| Text::from(served.into_string())),
             attempts: made,
+            retry_refused,
             downgraded: is_downgraded,
             dropped: chosen
                 .dropped
@@ -62,13 +67,27 @@ impl Admitted {
     /// Gives the probe back where no attempt has told anything of its provider.
     fn release_unused_probe(&mut self, attempts: &[Attempted<'_>], limiter: &mut impl Limiter, now: Timestamp) {
         let Some(routed) = self.routed.as_ref() else { return };
-        let Some(provider) = routed.probe.as_deref() else { return };
-        let tells = |attempt: &Attempted<'_>| {
-            attempt.provider == provider && !routed.paid.as_ref().is_some_and(|paid| paid.excuses(attempt))
-        };
-        if !attempts.iter().any(tells) {
+        let Some(probe) = routed.probe.as_ref() else { return };
+        if !attempts.iter().any(|attempt| *attempt.provider == *probe.provider) {
             self.release_probe(limiter, now);
         }
+    }
+
+    /// Remembers which of the tenant's own accounts are to be left alone. Returns how many attempts ran into the limit of one.
+    fn learn_accounts(
+        &self,
+        worker: &mut Worker,
+        attempts: &[Attempted<'_>],
+        paid: Option<&Paid>,
+        now: Timestamp,
+    ) -> u64 {
+        let Some(paid) = paid else { return 0 };
+        let mut limited = 0_u64;
+        for attempt in attempts.iter().filter(|attempt| paid.pays(attempt.provider)) {
+            worker.own_accounts.learn(self.identity.tenant.as_str(), attempt, now);
+            limited = limited.saturating_add(u64::from(attempt.is_about_account() && attempt.is_failure()));
+        }
+        limited
     }
 
     /// The one attempt of a request where no upstream role lists any.
@@ -104,17 +123,18 @@ impl Admitted {
         attempts
     }
 
-    /// Adds the attempts to the sums that the aggregator is told. `left`: those without a result.
+    /// Adds the attempts to the sums that the aggregator is told. `left`: those without a result. `retry_refused`: behind the last one.
     fn sum_attempts<'a>(
         &self,
         worker: &mut Worker,
-        (judged, left): (&[Attempted<'a>], impl Iterator<Item = Attempted<'a>>),
+        (judged, left, retry_refused): (&[Attempted<'a>], impl Iterator<Item = Attempted<'a>>, bool),
         (paid, changes): (Option<&Paid>, &Changes),
         now: Timestamp,
     ) {
         let Some(emitter) = worker.emitter() else { return };
         let input_tokens = self.input_estimate.unwrap_or(0);
         emitter.attempts(self.policy.events.as_ref(), |sums| {
+            let last = judged.last();
             let judged = judged.iter().map(|attempt| (attempt.clone(), attempt.failure()));
             for (Attempted { provider, model, status, .. }, failure) in
                 judged.chain(left.map(|attempt| (attempt, None)))
@@ -123,6 +143,9 @@ impl Admitted {
                 let is_own = paid.is_some_and(|paid| paid.pays(provider));
                 let input_tokens = if is_own { 0 } else { input_tokens };
                 sums.add(&Tried { provider, model, failure, status, input_tokens }, now);
+            }
+            if let Some(last) = last.filter(|_| retry_refused) {
+                sums.retry_refused(last.provider, last.model, now);
             }
             for (provider, open_until) in &changes.breakers {
                 sums.breaker(provider, *open_until, now);

@@ -15,7 +15,7 @@ use crate::head::Pair;
 use crate::limit::{Charge, Fault, Limiter, Settlement, Standing, Unit, Verdict};
 use crate::refusal::Refusal;
 use crate::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request};
-use crate::routing::breaker;
+use crate::routing::breaker::{self, Account};
 use crate::routing::told::Attempted;
 use crate::store::{Read, Store, Write};
 use crate::worker::{FilterState, Worker};
@@ -172,7 +172,8 @@ impl Gateway {
             Attempted { provider: "one", model: "large", status: Some(500), retry_after_secs: None, failure: None };
         for _ in 0..5 {
             let ago = Timestamp::from_secs(NOW.as_secs() - 10);
-            breaker::learn(&mut &mut self.limiter.shared, std::iter::once(failed.clone()), true, ago);
+            let told = std::iter::once((failed.clone(), Account::House));
+            breaker::learn(&mut &mut self.limiter.shared, told, true, ago);
         }
         assert_eq!(self.breakers(), (0, 1));
     }

@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::routing::tests::{BODY, asked, chosen};
 use crate::routing::told::Terms;
-use crate::routing::{Asked, Chosen, Misfit, Why, check_delivered};
+use crate::routing::{Asked, Chosen, Misfit, Why, check_delivered, unread_of_delivered};
 use crate::upstream::{Attempt, Given, Upstream};
 
 fn gateway(routing: &Value) -> Result<Policy, String> {
@@ -128,7 +128,17 @@ fn a_catalogue_is_refused_with_its_place_before_it_is_handed_out() {
     };
     assert_eq!(check(|_| {}), Ok(()));
     type Change = fn(&mut Value);
-    let cases: [(Change, &str); 4] = [
+    let cases: [(Change, &str); 8] = [
+        (
+            |all| all["providers"][0]["tenant_key"] = json!({"provider": "anthropic"}),
+            "providers[0].tenant_key: no gateway reads it here: give it to the provider of this name in the gateway's own",
+        ),
+        (
+            |all| all["providers"][1]["attempt_ms_max"] = json!(1),
+            "providers[1].attempt_ms_max: no gateway reads it here",
+        ),
+        (|all| all["providers"][1]["first_token_ms_max"] = json!(1), "providers[1].first_token_ms_max: no gateway"),
+        (|all| all["providers"][1]["pool"] = json!("p"), "providers[1].pool: no gateway reads it here"),
         (|all| all["models"][0]["provider"] = json!("three"), "models[0].provider: no provider is named \"three\""),
         (|all| all["models"][1]["upstream"] = json!("a b"), "models[1].upstream: expected 1 to 256 characters"),
         (|all| all["routing"]["from"] = json!("directory"), "routing.from: here is the directory"),
@@ -141,6 +151,18 @@ fn a_catalogue_is_refused_with_its_place_before_it_is_handed_out() {
         let problem = check(change).expect_err("refused");
         assert!(problem.starts_with(expected), "{problem}");
     }
+}
+
+#[test]
+fn a_cloud_needs_no_path_in_a_catalogue_of_the_directory_and_one_there_is_told_to_be_unread() {
+    let mut catalogue = delivered();
+    catalogue["providers"][0]["dialect"] = json!("vertex_anthropic");
+    let read = |catalogue: &Value| serde_json::from_value(catalogue.clone()).expect("a shape");
+    assert_eq!(check_delivered(&read(&catalogue), &Flags::default()).map_err(|error| error.to_string()), Ok(()));
+    assert_eq!(unread_of_delivered(&read(&catalogue)), [""; 0]);
+    catalogue["providers"][0]["path"] = json!("/v1/{model}");
+    catalogue["providers"][1]["authority"] = json!("a.example");
+    assert_eq!(unread_of_delivered(&read(&catalogue)), ["providers[0].path", "providers[1].authority"]);
 }
 
 #[test]

@@ -47,6 +47,10 @@ const BY_PLACE: [&str; 8] =
     ["azure", "azure_ai", "azure_text", "bedrock", "bedrock_converse", "bedrock_mantle", "openai", "xai"];
 /// Of Google's second platform, whose names in the list say where they are asked for.
 const VERTEX: &str = "vertex_ai";
+/// What stands before names of models there. Those of Anthropic are asked for, and named in events, without it: `claude-sonnet-4@20250514`.
+const AT_VERTEX: &str = "vertex_ai/";
+/// What the list calls Anthropic's models there.
+const ANTHROPIC_AT_VERTEX: &str = "vertex_ai-anthropic_models";
 
 /// What a field's name means.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,6 +85,7 @@ fn entry(name: &str, fields: &Fields<'_>, imported: &mut Imported) -> Result<Ent
     let of = fields.get("litellm_provider").and_then(|value| text(value)).ok_or("no provider")?;
     let short = name.strip_prefix(&format!("{of}/")).unwrap_or(name);
     let short = short.strip_prefix(&format!("{}/", provider(&of))).unwrap_or(short);
+    let short = if of == ANTHROPIC_AT_VERTEX { short.strip_prefix(AT_VERTEX).unwrap_or(short) } else { short };
     if short.contains('/') && (BY_PLACE.contains(&of.as_str()) || of.starts_with(VERTEX)) {
         return Err("a name with a region or a size, which no answer has");
     }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::cli::gateway::{Runner, of_text};
 use crate::config::{Config, ConfigFile};
+use weir_filter::routing::unread_of_delivered;
 use weir_settings::yaml::YamlError;
 use weir_settings::yaml::located::Node;
 use weir_tenants::{DirectoryError, Snapshot};
@@ -136,9 +137,11 @@ fn check_one(path: &Path, text: &str, on: CheckedFor) -> (Option<Kind>, Problems
         Some(Kind::Files { name, .. }) => carried((path, text, on), &node, &value, name),
         Some(Kind::Filter) => (Some(Kind::Filter), filter(&value, text, &node, on)),
         Some(Kind::Server) => {
-            let checked = Config::parse(path, text);
-            let problems = checked.err().map(|failed| (Severity::Error, Problem::of_server(&node, &failed)));
-            (Some(Kind::Server), problems.into_iter().collect())
+            let problems = match Config::parse(path, text) {
+                Ok(config) => unread(&config, &node),
+                Err(failed) => vec![(Severity::Error, Problem::of_server(&node, &failed))],
+            };
+            (Some(Kind::Server), problems)
         }
         Some(Kind::Tenants) => (Some(Kind::Tenants), tenants(path, text, &node)),
         Some(Kind::Generator) => (Some(Kind::Generator), generator(path, text, &node)),
@@ -168,6 +171,16 @@ fn carried(
         return (Some(Kind::Object), Vec::new());
     }
     (Some(Kind::Files { name, kinds }), problems)
+}
+
+/// Fields of the catalogue that gateways read in their own configurations alone.
+fn unread(config: &Config, node: &Node) -> Problems {
+    let fields = config.catalogue.iter().flat_map(|catalogue| unread_of_delivered(&catalogue.says));
+    let warn = |field: String| {
+        let problem = "no gateway reads it here: each has its own, in `providers` of its configuration; leave it out";
+        place(node, Finding::warning(field, problem))
+    };
+    fields.map(warn).collect()
 }
 
 /// What a document is, by the names that only this kind has.

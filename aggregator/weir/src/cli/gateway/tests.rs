@@ -81,7 +81,7 @@ fn more_orders_of_providers_than_envoy_shall_have_routes_for_are_refused() {
 
 #[test]
 fn providers_of_file_and_catalogue_are_the_same() {
-    let own_key = "{name: anthropic, dialect: anthropic, tenant_key: {provider: openai}}";
+    let own_key = "{name: anthropic, dialect: anthropic, tenant_key: {provider: anthropic, header: authorization}}";
     let directory = format!("  directory: {{cluster: weir, token: a-token-of-the-directory}}\n  providers: [{own_key}");
     for (from, to, expected) in [
         (

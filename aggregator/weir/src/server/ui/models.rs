@@ -85,8 +85,10 @@ fn live(view: &ModelsView) -> Table {
 /// The providers that gateways have tried lately.
 fn providers_now(status: &SystemStatus) -> Table {
     let rows = status.providers.iter().map(|of| {
-        let ProviderHealth { provider, attempts, failed, last_failure, open, .. } = &of.health;
-        let reasons: Vec<String> = failed.iter().map(|(reason, count)| format!("{reason}: {count}")).collect();
+        let ProviderHealth { provider, attempts, failed, retries_refused, last_failure, open, .. } = &of.health;
+        let refused = (*retries_refused > 0).then(|| format!("retries refused: {retries_refused}"));
+        let reasons = failed.iter().map(|(reason, count)| format!("{reason}: {count}"));
+        let reasons: Vec<String> = reasons.chain(refused).collect();
         let breakers: Vec<String> = open.iter().map(|one| format!("{} until {}", one.gateway, one.until)).collect();
         let breakers = if breakers.is_empty() {
             Cell::status("none is open", Tone::Good)

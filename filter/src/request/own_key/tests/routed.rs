@@ -3,7 +3,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::request::{BodyAction, Edits, Stage};
+use crate::request::{BodyAction, Edits};
 use crate::routing::told;
 
 /// Two models: that of `mine` is cheaper and takes the tenant's own key.
@@ -35,6 +35,10 @@ fn started_with(required: bool, delivery: &Delivery) -> Gateway {
 
 impl Gateway {
     fn chat(&mut self, model: &str) -> Result<Edits, Refusal> {
+        self.chat_with(&mut Open, model)
+    }
+
+    fn chat_with(&mut self, limiter: &mut impl Limiter, model: &str) -> Result<Edits, Refusal> {
         let pairs: [Pair<'_>; 4] = [
             (b":method", b"POST"),
             (b":path", b"/v1/chat/completions"),
@@ -43,9 +47,9 @@ impl Gateway {
         ];
         let arrival = Arrival { pairs: &pairs, ends: false, route: None };
         self.request = Request::default();
-        self.request.head(&mut self.worker, &mut self.state, &mut Open, &arrival, NOW);
+        self.request.head(&mut self.worker, &mut self.state, limiter, &arrival, NOW);
         let body = json!({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).to_string();
-        match self.request.body(&mut self.worker, &mut Open, Ok(body.as_bytes()), NOW).expect("awaited") {
+        match self.request.body(&mut self.worker, limiter, Ok(body.as_bytes()), NOW).expect("awaited") {
             (_, BodyAction::Forward(edits, _)) => Ok(edits),
             (Decided::Refused(refusal), _) => Err(refusal),
             (decided, _) => panic!("{decided:?}"),
@@ -107,16 +111,91 @@ fn a_key_that_the_provider_refuses_is_told_in_the_place_of_its_answer() {
     assert!(body.contains("provider_key_refused") && !body.contains("sk-proj"), "{body}");
 }
 
+/// Has requests of a tenant with its own key at `mine` end with these attempts, and others without a key; says which models the next
+/// request of each would try.
+struct Accounts {
+    own: Gateway,
+    other: Gateway,
+    limiter: Remembering,
+}
+
+impl Accounts {
+    fn new() -> Self {
+        let (own, other) = (started_with(false, &Delivery::of_openai()), started_with(false, &nobody()));
+        Accounts { own, other, limiter: Remembering::default() }
+    }
+
+    fn chain(gateway: &mut Gateway, limiter: &mut Remembering) -> String {
+        let edits = gateway.chat_with(limiter, "auto").expect("sent");
+        let choice = edits.choice.expect("a choice");
+        choice.split_once(' ').expect("models").1.to_owned()
+    }
+
+    fn end(gateway: &mut Gateway, limiter: &mut Remembering, attempts: &str) {
+        let facts = EndFacts { attempts: Some(attempts.as_bytes()), ..EndFacts::default() };
+        let head: [Pair<'_>; 1] = [(b":status", b"200")];
+        gateway.request.response_head(&head, true, || NOW);
+        gateway.request.end(&mut gateway.worker, limiter, &facts, NOW).expect("an event");
+    }
+
+    /// A request of the tenant with its own key.
+    fn by_own(&mut self, attempts: &str) -> String {
+        let chain = Self::chain(&mut self.own, &mut self.limiter);
+        Self::end(&mut self.own, &mut self.limiter, attempts);
+        chain
+    }
+
+    /// A request with the operator's key.
+    fn by_house(&mut self, attempts: &str) -> String {
+        let chain = Self::chain(&mut self.other, &mut self.limiter);
+        Self::end(&mut self.other, &mut self.limiter, attempts);
+        chain
+    }
+}
+
 #[test]
-fn the_limit_of_a_tenants_own_account_opens_no_breaker_for_others() {
-    let mut gateway = started_with(true, &Delivery::of_openai());
-    gateway.chat("auto").expect("sent");
-    let attempts = crate::routing::told::attempts("mine;small;429;600 house;large;429;600").collect::<Vec<_>>();
-    let Stage::Admitted(admitted) = &gateway.request.0 else { panic!("it is over") };
-    let paid = admitted.routed.as_ref().and_then(|routed| routed.paid.as_ref()).expect("keys");
-    assert_eq!(attempts.iter().map(|attempt| paid.excuses(attempt)).collect::<Vec<_>>(), [true, false]);
-    let failed = crate::routing::told::attempts("mine;small;500;").next().expect("an attempt");
-    assert!(!paid.excuses(&failed), "that is the provider's own fault");
+fn what_befalls_a_tenants_own_account_keeps_nobody_else_away() {
+    let mut accounts = Accounts::new();
+    for status in [429, 401, 402, 403] {
+        for _ in 0..10 {
+            assert_eq!(accounts.by_own(&format!("mine;small;{status};")), "small large", "{status}");
+        }
+        assert_eq!(accounts.by_house("mine;small;200;"), "small large", "{status}");
+    }
+    accounts.by_own("mine;small;429;600 house;large;200;");
+    assert_eq!(accounts.by_own("house;large;200;"), "large", "its own account is left alone");
+    assert_eq!(accounts.by_house("mine;small;429;600"), "small large");
+    assert_eq!(accounts.by_house("house;large;200;"), "large", "the operator's account is left alone");
+}
+
+#[test]
+fn an_own_account_that_serves_leaves_the_operators_alone_and_is_not_kept_away_with_it() {
+    let mut accounts = Accounts::new();
+    accounts.by_house("mine;small;429;600");
+    for _ in 0..3 {
+        assert_eq!(accounts.by_own("mine;small;200;"), "small large");
+        assert_eq!(accounts.by_house("house;large;200;"), "large");
+    }
+}
+
+#[test]
+fn a_provider_that_fails_is_left_alone_whosever_key_the_attempts_had() {
+    let mut accounts = Accounts::new();
+    for _ in 0..5 {
+        accounts.by_own("mine;small;503;");
+    }
+    assert_eq!([accounts.by_own("house;large;200;"), accounts.by_house("house;large;200;")], ["large", "large"]);
+}
+
+#[test]
+fn an_event_says_that_the_budget_of_retries_refused_another_attempt() {
+    for (attempts, refused) in [("mine;small;503; -", true), ("mine;small;503;", false)] {
+        let mut gateway = started_with(true, &Delivery::of_openai());
+        gateway.chat("auto").expect("sent");
+        let told = gateway.told_after(Some(attempts.as_bytes()));
+        assert_eq!(told.contains(r#""attempts":1,"retry_refused":true"#), refused, "{told}");
+        assert_eq!(told.contains(r#""retries_refused":1"#), refused, "{told}");
+    }
 }
 
 #[test]

@@ -126,7 +126,13 @@ impl<'t, 'b> Turns<'t, 'b> {
         let data = match data_url(&url) {
             Some(("image/jpeg" | "image/jpg", data)) => Some(("image/jpeg", data)),
             Some((kind @ ("image/png" | "image/gif" | "image/webp"), data)) => Some((kind, data)),
-            None if url.starts_with("https://") || url.starts_with("http://") => None,
+            None if is_at_url(&url) && self.to.server.is_cloud() => {
+                return Err(Unfit::no_counterpart(
+                    "content[image_url].image_url.url",
+                    "the cloud takes pictures in base64",
+                ));
+            }
+            None if is_at_url(&url) => None,
             _ => {
                 let why = "Messages takes JPEG, PNG, GIF and WebP, in base64 or at a URL";
                 return Err(Unfit::no_counterpart("content[image_url].image_url.url", why));
@@ -190,6 +196,10 @@ impl<'t, 'b> Turns<'t, 'b> {
         self.writer.member("name", name).member("input", input).close("}");
         Ok(())
     }
+}
+
+fn is_at_url(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://")
 }
 
 /// Whether a text is one JSON object.
