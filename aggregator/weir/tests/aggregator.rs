@@ -23,6 +23,8 @@ mod commands;
 mod config;
 #[path = "aggregator/counting.rs"]
 mod counting;
+#[path = "aggregator/crowding.rs"]
+mod crowding;
 #[path = "aggregator/dashboards.rs"]
 mod dashboards;
 #[path = "aggregator/differences.rs"]
