@@ -77,6 +77,8 @@ mod opening;
 mod operating;
 #[path = "aggregator/overview.rs"]
 mod overview;
+#[path = "aggregator/plans.rs"]
+mod plans;
 #[path = "aggregator/pricing.rs"]
 mod pricing;
 #[path = "aggregator/proving.rs"]

@@ -136,7 +136,8 @@ mod tests {
     }
 
     async fn hold(places: Arc<Places>, held: Receiver<()>) {
-        places.run(move || drop(held.recv())).await.expect("a place");
+        let released = places.run(move || held.recv()).await.expect("a place");
+        assert!(released.is_err(), "nothing is sent: the sender is dropped");
     }
 
     #[tokio::test]
