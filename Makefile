@@ -36,7 +36,7 @@ ui-shots: wasm binaries ## the same, and write pictures of every page into build
 	@mkdir -p build/ui docs/dashboard
 	@node host-tests/ui/run.mjs $(target)/debug/weir-demo build/ui docs/dashboard
 
-check: setup-check lint deny test ## run what CI runs: formatting, clippy, docs, licences and crates, then the tests
+check: setup-check lint deny test test-ui ## run what CI runs: formatting, clippy, docs, licences and crates, then the tests, the last in a browser
 
 lint: ## check formatting, clippy and docs with warnings denied, and shell scripts where shellcheck is installed
 	@scripts/check-faults
