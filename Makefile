@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo test-postgres test-ui ui-shots wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting stage-latency soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills kafka-durable bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo test-postgres test-ui ui-shots ui-load wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting stage-latency soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills kafka-durable bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -40,7 +40,7 @@ ui-shots: wasm binaries ## the same, and write pictures of every page into build
 	@mkdir -p build/ui docs/dashboard
 	@node host-tests/ui/run.mjs $(target)/debug/weir-demo build/ui docs/dashboard
 
-check: setup-check lint deny test ## run what CI runs: formatting, clippy, docs, licences and crates, then the tests
+check: setup-check lint deny test test-ui ## run what CI runs: formatting, clippy, docs, licences and crates, then the tests, the last in a browser
 
 lint: ## check formatting, clippy and docs with warnings denied, and shell scripts where shellcheck is installed
 	@scripts/check-faults
@@ -166,6 +166,10 @@ bench-failover: # p50 of answers behind a provider that fails, and behind an ope
 bench-aggregator: # PART=sustained WEIR_BENCH_SECS=600; the output stays in build/bench.
 	@mkdir -p build/bench
 	@bash -o pipefail -c 'scripts/bench-aggregator $(PART) | tee build/bench/aggregator$(addprefix -,$(PART)).txt'
+
+ui-load: # Pages of 10,000 tenants and 90 days while 20,000 events/s come in, and what senders of events lose to them.
+	@mkdir -p build/bench
+	@bash -o pipefail -c 'scripts/bench-aggregator dashboard | tee build/bench/dashboard.txt'
 
 bench-budgets: # What evaluating three budgets of each of 10,000 tenants costs counting, side by side.
 	@cargo bench --quiet --workspace --bench budgets

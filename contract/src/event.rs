@@ -81,6 +81,13 @@ pub struct UsageData<'a> {
     /// The provider's id of the answer (`chatcmpl-…`, `msg_…`).
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub response_id: Option<Text<'a>>,
+    /// The trace that the request belongs to, by its W3C `traceparent`: 32 hex digits. The client names it, so it finds events and
+    /// decides nothing.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub trace_id: Option<Text<'a>>,
+    /// The span within the trace that sent the request: 16 hex digits.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub span_id: Option<Text<'a>>,
     /// The key or token issuer that identified the tenant; never the credential itself.
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub credential_id: Option<Text<'a>>,

@@ -6,7 +6,7 @@
 //! again.
 //!
 //! [`queue`] holds and sends, [`refusals`] counts refused requests by minute, [`findings`] gathers what concerns the borders
-//! between tenants, [`attempts`] sums attempts at providers, [`registry`] announces the last number of VMs that have died, [`labels`] are what requests say about themselves, [`delivery`] tells when events stop to get
+//! between tenants, [`attempts`] sums attempts at providers, [`registry`] announces the last number of VMs that have died, [`labels`] and [`trace`] are what requests say about themselves, [`delivery`] tells when events stop to get
 //! through, and when they do again.
 pub mod attempts;
 pub mod delivery;
@@ -16,6 +16,7 @@ pub mod labels;
 pub mod queue;
 pub mod refusals;
 pub mod registry;
+pub mod trace;
 
 use std::rc::Rc;
 

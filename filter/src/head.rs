@@ -94,6 +94,8 @@ pub struct Head<'a> {
     pub has_body: bool,
     /// The first `content-length`.
     pub content_length: Option<&'a [u8]>,
+    /// `traceparent`; empty if there are several, since then none is valid.
+    pub traceparent: Option<&'a [u8]>,
     /// The first `idempotency-key`.
     pub idempotency_key: Option<&'a [u8]>,
     /// Names in [`INJECTED`] that the client sent, by index.
@@ -121,6 +123,9 @@ impl<'a> Head<'a> {
                 7 if is(name, "upgrade") && !value.eq_ignore_ascii_case(b"h2c") => head.upgrade = Some(value),
                 9 if name == b":protocol" => head.upgrade = Some(value),
                 10 if name == b":authority" => authority = value,
+                11 if is(name, "traceparent") => {
+                    head.traceparent = Some(if head.traceparent.is_none() { value } else { b"" });
+                }
                 12 if is(name, "x-request-id") => head.request_id = Some(value),
                 12 if is(name, "content-type") => {
                     head.content_type.get_or_insert(value);

@@ -238,8 +238,9 @@ impl SqliteLogReader {
         if version == 0 {
             return Ok(None);
         }
-        let sql = "SELECT id, coalesce(min(position), 1), coalesce(max(position), 0) FROM log LEFT JOIN record";
-        self.db.query_row(sql, [], |row| Ok(Some((row.get(0)?, row.get(1)?, row.get(2)?))))
+        self.db.query_row(&format!("SELECT id, {ENDS} FROM log"), [], |row| {
+            Ok(Some((row.get(0)?, row.get(1)?, row.get(2)?)))
+        })
     }
 
     fn sqlite(&self, source: rusqlite::Error) -> LogError {
@@ -264,10 +265,13 @@ impl SqliteLogReader {
     }
 }
 
+/// The first and the last position. Each by itself: asked for both at once, SQLite goes through all records.
+const ENDS: &str = "coalesce((SELECT min(position) FROM record), 1), coalesce((SELECT max(position) FROM record), 0)";
+
 impl SqliteLogReader {
     fn find_before(&self, moment: Timestamp) -> Result<Position, rusqlite::Error> {
-        let ends = "SELECT coalesce(min(position), 1), coalesce(max(position), 0) FROM record";
-        let (mut low, mut high): (i64, i64) = self.db.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let ends = format!("SELECT {ENDS}");
+        let (mut low, mut high): (i64, i64) = self.db.query_row(&ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let mut received = self.db.prepare_cached("SELECT received_at FROM record WHERE position = ?1")?;
         let mut last = low - 1;
         while low <= high {

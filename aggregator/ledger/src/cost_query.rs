@@ -40,9 +40,16 @@ pub(crate) fn whole<T>(rows: Vec<T>) -> Result<Vec<T>, CostError> {
     if rows.len() > COST_ROWS_MAX as usize { Err(CostError::TooMany) } else { Ok(rows) }
 }
 
-/// The condition of every query: tenant, from, to.
-const CHOSEN: &str =
-    "(?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR window_start >= ?2) AND (?3 IS NULL OR window_start < ?3)";
+/// The condition of every query: tenant, from, to. What is given is compared as it is, since a plan that must also serve for what is not given
+/// goes through the whole table.
+fn chosen(tenant: Option<&str>, from: Option<Timestamp>, to: Option<Timestamp>) -> String {
+    [
+        if tenant.is_some() { "tenant = ?1" } else { "(?1 IS NULL OR tenant = ?1)" },
+        if from.is_some() { "window_start >= ?2" } else { "(?2 IS NULL OR window_start >= ?2)" },
+        if to.is_some() { "window_start < ?3" } else { "(?3 IS NULL OR window_start < ?3)" },
+    ]
+    .join(" AND ")
+}
 
 impl LedgerReader {
     /// Costs by tenant, or by dimensions.
@@ -62,8 +69,9 @@ impl LedgerReader {
             ("analysis", format!(" AND marks & {} = 0", Marks::UNCOSTED.0))
         };
         let keys: String = by.iter().map(|dimension| format!(", {dimension}")).collect();
+        let chosen = chosen(query.tenant.as_deref(), query.from, query.to);
         let sql = format!(
-            "SELECT {step} AS start, tenant, currency, {sums}{keys} FROM {table} WHERE {CHOSEN}{costed}
+            "SELECT {step} AS start, tenant, currency, {sums}{keys} FROM {table} WHERE {chosen}{costed}
              GROUP BY start, tenant, currency{keys} ORDER BY start, tenant, currency{keys} LIMIT {COST_ROWS_MAX} + 1"
         );
         let mut select = self.connection().prepare(&sql)?;
@@ -93,13 +101,14 @@ impl LedgerReader {
             .collect();
         let sql = format!(
             "SELECT {} AS start, {tenant} AS of, provider, model, tier, input_over, currency, sum(requests), {}, {}, {}
-             FROM analysis WHERE {CHOSEN} AND marks & {} = 0
+             FROM analysis WHERE {} AND marks & {} = 0
              GROUP BY start, of, provider, model, tier, input_over, currency
              ORDER BY start, of, provider, model, tier, input_over, currency LIMIT {COST_ROWS_MAX} + 1",
             query.step.sql(self.connection()),
             exact("cost", "1"),
             kinds.join(", "),
             lacking.join(", "),
+            chosen(query.tenant.as_deref(), query.from, query.to),
             Marks::UNCOSTED.0 | Marks::OWN_KEY.0,
         );
         let mut select = self.connection().prepare(&sql)?;

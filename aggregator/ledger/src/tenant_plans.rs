@@ -154,9 +154,12 @@ fn write(db: &Connection, tenant: &str, since: Timestamp, entry: &PlanEntry) -> 
 }
 
 fn read(db: &Connection, tenant: Option<&str>) -> Result<PlanHistories, LedgerError> {
-    let sql = "SELECT tenant, since, plan, created_at, anchor_at, anchor_interval FROM tenant_plan
-               WHERE ?1 IS NULL OR tenant = ?1 ORDER BY tenant, since";
-    let mut select = db.prepare_cached(sql)?;
+    let chosen = if tenant.is_some() { "tenant = ?1" } else { "?1 IS NULL OR tenant = ?1" };
+    let sql = format!(
+        "SELECT tenant, since, plan, created_at, anchor_at, anchor_interval FROM tenant_plan
+         WHERE {chosen} ORDER BY tenant, since"
+    );
+    let mut select = db.prepare_cached(&sql)?;
     let mut rows = select.query([tenant])?;
     let mut histories = PlanHistories::new();
     while let Some(row) = rows.next()? {

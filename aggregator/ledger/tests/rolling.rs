@@ -108,6 +108,11 @@ impl Books {
             .collect();
         read.sort();
         assert_eq!(read, counted, "units from {from} to {to}");
+        for (tenant, units) in &counted {
+            let own = reader.units(Some(tenant), &["requests"].into(), from, to).expect("units");
+            let own: Vec<_> = own.iter().map(|(tenant, meters)| (tenant, meters.get("requests"))).collect();
+            assert_eq!(own, [(tenant, *units)], "units of one tenant from {from} to {to}");
+        }
         let query = CostQuery { from: Some(from), to: Some(to), ..CostQuery::default() };
         let costs = reader.cost(&query).expect("costs").expect("no dimension");
         assert_eq!(reader.tenant_costs(None, from, to).expect("costs"), costs, "costs from {from} to {to}");

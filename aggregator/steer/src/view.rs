@@ -222,11 +222,13 @@ pub fn history(
     before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<Transition>, LedgerError> {
-    let sql =
+    let of = if subject.is_some() { "subject = ?1" } else { "(?1 IS NULL OR subject = ?1)" };
+    let sql = format!(
         "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode,
-               cause, why FROM budget_transition WHERE (?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR budget = ?2)
-               AND (?3 IS NULL OR id < ?3) ORDER BY id DESC LIMIT ?4";
-    let mut select = db.prepare_cached(sql)?;
+                cause, why FROM budget_transition WHERE {of} AND (?2 IS NULL OR budget = ?2)
+                AND (?3 IS NULL OR id < ?3) ORDER BY id DESC LIMIT ?4"
+    );
+    let mut select = db.prepare_cached(&sql)?;
     let rows = select.query_map(params![subject, budget, before, limit.min(ROWS_MAX)], transition)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -5,6 +5,8 @@
 //! the machine, so that the time of the processor stands beside that of the clock.
 #![allow(clippy::disallowed_methods, clippy::float_arithmetic, reason = "a benchmark measures real time")]
 
+#[path = "margin/sums.rs"]
+mod sums;
 #[path = "margin/values.rs"]
 mod values;
 
@@ -15,14 +17,12 @@ use weir::config::Config;
 use weir::finance::Finance;
 use weir::finance::query::MarginQuery;
 use weir_contract::Timestamp;
-use weir_ledger::SqliteLedger;
-use weir_ledger::meters::{self, Meters};
 use weir_ledger::query::LedgerReader;
 use weir_tenants::Snapshot;
 
-const TENANTS: u64 = 10_000;
+use sums::{Span, TENANTS, name};
+
 const ROUNDS: usize = 9;
-const DAY_MS: u64 = 24 * 3_600_000;
 /// The first day that is counted, the span's first, and its end: 90 days later, in the middle of a day.
 const BEGAN: &str = "2026-08-01T00:00:00Z";
 const FROM: &str = "2026-08-20T00:00:00Z";
@@ -44,8 +44,9 @@ fn main() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("ledger.sqlite");
     let began = Instant::now();
-    fill(&path);
-    values::fill(&path);
+    let span = Span { log: "log".to_owned(), began: time(BEGAN), now: time(NOW) };
+    sums::fill(&path, &span);
+    values::fill(&path, &span);
     println!(
         "margin: {TENANTS} tenants, 90 days, {} models; filled in {:.0} s",
         values::MODELS,
@@ -67,7 +68,7 @@ fn main() {
 fn ask(path: &std::path::Path, by: &str) -> (f64, f64) {
     let finances = Config::parse(std::path::Path::new("weir.yaml"), PLANS).expect("good plans").finances;
     let tenants: Vec<String> =
-        (0..TENANTS).map(|n| format!("- {{id: tenant-{n:05}, plan: pro, created_at: {BEGAN}}}\n")).collect();
+        (0..TENANTS).map(|n| format!("- {{id: {}, plan: pro, created_at: {BEGAN}}}\n", name(n))).collect();
     let tenants = Snapshot::parse(std::path::Path::new("tenants.yaml"), &format!("tenants:\n{}", tenants.concat()));
     let (finances, tenants) = (Arc::new(finances), Arc::new(tenants.expect("good tenants")));
     let (began, spent) = (Instant::now(), cpu());
@@ -85,58 +86,6 @@ fn ask(path: &std::path::Path, by: &str) -> (f64, f64) {
     assert_eq!(view.rows.len() as u64, rows, "by {}", view.by);
     assert!(view.totals[0].revenue.0 > 0 && view.totals[0].llm_cost.0 > 0, "{:?}", view.totals);
     took
-}
-
-/// Writes the sums that a year of such traffic would leave: by month, by the month up to each day, and the hours since.
-fn fill(path: &std::path::Path) {
-    let meters = Meters::new(meters::defaults(), Vec::new()).expect("good");
-    let mut ledger = SqliteLedger::open(path, "log", meters).expect("a ledger");
-    let db = ledger.db();
-    let tenants = format!("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {})", TENANTS - 1);
-    let tenant = "printf('tenant-%05d', i)";
-    let tx = db.transaction().expect("a transaction");
-    let usage = |table: &str, at: Timestamp, units: u64| {
-        let sql = format!(
-            "INSERT INTO {table} {tenants} SELECT {}, {tenant}, name, {units} * (1 + i % 7){} FROM n, (SELECT DISTINCT name FROM meter)",
-            at.as_millis(),
-            if table == "usage" { ", 0, 1" } else { "" }
-        );
-        tx.execute(&sql, []).expect("filled");
-    };
-    let cost = |table: &str, at: Timestamp, units: u64| {
-        let sql = format!(
-            "INSERT INTO {table} {tenants} SELECT {}, {tenant}, 'USD', {units}, 1, 1, 1, 0, 0, {units} * 900, {units} * 200, 0, 0, 0, 0,
-               {units} / 50, 1 + i, 0, 5, 0, 6, 0, 7 FROM n",
-            at.as_millis()
-        );
-        tx.execute(&sql, []).expect("filled");
-    };
-    let (mut day, now) = (time(BEGAN), time(NOW));
-    let mut month = day;
-    let mut of_month = 0;
-    while day < now {
-        of_month += 500;
-        let next = day.plus_millis(DAY_MS);
-        let is_last = next > now;
-        if is_last || next.to_string().get(8..10) == Some("01") {
-            usage("usage_month", month, of_month);
-            cost("cost_month", month, of_month);
-            (month, of_month) = (next, 0);
-        } else {
-            usage("usage_to_day", next, of_month);
-            cost("cost_to_day", next, of_month);
-            tx.execute("INSERT INTO rolled_day VALUES (?1)", [next.as_millis()]).expect("noted");
-        }
-        day = next;
-    }
-    // The last two hours are not in the sums yet.
-    let through = Timestamp::from_millis(now.hour().as_millis() - 2 * 3_600_000);
-    tx.execute("UPDATE rolled SET through = ?1", [through.as_millis()]).expect("noted");
-    for hour in 0..2 {
-        usage("usage", through.plus_millis(hour * 3_600_000), 20);
-        cost("cost", through.plus_millis(hour * 3_600_000), 20);
-    }
-    tx.commit().expect("filled");
 }
 
 /// The processor time of this thread so far (proc_pid_schedstat(5)).

@@ -6,6 +6,8 @@
 
 #[path = "throughput/cpu.rs"]
 mod cpu;
+#[path = "throughput/dashboard.rs"]
+mod dashboard;
 #[path = "throughput/events.rs"]
 mod events;
 #[path = "throughput/floor.rs"]
@@ -26,12 +28,16 @@ mod prices;
 mod redis_log;
 #[path = "throughput/store.rs"]
 mod store;
+#[path = "margin/sums.rs"]
+mod sums;
+#[path = "margin/values.rs"]
+mod values;
 
 use std::time::Duration;
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_default();
-    let parts: [(&str, fn()); 11] = [
+    let parts: [(&str, fn()); 12] = [
         ("judge", store::judge),
         ("log", log::run),
         ("redis", redis_log::run),
@@ -46,6 +52,7 @@ fn main() {
         ("start", http::start),
         ("cold", http::cold),
         ("sustained", http::sustained),
+        ("dashboard", dashboard::run),
     ];
     for (name, part) in parts {
         if wanted.is_empty() || name == wanted {

@@ -3,6 +3,7 @@
 //! Sums never come from here: the list reads the event log, which is pruned one day, and sums stay. A page reads a bounded part of the
 //! log; where that holds fewer events than asked for, the page is short, and its cursor says where to go on.
 mod line;
+mod users;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use weir_ledger::validate;
 use weir_money::prices::Book;
 
 pub(crate) use line::EventCost;
+pub(crate) use users::{RecentUsers, recent_users};
 
 use crate::lookup::{LookupError, plain};
 use crate::store::DataDir;
@@ -174,19 +176,10 @@ impl std::fmt::Display for Cursor {
 /// Reads a page of the events that were counted and fit a query.
 pub(crate) fn page(home: &DataDir, query: &EventCostQuery) -> Result<EventCosts, EventCostsError> {
     let (limit, cursor) = query.check()?;
-    let ledger = LedgerReader::open(&home.ledger())?;
     let mut log = home.log_place().reader().map_err(LookupError::from)?;
-    let counted_up_to = ledger.position()?;
-    let mut search = Search {
-        query,
-        counted: Counted::open(&ledger)?,
-        index: ledger.book_index()?,
-        ledger,
-        books: HashMap::new(),
-        limit,
-        cursor,
-        page: EventCosts::default(),
-    };
+    let mut search = Search::open(home, query, limit)?;
+    search.cursor = cursor;
+    let counted_up_to = search.ledger.position()?;
     let first = log.read_after(0, 1).map_err(LookupError::from)?.into_iter().next();
     search.note_what_is_gone(first.as_ref());
     let mut after = match cursor.position {
@@ -243,7 +236,21 @@ struct Search<'q> {
     page: EventCosts,
 }
 
-impl Search<'_> {
+impl<'q> Search<'q> {
+    fn open(home: &DataDir, query: &'q EventCostQuery, limit: usize) -> Result<Self, EventCostsError> {
+        let ledger = LedgerReader::open(&home.ledger())?;
+        Ok(Search {
+            query,
+            counted: Counted::open(&ledger)?,
+            index: ledger.book_index()?,
+            ledger,
+            books: HashMap::new(),
+            limit,
+            cursor: Cursor::default(),
+            page: EventCosts::default(),
+        })
+    }
+
     fn note_what_is_gone(&mut self, first: Option<&Record>) {
         let Some(first) = first.filter(|first| first.follows > 0) else { return };
         if self.query.from.is_none_or(|from| from < first.received_at) {

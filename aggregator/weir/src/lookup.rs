@@ -121,7 +121,7 @@ fn cost(
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EventsQuery {
-    /// The gateway's name for the request (`x-request-id`), or the provider's name for the answer.
+    /// The gateway's name for the request (`x-request-id`), the provider's name for the answer, or the trace's id (`traceparent`).
     pub id: String,
     /// Received from this moment on. Absent: as far back as the event log goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,7 +133,8 @@ pub(crate) struct EventsQuery {
 
 impl EventsQuery {
     fn fits(&self, event: &serde_json::Value) -> bool {
-        ["request_id", "response_id"].iter().any(|field| event["data"][field].as_str() == Some(&self.id))
+        let names = ["request_id", "response_id", "trace_id"];
+        names.iter().any(|field| event["data"][field].as_str() == Some(&self.id))
     }
 
     /// The id as it stands in every body with such an event; None if JSON may write it in several ways.
@@ -153,7 +154,7 @@ pub(crate) const FOUND_MAX: usize = 100;
 /// Bytes of records that are read at a time, uncompressed.
 const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
 
-/// Finds the events of a request or an answer: reads the log from `from` to `to`, since it has no index of them. Returns at
+/// Finds the events of a request, an answer or a trace: reads the log from `from` to `to`, since it has no index of them. Returns at
 /// most [`FOUND_MAX`] events, in the order of receipt; refused ones and repeats are among them.
 pub(crate) fn find_events(home: &DataDir, query: &EventsQuery) -> Result<Vec<EventView>, LookupError> {
     let mut log = home.log_place().reader()?;

@@ -6,6 +6,7 @@ mod alerts;
 mod described;
 mod format;
 mod provisioning;
+pub(crate) mod reads;
 mod register;
 pub(crate) mod ui;
 
@@ -30,6 +31,7 @@ pub use described::{Described, described};
 pub use format::TextFormat;
 use format::plain;
 use provisioning::ProvisioningMetrics;
+use reads::ReadMetrics;
 use ui::UiMetrics;
 use weir_billing::outbox::Hold;
 use weir_billing::reconcile::compare::Cause;
@@ -196,6 +198,8 @@ pub struct Metrics {
     /// Alerts.
     pub(crate) alerts: AlertMetrics,
     pub(crate) ui: UiMetrics,
+    /// Reads of callers and pages.
+    pub(crate) reads: ReadMetrics,
     /// Tenants that come and go.
     pub(crate) provisioning: ProvisioningMetrics,
     in_flight: UnsignedGauge,
@@ -267,6 +271,7 @@ impl Default for Metrics {
             budget_stages_untold: Gauge::default(),
             alerts: AlertMetrics::default(),
             ui: UiMetrics::default(),
+            reads: ReadMetrics::default(),
             provisioning: ProvisioningMetrics::default(),
             in_flight: Gauge::default(),
             differences: Family::default(),

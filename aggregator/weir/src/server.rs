@@ -81,6 +81,7 @@ mod provisioning;
 pub(crate) mod quarantine;
 pub mod read;
 pub mod readings;
+mod reads;
 pub mod run;
 mod status;
 mod tenants;
@@ -137,6 +138,8 @@ struct Inner {
     metrics: Metrics,
     conditions: conditions::Conditions,
     clock: Arc<dyn Clock>,
+    /// Places of reads.
+    reads: reads::Reads,
     /// Room for bodies in memory, in units of [`ingest::ROOM_UNIT_BYTES`].
     room: Arc<Semaphore>,
     reporter: Option<Reporter<StripeSink>>,
@@ -233,6 +236,7 @@ pub struct Parts {
 impl App {
     /// Builds a server from its parts.
     pub(crate) fn new(parts: Parts) -> Self {
+        let metrics = Metrics::default();
         App(Arc::new(Inner {
             store: parts.store,
             directory: parts.directory,
@@ -241,7 +245,8 @@ impl App {
             home: parts.home,
             tokens: RwLock::new(Arc::new(parts.tokens)),
             kept_tokens: RwLock::new(Arc::new(parts.kept_tokens)),
-            metrics: Metrics::default(),
+            reads: reads::Reads::new(&metrics.reads),
+            metrics,
             conditions: conditions::Conditions::default(),
             clock: parts.clock,
             room: Arc::new(Semaphore::new(ingest::ROOM_UNITS)),

@@ -23,6 +23,8 @@ mod commands;
 mod config;
 #[path = "aggregator/counting.rs"]
 mod counting;
+#[path = "aggregator/crowding.rs"]
+mod crowding;
 #[path = "aggregator/dashboards.rs"]
 mod dashboards;
 #[path = "aggregator/deploying.rs"]
@@ -77,6 +79,8 @@ mod opening;
 mod operating;
 #[path = "aggregator/overview.rs"]
 mod overview;
+#[path = "aggregator/plans.rs"]
+mod plans;
 #[path = "aggregator/pricing.rs"]
 mod pricing;
 #[path = "aggregator/proving.rs"]

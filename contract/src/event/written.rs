@@ -106,6 +106,8 @@ fn number(lead: &'static str, number: Option<u64>, out: &mut Vec<u8>) {
 fn write_usage_data(data: &UsageData<'_>, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     write_text_after("{\"request_id\":", &data.request_id, out)?;
     text(",\"response_id\":", data.response_id.as_ref(), out)?;
+    text(",\"trace_id\":", data.trace_id.as_ref(), out)?;
+    text(",\"span_id\":", data.span_id.as_ref(), out)?;
     text(",\"credential_id\":", data.credential_id.as_ref(), out)?;
     text(",\"idempotency_key_hash\":", data.idempotency_key_hash.as_ref(), out)?;
     write_text_after(",\"plan\":", &data.plan, out)?;

@@ -3,6 +3,7 @@
 use crate::accounts::{self, Clients, Weir};
 use crate::credentials::Issuer;
 use crate::ledger::Ledger;
+use crate::own_page;
 use crate::provisioning;
 use crate::stack::Stack;
 use crate::traffic::{self, Request};
@@ -51,6 +52,7 @@ pub(crate) fn check(kill_aggregator: bool) -> anyhow::Result<ExitCode> {
     accounts::show_margin(&stack)?;
     accounts::show_budgets(&stack)?;
     accounts::show_alerts(&stack)?;
+    problems.extend(own_page::show(&stack, &weir)?);
     problems.extend(provisioning::show(&stack)?);
     problems.iter().for_each(|problem| println!("  {problem}"));
     let good = ledger.differences.is_empty() && problems.is_empty();

@@ -9,12 +9,13 @@
 //! `check` ([`mod@check`]) drives some hundreds of requests through it, closes the hour and compares four accounts of what
 //! happened, to the unit: the clients', the provider's, weir's and Stripe's. `run` ([`mod@run`]) leaves it up and says how
 //! to try it by hand. Both stand on [`stack`]; [`traffic`] is who asks for what, [`credentials`] who they are,
-//! [`accounts`] what each side says, [`provisioning`] a tenant that comes in one call, [`ledger`] how it is compared and shown.
+//! [`accounts`] what each side says, [`own_page`] what a tenant sees of it, [`provisioning`] a tenant that comes in one call, [`ledger`] how it is compared and shown.
 
 mod accounts;
 mod check;
 mod credentials;
 mod ledger;
+mod own_page;
 mod provisioning;
 mod run;
 mod settings;

@@ -15,6 +15,7 @@ fn killing_the_aggregator_in_the_middle_of_the_traffic_changes_no_number() {
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("Killed weir serve"), "{text}");
     assert!(text.contains("agree to the unit"), "{text}");
+    assert!(text.contains("acme's own page, by a signed link: "), "{text}");
 }
 
 #[test]

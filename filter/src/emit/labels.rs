@@ -4,6 +4,7 @@ use weir_config::{ConfigError, shape};
 use weir_contract::TenantId;
 use weir_contract::user::UserKey;
 
+use super::trace::Trace;
 use crate::head::Head;
 
 /// The longest feature or prompt version that is taken from a header, in bytes.
@@ -34,6 +35,8 @@ pub struct RequestLabels {
     pub prompt_version: Option<Box<str>>,
     /// SHA-256 of the caller's `Idempotency-Key`, hex.
     pub idempotency_key_hash: Option<Box<str>>,
+    /// Its place in a trace of the caller's.
+    pub trace: Option<Trace>,
 }
 
 impl LabelRules {
@@ -59,6 +62,7 @@ impl LabelRules {
             feature: label(&self.feature_header),
             prompt_version: label(&self.prompt_version_header),
             idempotency_key_hash: key.map(|key| hex::encode(Sha256::digest(key)).into()),
+            trace: head.traceparent.and_then(Trace::read),
         }
     }
 

@@ -169,6 +169,8 @@ impl Admitted {
         UsageData {
             request_id: Text::from(&*self.request_id),
             response_id: reading.and_then(|r| r.response_id.as_deref()).map(Text::from),
+            trace_id: self.labels.trace.as_ref().map(|trace| Text::from(trace.trace_id())),
+            span_id: self.labels.trace.as_ref().map(|trace| Text::from(trace.span_id())),
             credential_id: Some(Text::from(&*self.identity.credential_id)),
             plan: Text::from(&*self.identity.plan.name),
             class: self.reported_class(&usage),

@@ -34,7 +34,8 @@ on_both_gateways! {
         let gateway = gateway.config(labelled()).start();
         let body = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]});
         let request = post("/v1/chat/completions").bearer(ACME).json(&body).header("x-request-id", "req-1");
-        let request = request.header("idempotency-key", "k").header("x-prompt-version", "v12").header("x-feature", "spoofed");
+        let request = request.header("idempotency-key", "k").header("x-prompt-version", "v12").header("x-feature", "spoofed")
+            .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         let answer = json!({"id": "chatcmpl-9", "object": "chat.completion", "model": "gpt-4o-2024-08-06", "service_tier": "flex",
             "choices": [{"index": 0, "message": {"content": "Hello"}, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 12, "completion_tokens": 30, "total_tokens": 42,
@@ -49,7 +50,8 @@ on_both_gateways! {
         let version = data["config_version"].take();
         assert_eq!(version.as_str().map(str::len), Some(16), "{version}");
         assert_eq!(data, json!({
-            "request_id": "req-1", "response_id": "chatcmpl-9", "credential_id": "key_acme",
+            "request_id": "req-1", "response_id": "chatcmpl-9", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+            "span_id": "00f067aa0ba902b7", "credential_id": "key_acme",
             "idempotency_key_hash": "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a",
             "plan": "free", "class": "chat", "feature": "support-bot", "prompt_version": "v12", "environment": "test",
             "provider": "openai", "request_model": "gpt-4o", "response_model": "gpt-4o-2024-08-06", "service_tier": "flex",
@@ -86,6 +88,17 @@ on_both_gateways! {
         assert_eq!(of("ann@example.com"), ann);
         gateway.assert_never_logged("ann@example.com");
         gateway.assert_never_logged(USER_KEY);
+    }
+
+    fn a_malformed_or_repeated_traceparent_names_no_trace(gateway) {
+        let gateway = gateway.config(labelled()).start();
+        let traced = |request: Request| data(&gateway, request.bearer(ACME))["trace_id"].clone();
+        let one = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let other = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(traced(get("/v1/models").header("Traceparent", other)), json!("0af7651916cd43dd8448eb211c80319c"));
+        assert_eq!(traced(get("/v1/models").header("traceparent", &one.to_uppercase())), Value::Null);
+        assert_eq!(traced(get("/v1/models").header("traceparent", one).header("traceparent", other)), Value::Null);
+        assert_eq!(traced(get("/v1/models")), Value::Null);
     }
 
     fn a_route_may_say_who_answers(gateway) {

@@ -122,6 +122,7 @@ fn line(window: &Window, id: EventId, time: Timestamp, data: &UsageData<'_>, nan
         reading: None,
         request_id: data.request_id.to_string(),
         response_id: text(&data.response_id),
+        trace_id: text(&data.trace_id),
         model: text(&data.response_model).or_else(|| text(&data.request_model)),
         class: word(serde_json::to_value(data.class)),
         route: text(&data.route),

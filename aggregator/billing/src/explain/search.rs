@@ -31,6 +31,9 @@ pub struct EventLine {
     pub request_id: String,
     /// The provider's id of the answer.
     pub response_id: Option<String>,
+    /// The trace that the request belongs to, by its `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     /// The model that answered, else the one asked for.
     pub model: Option<String>,
     /// The class of the request.

@@ -243,11 +243,12 @@ pub fn totals(db: &mut Connection) -> Result<BillingView, LedgerError> {
 pub fn billing(db: &mut Connection) -> Result<BillingView, LedgerError> {
     let mut view = totals(db)?;
     let tx = db.transaction()?;
-    // Each state by itself: many pending rows must not hide those that wait for a person.
+    // Each state by itself: many pending rows must not hide those that wait for a person. `+id`, since in the order of ids the plan would go
+    // through every row that was ever reported.
     for state in ["held", "pending"] {
         let mut select = tx.prepare_cached(
             "SELECT id, window_start, tenant, meter, revision, value, state, reason, detail, customer, identifier, attempts, created_at
-             FROM outbox WHERE state <> 'reported' AND state = ?1 ORDER BY id LIMIT ?2",
+             FROM outbox WHERE state <> 'reported' AND state = ?1 ORDER BY +id LIMIT ?2",
         )?;
         let rows = select.query_map(params![state, ROWS_SHOWN as i64], read)?;
         view.rows.extend(rows.collect::<Result<Vec<_>, _>>()?);

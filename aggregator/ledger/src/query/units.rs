@@ -53,6 +53,8 @@ const VOID: &str = "SELECT tenant, meter, -value FROM settlement JOIN outbox ON 
 /// First uses of the hours that are in the sums.
 const FIRST_USE: &str =
     "SELECT tenant, window_start FROM first_use WHERE (?1 IS NULL OR tenant = ?1) AND ?2 IS NOT NULL";
+/// The same of one tenant.
+const FIRST_USE_OF: &str = "SELECT tenant, window_start FROM first_use WHERE tenant = ?1 AND ?2 IS NOT NULL";
 /// Windows since. Rows are neither sorted nor grouped, which costs more than reading them.
 const FIRST_SINCE: &str =
     "SELECT tenant, window_start FROM usage WHERE window_start >= ?2 AND billable > 0 AND (?1 IS NULL OR tenant = ?1)";
@@ -70,7 +72,7 @@ impl LedgerReader {
         let tx = self.0.transaction()?;
         let mut sums = Signed::of(meters);
         for slice in roll::slices(&tx, from, to)? {
-            sums.read(&tx, &usage_sql(&slice), (slice.from, slice.to, slice.sign), tenant)?;
+            sums.read(&tx, &usage_sql(&slice, tenant), (slice.from, slice.to, slice.sign), tenant)?;
         }
         for sql in [ADJUSTED, VOID] {
             sums.read(&tx, sql, (from, to, 1), tenant)?;
@@ -93,7 +95,7 @@ impl LedgerReader {
         let tx = self.0.transaction()?;
         let through = roll::through(&tx)?.as_millis();
         let mut first = FirstWindows::default();
-        for sql in [FIRST_USE, FIRST_SINCE] {
+        for sql in [if tenant.is_some() { FIRST_USE_OF } else { FIRST_USE }, FIRST_SINCE] {
             let mut select = tx.prepare_cached(sql)?;
             let mut rows = select.query(params![tenant, through])?;
             while let Some(row) = rows.next()? {
@@ -127,7 +129,7 @@ pub(crate) fn costs_by_tenant(
 ) -> Result<Vec<CostRow>, LedgerError> {
     let mut sums: HashMap<String, Vec<(Option<Currency>, Parts)>> = HashMap::default();
     for slice in roll::slices(tx, from, to)? {
-        let mut select = tx.prepare_cached(&cost_sql(&slice))?;
+        let mut select = tx.prepare_cached(&cost_sql(&slice, tenant))?;
         let mut rows = select.query(params![slice.from.as_millis(), slice.to.as_millis(), tenant])?;
         while let Some(row) = rows.next()? {
             let tenant = row.get_ref(0)?.as_str().unwrap_or_default();
@@ -237,17 +239,30 @@ fn table(slice: &Slice, of: &str) -> (String, &'static str) {
     }
 }
 
-fn usage_sql(slice: &Slice) -> String {
-    let (table, key) = table(slice, "usage");
-    format!(
-        "SELECT tenant, meter, billable FROM {table} WHERE {key} >= ?1 AND {key} < ?2 AND (?3 IS NULL OR tenant = ?3)"
-    )
+fn usage_sql(slice: &Slice, tenant: Option<&str>) -> String {
+    rows_sql(table(slice, "usage"), "tenant, meter, billable", tenant)
 }
 
-fn cost_sql(slice: &Slice) -> String {
-    let ((table, key), columns) = (table(slice, "cost"), roll::cost_columns().join(", "));
+fn cost_sql(slice: &Slice, tenant: Option<&str>) -> String {
+    rows_sql(table(slice, "cost"), &format!("tenant, currency, {}", roll::cost_columns().join(", ")), tenant)
+}
+
+/// The rows of a span (`?1` to `?2`), of all tenants or of one (`?3`).
+///
+/// Every table begins with the time. So one tenant's rows are looked up for each time by itself, of which a slice has few, instead of
+/// reading those of all tenants.
+fn rows_sql((table, key): (String, &str), columns: &str, tenant: Option<&str>) -> String {
+    if tenant.is_none() {
+        return format!(
+            "SELECT {columns} FROM {table} WHERE {key} >= ?1 AND {key} < ?2 AND (?3 IS NULL OR tenant = ?3)"
+        );
+    }
     format!(
-        "SELECT tenant, currency, {columns} FROM {table} WHERE {key} >= ?1 AND {key} < ?2 AND (?3 IS NULL OR tenant = ?3)"
+        "WITH RECURSIVE times(at) AS (
+           SELECT min({key}) FROM {table} WHERE {key} >= ?1 AND {key} < ?2
+           UNION ALL SELECT (SELECT min({key}) FROM {table} WHERE {key} > times.at AND {key} < ?2) FROM times
+           WHERE times.at IS NOT NULL)
+         SELECT {columns} FROM times CROSS JOIN {table} WHERE {key} = times.at AND tenant = ?3"
     )
 }
 

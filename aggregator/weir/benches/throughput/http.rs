@@ -15,8 +15,8 @@ use crate::cpu::Cpu;
 use crate::load::Stream;
 use crate::{events, floor, print};
 
-const TOKEN: &str = "a-token-of-the-benchmark";
-const CONNECTIONS: u8 = 8;
+pub(crate) const TOKEN: &str = "a-token-of-the-benchmark";
+pub(crate) const CONNECTIONS: u8 = 8;
 /// Targets for batches of 1,000 and of 100: events per second, and the percentage of the bare store.
 const TARGETS: [(u64, u64, u64); 2] = [(1_000, 150_000, 55), (100, 60_000, 30)];
 
@@ -97,7 +97,7 @@ fn serve<T>(dir: &Path, work: impl FnOnce(SocketAddr) -> T) -> T {
 }
 
 /// As [`serve`], with further settings.
-fn serve_by<T>(dir: &Path, settings: &str, work: impl FnOnce(SocketAddr) -> T) -> T {
+pub(crate) fn serve_by<T>(dir: &Path, settings: &str, work: impl FnOnce(SocketAddr) -> T) -> T {
     std::fs::write(dir.join("token"), TOKEN).expect("written");
     let path = dir.join("weir.yaml");
     let text =
@@ -118,14 +118,47 @@ fn serve_by<T>(dir: &Path, settings: &str, work: impl FnOnce(SocketAddr) -> T) -
     done
 }
 
-/// Sends batches of `size` for `lasts`, at `rate` events a second or at full speed. Returns the number of events
+/// Sends batches of `size` for `lasts`, at `rate` events a second or at full speed, and prints how that went. Returns the number of events
 /// counted per second.
 fn load(address: SocketAddr, size: u64, rate: Option<u64>, lasts: Duration) -> f64 {
+    let cpu = Cpu::now();
+    let sent = send_all(address, 1, size, rate, lasts);
+    print("  acknowledged", sent.events, sent.acknowledged_in);
+    print("  counted", sent.events, sent.counted_in);
+    println!("  processor for an event: {}", Cpu::now().since(cpu, sent.events));
+    println!(
+        "  answered within: half {:.1} ms, 99 % {:.1} ms, all {:.1} ms",
+        sent.within_ms(50),
+        sent.within_ms(99),
+        sent.within_ms(100)
+    );
+    println!("  memory at most: {} MB, load generator included; to reach: 200 MB", memory_kib() / 1_024);
+    sent.events as f64 / sent.counted_in.as_secs_f64()
+}
+
+/// What was sent.
+pub(crate) struct Sent {
+    pub(crate) events: u64,
+    pub(crate) acknowledged_in: Duration,
+    counted_in: Duration,
+    /// The time of each batch, the shortest first.
+    latencies: Vec<Duration>,
+}
+
+impl Sent {
+    /// The time in which this share of the batches was answered, in percent.
+    pub(crate) fn within_ms(&self, share: usize) -> f64 {
+        self.latencies[(self.latencies.len() - 1) * share / 100].as_secs_f64() * 1_000.0
+    }
+}
+
+/// Sends batches by workers that have not sent before, `first_life` and the following.
+pub(crate) fn send_all(address: SocketAddr, first_life: u8, size: u64, rate: Option<u64>, lasts: Duration) -> Sent {
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let pause = rate.map(|rate| Duration::from_secs_f64((size * u64::from(CONNECTIONS)) as f64 / rate as f64));
-    let streams: Vec<Stream> = (1..=CONNECTIONS).map(|life| Stream::new(life, size, head)).collect();
+    let streams: Vec<Stream> =
+        (first_life..first_life + CONNECTIONS).map(|life| Stream::new(life, size, head)).collect();
     let before = accepted(address);
-    let cpu = Cpu::now();
     let began = Instant::now();
     let senders: Vec<_> = streams
         .into_iter()
@@ -138,17 +171,12 @@ fn load(address: SocketAddr, size: u64, rate: Option<u64>, lasts: Duration) -> f
     stop.store(true, Ordering::Relaxed);
     let mut latencies: Vec<Duration> = senders.into_iter().flat_map(|sender| sender.join().expect("sent")).collect();
     let events = sent.load(Ordering::Relaxed) * size;
-    print("  acknowledged", events, began.elapsed());
+    let acknowledged_in = began.elapsed();
     // The server answers once everything is counted.
     assert_eq!(accepted(address) - before, events);
-    let took = began.elapsed();
-    print("  counted", events, took);
-    println!("  processor for an event: {}", Cpu::now().since(cpu, events));
+    let counted_in = began.elapsed();
     latencies.sort();
-    let at = |share: usize| latencies[(latencies.len() - 1) * share / 100].as_secs_f64() * 1_000.0;
-    println!("  answered within: half {:.1} ms, 99 % {:.1} ms, all {:.1} ms", at(50), at(99), at(100));
-    println!("  memory at most: {} MB, load generator included; to reach: 200 MB", memory_kib() / 1_024);
-    events as f64 / took.as_secs_f64()
+    Sent { events, acknowledged_in, counted_in, latencies }
 }
 
 /// The peak memory of this process (`VmHWM`).

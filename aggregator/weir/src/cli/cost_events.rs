@@ -135,6 +135,7 @@ async fn csv(access: &Access, query: &mut EventCostQuery) -> anyhow::Result<()> 
         "without_a_price",
         "price",
         "idempotency_key_hash",
+        "trace",
     ];
     out.write_record(before.into_iter().chain(DIMENSIONS).chain(after))?;
     query.limit = Some(LIMIT_MAX);
@@ -178,6 +179,7 @@ fn record(event: &EventCost) -> Vec<String> {
         unpriced(event),
         text(&event.entry),
         text(&event.idempotency_key_hash),
+        text(&event.trace_id),
     ]);
     record
 }

@@ -211,8 +211,18 @@ fn print_events(found: &[EventView]) {
         say!("no event with this id is in the event log, in this time");
         return;
     }
-    let fields = ["tenant", "outcome", "request_model", "input_tokens", "output_tokens", "request_id", "response_id"];
-    let mut rows = table(&["received", "id", "tenant", "outcome", "model", "#input", "#output", "request", "answer"]);
+    let fields = [
+        "tenant",
+        "outcome",
+        "request_model",
+        "input_tokens",
+        "output_tokens",
+        "request_id",
+        "response_id",
+        "trace_id",
+    ];
+    let mut rows =
+        table(&["received", "id", "tenant", "outcome", "model", "#input", "#output", "request", "answer", "trace"]);
     for view in found {
         let shown = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let of = |field: &str| {

@@ -23,6 +23,12 @@ pub(crate) struct EventCost {
     /// The provider's id of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_id: Option<String>,
+    /// The trace that the request belongs to, by its `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// The end user, as `hmac:` and hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// The provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
@@ -81,6 +87,8 @@ impl EventCost {
             tenant: event.subject.as_ref().map(ToString::to_string).unwrap_or_default(),
             request_id: data.request_id.to_string(),
             response_id: text(&data.response_id),
+            trace_id: text(&data.trace_id),
+            user: text(&data.user),
             provider: text(&data.provider),
             dimensions: known.map(|(name, value)| ((*name).to_owned(), value.to_owned())).collect(),
             flags: text(&data.flags),

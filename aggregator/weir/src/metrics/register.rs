@@ -53,6 +53,7 @@ impl Metrics {
         registry.register("budget_stages_untold", help, self.budget_stages_untold.clone());
         self.alerts.register(registry);
         self.ui.register(registry);
+        self.reads.register(registry);
         self.provisioning.register(registry);
         self.register_answers(registry);
         self.register_connections(registry);

@@ -25,8 +25,8 @@ use weir_steer::view::Transition;
 
 use super::App;
 use super::error::ApiError;
-use super::finance::with_finance;
-use super::read::with_reader;
+use super::finance::with_own_finance;
+use super::read::with_own_reader;
 use crate::config::alerts::Alerts;
 use crate::finance::Finance;
 
@@ -94,7 +94,7 @@ pub(super) async fn tell(app: App) {
 }
 
 async fn look(app: &App) -> Result<(), ApiError> {
-    while with_reader(app, |reader| notice::has_untold(reader.db())).await? {
+    while with_own_reader(app, |reader| notice::has_untold(reader.db())).await? {
         let alerts = app.0.alerts.current();
         let context = context(app, &alerts).await?;
         let (name, now) = (ledger_name(app), app.0.clock.now());
@@ -104,7 +104,7 @@ async fn look(app: &App) -> Result<(), ApiError> {
         }
     }
     let now = app.0.clock.now();
-    for notice in with_reader(app, move |reader| notice::due(reader.db(), now, SENT_MAX)).await? {
+    for notice in with_own_reader(app, move |reader| notice::due(reader.db(), now, SENT_MAX)).await? {
         send::send(app, notice).await?;
     }
     Ok(())
@@ -132,7 +132,7 @@ async fn context(app: &App, alerts: &Alerts) -> Result<Context, ApiError> {
         return Ok(base);
     }
     let rules = Arc::clone(&alerts.rules);
-    with_finance(app, move |finance| {
+    with_own_finance(app, move |finance| {
         let stages = notice::untold_transitions(finance.reader.db())?;
         let changes = notice::untold_alerts(finance.reader.db())?;
         let mut context = base;

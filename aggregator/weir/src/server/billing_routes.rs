@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use super::auth::{allow, require};
 use super::error::{ApiError, object};
 use super::provider::configured;
-use super::read::with_reader;
+use super::read::{with_own_reader, with_reader};
 use super::{App, admin};
 use crate::config::tokens::{Scope, Token};
 use crate::finance::stripe_prices::{self, StripePricesView};
@@ -53,11 +53,19 @@ pub(super) async fn status_rows(app: &App) -> Result<StatusView, ApiError> {
     Ok(StatusView { periods_undecided: app.0.metrics.periods_undecided(), ..view })
 }
 
-/// The status without single rows, for metrics.
+/// The status without single rows, for a caller.
 pub(super) async fn status_totals(app: &App) -> Result<StatusView, ApiError> {
     let now = app.0.clock.now();
     let billed = billed(app);
     let view = with_reader(app, move |reader| status::read(reader.db(), now, false, &billed)).await?;
+    Ok(StatusView { periods_undecided: app.0.metrics.periods_undecided(), ..view })
+}
+
+/// The same for metrics and the server's own tasks.
+pub(super) async fn own_status_totals(app: &App) -> Result<StatusView, ApiError> {
+    let now = app.0.clock.now();
+    let billed = billed(app);
+    let view = with_own_reader(app, move |reader| status::read(reader.db(), now, false, &billed)).await?;
     Ok(StatusView { periods_undecided: app.0.metrics.periods_undecided(), ..view })
 }
 

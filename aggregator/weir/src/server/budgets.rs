@@ -30,8 +30,8 @@ use weir_tenants::{Overlay, Snapshot};
 use super::App;
 use super::auth::{allow, require};
 use super::error::{ApiError, object};
-use super::finance::with_finance;
-use super::read::with_reader;
+use super::finance::with_own_finance;
+use super::read::{with_own_reader, with_reader};
 use crate::budgets::{
     self, BudgetQuery, BudgetsView, HistoryQuery, OwnAmounts, RaiseRequest, ResumeRequest, Resumed, subject,
 };
@@ -260,7 +260,7 @@ async fn look(app: &App, told: &mut HashMap<String, Told>) -> Result<Option<Time
         let next_raise = raise::active(reader.db(), now)?.iter().map(|raise| raise.until).min();
         Ok((view::in_force(reader.db(), &rules, now)?, hard::in_force(reader.db(), &rules, now)?, next_raise))
     };
-    let (stages, hard, next_raise) = with_reader(app, read).await?;
+    let (stages, hard, next_raise) = with_own_reader(app, read).await?;
     let next_end = [stages.next_end, hard.next_end, next_raise].into_iter().flatten().min();
     app.0.budgets.arrived.know_raises(hard.raises.clone());
     app.0.budgets.untold.store(stages.left_out as u64, Ordering::Relaxed);
@@ -320,7 +320,7 @@ pub(super) async fn measure(app: App) {
 async fn measure_once(app: &App) -> Result<(), ApiError> {
     app.0.store.catch_up().await?;
     let (rules, now) = (app.0.budgets.rules(), app.0.clock.now());
-    let measured = with_finance(app, move |finance| finance.measured_budgets(&rules)).await?;
+    let measured = with_own_finance(app, move |finance| finance.measured_budgets(&rules)).await?;
     Ok(app.0.store.ledger.call(move |ledger| ledger.note_measured(now, &measured)).await?)
 }
 
@@ -335,7 +335,7 @@ pub(super) async fn end_raises(app: App) {
         }
         let read =
             move |reader: &mut LedgerReader| Ok((raise::active(reader.db(), now)?, raise::has_over(reader.db(), now)?));
-        let Ok((raises, has_over)) = with_reader(&app, read).await else { continue };
+        let Ok((raises, has_over)) = with_own_reader(&app, read).await else { continue };
         let holding: Vec<i64> = raises.iter().map(|raise| raise.id).collect();
         // Nobody knows which ones held when the ledger looked at the start. One that has begun since was looked at then, unless the clock
         // was set back to before its end.

@@ -1,6 +1,6 @@
 //! Errors of the HTTP interface: one type, and one table of status codes.
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -159,12 +159,14 @@ impl ApiError {
         }
     }
 
-    fn retry_after(&self) -> Option<u64> {
-        match self {
-            ApiError::Busy => Some(RETRY_BUSY_SECS),
-            ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone => Some(RETRY_STOPPED_SECS),
-            _ => None,
-        }
+    /// Says when it is worth trying again, if it is.
+    pub(super) fn tell_when(&self, headers: &mut HeaderMap) {
+        let seconds = match self {
+            ApiError::Busy => RETRY_BUSY_SECS,
+            ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone => RETRY_STOPPED_SECS,
+            _ => return,
+        };
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
 }
 
@@ -176,9 +178,7 @@ struct Body {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status(), Json(Body { error: self.to_string() })).into_response();
-        if let Some(seconds) = self.retry_after() {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
+        self.tell_when(response.headers_mut());
         if matches!(self, ApiError::Unauthorized) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

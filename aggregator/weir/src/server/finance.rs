@@ -125,7 +125,7 @@ pub(super) async fn ask<Q: Send + 'static, T: Send + 'static>(
     with_finance(app, move |finance| answer(finance, &query)).await
 }
 
-/// Asks something of everything that answers about money rest on, on a thread that may block.
+/// Asks something of everything that answers about money rest on, for a caller, on a thread that may block.
 pub(super) async fn with_finance<T, E>(
     app: &App,
     ask: impl FnOnce(&mut Finance) -> Result<T, E> + Send + 'static,
@@ -134,11 +134,31 @@ where
     T: Send + 'static,
     E: From<LedgerError> + Into<ApiError> + Send + 'static,
 {
+    app.0.reads.ledger.run(asked(app, ask)).await?.map_err(Into::into)
+}
+
+/// The same for the server itself, which asks one thing at a time and waits for no caller.
+pub(super) async fn with_own_finance<T, E>(
+    app: &App,
+    ask: impl FnOnce(&mut Finance) -> Result<T, E> + Send + 'static,
+) -> Result<T, ApiError>
+where
+    T: Send + 'static,
+    E: From<LedgerError> + Into<ApiError> + Send + 'static,
+{
+    let asked = tokio::task::spawn_blocking(asked(app, ask));
+    asked.await.map_err(|error| ApiError::internal(&error))?.map_err(Into::into)
+}
+
+/// A question with what it rests on at this moment.
+fn asked<T, E: From<LedgerError>>(
+    app: &App,
+    ask: impl FnOnce(&mut Finance) -> Result<T, E> + Send + 'static,
+) -> impl FnOnce() -> Result<T, E> + Send + 'static {
     let (home, tenants, now) = (app.0.store.home.clone(), app.0.directory.current(), app.0.clock.now());
     let (finances, other_costs, prices) = (app.finances(), app.0.other_costs.clone(), app.0.prices.book());
-    let asked = tokio::task::spawn_blocking(move || {
+    move || {
         let reader = LedgerReader::open(&home.ledger())?;
         ask(&mut Finance { reader, finances, other_costs, tenants, prices, now })
-    });
-    asked.await.map_err(|error| ApiError::internal(&error))?.map_err(Into::into)
+    }
 }

@@ -48,12 +48,12 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
         require(&app, &headers, Scope::Metrics)?;
     }
     let metrics = &app.0.metrics;
-    metrics.show_ledger(&read::totals_view(&app).await?);
+    metrics.show_ledger(&read::own_totals_view(&app).await?);
     let now = app.0.clock.now();
-    let open = read::with_reader(&app, move |reader| reader.open_breakers(now)).await?;
+    let open = read::with_own_reader(&app, move |reader| reader.open_breakers(now)).await?;
     metrics.show_models(open, app.0.store.ledger.recent().left_out());
     metrics.show_exports(&app.exports());
-    metrics.show_billing(&billing_routes::status_totals(&app).await?);
+    metrics.show_billing(&billing_routes::own_status_totals(&app).await?);
     // A busy center is no reason to show nothing: the last totals stay.
     if let Ok(totals) = app.0.leases.totals().await {
         metrics.show_leases(&totals);

@@ -8,7 +8,7 @@ use super::App;
 use super::error::ApiError;
 use super::periods;
 use super::provider::{ProviderAccess, configured};
-use super::read::with_reader;
+use super::read::with_own_reader;
 use weir_billing::outbox::close;
 use weir_stripe::StripeSink;
 use weir_stripe::webhook::{self, FullEvent, Kind, Outcome, ThinEvent, reports, signature};
@@ -89,7 +89,7 @@ async fn take_subscription(app: &App, thin: &ThinEvent) -> Result<Outcome, ApiEr
 
 async fn take_report(app: &App, provider: &ProviderAccess, thin: &ThinEvent, kind: Kind) -> Result<Outcome, ApiError> {
     let id = thin.id.clone();
-    if with_reader(app, move |reader| reports::is_known(reader.db(), &id)).await? {
+    if with_own_reader(app, move |reader| reports::is_known(reader.db(), &id)).await? {
         return Ok(Outcome::Duplicate);
     }
     let (event_name, full) = match fetch(&provider.sink, thin, kind).await {

@@ -11,7 +11,7 @@ use super::error::{ApiError, object};
 use super::finance::{Asked, ask, with_finance};
 use super::read::with_reader;
 use crate::config::tokens::Scope;
-use crate::cost_events::{self, EventCostQuery, EventCosts};
+use crate::cost_events::{self, EventCostQuery, EventCosts, RecentUsers, recent_users};
 use crate::finance::Finance;
 use crate::money::{self, OtherQuery, PriceQuery, PriceView, RepriceRequest};
 use weir_ledger::query::LedgerReader;
@@ -44,8 +44,13 @@ pub(super) async fn events(app: &App, query: EventCostQuery) -> Result<EventCost
         with_finance(app, move |finance| finance.check_tenant(&tenant)).await?;
     }
     let home = app.0.store.home.clone();
-    let page = tokio::task::spawn_blocking(move || cost_events::page(&home, &query)).await;
-    Ok(page.map_err(|error| ApiError::internal(&error))??)
+    Ok(app.0.reads.log.run(move || cost_events::page(&home, &query)).await??)
+}
+
+/// What end users of a tenant used lately.
+pub(super) async fn users(app: &App, tenant: String) -> Result<RecentUsers, ApiError> {
+    let (home, now) = (app.0.store.home.clone(), app.0.clock.now());
+    Ok(app.0.reads.log.run(move || recent_users(&home, &tenant, now)).await??)
 }
 
 pub(super) async fn get_models(

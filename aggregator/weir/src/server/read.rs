@@ -59,10 +59,17 @@ pub(super) async fn ledger_view(app: &App) -> Result<LedgerView, ApiError> {
     Ok(LedgerView { log_position: log_position.max(view.position), ..view })
 }
 
-/// The same without single sources, for metrics, which are read every few seconds.
+/// The same without single sources, for a caller.
 pub(super) async fn totals_view(app: &App) -> Result<LedgerView, ApiError> {
     let log_position = app.0.store.log_end();
     let view = with_reader(app, LedgerReader::totals).await?;
+    Ok(LedgerView { log_position: log_position.max(view.position), ..view })
+}
+
+/// The same for metrics and the server's own tasks, every few seconds.
+pub(super) async fn own_totals_view(app: &App) -> Result<LedgerView, ApiError> {
+    let log_position = app.0.store.log_end();
+    let view = with_own_reader(app, LedgerReader::totals).await?;
     Ok(LedgerView { log_position: log_position.max(view.position), ..view })
 }
 
@@ -112,10 +119,8 @@ pub(super) async fn event(app: &App, id: &str) -> Result<EventView, ApiError> {
     let id = EventId::parse(id).ok_or_else(|| ApiError::Request("an event id is a UUID".to_owned()))?;
     app.0.store.catch_up().await?;
     let home = app.0.store.home.clone();
-    let found = tokio::task::spawn_blocking(move || find_event(&home, id)).await;
-    found
-        .map_err(|error| ApiError::internal(&error))??
-        .ok_or(ApiError::NotFound("no event with this id was counted, or it is older than the event log keeps"))
+    let found = app.0.reads.ledger.run(move || find_event(&home, id)).await?;
+    found?.ok_or(ApiError::NotFound("no event with this id was counted, or it is older than the event log keeps"))
 }
 
 /// Finds events by a request's or an answer's id.
@@ -132,12 +137,20 @@ pub(super) async fn get_events(
 /// Finds events by a request's or an answer's id.
 pub(super) async fn events(app: &App, query: EventsQuery) -> Result<Vec<EventView>, ApiError> {
     let home = app.0.store.home.clone();
-    let found = tokio::task::spawn_blocking(move || find_events(&home, &query)).await;
-    Ok(found.map_err(|error| ApiError::internal(&error))??)
+    Ok(app.0.reads.log.run(move || find_events(&home, &query)).await??)
 }
 
-/// Queries the ledger on a thread that may block.
+/// Queries the ledger for a caller, on a thread that may block.
 pub(super) async fn with_reader<T: Send + 'static>(
+    app: &App,
+    ask: impl FnOnce(&mut LedgerReader) -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let home = app.0.store.home.clone();
+    Ok(app.0.reads.ledger.run(move || ask(&mut LedgerReader::open(&home.ledger())?)).await??)
+}
+
+/// The same for the server itself, which asks one thing at a time and waits for no caller.
+pub(super) async fn with_own_reader<T: Send + 'static>(
     app: &App,
     ask: impl FnOnce(&mut LedgerReader) -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, ApiError> {

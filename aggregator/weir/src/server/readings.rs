@@ -50,9 +50,8 @@ pub(super) async fn get_reading(
     }
     app.0.store.catch_up().await?;
     let home = app.0.store.home.clone();
-    let found = tokio::task::spawn_blocking(move || find_reading(&home, &id)).await;
-    found
-        .map_err(|error| ApiError::internal(&error))??
+    let found = app.0.reads.ledger.run(move || find_reading(&home, &id)).await?;
+    found?
         .map(Json)
         .ok_or(ApiError::NotFound("no reading with this id was taken, or it is older than the event log keeps"))
 }

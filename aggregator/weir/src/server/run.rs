@@ -439,7 +439,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
 async fn look_at_conditions(app: App) {
     loop {
         tokio::time::sleep(conditions::LOOK_EVERY).await;
-        if let Ok(view) = read::totals_view(&app).await {
+        if let Ok(view) = read::own_totals_view(&app).await {
             app.0.conditions.look(&view, app.0.clock.elapsed());
         }
     }

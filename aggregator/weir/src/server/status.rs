@@ -132,10 +132,10 @@ pub(super) async fn system(app: &App) -> Result<SystemStatus, ApiError> {
     };
     let home = app.0.store.home.clone();
     let catalogue = app.0.catalogue.current();
-    let asked = tokio::task::spawn_blocking(move || {
+    let asked = move || {
         Ok::<_, LookupError>((status::gateways(&home, now)?, status::providers(&home, catalogue.as_deref(), now)?))
-    });
-    let lists = asked.await.map_err(|error| ApiError::internal(&error))??;
+    };
+    let lists = app.0.reads.ledger.run(asked).await??;
     let (log, failure) = health::faults(app);
     let snapshot = app.0.directory.current();
     let (tenants, keys) = snapshot.counts();

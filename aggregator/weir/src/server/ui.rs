@@ -241,6 +241,8 @@ impl IntoResponse for UiError {
             StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE => "It did not work",
             _ => "This cannot be done as asked",
         };
-        (status, Html(error(title, &self.0.to_string()))).into_response()
+        let mut response = (status, Html(error(title, &self.0.to_string()))).into_response();
+        self.0.tell_when(response.headers_mut());
+        response
     }
 }

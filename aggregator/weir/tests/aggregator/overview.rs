@@ -88,12 +88,13 @@ async fn the_same_junk_again_stays_let_go_and_other_junk_is_told() {
 }
 
 #[tokio::test]
-async fn an_event_is_found_by_the_id_of_its_request_or_of_its_answer() {
+async fn an_event_is_found_by_the_id_of_its_request_its_answer_or_its_trace() {
     let (server, worker) = (running().await, recent());
     let named = |number, request: &str, response: &str| {
         worker.usage_with(number, |data| {
             data.request_id = request.to_owned().into();
             data.response_id = Some(response.to_owned().into());
+            data.trace_id = Some(format!("{number:032x}").into());
         })
     };
     server.post(batch(&[named(1, "req-1", "chatcmpl-1"), named(2, "req-2", "chatcmpl-2")])).await;
@@ -108,6 +109,7 @@ async fn an_event_is_found_by_the_id_of_its_request_or_of_its_answer() {
     };
     assert_eq!(found(&server.json("/v1/events?id=req-1").await).len(), 2, "both");
     assert_eq!(found(&server.json("/v1/events?id=chatcmpl-2").await), ["\"req-2\""]);
+    assert_eq!(found(&server.json(&format!("/v1/events?id={:032x}", 2)).await), ["\"req-2\""], "by its trace");
     assert_eq!(found(&server.json("/v1/events?id=a%2Fb%20%22c%22").await).len(), 1, "as JSON escapes it");
     assert_eq!(found(&server.json("/v1/events?id=req-1&from=2099-01-01T00:00:00Z").await).len(), 0);
     assert_eq!(found(&server.json("/v1/events?id=req-1&to=2020-01-01T00:00:00Z").await).len(), 0);
@@ -115,6 +117,8 @@ async fn an_event_is_found_by_the_id_of_its_request_or_of_its_answer() {
     let shown = weir(dir.path(), &["events", "find", "chatcmpl-1"]);
     let text = String::from_utf8_lossy(&shown.stdout);
     assert!(shown.status.success() && text.contains("req-1") && text.contains("acme"), "{text}");
+    let of_trace = weir(dir.path(), &["events", "find", &format!("{:032x}", 2)]);
+    assert!(String::from_utf8_lossy(&of_trace.stdout).contains("req-2"), "{of_trace:?}");
     let none = weir(dir.path(), &["events", "find", "nobody"]);
     assert_eq!(none.status.code(), Some(3), "{none:?}");
 }

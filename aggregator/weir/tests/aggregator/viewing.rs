@@ -44,7 +44,7 @@ pub(super) async fn busy_by(clock: std::sync::Arc<ManualClock>, more: &str) -> R
     busy_in(tempfile::tempdir().expect("a directory"), clock, more).await
 }
 
-async fn busy_in(dir: tempfile::TempDir, clock: std::sync::Arc<ManualClock>, more: &str) -> Running {
+pub(super) async fn busy_in(dir: tempfile::TempDir, clock: std::sync::Arc<ManualClock>, more: &str) -> Running {
     let server = Running::start_by(dir, clock, &format!("{KEPT}{more}")).await;
     for tenant in ["acme", "globex"] {
         let body = json!({"id": tenant, "plan": "starter"});
@@ -58,6 +58,7 @@ async fn busy_in(dir: tempfile::TempDir, clock: std::sync::Arc<ManualClock>, mor
             data.response_model = Some("gpt-4o-mini".into());
             data.provider = Some("openai".into());
             data.feature = Some("search".into());
+            data.user = Some("hmac:ada".into());
         })
     };
     let events: Vec<Vec<u8>> = (1..=9).map(usage).collect();
@@ -99,6 +100,8 @@ async fn every_page_shows_what_the_api_says() {
     let cost = margin["rows"][0]["llm_cost"].as_str().expect("a cost");
     assert!(tenant.contains(&format!("value=\"{cost}\"")), "the exact cost {cost} is on the page");
     let id = Worker::new(1, noon()).id(1).to_string();
+    let users = browser.page("/tenants/acme?by=user").await;
+    assert!(users.contains("Lately by user") && users.contains("hmac:ada") && users.contains("Events received since"));
     let event = browser.page(&format!("/requests?event={id}")).await;
     assert!(event.contains("What it cost, line by line") && event.contains("search"), "{event}");
     assert!(browser.page("/requests?id=r").await.contains(&id));

@@ -59,7 +59,7 @@ fn written(payload: PayloadRef<'_>, sequence: Option<Sequence>, subject: Option<
 proptest! {
     #[test]
     fn an_event_is_written_as_serde_writes_its_parts(
-        texts in proptest::collection::vec(".{0,40}", 17), known: [bool; 24], numbers: [u64; 9], status: u16,
+        texts in proptest::collection::vec(".{0,40}", 19), known: [bool; 24], numbers: [u64; 9], status: u16,
         details in proptest::collection::btree_map(".{0,20}", any::<u64>(), 0..4),
         class in 0..Class::ALL.len(), outcome in 0..6_usize, of_usage in 0..3_usize,
         of_method in 0..5_usize,
@@ -68,7 +68,8 @@ proptest! {
         let some = |at: usize| known[at].then(|| text(at));
         let number = |at: usize| known[at + 11].then_some(numbers[at]);
         let data = UsageData {
-            request_id: text(11), response_id: some(0), credential_id: some(1), idempotency_key_hash: some(2), plan: text(12),
+            request_id: text(11), response_id: some(0), trace_id: known[1].then(|| text(17)),
+            span_id: known[2].then(|| text(18)), credential_id: some(1), idempotency_key_hash: some(2), plan: text(12),
             class: Class::ALL[class], route: some(3), feature: some(4), prompt_version: some(5), environment: some(6),
             user: some(7), provider: some(8), request_model: some(9), response_model: some(10),
             service_tier: known[17].then(|| text(14)), stream: known[18], status, outcome: OUTCOMES[outcome],

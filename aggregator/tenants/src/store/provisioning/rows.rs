@@ -107,7 +107,8 @@ pub(super) fn latest(db: &Connection, tenant: &str, kind: Option<&str>) -> rusql
 }
 
 pub(super) fn open(db: &Connection) -> rusqlite::Result<Vec<i64>> {
-    let mut select = db.prepare_cached("SELECT number FROM provisioning WHERE open = 1 ORDER BY number")?;
+    // `+number`, since in the order of numbers the plan would go through all that have ended.
+    let mut select = db.prepare_cached("SELECT number FROM provisioning WHERE open = 1 ORDER BY +number")?;
     select.query_map([], |row| row.get(0))?.collect()
 }
 

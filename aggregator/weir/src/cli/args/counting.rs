@@ -118,7 +118,7 @@ pub(in crate::cli) enum EventsCommand {
         /// Its id.
         id: String,
     },
-    /// Find events by the id of the request or of the answer; at most 100. Exit code 3 when there is none.
+    /// Find events by the id of the request, the answer or the trace; at most 100. Exit code 3 when there is none.
     #[command(
         after_help = "Reads the event log from --from to --to, by the time of receipt; without them all of it, which takes seconds for \
                             each gigabyte. Refused events and repeats are among those found.\n\n\
@@ -214,7 +214,8 @@ impl ListArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct FindArgs {
-    /// The gateway's name for the request (`x-request-id`), or the provider's name for the answer (`chatcmpl-…`).
+    /// The gateway's name for the request (`x-request-id`), the provider's name for the answer (`chatcmpl-…`), or the trace's
+    /// id (`traceparent`).
     id: String,
     /// Received from this moment on (RFC 3339, UTC), or from the start of a month, day or hour.
     #[arg(long, value_parser = parse_time)]

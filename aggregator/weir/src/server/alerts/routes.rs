@@ -17,7 +17,7 @@ use crate::alerts::{
 use crate::config::tokens::{Scope, Token};
 use crate::server::auth::{allow, require};
 use crate::server::error::{ApiError, object};
-use crate::server::read::with_reader;
+use crate::server::read::{with_own_reader, with_reader};
 
 /// The changes of one answer, unless another number is asked for.
 const HISTORY_SHOWN: u32 = 100;
@@ -92,7 +92,7 @@ pub(in crate::server) async fn test(app: &App, token: &Token, request: TestReque
     let made = made.await?.ok_or_else(lost)?;
     let id = made.id.clone();
     send::send(app, made).await?;
-    with_reader(app, move |reader| notice::get(reader.db(), &id)).await?.ok_or_else(lost)
+    with_own_reader(app, move |reader| notice::get(reader.db(), &id)).await?.ok_or_else(lost)
 }
 
 async fn post_silence(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Silence>, ApiError> {

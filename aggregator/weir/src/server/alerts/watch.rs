@@ -18,8 +18,8 @@ use super::send::answer;
 use crate::alerts::measure::Measurer;
 use crate::server::billing_routes;
 use crate::server::error::ApiError;
-use crate::server::finance::with_finance;
-use crate::server::read::with_reader;
+use crate::server::finance::with_own_finance;
+use crate::server::read::with_own_reader;
 
 /// The pause is at least so many times as long as the comparison took: rules cost at most 2 % of one core.
 const PAUSE_FACTOR: u32 = 50;
@@ -51,11 +51,11 @@ async fn compare(app: &App) -> Result<u64, ApiError> {
     let rules = Arc::clone(&app.0.alerts.current().rules);
     let budgets = app.0.budgets.rules();
     let billing = match app.0.provider {
-        Some(_) => Some(billing_routes::status_totals(app).await?),
+        Some(_) => Some(billing_routes::own_status_totals(app).await?),
         None => None,
     };
     let asked = Arc::clone(&rules);
-    let (found, left_out): Found = with_finance(app, move |finance| {
+    let (found, left_out): Found = with_own_finance(app, move |finance| {
         let mut measurer = Measurer::new(finance, &budgets, billing.as_ref())?;
         let (mut found, mut left_out) = (Vec::new(), 0);
         for (at, rule) in asked.iter().enumerate() {
@@ -68,7 +68,7 @@ async fn compare(app: &App) -> Result<u64, ApiError> {
     })
     .await?;
     write(app, &rules, found).await?;
-    let counted = with_reader(app, |reader| {
+    let counted = with_own_reader(app, |reader| {
         Ok([Severity::Warning, Severity::Critical].map(|severity| (severity, state::firing(reader.db(), severity))))
     });
     for (severity, firing) in counted.await? {
@@ -80,7 +80,7 @@ async fn compare(app: &App) -> Result<u64, ApiError> {
 
 /// Writes what changed. A rule that found nothing and has no alert is not written about.
 async fn write(app: &App, rules: &Arc<[Rule]>, found: Vec<(usize, Vec<Finding>)>) -> Result<(), ApiError> {
-    let known = with_reader(app, |reader| state::list(reader.db())).await?;
+    let known = with_own_reader(app, |reader| state::list(reader.db())).await?;
     let now = app.0.clock.now();
     let has_alert = |rule: &Rule| known.iter().any(|alert| *alert.rule == *rule.name);
     for (at, findings) in found {
@@ -110,7 +110,7 @@ pub(in crate::server) async fn repeat(app: App) {
 
 async fn tell_standing(app: &App) -> Result<(), ApiError> {
     let alerts = app.0.alerts.current();
-    let known = with_reader(app, |reader| state::list(reader.db())).await?;
+    let known = with_own_reader(app, |reader| state::list(reader.db())).await?;
     let context =
         Context { owners: super::owners(app, &alerts), rules: Arc::clone(&alerts.rules), ..Context::default() };
     let now = app.0.clock.now();

@@ -19,7 +19,7 @@ use super::words::grouped;
 use crate::config::tokens::Scope;
 use crate::server::connections::Slot;
 use crate::server::error::ApiError;
-use crate::server::read::totals_view;
+use crate::server::read::own_totals_view;
 use crate::server::{App, budgets};
 
 /// How often figures are read.
@@ -94,7 +94,7 @@ pub(in crate::server) async fn follow(app: App) {
             before = None;
             continue;
         }
-        let Ok(view) = totals_view(&app).await else { continue };
+        let Ok(view) = own_totals_view(&app).await else { continue };
         let (now, accepted) = (app.0.clock.elapsed(), view.totals.accepted);
         let figures = json!({
             "accepted": grouped(accepted),

@@ -1,4 +1,4 @@
-//! Single requests: by an event's id, by the gateway's or the provider's id, or those behind a sum.
+//! Single requests: by an event's id, by the gateway's or the provider's id or that of a trace, or those behind a sum.
 use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
@@ -21,7 +21,7 @@ const DAY_MS: u64 = 24 * 3_600 * 1_000;
 pub(super) struct Asked {
     /// An event's id.
     event: String,
-    /// The gateway's id of a request, or the provider's of an answer.
+    /// The gateway's id of a request, the provider's of an answer, or that of a trace.
     id: String,
     /// How far back an id is looked for: `day` (also if absent), `week` or `all`.
     back: String,
@@ -49,7 +49,7 @@ pub(super) async fn get_page(
     let find = |fields, words| Block::Form(Form::ask(Section::Requests.href(), fields, words));
     let mut blocks = vec![
         find(vec![Field::optional("event", "Event id", text(&asked.event))], "Show the event"),
-        find(vec![Field::optional("id", "Request id or response id", text(&asked.id))], "Find"),
+        find(vec![Field::optional("id", "Request id, response id or trace id", text(&asked.id))], "Find"),
         find(
             vec![
                 Field::optional("tenant", "Tenant", text(&asked.tenant)),
@@ -101,6 +101,8 @@ fn event(view: &EventView) -> Vec<Block> {
         ("Usage", of("usage")),
         ("Request id", of("request_id")),
         ("Response id", of("response_id")),
+        ("Trace", trace(data)),
+        ("Span that sent it", of("span_id")),
         ("Received", view.received_at.into()),
         ("Counted in the hour", view.window.into()),
         ("Record of the log", view.position.into()),
@@ -115,6 +117,12 @@ fn event(view: &EventView) -> Vec<Block> {
     blocks.extend(view.cost.as_ref().map(|cost| Block::Text("What it cost, line by line".to_owned(), pretty(cost))));
     blocks.push(Block::Text("The event as received".to_owned(), pretty(&view.event)));
     blocks
+}
+
+/// A request's trace, which leads to the other requests of it.
+fn trace(data: &serde_json::Value) -> Cell {
+    let link = |id| Cell::link(id, Section::Requests.href().with("id", id));
+    data["trace_id"].as_str().map_or(Cell::Missing, link)
 }
 
 fn event_link(id: &str) -> Cell {
@@ -137,7 +145,7 @@ fn found(events: &[EventView]) -> Table {
         ]
     });
     let columns = ["Event", "Received", "Tenant", "Outcome", "Model asked for", "Model that served", "Provider"];
-    let empty = "No event of this time in the log has this request id or response id. The log keeps events for `log_retention`.";
+    let empty = "No event of this time in the log has this request id, response id or trace id. The log keeps events for `log_retention`.";
     Table::new("Events of this id", &columns, empty).rows(rows)
 }
 

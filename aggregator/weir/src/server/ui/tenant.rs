@@ -15,22 +15,25 @@ use weir_tenants::store::change::{By, TenantPatch};
 use weir_tenants::store::view::{HistoryEntry, HistoryQuery, Standing, TenantView};
 
 use super::guard::{Acted, Staff};
-use super::words::{DONE, done, level};
+use super::words::{DONE, done, level, problem_count};
 use super::{UiError, budgets as budget_pages, keys as key_pages, page, provider_keys};
 use crate::budgets::BudgetQuery;
 use crate::config::tokens::Scope;
+use crate::cost_events::RecentUsers;
 use crate::finance::bill::BillView;
 use crate::finance::query::{BillQuery, MarginQuery};
 use crate::finance::{Finance, FinanceError};
 use crate::server::error::ApiError;
 use crate::server::finance::with_finance;
-use crate::server::{App, budgets, keys, tenants};
+use crate::server::{App, budgets, keys, money, tenants};
 
 /// The days of the chart.
 const DAYS_SHOWN: u64 = 30;
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 /// Values of a dimension that are shown.
 const VALUES_SHOWN: usize = 200;
+/// The tab of end users, of which the ledger keeps no sums.
+const USER: &str = "user";
 /// Changes of the tenant that are shown.
 const CHANGES_SHOWN: u32 = 50;
 
@@ -44,7 +47,8 @@ pub(super) struct Asked {
 /// What the ledger says of a tenant.
 struct Figures {
     month: MarginView,
-    values: MarginView,
+    /// By the chosen dimension; None for end users.
+    values: Option<MarginView>,
     days: Vec<CostRow>,
 }
 
@@ -54,9 +58,10 @@ pub(super) async fn get_page(
     Path(id): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, UiError> {
-    let by = asked.by.filter(|by| DIMENSIONS.contains(&by.as_str())).unwrap_or_else(|| DIMENSIONS[0].to_owned());
-    let (of, dimension) = (id.clone(), by.clone());
-    let figures = with_finance(&app, move |finance| figures(finance, &of, &dimension)).await?;
+    let is_known = |by: &String| by == USER || DIMENSIONS.contains(&by.as_str());
+    let by = asked.by.filter(is_known).unwrap_or_else(|| DIMENSIONS[0].to_owned());
+    let (of, dimension) = (id.clone(), Some(by.clone()).filter(|by| by != USER));
+    let figures = with_finance(&app, move |finance| figures(finance, &of, dimension)).await?;
     let used = budgets::list(&app, BudgetQuery { tenant: Some(id.clone()), stage: None }).await?;
     let mut blocks = done(asked.done.as_deref());
     let kept = kept(&app, &id).await?;
@@ -67,8 +72,13 @@ pub(super) async fn get_page(
     blocks.push(Block::Tiles(figures.month.rows.iter().flat_map(tiles).collect()));
     blocks.extend(charts(&figures.days, app.0.clock.now()));
     blocks.push(tabs(&id, &by));
-    blocks.push(Block::Table(values(&id, &by, &figures.values)));
-    blocks.extend(figures.values.notes.iter().map(|note| Block::Paragraph(note.clone())));
+    match &figures.values {
+        Some(view) => {
+            blocks.push(Block::Table(values(&id, &by, view)));
+            blocks.extend(view.notes.iter().map(|note| Block::Paragraph(note.clone())));
+        }
+        None => blocks.extend(users(&money::users(&app, id.clone()).await?)),
+    }
     blocks.push(Block::Table(budget_pages::table(&used.budgets, staff.may(&Scope::Admin))));
     if let Some((tenant, changes)) = &kept {
         let list = keys::list(&app, id.clone()).await?;
@@ -97,10 +107,10 @@ async fn kept(app: &App, id: &str) -> Result<Option<(TenantView, Vec<HistoryEntr
     }
 }
 
-fn figures(finance: &mut Finance, tenant: &str, by: &str) -> Result<Figures, FinanceError> {
+fn figures(finance: &mut Finance, tenant: &str, by: Option<String>) -> Result<Figures, FinanceError> {
     let query = MarginQuery { tenant: Some(tenant.to_owned()), ..MarginQuery::default() };
     let month = finance.margin(&query)?;
-    let values = finance.margin(&MarginQuery { by: Some(by.to_owned()), ..query })?;
+    let values = by.map(|by| finance.margin(&MarginQuery { by: Some(by), ..query })).transpose()?;
     let days = finance.cost(&CostQuery {
         tenant: Some(tenant.to_owned()),
         from: last_days(finance.now).first().copied(),
@@ -156,17 +166,18 @@ fn charts(days: &[CostRow], now: Timestamp) -> Vec<Block> {
 }
 
 fn tabs(tenant: &str, by: &str) -> Block {
-    let tab = |dimension: &&str| {
+    let tab = |dimension: &str| {
         let href = Href::to(&["tenants", tenant]).with("by", dimension);
-        (words_of(dimension), href, *dimension == by)
+        (words_of(dimension), href, dimension == by)
     };
-    Block::Tabs("This month by".to_owned(), DIMENSIONS.iter().map(tab).collect())
+    Block::Tabs("This month by".to_owned(), DIMENSIONS.into_iter().chain([USER]).map(tab).collect())
 }
 
 /// A dimension as people say it.
 pub(super) fn words_of(dimension: &str) -> String {
     match dimension {
         "credential" => "key".to_owned(),
+        USER => "user, lately".to_owned(),
         other => other.replace('_', " "),
     }
 }
@@ -200,6 +211,28 @@ fn values(tenant: &str, by: &str, view: &MarginView) -> Table {
     ];
     let empty = "Nothing was used this month.";
     Table::new(&format!("This month by {heading}"), &columns, empty).first(VALUES_SHOWN, rows)
+}
+
+/// What end users used lately.
+fn users(recent: &RecentUsers) -> Vec<Block> {
+    let rows = recent.users.iter().map(|of| {
+        vec![
+            Cell::maybe(of.user.clone()),
+            of.requests.into(),
+            problem_count(of.failed),
+            of.input_tokens.into(),
+            of.output_tokens.into(),
+            of.currency.map_or(Cell::Missing, |currency| Cell::amount(of.cost, currency)),
+        ]
+    });
+    let columns = ["User", "Requests", "Failed", "Input tokens", "Output tokens", "Cost"];
+    let empty = "No request of this tenant was counted lately.";
+    let mut blocks = vec![Block::Table(Table::new("Lately by user", &columns, empty).first(VALUES_SHOWN, rows))];
+    let told = "Sums by user are not kept. These are of single events, of at most one day and of about the last 64 MB of the event log.";
+    blocks.push(Block::Paragraph(told.to_owned()));
+    let since = recent.since.map(|since| vec![("Events received since", since.into())]);
+    blocks.extend(since.map(|since| Block::Facts("What was looked at".to_owned(), since)));
+    blocks
 }
 
 fn facts(tenant: &TenantView) -> Vec<Fact> {
