@@ -3,11 +3,11 @@
 //! A rule that compares a ratio by feature or prompt version with an earlier span ([`Rule::heeds_deploys`]) takes the last mark as its boundary:
 //! its window never reaches back over the mark, and what it compares with ends there. Sums are kept by the hour, so the hour in which a mark
 //! lies belongs to neither side. A mark holds from the first full hour after it until both spans lie behind it.
-use weir_database::{Connection, OptionalExtension, Row, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::time::HOUR_MS;
 use weir_contract::{Timestamp, glob};
+use weir_database::{Connection, OptionalExtension, Row, params};
 use weir_ledger::{LedgerError, audit};
 
 use super::rule::{Earlier, Rule, WINDOW_MAX_MS};
@@ -213,7 +213,8 @@ fn words(deploy: &Deploy) -> String {
 }
 
 fn read(row: &Row<'_>) -> Result<Deploy, weir_database::Error> {
-    let pattern = |column| Ok::<_, weir_database::Error>(Some(row.get(column)?).filter(|text: &String| !text.is_empty()));
+    let pattern =
+        |column| Ok::<_, weir_database::Error>(Some(row.get(column)?).filter(|text: &String| !text.is_empty()));
     Ok(Deploy {
         id: row.get(0)?,
         at: Timestamp::from_millis(row.get(1)?),

@@ -55,6 +55,6 @@ async fn delete_deploy(
     let unknown = || ApiError::NotFound("there is no mark of a deploy with this number");
     let id: i64 = id.parse().map_err(|_| unknown())?;
     let now = app.0.clock.now();
-    let remove = move |db: &mut rusqlite::Connection| deploy::remove(db, id, &token.name, now);
+    let remove = move |db: &mut weir_database::Connection| deploy::remove(db, id, &token.name, now);
     app.0.store.ledger.call(move |ledger| ledger.durably(remove)).await?.map(Json).ok_or_else(unknown)
 }

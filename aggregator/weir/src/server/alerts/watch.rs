@@ -74,7 +74,7 @@ async fn compare(app: &App) -> Result<u64, ApiError> {
     for (severity, firing) in counted.await? {
         app.0.metrics.alerts.show_firing(severity, firing?);
     }
-    app.0.metrics.alerts.show_deploys(with_reader(app, |reader| deploy::kept(reader.db())).await?);
+    app.0.metrics.alerts.show_deploys(with_own_reader(app, |reader| deploy::kept(reader.db())).await?);
     Ok(left_out)
 }
 
