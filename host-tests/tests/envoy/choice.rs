@@ -77,6 +77,9 @@ impl Stack {
         let file = folder.path().join("gateway.yaml");
         let mut gateway = gateway(receiver.address(), at, second.address());
         edit(&mut gateway["filter"]);
+        if gateway["filter"]["providers"][0]["dialect"] == "bedrock_anthropic" {
+            gateway["providers"]["first"]["key"] = gateway["providers"]["second"]["key"].clone();
+        }
         std::fs::write(&file, gateway.to_string()).expect("written");
         let run = workspace::run_weir(&["gateway".as_ref(), "generate".as_ref(), file.as_os_str()]).expect("weir");
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
@@ -285,6 +288,61 @@ async fn a_plan_with_a_region_is_served_there_or_not_at_all() {
     assert!(stack.first.saw().is_empty());
 }
 
+fn at_bedrock() -> Stack {
+    Stack::routed(|filter| {
+        filter["providers"][0] =
+            json!({"name": "first", "dialect": "bedrock_anthropic", "authority": "bedrock.example.com"});
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_model_at_bedrock_fails_at_is_another_providers_turn_and_other_errors_are_told_in_the_clients_dialect() {
+    let stack = at_bedrock();
+    let body = json!({"model": "auto", "max_tokens": 50, "messages": [{"role": "user", "content": "How are you?"}]});
+    for (status, name) in
+        [(408, "ModelTimeoutException"), (424, "ModelErrorException"), (400, "ServiceQuotaExceededException")]
+    {
+        stack.first.feels(Mood::FailsAtBedrock(status, name));
+        for path in ["/v1/chat/completions", "/v1/messages"] {
+            let reply = stack.client.send(stack.call(path, &body)).await;
+            assert_eq!((reply.status, reply.header("x-weir-served")), (200, Some("second;mini;2")), "{name} {path}");
+        }
+        stack.first.feels(Mood::Serves);
+        assert_eq!(stack.chat("haiku").await.status, 200, "one that serves closes no open breaker");
+    }
+    assert_eq!(stack.counted("weir_attempts_failed"), 6);
+    stack.first.feels(Mood::FailsAtBedrock(400, "ValidationException"));
+    let chat = stack.chat("auto").await;
+    assert_eq!((chat.status, &chat.json()["error"]["type"]), (400, &json!("invalid_request_error")), "{}", chat.text());
+    let message = stack.client.send(stack.call("/v1/messages", &body)).await;
+    let expected = json!({"type": "error", "error": {"type": "invalid_request_error", "message": "That went wrong."}});
+    assert_eq!((message.status, message.json()), (400, expected));
+    assert_eq!(stack.counted("weir_attempts_failed"), 6, "that is the client's fault");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_bedrock_does_not_know_goes_to_the_next_provider_and_what_it_knows_into_the_body() {
+    let stack = at_bedrock();
+    let image = |source: Value| json!([{"type": "image", "source": source}]);
+    for (beta, content, served) in [
+        ("context-1m-2025-08-07, prompt-caching-2024-07-31", json!("Hi"), "first;haiku;1"),
+        ("files-api-2025-04-14", json!("Hi"), "second;mini;1"),
+        ("", image(json!({"type": "url", "url": "https://a.example/b.png"})), "second;mini;1"),
+        ("", image(json!({"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="})), "first;haiku;1"),
+    ] {
+        let messages = json!([{"role": "user", "content": content}]);
+        let call = stack.call("/v1/messages", &json!({"model": "auto", "max_tokens": 50, "messages": messages}));
+        let call = if beta.is_empty() { call } else { call.header("anthropic-beta", beta) };
+        let reply = stack.client.send(call).await;
+        assert_eq!((reply.status, reply.header("x-weir-served")), (200, Some(served)), "{beta} {}", reply.text());
+    }
+    let saw = &stack.first.saw()[0];
+    assert_eq!(
+        (&saw.path[..], &saw.body["anthropic_beta"]),
+        ("/model/haiku-upstream/invoke", &json!(["context-1m-2025-08-07"]))
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_cannot_pick_a_chain() {
     let stack = Stack::start();
@@ -321,6 +379,10 @@ async fn beyond_the_budget_of_retries_a_request_gets_the_answer_of_its_attempt()
     }
     assert_eq!((stack.first.saw().len(), stack.second.saw().len()), (4, 0));
     assert_eq!((stack.counted("weir_retries_refused"), stack.counted("weir_attempts_failed")), (4, 4));
+    let events = stack.receiver.usage(4).await;
+    for routed in events.iter().map(|event| &event["data"]["routed"]) {
+        assert_eq!((&routed["attempts"], &routed["retry_refused"]), (&json!(1), &json!(true)), "{routed}");
+    }
     stack.first.feels(Mood::Serves);
     assert_eq!(stack.chat("auto").await.status, 200);
 }

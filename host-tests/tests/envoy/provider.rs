@@ -26,6 +26,8 @@ pub(crate) enum Mood {
     Fails(u16),
     /// 429 with `Retry-After`, in seconds.
     Limits(u64),
+    /// Answers with this status as Bedrock does, and its name for what went wrong.
+    FailsAtBedrock(u16, &'static str),
     /// Resets the connection before the first byte.
     Resets,
     /// 200 with a body that is no answer.
@@ -96,10 +98,16 @@ async fn answer(state: &Mutex<(Mood, Vec<Saw>)>, request: Request<Body>) -> Resu
         state.1.push(saw);
         state.0
     };
-    let is_anthropic = head.uri.path().ends_with("/messages");
+    let is_anthropic = ["/messages", "/invoke"].iter().any(|end| head.uri.path().ends_with(end));
     match mood {
         Mood::Resets => Err(Reset),
         Mood::Fails(status) => Ok(error(status, is_anthropic)),
+        Mood::FailsAtBedrock(status, name) => {
+            let status = StatusCode::from_u16(status).expect("a status");
+            let mut response = whole(status, json!({"message": "That went wrong."}).to_string());
+            response.headers_mut().insert("x-amzn-errortype", axum::http::HeaderValue::from_static(name));
+            Ok(response)
+        }
         Mood::Limits(secs) => {
             let mut response = error(429, is_anthropic);
             response.headers_mut().insert("retry-after", secs.into());

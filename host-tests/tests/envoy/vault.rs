@@ -222,14 +222,14 @@ async fn each_tenants_key_reaches_its_provider_the_house_pays_where_it_says_so_a
     assert_unseen(&edge, &weir);
 }
 
-/// A generated gateway with two providers of one dialect: `mine` is cheaper, and takes tenants' own keys.
-fn routed(weir: &Aggregator, mine: SocketAddr, house: SocketAddr) -> Envoy {
+/// A generated gateway of one worker with two providers of one dialect: `mine` is cheaper, and takes tenants' own keys.
+fn routed(weir: &Aggregator, mine: SocketAddr, house: SocketAddr, edit: fn(&mut Value)) -> Envoy {
     let key = json!({"env": "HOUSE_KEY", "header": "authorization", "prefix": "Bearer "});
     let model = |name: &str, provider: &str, price: u64| {
         json!({"name": name, "provider": provider, "context_max_tokens": 10_000, "output_max_tokens": 1_000,
                "price": {"input": price, "output": price}})
     };
-    let gateway = json!({
+    let mut gateway = json!({
         "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "weir": weir.address().to_string(),
         "wasm": workspace::weir_wasm().expect("the built module"),
         "providers": {"mine": {"address": mine.to_string(), "tls": false, "key": key},
@@ -246,13 +246,14 @@ fn routed(weir: &Aggregator, mine: SocketAddr, house: SocketAddr) -> Envoy {
             "routing": {"rules": [{"model": "auto", "candidates": ["small", "large"]}], "tell_client": true},
         },
     });
+    edit(&mut gateway["filter"]);
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("gateway.yaml");
     std::fs::write(&file, gateway.to_string()).expect("written");
     let run = workspace::run_weir(&["gateway".as_ref(), "generate".as_ref(), file.as_os_str()]).expect("weir");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let bootstrap = Bootstrap::from_yaml(&String::from_utf8_lossy(&run.stdout)).expect("JSON");
-    let mut options = Options { component_log_level: "wasm:debug".to_owned(), ..Options::default() };
+    let mut options = Options { concurrency: 1, component_log_level: "wasm:debug".to_owned(), ..Options::default() };
     options.env.push(("HOUSE_KEY".to_owned(), HOUSE.to_owned()));
     Envoy::start(&bootstrap, &options).expect("Envoy")
 }
@@ -262,7 +263,7 @@ async fn of_a_catalogue_each_attempt_gets_the_tenants_own_key_for_its_provider_a
     let weir = serve();
     put(&weir, "acme", SECRETS[0].1).await;
     let (mine, house) = (Provider::start(), Provider::start());
-    let envoy = routed(&weir, mine.address(), house.address());
+    let envoy = routed(&weir, mine.address(), house.address(), |_| {});
     let chat = |tenant: &'static str, model: &'static str| {
         let body = json!({"model": model, "messages": [{"role": "user", "content": "How are you?"}]});
         let call = Call::post(format!("{}{CHAT}", envoy.url()), &body);
@@ -298,6 +299,52 @@ async fn of_a_catalogue_each_attempt_gets_the_tenants_own_key_for_its_provider_a
     for (place, text) in [("stats", ask("/stats")), ("config_dump", ask("/config_dump")), ("log", envoy.log())] {
         assert!(!text.contains(&SECRETS[0].1[..20]), "a key is in {place}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_befalls_an_own_account_concerns_its_tenant_alone_and_the_operators_limit_concerns_no_own_account() {
+    let weir = serve();
+    put(&weir, "acme", SECRETS[0].1).await;
+    let (mine, house) = (Provider::start(), Provider::start());
+    let envoy = routed(&weir, mine.address(), house.address(), |filter| {
+        filter["providers"][0]["tenant_key"]["required"] = json!(false);
+        filter["routing"]["retry_budget"] = json!({"percent": 0, "floor": 1});
+    });
+    let served = |tenant: &'static str| {
+        let body = json!({"model": "auto", "messages": [{"role": "user", "content": "How are you?"}]});
+        let call = Call::post(format!("{}{CHAT}", envoy.url()), &body);
+        let call = call.header("authorization", &format!("Bearer sk_weir_{tenant}"));
+        async move {
+            let reply = Client::new().send(call).await;
+            reply.header("x-weir-served").map_or_else(|| reply.status.to_string(), str::to_owned)
+        }
+    };
+    let with_key = || mine.saw().pop().and_then(|saw| saw.header("authorization").map(str::to_owned));
+    let begun = clock::instant();
+    while served("acme").await != "mine;small;1" || with_key() != Some(format!("Bearer {}", SECRETS[0].1)) {
+        assert!(begun.elapsed() < SOON, "{}", envoy.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // The own account runs into its limit time and again: nobody else is kept away, and nothing of the budget is used.
+    mine.feels(Mood::Fails(429));
+    for _ in 0..10 {
+        assert_eq!(served("acme").await, "house;large;2");
+    }
+    mine.feels(Mood::Serves);
+    assert_eq!(served("globex").await, "mine;small;1");
+    let counted = |metric: &str| envoy.stats(metric).expect("stats").values().sum::<u64>();
+    assert_eq!((counted("weir_attempts_own_limited"), counted("weir_breakers_opened")), (10, 0));
+    // The operator's account is at its limit for long: the tenant's own goes on, and says nothing of it.
+    mine.feels(Mood::Limits(600));
+    assert_eq!(served("globex").await, "house;large;2", "the one that the floor grants");
+    mine.feels(Mood::Serves);
+    for _ in 0..3 {
+        assert_eq!([served("acme").await, served("globex").await], ["mine;small;1", "house;large;1"]);
+    }
+    // The own account asks for patience, and is left alone.
+    mine.feels(Mood::Limits(600));
+    assert_eq!([served("acme").await, served("acme").await], ["house;large;2", "house;large;1"]);
+    assert_eq!(counted("weir_retries_refused"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
