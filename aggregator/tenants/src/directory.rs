@@ -249,13 +249,16 @@ impl Directory {
 
     /// Lays overlays over tenants; None takes one away. Returns the tenants that would fit on no page with theirs:
     /// gateways receive these as before. An overlay of an unknown tenant waits for it.
+    ///
+    /// `is_stale` is asked once nobody else can change the directory; what it names stays as it is.
     pub fn lay_over(
         &self,
         overlays: Vec<(TenantId, Option<Arc<dyn Overlay>>)>,
+        is_stale: impl Fn(&TenantId) -> bool,
     ) -> Result<Vec<TenantId>, DirectoryError> {
         let mut served = self.write();
         let mut tenants = Vec::with_capacity(overlays.len());
-        for (id, overlay) in overlays {
+        for (id, overlay) in overlays.into_iter().filter(|(id, _)| !is_stale(id)) {
             let known = served.current.state().tenant(&id).transpose()?;
             let bare = served.overlays.remove(&id).map_or(known, |laid| laid.bare);
             tenants.extend(bare.as_ref().map(|bare| over(bare, overlay.as_deref())));

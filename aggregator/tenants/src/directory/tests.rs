@@ -85,13 +85,15 @@ fn an_overlay_is_a_change_of_its_tenant_and_taking_it_away_gives_the_version_bef
     let directory = file.open();
     let (before, mut woken) = (directory.current().version().to_owned(), directory.subscribe());
     let suspend = |id_text: &str| (id(id_text), Some(Arc::new(Suspension) as Arc<dyn Overlay>));
-    assert_eq!(directory.lay_over(vec![suspend("b"), suspend("unknown")]).expect("json"), []);
+    assert_eq!(directory.lay_over(vec![suspend("b"), suspend("unknown")], |_| false).expect("json"), []);
     assert!(woken.has_changed().expect("open"));
     woken.mark_unchanged();
     let page = directory.difference(&before).expect("json").expect("remembered").page;
     let page: Page = serde_json::from_slice(&page).expect("a page");
     assert_eq!((page.tenants.len(), page.tenants[0].state), (1, TenantState::Suspended));
-    directory.lay_over(vec![(id("b"), None)]).expect("json");
+    directory.lay_over(vec![(id("b"), None)], |stale| *stale == id("b")).expect("json");
+    assert_ne!(directory.current().version(), before, "what has changed in between stays");
+    directory.lay_over(vec![(id("b"), None)], |_| false).expect("json");
     assert_eq!(directory.current().version(), before);
     assert!(woken.has_changed().expect("open"));
 }
@@ -101,11 +103,11 @@ fn overlays_outlive_a_change_of_the_file_and_wait_for_their_tenants() {
     let file = File::with("{id: a, plan: p}");
     let directory = file.open();
     let suspend = |id_text: &str| (id(id_text), Some(Arc::new(Suspension) as Arc<dyn Overlay>));
-    directory.lay_over(vec![suspend("a"), suspend("c")]).expect("json");
+    directory.lay_over(vec![suspend("a"), suspend("c")], |_| false).expect("json");
     file.write("{id: a, plan: q}, {id: b, plan: p}, {id: c, plan: p}");
     directory.reload().expect("good");
     let (active, suspended) = (TenantState::Active, TenantState::Suspended);
     assert_eq!(whole(&directory), [("a".into(), suspended), ("b".into(), active), ("c".into(), suspended)]);
-    directory.lay_over(vec![(id("a"), None), (id("c"), None)]).expect("json");
+    directory.lay_over(vec![(id("a"), None), (id("c"), None)], |_| false).expect("json");
     assert_eq!(directory.current().version(), file.open().current().version());
 }

@@ -1,7 +1,7 @@
 //! Budgets in the server: the rules in force, the stages that gateways are told, and the routes about them.
 mod arriving;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -87,7 +87,7 @@ impl BudgetsInForce {
         Arc::clone(&self.configured.read().unwrap_or_else(PoisonError::into_inner).0)
     }
 
-    fn take_arrived(&self, rules: &Rules) -> (Vec<String>, HashSet<String>) {
+    fn take_arrived(&self, rules: &Rules) -> Vec<String> {
         self.arrived.take(rules, &self.configured.read().unwrap_or_else(PoisonError::into_inner).1)
     }
 
@@ -254,7 +254,7 @@ async fn look(app: &App, told: &mut HashMap<String, Told>) -> Result<Option<Time
         return Ok(None);
     }
     // What was told of them as they came is told again as the ledger has it.
-    let (followed, arriving) = app.0.budgets.take_arrived(&rules);
+    let followed = app.0.budgets.take_arrived(&rules);
     told.extend(followed.into_iter().map(|tenant| (tenant, Told::default())));
     let read = move |reader: &mut LedgerReader| {
         let next_raise = raise::active(reader.db(), now)?.iter().map(|raise| raise.until).min();
@@ -266,17 +266,18 @@ async fn look(app: &App, told: &mut HashMap<String, Told>) -> Result<Option<Time
     app.0.budgets.untold.store(stages.left_out as u64, Ordering::Relaxed);
     let now_told = by_tenant(stages, hard);
     let mut overlays: Vec<(TenantId, Option<Arc<dyn Overlay>>)> = Vec::new();
-    let is_settled = |tenant: &&String| !arriving.contains(*tenant);
-    for tenant in told.keys().filter(|tenant| !now_told.contains_key(*tenant)).filter(is_settled) {
+    for tenant in told.keys().filter(|tenant| !now_told.contains_key(*tenant)) {
         overlays.extend(TenantId::new(tenant).ok().map(|id| (id, None)));
     }
-    let is_new = |(tenant, of): &(&String, &Told)| told.get(*tenant) != Some(of) && is_settled(tenant);
+    let is_new = |(tenant, of): &(&String, &Told)| told.get(*tenant) != Some(of);
     for (tenant, of) in now_told.iter().filter(is_new) {
         let overlay: Arc<dyn Overlay> = Arc::new(of.clone());
         overlays.extend(TenantId::new(tenant).ok().map(|id| (id, Some(overlay))));
     }
     if !overlays.is_empty() {
-        let large = app.0.directory.lay_over(overlays).map_err(|error| ApiError::internal(&error))?;
+        // Of tenants that came or changed since the ledger was read, gateways were told more than it had.
+        let has_arrived = |tenant: &TenantId| app.0.budgets.arrived.has(tenant);
+        let large = app.0.directory.lay_over(overlays, has_arrived).map_err(|error| ApiError::internal(&error))?;
         if !large.is_empty() {
             tracing::warn!(tenants = ?large, "their entries are too large for their budgets, of which gateways do not learn");
         }

@@ -1,9 +1,10 @@
 //! Hard budgets of tenants that come, or change their plans: gateways are told of them in the same version of the directory. Until the
 //! next look of the ledger they would let everything pass.
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use weir_clock::Clock;
+use weir_contract::TenantId;
 use weir_contract::directory::Tenant;
 use weir_contract::hard::HardBudget;
 use weir_ledger::amount::Pico;
@@ -34,8 +35,8 @@ struct Came {
 }
 
 impl Arrived {
-    /// Takes the tenants that the rules of the ledger have as they came. Returns the others, too, which it does not know so.
-    pub(super) fn take(&self, rules: &Rules, own: &OwnAmounts) -> (Vec<String>, HashSet<String>) {
+    /// Takes the tenants that the rules of the ledger have as they came.
+    pub(super) fn take(&self, rules: &Rules, own: &OwnAmounts) -> Vec<String> {
         let mut arrived = self.came.lock().unwrap_or_else(PoisonError::into_inner);
         let none = BTreeMap::new();
         let is_followed = |tenant: &String, came: &Came| {
@@ -44,7 +45,12 @@ impl Arrived {
         let followed = arrived.iter().filter(|(tenant, came)| is_followed(tenant, came));
         let followed: Vec<String> = followed.map(|(tenant, _)| tenant.clone()).collect();
         followed.iter().for_each(|tenant| drop(arrived.remove(tenant)));
-        (followed, arrived.keys().cloned().collect())
+        followed
+    }
+
+    /// Whether gateways were told of a tenant as it came, and it was not taken.
+    pub(super) fn has(&self, tenant: &TenantId) -> bool {
+        self.came.lock().unwrap_or_else(PoisonError::into_inner).contains_key(tenant.as_str())
     }
 
     pub(super) fn know_raises(&self, raises: Vec<Raise>) {
