@@ -96,7 +96,7 @@ on_both_gateways! {
         let one = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let other = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(traced(get("/v1/models").header("Traceparent", other)), json!("0af7651916cd43dd8448eb211c80319c"));
-        assert_eq!(traced(get("/v1/models").header("traceparent", &one.to_uppercase())), Value::Null);
+        assert_eq!(traced(get("/v1/models").header("traceparent", one.to_uppercase())), Value::Null);
         assert_eq!(traced(get("/v1/models").header("traceparent", one).header("traceparent", other)), Value::Null);
         assert_eq!(traced(get("/v1/models")), Value::Null);
     }

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use weir_database::testing::place;
 use weir_event_log::Record;
 
 use super::*;
@@ -12,7 +13,7 @@ const NOBODY: &str = "hmac:00000000000000000000000000000000";
 
 fn ledger(path: &Path) -> SqliteLedger {
     let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
-    SqliteLedger::open(path, "a log", meters).expect("a ledger")
+    SqliteLedger::open(place(path), "a log", meters).expect("a ledger")
 }
 
 /// A record of events that no gateway sends, each of a user.
@@ -29,8 +30,11 @@ fn record(position: u64, users: &[&str]) -> Record {
     }
 }
 
+/// A refused event: position, item, how often it came, whether it was dropped, and its bytes.
+type Refused = (u64, u64, u64, bool, String);
+
 /// The refused events with their places, and the running totals of them.
-fn kept(ledger: &SqliteLedger) -> (Vec<(u64, u64, u64, bool, String)>, Vec<(String, i64)>) {
+fn kept(ledger: &SqliteLedger) -> (Vec<Refused>, Vec<(String, i64)>) {
     let sql = "SELECT position, item, times, dropped, CAST(body AS TEXT) FROM quarantine ORDER BY position, item";
     let mut select = ledger.db.prepare(sql).expect("a statement");
     let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)));

@@ -22,8 +22,8 @@ pub const SHOWN_MAX: u32 = 1_000;
 const HEEDED_MAX: u32 = 100;
 /// The longest name, in characters.
 const NAME_MAX_CHARS: usize = 100;
-/// The longest pattern, in bytes.
-const PATTERN_MAX_BYTES: usize = 200;
+/// The longest pattern, in characters.
+const PATTERN_MAX_CHARS: usize = 200;
 /// How far ahead of the server's clock a deploy may lie, in milliseconds.
 const AHEAD_MAX_MS: u64 = 60_000;
 /// A mark that names the same as one so shortly before it is that mark again, in milliseconds: a pipeline repeats a call whose answer it lost.
@@ -69,10 +69,13 @@ pub struct NewDeploy {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeployError {
     /// A name that says nothing.
-    #[error("name: give what was deployed in 1 to {NAME_MAX_CHARS} characters")]
+    #[error("name: give what was deployed in 1 to {NAME_MAX_CHARS} characters, none a control character")]
     Name,
     /// A pattern that names nothing.
-    #[error("feature and prompt_version: patterns of 1 to {PATTERN_MAX_BYTES} bytes, in which * stands for any text")]
+    #[error(
+        "feature and prompt_version: patterns of 1 to {PATTERN_MAX_CHARS} characters, none a control character, in which * stands for \
+         any text"
+    )]
     Pattern,
     /// No rule would ever look at it.
     #[error("at: {0} is not within the last 90 days; rules look back no further, and not ahead")]
@@ -151,7 +154,8 @@ pub fn add(db: &mut Connection, new: &NewDeploy, now: Timestamp) -> Result<Resul
 }
 
 fn check(new: &NewDeploy, at: Timestamp, now: Timestamp) -> Result<(), DeployError> {
-    let is_pattern = |text: &String| (1..=PATTERN_MAX_BYTES).contains(&text.len());
+    let is_pattern =
+        |text: &String| (1..=PATTERN_MAX_CHARS).contains(&text.chars().count()) && !text.contains(char::is_control);
     if new.name.trim().is_empty() || new.name.chars().count() > NAME_MAX_CHARS || new.name.contains(char::is_control) {
         return Err(DeployError::Name);
     }
