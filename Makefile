@@ -212,8 +212,9 @@ image: wasm ## pack the module as an OCI image for Istio and Envoy Gateway: buil
 	@scripts/image
 
 # Builds with the features of `cargo test --workspace`, so that nothing is compiled twice.
+# One test beside them: with a test asked for, cargo takes the features that all tests want, and the tests use what is built here.
 binaries:
-	@cargo build --workspace --bin weir --bin weir-demo
+	@cargo build --workspace --bin weir --bin weir-demo --test golden
 
 docs: binaries ## generate docs/configuration.md, docs/metrics.md, docs/translation.md, docs/vector-store-operations.md, docs/schema/ and kong/weir.meta.json from the types, envoy/gateway.yaml from its example
 	@mkdir -p docs/schema
