@@ -77,14 +77,14 @@ impl Words {
                 }
                 json!({"type": self.kind, "timestamp": self.at, "data": data})
             }
-            Target::Slack(_) => json!({ "text": self.text() }),
+            Target::Slack(_) => json!({ "text": escaped(&self.text()) }),
             Target::Email(_) => json!({"subject": self.title, "text": self.text()}),
             Target::Alertmanager(_) => Value::Array(self.alerts),
         }
     }
 
     fn text(&self) -> String {
-        let mut lines = vec![self.summary.clone()];
+        let mut lines = vec![self.summary.clone(), format!("At: {}", self.at)];
         let more = [("Likely reason", &self.driver), ("What to do", &self.action), ("Owner", &self.owner)];
         lines.extend(more.into_iter().filter_map(|(name, text)| Some(format!("{name}: {}", text.as_ref()?))));
         lines.push(format!("`{}`", self.command));
@@ -303,6 +303,12 @@ pub fn signature(secret: &Secret, id: &str, at: Timestamp, body: &[u8]) -> Resul
     Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
 }
 
+/// A text in which Slack sees neither links nor calls of people: clients choose the names in it. The three characters are those of
+/// <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,5 +334,11 @@ mod tests {
             let signed = signature(&Secret::new(text.to_owned()), "id", Timestamp::default(), b"");
             assert_eq!(signed, Err(SecretForm), "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_of_a_client_is_neither_a_link_nor_a_call_in_slack() {
+        let text = escaped("feature <!channel> & <http://evil.example|click here> 82 %");
+        assert_eq!(text, "feature &lt;!channel&gt; &amp; &lt;http://evil.example|click here&gt; 82 %");
     }
 }

@@ -147,7 +147,7 @@ pub fn add(db: &mut Connection, new: &NewDeploy, now: Timestamp) -> Result<Resul
     let marked = tx.prepare_cached(sql)?.query_row(row, read)?;
     audit::note(&tx, now, who, "deploys.mark", &words(&marked))?;
     let sql = "DELETE FROM deploy WHERE at < ?1
-               OR id IN (SELECT id FROM deploy ORDER BY at DESC, id DESC LIMIT -1 OFFSET ?2)";
+               OR id IN (SELECT id FROM deploy ORDER BY at DESC, id DESC LIMIT ?2 OFFSET ?2)";
     tx.prepare_cached(sql)?.execute(params![now.as_millis().saturating_sub(KEPT_MS), KEPT_MAX])?;
     tx.commit()?;
     Ok(Ok(marked))
