@@ -377,12 +377,15 @@ impl Catalogue {
         if !asked.translates && provider.server.dialect() != asked.dialect {
             return false;
         }
+        let is_own =
+            provider.server.dialect() == asked.dialect && matches!(provider.server, Server::OpenAi | Server::Anthropic);
+        if is_own {
+            return true;
+        }
         if provider.server.is_cloud() && betas(provider.server, &provider.betas, asked.betas).is_err() {
             return false;
         }
-        let is_own =
-            provider.server.dialect() == asked.dialect && matches!(provider.server, Server::OpenAi | Server::Anthropic);
-        is_own || translate(asked.dialect, &model.target(provider.server), asked.body).is_ok()
+        translate(asked.dialect, &model.target(provider.server), asked.body).is_ok()
     }
 }
 
