@@ -475,4 +475,4 @@ fn sendable(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

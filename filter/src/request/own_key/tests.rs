@@ -1,5 +1,3 @@
-use std::collections::HashMap;
-
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -14,8 +12,9 @@ use crate::fetch::{Fetch, Fetched, Target};
 use crate::head::Pair;
 use crate::limit::{Charge, Fault, Limiter, Settlement, Standing, Verdict};
 use crate::refusal::Refusal;
+use crate::request::routed::tests::Shared;
 use crate::request::{Arrival, Decided, EndFacts, HeadAction, Request};
-use crate::store::{Read, Store, Write};
+use crate::store::Store;
 use crate::vault::KeyFault;
 use crate::worker::{FilterState, Worker};
 
@@ -23,21 +22,6 @@ mod routed;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const SECRET: &str = "sk-proj-acme-0123456789abcdef";
-
-/// The gateway's shared data.
-#[derive(Default)]
-struct Shared(HashMap<String, (Vec<u8>, u32)>);
-
-impl Store for &mut Shared {
-    fn read(&mut self, key: &str) -> Read {
-        self.0.get(key).map_or(Read::Missing, |(value, generation)| Read::Found(value.clone(), *generation))
-    }
-
-    fn write(&mut self, key: &str, value: &[u8], cas: u32) -> Write {
-        self.0.insert(key.to_owned(), (value.to_vec(), cas.wrapping_add(1)));
-        Write::Written
-    }
-}
 
 /// Lets everything pass, in a gateway whose breakers are remembered.
 #[derive(Default)]

@@ -26,7 +26,7 @@ const CHAT: &str = "/v1/chat/completions";
 
 /// The gateway's shared data.
 #[derive(Default)]
-struct Shared(HashMap<String, (Vec<u8>, u32)>);
+pub(in crate::request) struct Shared(HashMap<String, (Vec<u8>, u32)>);
 
 impl Store for &mut Shared {
     fn read(&mut self, key: &str) -> Read {
