@@ -170,6 +170,7 @@ fn tasks_of(
     tasks.extend(exports.into_iter().map(|(export, progress)| tokio::spawn(hand_on(app.clone(), export, progress))));
     if config.ui.is_enabled {
         tasks.push(tokio::spawn(ui::live::follow(app.clone())));
+        tasks.push(tokio::spawn(ui::answers::follow(app.clone())));
     }
     if config.stripe.is_some() {
         tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));

@@ -22,6 +22,7 @@
 //! own token and comes from a page of this server ([`guard`]). An act calls the function that the API calls, which asks for the scope
 //! and names the person in the audit.
 mod alerts;
+pub(super) mod answers;
 mod attempts;
 mod billing;
 mod budgets;
@@ -29,6 +30,7 @@ mod cookies;
 mod crossover;
 mod gateways;
 mod guard;
+mod kept;
 mod keys;
 mod limits;
 mod links;
@@ -100,7 +102,7 @@ pub(crate) struct Dashboard {
     sessions: sessions::Sessions,
     attempts: attempts::Attempts,
     live: live::Live,
-    standing: standing::Standings,
+    kept: answers::Everything,
     openid: Option<openid::Provider>,
     links: Option<links::Signer>,
     theme: theme::Theme,
@@ -122,7 +124,7 @@ impl Dashboard {
             sessions: sessions::Sessions::default(),
             attempts: attempts::Attempts::default(),
             live: live::Live::default(),
-            standing: standing::Standings::default(),
+            kept: answers::Everything::default(),
             openid,
             links,
             theme,
@@ -132,7 +134,7 @@ impl Dashboard {
 
     /// Shows how many people use it.
     pub(super) fn show(&self, metrics: &Metrics) {
-        metrics.ui.show(self.sessions.count(), self.live.viewers());
+        metrics.ui.show(self.sessions.count(), self.live.viewers(), self.kept.count());
     }
 
     /// What tenants see instead of weir's name.

@@ -108,6 +108,36 @@ async fn every_page_shows_what_the_api_says() {
 }
 
 #[tokio::test]
+async fn figures_of_all_tenants_say_of_when_they_are_and_are_read_again_while_somebody_looks() {
+    let clock = ManualClock::at(noon());
+    let server = busy_by(clock.clone(), "").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    let requests = |count: u64| format!("<data value=\"{count}\"");
+    let pages =
+        ["/money", "/money?by=feature", "/tenants", "/models", "/budgets", "/money/review?week=2026-W47", "/limits"];
+    for path in pages {
+        assert!(browser.page(path).await.contains("Figures as of <time"), "{path}");
+    }
+    assert!(browser.page("/money").await.contains(&requests(9)));
+    let tenth = Worker::new(1, noon()).usage(10);
+    assert_eq!(server.post(batch(&[tenth])).await.status(), StatusCode::ACCEPTED);
+    server.json("/v1/ledger").await;
+    assert!(browser.page("/money").await.contains(&requests(9)), "what was read a moment ago is shown");
+    let csv = browser.get("/money/margin.csv").await.text;
+    assert!(csv.lines().any(|line| line.starts_with("\"acme\"") && line.contains("\"10\"")), "files are exact: {csv}");
+    clock.advance(Duration::from_secs(31));
+    let read_again = async {
+        while !browser.page("/money").await.contains(&requests(10)) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), read_again).await.expect("it is read again");
+    let metrics = server.get("/metrics").await.text().await.expect("text");
+    let kept = metrics.lines().find_map(|line| line.strip_prefix("weir_ui_answers ")).expect("the metric");
+    assert_eq!(kept, "6", "{metrics}");
+}
+
+#[tokio::test]
 async fn a_page_that_is_not_there_says_so() {
     let server = busy("").await;
     let browser = Browser::sign_in(&server, TOKEN).await;

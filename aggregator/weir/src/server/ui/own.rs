@@ -56,11 +56,12 @@ type Counts = BTreeMap<String, [u64; 3]>;
 async fn get_page(State(app): State<App>, member: Member, Query(asked): Query<AfterAct>) -> Result<Response, UiError> {
     let tenant = member.tenant().to_string();
     let of = tenant.clone();
-    app.0.store.catch_up().await?;
+    app.0.store.catch_up_for_page().await?;
     let used = with_finance(&app, move |finance| used(finance, &of)).await?;
     let limits = budgets::list(&app, BudgetQuery { tenant: Some(tenant.clone()), stage: None }).await?;
     let mut blocks = done(asked.done.as_deref());
     let now = app.0.clock.now();
+    blocks.push(Block::AsOf(now, None));
     blocks.push(Block::Table(meters(&used, now)));
     blocks.push(Block::Table(left(&limits.budgets, &tenant, now)));
     blocks.push(Block::Chart(chart(&used.days, app.0.clock.now())));
