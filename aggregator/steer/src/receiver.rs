@@ -1,4 +1,6 @@
 //! Who is told of alerts: `alerts` in the configuration.
+pub mod tenant_mail;
+
 use std::collections::{BTreeMap, HashSet};
 
 use schemars::JsonSchema;
@@ -10,6 +12,7 @@ use weir_settings::secret::SecretSource;
 
 use crate::alert::file::{RuleFile, Severity};
 use crate::subject;
+use tenant_mail::TenantMailFile;
 
 /// The most receivers: each gets a message for every change.
 pub(crate) const RECEIVERS_MAX: usize = 32;
@@ -30,6 +33,9 @@ pub struct AlertsFile {
     /// Built-in rules that are not wanted, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<String>,
+    /// The mail server by which tenants are told of their own budgets, at addresses that they set on their own page. Absent: they set none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_mail: Option<TenantMailFile>,
     /// The person or team that looks after each tenant. Messages about the tenant name it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub owners: BTreeMap<String, String>,

@@ -3,6 +3,8 @@
 
 #[path = "aggregator/accepting.rs"]
 mod accepting;
+#[path = "aggregator/addressing.rs"]
+mod addressing;
 #[path = "aggregator/agreeing.rs"]
 mod agreeing;
 #[path = "aggregator/alerting.rs"]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use weir_settings::duration::Millis;
 use weir_steer::alert::rule::{self, Rule};
+use weir_steer::receiver::tenant_mail::TenantMailFile;
 use weir_steer::receiver::{self, AlertsFile, Playbook, Receiver};
 
 use super::ConfigError;
@@ -21,6 +22,8 @@ pub struct Alerts {
     pub rules: Arc<[Rule]>,
     /// The shortest pause between two comparisons, in milliseconds.
     pub every_ms: u64,
+    /// The mail server by which tenants are told of their own budgets.
+    pub tenant_mail: Option<TenantMailFile>,
     /// Who looks after each tenant.
     pub owners: BTreeMap<String, String>,
     /// What people do at each stage of a budget, by plan.
@@ -39,6 +42,8 @@ pub(super) fn check(path: &Path, file: &AlertsFile) -> Result<Alerts, ConfigErro
     if !(1_000..=3_600_000).contains(&every_ms) {
         return Err(wrong("alerts.every: 1s to 1h".to_owned()));
     }
+    let tenant_mail = file.tenant_mail.clone();
+    tenant_mail.as_ref().map_or(Ok(()), TenantMailFile::check).map_err(|problem| wrong(format!("alerts.{problem}")))?;
     let (owners, playbooks) = (file.owners.clone(), file.playbooks.clone());
-    Ok(Alerts { receivers, rules: rules.into(), every_ms, owners, playbooks })
+    Ok(Alerts { receivers, rules: rules.into(), every_ms, tenant_mail, owners, playbooks })
 }

@@ -1,7 +1,7 @@
 //! Alerts in the server: compares rules with what was measured ([`watch`]), makes messages of changes, sends them until they are
 //! taken ([`send`]), and answers about them ([`routes`]) and about the deploys that some compare around ([`deploys`]).
 pub(super) mod deploys;
-mod mail;
+pub(super) mod mail;
 pub(super) mod routes;
 mod send;
 pub(super) mod watch;
@@ -20,6 +20,7 @@ use weir_steer::alert::rule::Rule;
 use weir_steer::alert::state::AlertChange;
 use weir_steer::message::Context;
 use weir_steer::notice;
+use weir_steer::receiver::tenant_mail::TenantMailFile;
 use weir_steer::subject;
 use weir_steer::view::Transition;
 
@@ -65,6 +66,11 @@ impl AlertsInForce {
     /// The client that sends; None where the machine has no certificates to trust.
     pub(super) fn http(&self) -> Option<&Client> {
         self.http.as_ref()
+    }
+
+    /// The mail server by which tenants are told of their own budgets.
+    pub(super) fn tenant_mail(&self) -> Option<TenantMailFile> {
+        self.current().tenant_mail.clone()
     }
 
     /// Receivers and rules in force.

@@ -316,7 +316,7 @@ impl From<RetryError> for ApiError {
 impl From<ChangeError> for ApiError {
     fn from(error: ChangeError) -> Self {
         match &error {
-            ChangeError::NoTenant(_) | ChangeError::NoKey { .. } | ChangeError::NoFlag(_) => {
+            ChangeError::NoTenant(_) | ChangeError::NoKey { .. } | ChangeError::NoFlag(_) | ChangeError::NoAddress => {
                 ApiError::Unknown(error.to_string())
             }
             ChangeError::Taken(_) | ChangeError::Full | ChangeError::Over(_) | ChangeError::Contradiction(_) => {

@@ -15,12 +15,14 @@
 //! | `/ui/tokens` | admin | [`tokens`] |
 //! | `/ui/requests` | viewer | [`requests`] |
 //! | `/ui/gateways` | viewer | [`gateways`] |
-//! | `/ui/own` and below | a tenant, about itself | [`own`] |
+//! | `/ui/own` and below | a tenant, about itself | [`own`], [`addresses`] |
+//! | `/ui/alert-address/stop` | whoever has a message's link | [`addresses`] |
 //!
 //! A person signs in with a token of the API, by OpenID Connect or by a signed link; the browser gets a session's name in a cookie
 //! ([`sessions`]). Each request looks the session's token up again, so that a revoked token ends its sessions at once. A form is acted on only if it carries the session's
 //! own token and comes from a page of this server ([`guard`]). An act calls the function that the API calls, which asks for the scope
 //! and names the person in the audit.
+mod addresses;
 mod alerts;
 pub(super) mod answers;
 mod attempts;
@@ -169,6 +171,7 @@ fn routes(framed: Option<HeaderValue>) -> Router<App> {
         .route("/money/crossover.svg", get(crossover::get_drawing))
         .merge(alerts::routes())
         .merge(tokens::routes())
+        .route("/alert-address/stop", get(addresses::get_stop).post(addresses::post_stop))
         .route("/openid", get(openid::get_start))
         .route("/openid/callback", get(openid::get_callback))
         .merge(of_tenants(framed))

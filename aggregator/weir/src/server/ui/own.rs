@@ -18,7 +18,7 @@ use weir_steer::view::BudgetView;
 use super::guard::Member;
 use super::money::download;
 use super::words::{AfterAct, done, forecast, stage_tone};
-use super::{UiError, keys as key_pages, tenant};
+use super::{UiError, addresses, keys as key_pages, tenant};
 use crate::budgets::BudgetQuery;
 use crate::finance::bill::BillView;
 use crate::finance::query::BillQuery;
@@ -35,6 +35,9 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/own", get(get_page))
         .route("/own/usage.csv", get(get_csv))
+        .route("/own/alert-addresses", post(addresses::post_add))
+        .route("/own/alert-addresses/{number}/prove", post(addresses::post_prove))
+        .route("/own/alert-addresses/{number}/remove", post(addresses::post_remove))
         .route("/own/keys", post(key_pages::post_own_create))
         .route("/own/keys/{key}/rotate", post(key_pages::post_own_rotate))
         .route("/own/keys/{key}/revoke", post(key_pages::post_own_revoke))
@@ -74,6 +77,7 @@ async fn get_page(State(app): State<App>, member: Member, Query(asked): Query<Af
         Err(ApiError::NotConfigured(_) | ApiError::Unknown(_)) => {}
         Err(error) => return Err(error.into()),
     }
+    blocks.extend(addresses::blocks(&app, &tenant).await?);
     let page = Page { title: format!("Usage of {tenant}"), section: Section::Own, at: app.0.clock.now(), blocks };
     Ok(Html(page.render(member.viewer())).into_response())
 }
