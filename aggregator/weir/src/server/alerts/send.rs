@@ -2,8 +2,9 @@
 use reqwest::{RequestBuilder, StatusCode};
 use weir_contract::Timestamp;
 use weir_settings::secret::masked;
-use weir_steer::message::signature;
-use weir_steer::notice::{self, Attempt, Notice};
+use weir_steer::message::{alertmanager, signature};
+use weir_steer::notice::Notice;
+use weir_steer::notice::outbox::{self, Attempt};
 use weir_steer::receiver::{AlertmanagerFile, Target, WebhookFile};
 
 use super::{AlertsInForce, App, mail};
@@ -12,10 +13,11 @@ use crate::server::error::ApiError;
 /// Where Alertmanager takes alerts.
 const ALERTMANAGER_PATH: &str = "/api/v2/alerts";
 
-/// Sends a message once, and notes what came of it.
-pub(super) async fn send(app: &App, notice: Notice) -> Result<(), ApiError> {
+/// Sends a message once, and notes what came of it. Returns whether it was taken.
+pub(super) async fn send(app: &App, notice: Notice) -> Result<bool, ApiError> {
     let attempt = app.0.alerts.attempt(&notice, app.0.clock.now()).await;
-    app.0.metrics.alerts.attempted(attempt == Attempt::Delivered);
+    let is_taken = attempt == Attempt::Delivered;
+    app.0.metrics.alerts.attempted(is_taken);
     match &attempt {
         Attempt::Delivered => tracing::info!(receiver = %notice.receiver, id = %notice.id, "an alert is delivered"),
         Attempt::Failed(why) | Attempt::Gone(why) => {
@@ -24,8 +26,9 @@ pub(super) async fn send(app: &App, notice: Notice) -> Result<(), ApiError> {
         }
     }
     let now = app.0.clock.now();
-    let noted = app.0.store.ledger.call(move |ledger| ledger.durably(|db| notice::note(db, &notice.id, &attempt, now)));
-    Ok(noted.await?)
+    let noted = app.0.store.ledger.call(move |ledger| ledger.durably(|db| outbox::note(db, &notice.id, &attempt, now)));
+    noted.await?;
+    Ok(is_taken)
 }
 
 impl AlertsInForce {
@@ -41,7 +44,9 @@ impl AlertsInForce {
                 .map_err(|error| error.to_string())
                 .and_then(|url| Ok(self.post(url.expose().trim())?.body(notice.body.clone()))),
             Target::Webhook(webhook) => self.signed(webhook, &notice.id, notice.body.clone(), now),
-            Target::Alertmanager(alertmanager) => self.alertmanager(alertmanager, notice.body.clone()),
+            Target::Alertmanager(target) => serde_json::from_str(&notice.body)
+                .map_err(|error| error.to_string())
+                .and_then(|alerts| self.alertmanager(target, alertmanager::believed(alerts, now).to_string())),
         };
         match call {
             Ok(call) => answer(call).await,
