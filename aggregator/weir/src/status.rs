@@ -1,6 +1,9 @@
 //! `weir status`: how everything stands, on one screen: gateways, counting, billing, and what needs a person.
+pub mod alerts;
+
 use std::collections::{BTreeMap, HashSet};
 
+use alerts::AlertsStatus;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
@@ -47,6 +50,9 @@ pub struct SystemStatus {
     /// Providers of models that gateways have tried in this hour and the one before, or keep away from.
     #[serde(default)]
     pub providers: Vec<ProviderStatus>,
+    /// Alerts, and whom they do not reach.
+    #[serde(default)]
+    pub alerts: AlertsStatus,
     /// Reporting to Stripe, if it is configured.
     pub billing: Option<BillingStatus>,
     /// What needs a person, and what to do.
@@ -170,7 +176,7 @@ impl SystemStatus {
         now: Timestamp,
         server: Option<ServerStatus>,
         (gateways, providers): (Vec<GatewayStatus>, Vec<ProviderStatus>),
-        ledger: &LedgerView,
+        (ledger, alerts): (&LedgerView, AlertsStatus),
         billing: Option<(BillingStatus, &StatusView)>,
     ) -> Self {
         let mut problems = Vec::new();
@@ -190,6 +196,7 @@ impl SystemStatus {
         }
         problems.extend(ledger.problems());
         problems.extend(gateways.iter().filter_map(|gateway| gateway.problem(now)));
+        problems.extend(alerts.problems());
         if let Some((billing, status)) = &billing {
             problems.extend(billing.problems(status));
         }
@@ -200,6 +207,7 @@ impl SystemStatus {
             gateways,
             providers,
             events: EventsStatus::of(ledger),
+            alerts,
             billing: billing.map(|(billing, _)| billing),
             problems,
         }
@@ -370,14 +378,20 @@ mod tests {
         let ledger = LedgerView { balanced: true, ..LedgerView::default() };
         let running = Some(ServerStatus::default());
         let now = Timestamp::from_secs(10_000);
-        let well = SystemStatus::of(now, running.clone(), Default::default(), &ledger, None);
+        let well = SystemStatus::of(now, running.clone(), Default::default(), (&ledger, AlertsStatus::default()), None);
         assert_eq!(well.problems, [""; 0]);
-        let stopped = SystemStatus::of(now, None, Default::default(), &ledger, None);
+        let stopped = SystemStatus::of(now, None, Default::default(), (&ledger, AlertsStatus::default()), None);
         assert!(stopped.problems[0].contains("no server runs"), "{stopped:?}");
         let full = ServerStatus { log: Some("the disk is full".to_owned()), ..ServerStatus::default() };
         let status = StatusView { lag_seconds: 9_000, ..StatusView::default() };
         let billing = BillingStatus::of(&status, None, None);
-        let ill = SystemStatus::of(now, Some(full), Default::default(), &ledger, Some((billing, &status)));
+        let ill = SystemStatus::of(
+            now,
+            Some(full),
+            Default::default(),
+            (&ledger, AlertsStatus::default()),
+            Some((billing, &status)),
+        );
         assert_eq!(ill.problems.len(), 2, "{ill:?}");
         assert!(ill.problems[0].contains("disk is full") && ill.problems[1].contains("weir stripe status"), "{ill:?}");
     }

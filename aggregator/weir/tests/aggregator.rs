@@ -29,6 +29,8 @@ mod counting;
 mod crowding;
 #[path = "aggregator/dashboards.rs"]
 mod dashboards;
+#[path = "aggregator/delivering.rs"]
+mod delivering;
 #[path = "aggregator/deploying.rs"]
 mod deploying;
 #[path = "aggregator/differences.rs"]

@@ -1,9 +1,13 @@
 //! The mail server by which tenants are told of their own budgets, at addresses that they set themselves.
+use std::collections::HashSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use weir_contract::stage::Stage;
 use weir_settings::secret::SecretSource;
 
-use super::{EmailFile, check_email};
+use super::{EmailFile, Receiver, Target, check_email};
+use crate::alert::file::Severity;
 
 /// `alerts.tenant_mail` in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,9 +51,25 @@ impl TenantMailFile {
     }
 }
 
+impl Receiver {
+    /// An address that a tenant has set: it hears of that tenant's own budgets, and of its own keys that fail.
+    pub fn of_tenant(tenant: &str, id: i64, address: &str, mail: &TenantMailFile) -> Self {
+        Receiver {
+            name: receiver_name(id, tenant),
+            target: Target::Email(mail.to(address)),
+            tenant: Some(tenant.to_owned()),
+            from: Stage::Warn,
+            severity: Severity::default(),
+            tenants: HashSet::new(),
+            budgets: HashSet::new(),
+            rules: Vec::new(),
+        }
+    }
+}
+
 /// The name under which messages to an address of a tenant's own wait: its number, and the tenant. No receiver of the configuration has a
 /// name of this form.
-pub fn receiver_name(id: i64, tenant: &str) -> String {
+fn receiver_name(id: i64, tenant: &str) -> String {
     format!("{PREFIX}{id}:{tenant}")
 }
 

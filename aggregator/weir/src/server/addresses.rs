@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use weir_settings::secret::masked;
-use weir_steer::notice::Attempt;
+use weir_steer::notice::outbox::Attempt;
 use weir_steer::receiver::tenant_mail::TenantMailFile;
 use weir_tenants::store::addresses::{AddressView, Codes};
 use weir_tenants::store::change::By;

@@ -162,7 +162,6 @@ fn tasks_of(
         tokio::spawn(budgets::measure(app.clone())),
         tokio::spawn(alerts::tell(app.clone())),
         tokio::spawn(alerts::watch::watch(app.clone())),
-        tokio::spawn(alerts::watch::repeat(app.clone())),
         tokio::spawn(forget_again(app.clone())),
         tokio::spawn(provisioning::drive::drive(app.clone())),
         tokio::spawn(models::reread(app.clone())),

@@ -3,6 +3,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::browser::Browser;
+use super::events::{Worker, batch, noon};
 use super::server::Running;
 use super::viewing::{busy, token};
 use super::watching::Script;
@@ -123,4 +124,40 @@ async fn a_link_that_ends_messages_asks_first_and_takes_no_session() {
     let done = fresh.send_from("https://mail.example.com", "/alert-address/stop?token=none", &[]).await;
     assert_eq!(done.status, StatusCode::OK, "a mail program posts from nowhere: {}", done.text);
     assert!(done.text.contains("removed before"), "{}", done.text);
+}
+
+/// Proves ann@example.com for acme, and takes the tenant to the end of its daily budget.
+async fn told(server: &Running, mail: &mut Script) -> Value {
+    let browser = member(server, "acme").await;
+    browser.act("/own/alert-addresses", &[("email", "ann@example.com")]).await;
+    let sent = code(&mail.next());
+    let id = addresses(server, "acme").await[0]["id"].to_string();
+    let proven = browser.act(&format!("/own/alert-addresses/{id}/prove"), &[("code", &sent)]).await;
+    assert_eq!(proven.status, StatusCode::SEE_OTHER, "{}", proven.text);
+    let tenth = Worker::new(1, noon()).usage(10);
+    assert_eq!(server.post(batch(&[tenth])).await.status(), StatusCode::ACCEPTED);
+    mail.next()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proven_address_hears_of_its_tenants_budgets_and_a_link_in_the_message_ends_that() {
+    let (server, mut mail) = start().await;
+    let message = told(&server, &mut mail).await;
+    assert_eq!(message["to"], json!(["ann@example.com"]), "{message}");
+    let text = message["text"].as_str().expect("text");
+    assert!(text.contains("daily") && text.contains("exceeded"), "{text}");
+    for internal in ["weir budgets", "Owner", "What to do", "globex"] {
+        assert!(!text.contains(internal), "{internal}: {text}");
+    }
+    let (_, link) = text.split_once("https://weir.example.com/ui").expect("a link");
+    let link = link.trim();
+    assert_eq!(message["stop"], json!(format!("<https://weir.example.com/ui{link}>")), "{message}");
+    let fresh = Browser::fresh(&server);
+    assert!(fresh.page(link).await.contains("End messages about budgets?"));
+    assert_eq!(addresses(&server, "acme").await.as_array().map(Vec::len), Some(1), "looking ends nothing");
+    let done = fresh.send_from("https://mail.example.com", link, &[("List-Unsubscribe", "One-Click")]).await;
+    assert!(done.text.contains("The address is removed"), "{}", done.text);
+    assert_eq!(addresses(&server, "acme").await, json!([]));
+    let history = server.json("/v1/tenants/acme/history").await.to_string();
+    assert!(history.contains("alert address stop"), "{history}");
 }

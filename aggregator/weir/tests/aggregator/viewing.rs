@@ -119,6 +119,8 @@ async fn figures_of_all_tenants_say_of_when_they_are_and_are_read_again_while_so
         assert!(browser.page(path).await.contains("Figures as of <time"), "{path}");
     }
     assert!(browser.page("/money").await.contains(&requests(9)));
+    let tenants = browser.page("/tenants?sort=budget").await;
+    assert!(tenants.contains("90.0 %") && tenants.contains(">degrade<"), "{tenants}");
     let tenth = Worker::new(1, noon()).usage(10);
     assert_eq!(server.post(batch(&[tenth])).await.status(), StatusCode::ACCEPTED);
     server.json("/v1/ledger").await;
@@ -135,6 +137,23 @@ async fn figures_of_all_tenants_say_of_when_they_are_and_are_read_again_while_so
     let metrics = server.get("/metrics").await.text().await.expect("text");
     let kept = metrics.lines().find_map(|line| line.strip_prefix("weir_ui_answers ")).expect("the metric");
     assert_eq!(kept, "6", "{metrics}");
+}
+
+#[tokio::test]
+async fn a_question_without_a_beginning_is_of_a_month_and_says_since_when() {
+    let server = busy("").await;
+    for path in ["/v1/usage", "/v1/analysis?by=model", "/v1/cost", "/v1/cost/models", "/v1/usage?tenant=acme"] {
+        let answer = server.get(path).await;
+        let begins = answer.headers().get("weir-from").and_then(|at| at.to_str().ok()).map(str::to_owned);
+        let (said, text) = (begins.unwrap_or_default(), answer.text().await.expect("text"));
+        assert!(said.starts_with("2026-10-21T"), "{path}: {said}");
+        assert!(text.contains("acme") || text.contains("gpt-4o-mini"), "{path}: {text}");
+        let more = if path.contains('?') { "&" } else { "?" };
+        let asked = server.get(&format!("{path}{more}from=2026-01-01T00:00:00Z")).await;
+        let said = asked.headers().get("weir-from").and_then(|at| at.to_str().ok());
+        assert_eq!(said, Some("2026-01-01T00:00:00.000Z"), "{path}");
+        assert_eq!(asked.text().await.expect("text"), text, "{path}: there is nothing before");
+    }
 }
 
 #[tokio::test]

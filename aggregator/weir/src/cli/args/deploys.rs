@@ -1,5 +1,5 @@
 //! Arguments of the commands about deploys.
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, value_parser};
 use weir_contract::Timestamp;
 
 use super::parse::parse_time;
@@ -7,14 +7,14 @@ use crate::alerts::DeployRequest;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum DeploysCommand {
-    /// Mark a deploy: alerts compare the cost of a request before it and after it. The same mark again within ten minutes changes nothing.
-    /// Needs a running server.
+    /// Mark a deploy: alerts compare the cost of a request before it and after it. The same mark again within ten minutes is no second one;
+    /// with another --at it corrects the first. Needs a running server.
     #[command(after_help = "Example: weir deploys mark 'support prompt v8' --feature support")]
     Mark(MarkArgs),
     /// List the marks, the latest first.
     List {
         /// The most marks, at most 1000.
-        #[arg(long)]
+        #[arg(long, value_parser = value_parser!(u32).range(1..=1000))]
         limit: Option<u32>,
     },
     /// Remove a mark that was set by mistake. Needs a running server.

@@ -7,7 +7,8 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use serde::Deserialize;
 use weir_settings::secret::masked;
-use weir_steer::notice::{Attempt, Notice};
+use weir_steer::notice::Notice;
+use weir_steer::notice::outbox::Attempt;
 use weir_steer::receiver::EmailFile;
 
 use super::ATTEMPT_MAX;
