@@ -112,7 +112,10 @@ async fn alertmanager_knows_what_holds_through_an_outage_and_a_restart_and_nothi
     let status = run(&dir, &["status"]).await;
     let text = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(status.status.code() == Some(3) && text.contains("alerts do not reach the receiver manager"), "{text}");
-    assert!(text.contains("1 receivers, 1 of them fail; 1 messages wait"), "{text}");
+    assert!(
+        text.contains("receivers: 1, failing: 1; messages waiting: 1") && text.contains("Connection refused"),
+        "{text}"
+    );
 
     // It comes back, and has forgotten everything.
     manager.restart().expect("started");
@@ -269,6 +272,16 @@ async fn what_a_request_about_alerts_does_not_mean_is_refused_in_words_and_with_
         }
         body
     };
+    for (path, words) in [
+        ("/v1/alerts/history?limit=abc", "limit: a whole number is expected"),
+        ("/v1/alerts/history?limit=5000", "`limit` is 1 to 1000"),
+        ("/v1/deploys?limit=0", "`limit` is 1 to 1000"),
+    ] {
+        let answer = server.get(path).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path}");
+        let text = answer.text().await.expect("text");
+        assert!(text.contains(words), "{path}: {text}");
+    }
     let (bad, unknown) = (StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND);
     for (path, body, status, words) in [
         (
