@@ -3,9 +3,9 @@
 //! [Standard Webhooks](https://www.standardwebhooks.com): the headers `webhook-id`, `webhook-timestamp` and `webhook-signature`, an
 //! HMAC-SHA256 over `ID.SECONDS.BODY`. A receiver tells repeats by the id, which is the same at each attempt.
 //!
-//! [`alertmanager`] has the words of Alertmanager, [`own`] those for a tenant, which say nothing of its operator.
+//! [`alertmanager`] has the words of Alertmanager, `own` those for a tenant, which say nothing of its operator.
 pub mod alertmanager;
-pub mod own;
+mod own;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

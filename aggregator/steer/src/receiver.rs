@@ -267,7 +267,7 @@ impl Receiver {
     }
 
     /// Whether the beginning or end of an alert is for this receiver.
-    pub fn wants_alert(&self, rule: &str, tenant: Option<&str>, severity: Severity) -> bool {
+    pub(crate) fn wants_alert(&self, rule: &str, tenant: Option<&str>, severity: Severity) -> bool {
         let is_named = self.rules.iter().any(|pattern| pattern.matches(rule));
         let is_meant = if self.rules.is_empty() { self.budgets.is_empty() } else { is_named };
         let is_about = match self.tenant.as_deref() {

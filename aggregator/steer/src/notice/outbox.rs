@@ -12,6 +12,7 @@ use weir_fault::{self as fault, Point};
 use weir_ledger::LedgerError;
 
 use super::{Notice, read};
+use crate::receiver::tenant_mail::of_receiver;
 
 /// The pauses after failed attempts, in milliseconds; after the last one a message is given up. Some two days in all.
 const PAUSES_MS: [u64; 11] =
@@ -84,6 +85,10 @@ fn short(error: &str) -> String {
 
 /// Notes whether a receiver takes what it is sent.
 pub fn note_receiver(db: &Connection, receiver: &str, attempt: &Attempt, now: Timestamp) -> Result<(), LedgerError> {
+    // An address of a tenant's own is the tenant's business, and there may be many of them.
+    if of_receiver(receiver).is_some() {
+        return Ok(());
+    }
     match attempt {
         Attempt::Delivered => {
             db.prepare_cached("DELETE FROM notice_failing WHERE receiver = ?1")?.execute([receiver])?;

@@ -17,9 +17,9 @@ use super::{TenantStore, rows};
 /// The most addresses of a tenant, proven or not.
 pub const ADDRESSES_MAX: usize = 5;
 /// The most codes that a tenant may have sent on a day, UTC.
-pub const CODES_A_DAY_MAX: u32 = 20;
+const CODES_A_DAY_MAX: u32 = 20;
 /// How long a code is good, in milliseconds.
-pub const CODE_GOOD_MS: u64 = 3_600_000;
+const CODE_GOOD_MS: u64 = 3_600_000;
 /// How often a wrong code may be entered before another one has to be sent.
 const TRIES_MAX: u32 = 5;
 /// The longest address, in bytes (RFC 5321, section 4.5.3.1.3).

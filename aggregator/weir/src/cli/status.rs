@@ -143,7 +143,7 @@ fn print_alerts(alerts: &AlertsStatus) {
         alerts.receivers.iter().filter(|receiver| receiver.failing.is_some()).count(),
     );
     say!(
-        "alerts: {} critical and {} warning fire; {} receivers, {failing} of them fail; {waiting} messages wait",
+        "alerts firing: {} critical, {} warning; receivers: {}, failing: {failing}; messages waiting: {waiting}",
         alerts.critical,
         alerts.warning,
         alerts.receivers.len()

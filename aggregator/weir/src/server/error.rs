@@ -1,5 +1,6 @@
 //! Errors of the HTTP interface: one type, and one table of status codes.
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -183,6 +184,17 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+/// What axum says before the field of a query that it cannot read.
+const QUERY_PROBLEM: &str = "Failed to deserialize query string: ";
+
+impl From<QueryRejection> for ApiError {
+    fn from(error: QueryRejection) -> Self {
+        let text = error.body_text();
+        let field = text.strip_prefix(QUERY_PROBLEM).unwrap_or(&text);
+        ApiError::Request(field.replace("invalid digit found in string", "a whole number is expected"))
     }
 }
 

@@ -57,7 +57,7 @@ fn unreached(receiver: &ReceiverView) -> Option<String> {
     let ReceiverView { name, form, waiting, failing } = receiver;
     let failing = failing.as_ref()?;
     Some(format!(
-        "alerts do not reach the receiver {name} ({form}) since {}: {}; {waiting} messages wait: see `weir alerts test {name}`",
+        "alerts do not reach the receiver {name} ({form}) since {}: {}; messages waiting: {waiting}; see `weir alerts test {name}`",
         failing.since, failing.error
     ))
 }

@@ -259,7 +259,7 @@ async fn a_budget_is_raised_and_resumed_on_the_page_with_a_reason() {
 async fn alerts_are_silenced_and_tokens_made_on_their_pages() {
     let server = busy("").await;
     let browser = Browser::sign_in(&server, TOKEN).await;
-    let fields = [("rule", "weir.*"), ("subject", ""), ("until", "2026-11-22T00:00"), ("why", "maintenance")];
+    let fields = [("rule", "margin-*"), ("subject", ""), ("until", "2026-11-22T00:00"), ("why", "maintenance")];
     assert_eq!(browser.act("/alerts/silence", &fields).await.location(), "/ui/alerts?done=silenced");
     assert!(browser.page("/alerts").await.contains("maintenance"));
     browser.act("/alerts/unsilence", &[("id", "1")]).await;

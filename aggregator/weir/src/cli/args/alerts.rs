@@ -1,8 +1,8 @@
 //! Arguments of the commands about alerts.
-use clap::{Args, Subcommand, value_parser};
+use clap::{ArgGroup, Args, Subcommand, value_parser};
 use weir_contract::Timestamp;
 
-use super::parse::parse_time;
+use super::parse::{parse_number, parse_time};
 use crate::alerts::{AckRequest, AlertHistoryQuery, SilenceRequest};
 
 #[derive(Debug, Subcommand)]
@@ -26,6 +26,7 @@ pub(in crate::cli) enum AlertsCommand {
     #[command(after_help = "Example: weir alerts unsilence 3")]
     Unsilence {
         /// Its number; `weir alerts list` shows it.
+        #[arg(value_parser = parse_number)]
         id: i64,
     },
     /// Say that you look after an alert that fires. Your token's name stands beside it. Needs a running server.
@@ -36,9 +37,9 @@ pub(in crate::cli) enum AlertsCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("of").required(true).multiple(true).args(["rule", "budget", "tenant"])))]
 pub(in crate::cli) struct SilenceArgs {
     /// The rules, with * for any text. Absent, and no budget either: all that is about the tenant.
-    #[arg(required_unless_present_any = ["budget", "tenant"])]
     rule: Option<String>,
     /// The budgets, with * for any text: nobody is told of their stages.
     #[arg(long)]
@@ -74,7 +75,7 @@ pub(in crate::cli) struct AlertHistoryArgs {
     #[arg(long)]
     rule: Option<String>,
     /// Only changes before this number.
-    #[arg(long, value_parser = value_parser!(i64).range(1..))]
+    #[arg(long, value_parser = parse_number)]
     before: Option<i64>,
     /// The most changes, at most 1000.
     #[arg(long, value_parser = value_parser!(u32).range(1..=1000))]

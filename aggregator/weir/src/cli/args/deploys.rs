@@ -2,7 +2,7 @@
 use clap::{Args, Subcommand, value_parser};
 use weir_contract::Timestamp;
 
-use super::parse::parse_time;
+use super::parse::{parse_number, parse_time};
 use crate::alerts::DeployRequest;
 
 #[derive(Debug, Subcommand)]
@@ -21,6 +21,7 @@ pub(in crate::cli) enum DeploysCommand {
     #[command(after_help = "Example: weir deploys unmark 3")]
     Unmark {
         /// Its number; `weir deploys list` shows it.
+        #[arg(value_parser = parse_number)]
         id: i64,
     },
 }

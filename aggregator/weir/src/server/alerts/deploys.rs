@@ -27,7 +27,7 @@ async fn get_deploys(
     query: Result<Query<DeployQuery>, QueryRejection>,
 ) -> Result<Json<Vec<Deploy>>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
-    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    let Query(query) = query?;
     if query.limit.is_some_and(|limit| !(1..=deploy::SHOWN_MAX).contains(&limit)) {
         return Err(ApiError::Request(format!("`limit` is 1 to {}", deploy::SHOWN_MAX)));
     }

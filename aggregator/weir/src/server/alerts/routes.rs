@@ -52,7 +52,7 @@ async fn get_history(
     query: Result<Query<AlertHistoryQuery>, QueryRejection>,
 ) -> Result<Json<Vec<AlertChange>>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
-    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    let Query(query) = query?;
     history(&app, query).await.map(Json)
 }
 

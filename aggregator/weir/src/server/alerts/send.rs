@@ -114,7 +114,18 @@ pub(super) async fn answer(call: RequestBuilder) -> Attempt {
             Attempt::Gone("the receiver answered 410: it takes no more".to_owned())
         }
         Ok(response) => Attempt::Failed(format!("the receiver answered {}", response.status().as_u16())),
-        // Without the address, which for Slack is a secret.
-        Err(error) => Attempt::Failed(masked(&error.without_url().to_string())),
+        Err(error) => Attempt::Failed(masked(&with_causes(error))),
     }
+}
+
+/// An error with its causes, without the address, which for Slack is a secret.
+fn with_causes(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut said = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    said
 }
