@@ -18,6 +18,9 @@ use crate::config::tokens::Scope;
 use crate::server::App;
 use crate::server::alerts::routes as alerts;
 
+/// Alerts of a page, those that fire first: some 100 KB. `weir alerts list` has all.
+const SHOWN: usize = 100;
+
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/alerts", get(get_page))
@@ -73,7 +76,7 @@ fn holding(view: &AlertsView, may_act: bool) -> Table {
         ]
     });
     let columns = ["State", "Severity", "Rule", "Subject", "Tenant", "What holds", "Since", "Acknowledged", "Actions"];
-    Table::new("Alerts", &columns, "No alert fires, and no condition of one holds.").rows(rows)
+    Table::new("Alerts", &columns, "No alert fires, and no condition of one holds.").first(SHOWN, rows)
 }
 
 fn why() -> Field {

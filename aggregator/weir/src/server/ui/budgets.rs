@@ -21,6 +21,9 @@ use crate::server::error::ApiError;
 use crate::server::read::with_reader;
 use crate::server::{App, budgets};
 
+/// Budgets of a page: with their forms some 120 KB.
+const SHOWN: usize = 75;
+
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/budgets", get(get_page))
@@ -80,7 +83,7 @@ pub(super) fn read(finance: &mut Finance, rules: &Rules, least: &str) -> Result<
     Ok(crate::budgets::budgets(&mut finance.reader, rules, &query, finance.now)?)
 }
 
-/// The budgets, the most used first. At most 1,000: name a tenant to see others.
+/// The budgets, the most used first: name a tenant to see others.
 pub(super) fn table(budgets: &[BudgetView], may_act: bool) -> Table {
     let columns = [
         "Tenant",
@@ -95,7 +98,7 @@ pub(super) fn table(budgets: &[BudgetView], may_act: bool) -> Table {
         "Actions",
     ];
     let empty = "No budget fits. `budgets` in weir.yaml says how much tenants may use.";
-    Table::new("Budgets", &columns, empty).rows(budgets.iter().map(|budget| row(budget, may_act)))
+    Table::new("Budgets", &columns, empty).first(SHOWN, budgets.iter().map(|budget| row(budget, may_act)))
 }
 
 fn row(budget: &BudgetView, may_act: bool) -> Vec<Cell> {

@@ -32,7 +32,7 @@ const TENANT: &str = "tenant";
 /// The dimension of which providers are told.
 pub(super) const MODEL: &str = "model";
 /// Rows of a table: the worst margins first.
-const ROWS_SHOWN: usize = 200;
+const ROWS_SHOWN: usize = 60;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
