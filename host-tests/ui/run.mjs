@@ -204,8 +204,9 @@ const tablesSortAndFormsWorkByKeyboard = async (browser, demo) => {
   await page.keyboard.press("Enter");
   assert.equal(await table.locator("th[aria-sort=ascending]").textContent(), "Requests");
   await page.goto(`${demo.url}/alerts`);
-  await page.getByLabel("Rule").fill("weir.*");
-  await page.getByLabel("Until (UTC)").fill("2099-01-01T00:00");
+  const nextWeek = new Date(Date.now() + 7 * 24 * 3_600_000).toISOString().slice(0, 16);
+  await page.locator('input[name="rule"]').fill("margin-*");
+  await page.getByLabel("Until (UTC)").fill(nextWeek);
   await page.getByLabel("Reason or remark").fill("maintenance <b>tonight</b>");
   await page.getByRole("button", { name: "Silence" }).press("Enter");
   await page.waitForURL("**/ui/alerts?done=silenced");

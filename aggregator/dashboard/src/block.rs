@@ -1,10 +1,12 @@
 //! The parts of a page.
 use maud::{Markup, html};
+use weir_contract::Timestamp;
 
-use crate::cell::{Cell, Tone};
+use crate::cell::{Cell, Tone, time};
 use crate::chart::Chart;
 use crate::form::Form;
 use crate::href::Href;
+use crate::number::grouped;
 use crate::table::Table;
 use crate::viewer::Viewer;
 
@@ -75,6 +77,8 @@ pub enum Block {
     },
     /// Text as it is, such as JSON, under a heading.
     Text(String, String),
+    /// The moment that figures are of, and the record of the event log up to which they have everything, where that is the viewer's to know.
+    AsOf(Timestamp, Option<u64>),
     /// A drawing that the server makes, and what it shows, in words.
     Picture(Href, String),
 }
@@ -110,6 +114,13 @@ impl Block {
             },
             Block::Text(heading, text) => html! {
                 section { h2 { (heading) } pre tabindex="0" aria-label=(heading) { (text) } }
+            },
+            Block::AsOf(at, through) => html! {
+                p.as-of {
+                    "Figures as of " (time(*at))
+                    @if let Some(through) = through { ": all events up to record " (grouped(&through.to_string())) " of the event log" }
+                    "."
+                }
             },
             Block::Picture(href, words) => html! { figure.chart { img src=(href.as_str()) alt=(words); } },
         }

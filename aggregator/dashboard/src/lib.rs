@@ -28,7 +28,7 @@ pub use chart::{Chart, Point};
 pub use form::{Act, Field, Form, Kind};
 pub use href::Href;
 pub use number::grouped;
-pub use page::{Page, Section, SignIn, Ways, entered, error, sign_in};
+pub use page::{Page, Section, SignIn, Ways, entered, error, sign_in, stop_page, stopped};
 pub use sheet::Sheet;
 pub use table::{Column, Table};
 pub use viewer::{Brand, Role, Viewer};

@@ -222,6 +222,30 @@ pub fn entered() -> String {
     frame("Signed in", &Brand::default(), &html! { meta http-equiv="refresh" content="0;url=/ui"; }, &body)
 }
 
+/// The page behind the link that ends messages to an address: it asks first.
+pub fn stop_page(brand: &Brand, token: &str) -> String {
+    let action = Href::to(&["alert-address", "stop"]).with("token", token);
+    let body = html! {
+        main #content.narrow tabindex="-1" {
+            h1 { "End messages about budgets?" }
+            p { "The address that got this link gets no more messages, and is removed from the account." }
+            form.act method="post" action=(action.as_str()) { button { "End the messages" } }
+        }
+    };
+    frame("End messages", brand, &html! {}, &body)
+}
+
+/// What follows.
+pub fn stopped(brand: &Brand, was_there: bool) -> String {
+    let told = if was_there {
+        "The address is removed: no more messages go there."
+    } else {
+        "No messages go to this address any more: it was removed before."
+    };
+    let body = html! { main #content.narrow tabindex="-1" { h1 { "Done" } p.notice.good role="status" { (told) } } };
+    frame("Messages ended", brand, &html! {}, &body)
+}
+
 /// A page that says what went wrong, and what to do.
 pub fn error(title: &str, told: &str) -> String {
     let body = html! {

@@ -55,6 +55,8 @@ pub enum Point {
     ToldApart,
     /// Messages are made in a transaction before that of the mark, each time under another id.
     NoticeUnderNewId,
+    /// A message is sent while an earlier one of its topic waits.
+    NoticeOvertakes,
     /// A row is sent before it is on disk.
     SentBeforeSynced,
     /// Rows are sent without a mark of the attempt.

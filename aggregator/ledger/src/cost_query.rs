@@ -40,15 +40,22 @@ pub(crate) fn whole<T>(rows: Vec<T>) -> Result<Vec<T>, CostError> {
     if rows.len() > COST_ROWS_MAX as usize { Err(CostError::TooMany) } else { Ok(rows) }
 }
 
-/// The condition of every query: tenant, from, to. What is given is compared as it is, since a plan that must also serve for what is not given
-/// goes through the whole table.
-fn chosen(tenant: Option<&str>, from: Option<Timestamp>, to: Option<Timestamp>) -> String {
-    [
-        if tenant.is_some() { "tenant = ?1" } else { "(?1 IS NULL OR tenant = ?1)" },
-        if from.is_some() { "window_start >= ?2" } else { "(?2 IS NULL OR window_start >= ?2)" },
-        if to.is_some() { "window_start < ?3" } else { "(?3 IS NULL OR window_start < ?3)" },
-    ]
-    .join(" AND ")
+/// The rows of a query, after `FROM`, and what comes before its `SELECT`. Parameters: tenant, from, to. What is given is compared as it is,
+/// since a plan that must also serve for what is not given goes through the whole table. Tables begin with the time, so one tenant's rows
+/// are looked up in each window by itself.
+fn rows(table: &str, tenant: Option<&str>, (from, to): (Option<Timestamp>, Option<Timestamp>)) -> (String, String) {
+    let from = if from.is_some() { "window_start >= ?2" } else { "?2 IS NULL" };
+    let to = if to.is_some() { "window_start < ?3" } else { "?3 IS NULL" };
+    if tenant.is_none() {
+        return (String::new(), format!("{table} WHERE ?1 IS NULL AND {from} AND {to}"));
+    }
+    let times = format!(
+        "WITH RECURSIVE times(at) AS (
+           SELECT min(window_start) FROM {table} WHERE {from} AND {to}
+           UNION ALL SELECT (SELECT min(window_start) FROM {table} WHERE window_start > times.at AND {to}) FROM times
+           WHERE times.at IS NOT NULL) "
+    );
+    (times, format!("times CROSS JOIN {table} WHERE window_start = times.at AND tenant = ?1"))
 }
 
 impl LedgerReader {
@@ -69,9 +76,9 @@ impl LedgerReader {
             ("analysis", format!(" AND marks & {} = 0", Marks::UNCOSTED.0))
         };
         let keys: String = by.iter().map(|dimension| format!(", {dimension}")).collect();
-        let chosen = chosen(query.tenant.as_deref(), query.from, query.to);
+        let (times, rows) = rows(table, query.tenant.as_deref(), (query.from, query.to));
         let sql = format!(
-            "SELECT {step} AS start, tenant, currency, {sums}{keys} FROM {table} WHERE {chosen}{costed}
+            "{times}SELECT {step} AS start, tenant, currency, {sums}{keys} FROM {rows}{costed}
              GROUP BY start, tenant, currency{keys} ORDER BY start, tenant, currency{keys} LIMIT {COST_ROWS_MAX} + 1"
         );
         let mut select = self.connection().prepare(&sql)?;
@@ -99,16 +106,16 @@ impl LedgerReader {
             .iter()
             .map(|kind| format!("sum(of_{} * (unpriced >> {} & 1))", kind.as_str(), *kind as u32))
             .collect();
+        let (times, rows) = rows("analysis", query.tenant.as_deref(), (query.from, query.to));
         let sql = format!(
-            "SELECT {} AS start, {tenant} AS of, provider, model, tier, input_over, currency, sum(requests), {}, {}, {}
-             FROM analysis WHERE {} AND marks & {} = 0
+            "{times}SELECT {} AS start, {tenant} AS of, provider, model, tier, input_over, currency, sum(requests), {}, {}, {}
+             FROM {rows} AND marks & {} = 0
              GROUP BY start, of, provider, model, tier, input_over, currency
              ORDER BY start, of, provider, model, tier, input_over, currency LIMIT {COST_ROWS_MAX} + 1",
             query.step.sql(self.connection()),
             exact("cost", "1"),
             kinds.join(", "),
             lacking.join(", "),
-            chosen(query.tenant.as_deref(), query.from, query.to),
             Marks::UNCOSTED.0 | Marks::OWN_KEY.0,
         );
         let mut select = self.connection().prepare(&sql)?;

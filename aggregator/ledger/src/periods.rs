@@ -144,14 +144,18 @@ pub fn anchor_of(db: &Connection, tenant: &str) -> Result<Anchor, LedgerError> {
     Ok(found.unwrap_or_default())
 }
 
-/// Anchors of all tenants that differ from the default. Those that have left keep what the tenants file said of them last.
-pub(crate) fn anchors(db: &Connection) -> Result<HashMap<String, Anchor>, LedgerError> {
-    let sql = "SELECT tenant, anchor_at AS at, anchor_interval AS interval, 1 AS first FROM tenant_plan AS noted
-                 WHERE plan IS NULL AND anchor_at IS NOT NULL
-                   AND since = (SELECT max(since) FROM tenant_plan WHERE tenant = noted.tenant)
-               UNION ALL SELECT tenant, at, interval, CASE WHEN source = 'tenants' THEN 2 ELSE 0 END FROM anchor ORDER BY first";
-    let mut select = db.prepare_cached(sql)?;
-    let rows = select.query_map([], |row| Ok((row.get(0)?, read(row, 1)?)))?;
+/// Anchors that differ from the default, of one tenant or of all. Those that have left keep what the tenants file said of them last.
+pub(crate) fn anchors(db: &Connection, tenant: Option<&str>) -> Result<HashMap<String, Anchor>, LedgerError> {
+    let chosen = if tenant.is_some() { "tenant = ?1" } else { "?1 IS NULL" };
+    let sql = format!(
+        "SELECT tenant, anchor_at AS at, anchor_interval AS interval, 1 AS first FROM tenant_plan AS noted
+           WHERE plan IS NULL AND anchor_at IS NOT NULL AND {chosen}
+             AND since = (SELECT max(since) FROM tenant_plan WHERE tenant = noted.tenant)
+         UNION ALL SELECT tenant, at, interval, CASE WHEN source = 'tenants' THEN 2 ELSE 0 END FROM anchor
+           WHERE {chosen} ORDER BY first"
+    );
+    let mut select = db.prepare_cached(&sql)?;
+    let rows = select.query_map([tenant], |row| Ok((row.get(0)?, read(row, 1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

@@ -1,7 +1,7 @@
 //! Reads the ledger on a read-only connection of its own, so that no query delays counting.
 mod credentials;
 mod refusals;
-mod units;
+pub(crate) mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +18,7 @@ use super::view::{
 };
 use super::{LedgerError, dedupe, kept_answers};
 pub(crate) use units::costs_by_tenant;
+use units::rows_of;
 pub use units::{FirstWindows, MeterUnits, TenantUnits};
 
 /// The most rows of one answer to a usage query.
@@ -67,16 +68,16 @@ impl LedgerReader {
             return Ok(None);
         }
         let columns = by.join(", ");
+        let (times, rows) = rows_of(("analysis", "window_start"), query.tenant.as_deref());
         let sql = format!(
-            "SELECT tenant, sum(requests), sum(input_tokens), sum(output_tokens), sum(cache_read_tokens),
+            "{times}SELECT tenant, sum(requests), sum(input_tokens), sum(output_tokens), sum(cache_read_tokens),
                     sum(reasoning_tokens), {columns}
-             FROM analysis
-             WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR window_start >= ?2) AND (?3 IS NULL OR window_start < ?3)
+             FROM {rows}
              GROUP BY tenant, {columns} ORDER BY tenant, {columns} LIMIT {USAGE_ROWS_MAX}"
         );
-        let time = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
+        let (from, to) = span(query.from, query.to);
         let mut select = self.0.prepare(&sql)?;
-        let rows = select.query_map(params![query.tenant, time(query.from), time(query.to)], |row| {
+        let rows = select.query_map(params![from, to, query.tenant], |row| {
             let number = |column| row.get::<_, u64>(column);
             Ok(AnalysisRow {
                 tenant: row.get(0)?,
@@ -158,43 +159,50 @@ impl LedgerReader {
     }
 }
 
+/// A span in milliseconds: all of time where the query says nothing.
+fn span(from: Option<Timestamp>, to: Option<Timestamp>) -> (u64, u64) {
+    let last = i64::MAX.unsigned_abs();
+    (from.unwrap_or_default().as_millis().min(last), to.map_or(last, |to| to.as_millis().min(last)))
+}
+
 fn usage_rows(tx: &Transaction<'_>, query: &UsageQuery) -> Result<Vec<UsageRow>, LedgerError> {
+    let of = |table: &str, columns: &str, more: &str| {
+        let (times, rows) = rows_of((table, "window_start"), query.tenant.as_deref());
+        format!("SELECT * FROM ({times}SELECT window_start, tenant, meter, {columns} FROM {rows}{more}) AS of_{table}")
+    };
     let sql = format!(
         "SELECT CASE WHEN ?5 = 1 THEN window_start END AS hour, tenant, meter, sum(billable), sum(excluded), sum(reported)
-         FROM (SELECT window_start, tenant, meter, billable, 0 AS excluded, 0 AS reported FROM usage
-               UNION ALL SELECT window_start, tenant, meter, 0, amount, 0 FROM excluded
-               UNION ALL SELECT window_start, tenant, meter, 0, 0, value FROM outbox WHERE state = 'reported') AS sums
-         WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR meter = ?2)
-           AND (?3 IS NULL OR window_start >= ?3) AND (?4 IS NULL OR window_start < ?4)
-         GROUP BY hour, tenant, meter ORDER BY hour, tenant, meter LIMIT {USAGE_ROWS_MAX}"
+         FROM ({} UNION ALL {} UNION ALL {}) AS sums
+         WHERE (?4 IS NULL OR meter = ?4)
+         GROUP BY hour, tenant, meter ORDER BY hour, tenant, meter LIMIT {USAGE_ROWS_MAX}",
+        of("usage", "billable, 0 AS excluded, 0 AS reported", ""),
+        of("excluded", "0 AS billable, amount AS excluded, 0 AS reported", ""),
+        of("outbox", "0 AS billable, 0 AS excluded, value AS reported", " AND state = 'reported'"),
     );
-    let time = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
+    let (from, to) = span(query.from, query.to);
     let mut select = tx.prepare(&sql)?;
-    let rows = select.query_map(
-        params![query.tenant, query.meter, time(query.from), time(query.to), query.hourly],
-        |row| {
-            Ok(UsageRow {
-                window: row.get::<_, Option<u64>>(0)?.map(millis),
-                tenant: row.get(1)?,
-                meter: row.get(2)?,
-                billable: row.get::<_, u64>(3)?,
-                excluded: row.get::<_, u64>(4)?,
-                reported: row.get(5)?,
-            })
-        },
-    )?;
+    let rows = select.query_map(params![from, to, query.tenant, query.meter, query.hourly], |row| {
+        Ok(UsageRow {
+            window: row.get::<_, Option<u64>>(0)?.map(millis),
+            tenant: row.get(1)?,
+            meter: row.get(2)?,
+            billable: row.get::<_, u64>(3)?,
+            excluded: row.get::<_, u64>(4)?,
+            reported: row.get(5)?,
+        })
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn refused_rows(tx: &Transaction<'_>, query: &UsageQuery) -> Result<Vec<RefusedRow>, LedgerError> {
+    let (times, rows) = rows_of(("refused", "window_start"), query.tenant.as_deref());
     let sql = format!(
-        "SELECT tenant, reason, sum(count) FROM refused
-         WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR window_start >= ?2) AND (?3 IS NULL OR window_start < ?3)
+        "{times}SELECT tenant, reason, sum(count) FROM {rows}
          GROUP BY tenant, reason ORDER BY tenant, reason LIMIT {USAGE_ROWS_MAX}"
     );
-    let time = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
+    let (from, to) = span(query.from, query.to);
     let mut select = tx.prepare(&sql)?;
-    let rows = select.query_map(params![query.tenant, time(query.from), time(query.to)], |row| {
+    let rows = select.query_map(params![from, to, query.tenant], |row| {
         Ok(RefusedRow { tenant: row.get(0)?, reason: row.get(1)?, count: row.get::<_, u64>(2)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

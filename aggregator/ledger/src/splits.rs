@@ -107,7 +107,7 @@ impl WindowSplits {
 impl Loaded {
     fn read(tx: &Transaction<'_>) -> Result<Self, LedgerError> {
         let mut tenants: HashMap<String, Tenant> = HashMap::new();
-        for (tenant, anchor) in periods::anchors(tx)? {
+        for (tenant, anchor) in periods::anchors(tx, None)? {
             tenants.entry(tenant).or_default().anchor = Some(anchor);
         }
         let sql = "SELECT tenant, hour, at FROM cut WHERE hour >= (SELECT coalesce(max(hour), 0) FROM cut) - ?1";

@@ -307,7 +307,10 @@ fn a_ledger_of_before_knows_since_when_it_keeps_these_sums() {
     let asked = |hour, claude| Asked { hour, claude, tone: None, ..Asked::random(&mut SplitMix64::new(3)) };
     books.count(vec![asked(4, None), asked(7, None)]);
     // What later migrations have added goes first.
-    let as_before = "DROP INDEX budget_raise_over; \
+    let as_before = "DROP INDEX budget_raise_over; DROP TABLE notice_failing; \
+        DROP INDEX notice_seq; DROP INDEX notice_order; DROP INDEX budget_transition_held; \
+        ALTER TABLE notice DROP COLUMN topic; ALTER TABLE notice DROP COLUMN seq; ALTER TABLE alert DROP COLUMN deploy; \
+        ALTER TABLE alert_silence DROP COLUMN budget; ALTER TABLE alert_silence DROP COLUMN tenant; \
         ALTER TABLE budget_transition DROP COLUMN cause; ALTER TABLE budget_transition DROP COLUMN why; \
         ALTER TABLE budget_raise DROP COLUMN over_noted; ALTER TABLE budget_stage DROP COLUMN over_noted; \
         DROP TABLE flag_sums_since; DROP TABLE deploy; PRAGMA user_version = 21";

@@ -24,13 +24,14 @@ pub(crate) const COUNTING_BUGS: [Bug; 17] = [
 ];
 
 /// The bugs of budgets and of what is told about them.
-pub(crate) const STEERING_BUGS: [Bug; 6] = [
+pub(crate) const STEERING_BUGS: [Bug; 7] = [
     Bug::CountersOutliveRollback,
     Bug::StageSticks,
     Bug::StageLostToTheClock,
     Bug::RaiseOutlivesItsDate,
     Bug::ToldApart,
     Bug::NoticeUnderNewId,
+    Bug::NoticeOvertakes,
 ];
 
 /// Every bug of the reporting.

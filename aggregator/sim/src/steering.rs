@@ -4,7 +4,7 @@
 //! while. The process dies between and within any two steps: counting, putting stages in force, making messages, sending them. The
 //! receiver refuses, or takes a message whose answer is lost. Again and again, and at the end, the [`oracle`] compares the stages
 //! that gateways would be told with a naive count of all events, follows every stage from change to change, and compares the
-//! receiver's messages with the changes: none lost, none told twice.
+//! receiver's messages with the changes: none lost, none told twice, and none of a budget told before an earlier one.
 #[path = "../../steer/tests/follow/event.rs"]
 mod event;
 mod oracle;
@@ -87,4 +87,5 @@ seeds::each_planted_bug_is_found! {
     finds_a_raise_that_outlives_its_date: RaiseOutlivesItsDate,
     finds_changes_that_are_told_before_their_messages_are_kept: ToldApart,
     finds_a_message_that_is_made_again_under_another_id: NoticeUnderNewId,
+    finds_a_message_that_overtakes_an_earlier_one: NoticeOvertakes,
 }

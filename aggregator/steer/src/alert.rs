@@ -9,7 +9,7 @@
 //! - Rules look at sums only, never at single events.
 //! - A change of an alert is on disk before anybody is told, and is told once to each receiver.
 //! - What cannot be measured changes nothing: an alert neither begins nor ends because a question had no answer.
-mod built_in;
+pub(crate) mod built_in;
 pub mod deploy;
 pub mod evaluate;
 pub mod file;

@@ -3,7 +3,7 @@
 //! [`file`](mod@file) is the shape of `budgets` in weir.yaml, [`budget`] what is compiled from it, [`calendar`] says when periods begin.
 //! [`engine`] follows the ledger through its port [`weir_ledger::steering`]: in the transaction that counts events it adds to what
 //! each budget has used, and notes each change of a stage. [`raise`] changes amounts until a date. [`view`] reads all that.
-//! [`alert`] compares rules with what was measured. [`receiver`] says who is told of changes, [`message`] in which words, and [`notice`] keeps each message until it is delivered.
+//! [`alert`] compares rules with what was measured, [`doubt`] tells what in `alerts` names nobody. [`receiver`] says who is told of changes, [`message`] in which words, and [`notice`] keeps each message until it is delivered.
 //!
 //! # Constraints
 //!
@@ -22,6 +22,7 @@ pub mod budget;
 pub mod calendar;
 pub mod cause;
 mod counters;
+pub mod doubt;
 pub mod engine;
 pub mod file;
 pub mod forget;

@@ -3,8 +3,10 @@
 //! [Standard Webhooks](https://www.standardwebhooks.com): the headers `webhook-id`, `webhook-timestamp` and `webhook-signature`, an
 //! HMAC-SHA256 over `ID.SECONDS.BODY`. A receiver tells repeats by the id, which is the same at each attempt.
 //!
-//! [Alertmanager](https://prometheus.io/docs/alerting/latest/alerts_api/) tells alerts apart by their labels; an alert ends at
-//! `endsAt`. A budget's alert has its stage as severity, so a change ends one and begins another.
+//! [`alertmanager`] has the words of Alertmanager, `own` those for a tenant, which say nothing of its operator.
+pub mod alertmanager;
+mod own;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -17,17 +19,15 @@ use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
 use weir_settings::secret::Secret;
 
-use crate::alert::file::Severity;
 use crate::alert::rule::Rule;
-use crate::alert::state::{Alert, AlertChange};
-use crate::receiver::{Playbook, Target};
+use crate::alert::state::AlertChange;
+use crate::budget::Budget;
+use crate::receiver::{Playbook, Receiver, Target};
 use crate::subject;
 use crate::view::Transition;
 
 /// The beginning of a secret of Standard Webhooks.
 const SECRET_PREFIX: &str = "whsec_";
-/// How long Alertmanager believes an alert that nobody repeats, in milliseconds. The server repeats them more often.
-const BELIEVED_MS: u64 = 15 * 60_000;
 
 /// What messages say beside what has happened.
 #[derive(Clone, Debug, Default)]
@@ -40,10 +40,26 @@ pub struct Context {
     pub plans: Arc<HashMap<String, String>>,
     /// The rules.
     pub rules: Arc<[Rule]>,
+    /// The budgets.
+    pub budgets: Arc<[Budget]>,
     /// Likely reasons of changes of budgets, by their number.
     pub budget_drivers: HashMap<i64, String>,
     /// Likely reasons of alerts, by the number of the change.
     pub alert_drivers: HashMap<i64, String>,
+    /// Likely reasons of alerts that fire, by rule, subject and currency.
+    pub standing_drivers: HashMap<(String, String, String), String>,
+}
+
+impl Context {
+    /// The rule of that name.
+    pub(crate) fn rule(&self, name: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| *rule.name == *name)
+    }
+
+    /// What was decided beforehand for a stage of a tenant's budget.
+    fn decided(&self, tenant: &str, stage: Stage) -> Option<&str> {
+        self.playbooks.get(self.plans.get(tenant)?)?.at(stage)
+    }
 }
 
 /// A message in the words that every form has.
@@ -52,7 +68,8 @@ struct Words {
     at: Timestamp,
     title: String,
     summary: String,
-    command: String,
+    /// The command that shows more; for a tenant there is none.
+    command: Option<String>,
     driver: Option<String>,
     owner: Option<String>,
     action: Option<String>,
@@ -70,43 +87,54 @@ impl Words {
                     _ => Map::new(),
                 };
                 data.insert("summary".to_owned(), self.summary.into());
-                data.insert("command".to_owned(), self.command.into());
-                let more = [("driver", self.driver), ("owner", self.owner), ("action", self.action)];
+                let more = [
+                    ("command", self.command),
+                    ("driver", self.driver),
+                    ("owner", self.owner),
+                    ("action", self.action),
+                ];
                 for (name, text) in more.into_iter().filter_map(|(name, text)| Some((name, text?))) {
                     data.insert(name.to_owned(), text.into());
                 }
                 json!({"type": self.kind, "timestamp": self.at, "data": data})
             }
             Target::Slack(_) => json!({ "text": escaped(&self.text()) }),
-            Target::Email(_) => json!({"subject": self.title, "text": self.text()}),
+            Target::Email(_) => json!({"subject": on_one_line(&self.title), "text": self.text()}),
             Target::Alertmanager(_) => Value::Array(self.alerts),
         }
     }
 
     fn text(&self) -> String {
-        let mut lines = vec![self.summary.clone(), format!("At: {}", self.at)];
-        let more = [("Likely reason", &self.driver), ("What to do", &self.action), ("Owner", &self.owner)];
+        let mut lines = vec![on_one_line(&self.summary), format!("At: {}", self.at)];
+        let driver = self.driver.as_deref().map(on_one_line);
+        let more = [("Likely reason", &driver), ("What to do", &self.action), ("Owner", &self.owner)];
         lines.extend(more.into_iter().filter_map(|(name, text)| Some(format!("{name}: {}", text.as_ref()?))));
-        lines.push(format!("`{}`", self.command));
+        lines.extend(self.command.as_ref().map(|command| format!("`{}`", on_one_line(command))));
         lines.join("\n")
     }
 }
 
+/// A text that begins no line of its own: clients choose the names in it.
+fn on_one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 /// The body of a message about a change of a stage.
-pub(crate) fn of_transition(target: &Target, change: &Transition, context: &Context) -> Value {
+pub(crate) fn of_transition(receiver: &Receiver, change: &Transition, context: &Context) -> Value {
+    if receiver.tenant.is_some() {
+        return own::of_transition(change, context).body(&receiver.target);
+    }
     let stage = Stage::from_name(&change.stage).unwrap_or_default();
     let tenant = subject::tenant(&change.subject);
-    let plan = context.plans.get(tenant);
-    let action = plan.and_then(|plan| context.playbooks.get(plan)).and_then(|playbook| playbook.at(stage));
     let words = Words {
         kind: "budget.stage",
         at: change.at,
         title: format!("Budget {} of {}: {}", change.budget, change.subject, change.stage),
         summary: summary(change),
-        command: command(change),
+        command: Some(command(change)),
         driver: context.budget_drivers.get(&change.id).cloned(),
         owner: context.owners.get(tenant).cloned(),
-        action: action.map(str::to_owned),
+        action: context.decided(tenant, stage).map(str::to_owned),
         data: json!({
             "budget": change.budget,
             "subject": change.subject,
@@ -120,49 +148,26 @@ pub(crate) fn of_transition(target: &Target, change: &Transition, context: &Cont
             "period_end": change.period_end,
             "evaluated_through": change.evaluated_through,
         }),
-        alerts: stages_as_alerts(change, context),
+        alerts: alertmanager::of_transition(change, receiver.from, context),
     };
-    words.body(target)
-}
-
-/// The end of the former stage's alert, and the beginning of the new one's.
-fn stages_as_alerts(change: &Transition, context: &Context) -> Vec<Value> {
-    let severity = |name: &str| match Stage::from_name(name).unwrap_or_default() {
-        Stage::Ok => None,
-        Stage::Warn | Stage::Degrade => Some(Severity::Warning),
-        Stage::Contain | Stage::Exceeded => Some(Severity::Critical),
-    };
-    let alert = |severity: Severity, end: Timestamp| {
-        let mut labels = labels("weir_budget", severity);
-        labels.insert("budget".to_owned(), change.budget.clone().into());
-        labels.insert("subject".to_owned(), change.subject.clone().into());
-        json!({
-            "labels": labels,
-            "annotations": annotations(&summary(change), &command(change), context.owners.get(subject::tenant(&change.subject))),
-            "startsAt": change.at,
-            "endsAt": end,
-        })
-    };
-    let (was, is) = (severity(&change.was), severity(&change.stage));
-    // Nobody repeats a budget's alert: it holds until its period ends.
-    let far = change.period_end.unwrap_or(change.at.plus_millis(365 * 24 * 3_600_000));
-    let ended = was.filter(|_| was != is).map(|severity| alert(severity, change.at));
-    ended.into_iter().chain(is.map(|severity| alert(severity, far))).collect()
+    words.body(&receiver.target)
 }
 
 /// The body of a message about the beginning or end of an alert.
-pub(crate) fn of_alert(target: &Target, change: &AlertChange, context: &Context) -> Value {
-    let rule = context.rules.iter().find(|rule| *rule.name == *change.rule);
+pub(crate) fn of_alert(receiver: &Receiver, change: &AlertChange, context: &Context) -> Value {
+    if receiver.tenant.is_some() {
+        return own::of_alert(change).body(&receiver.target);
+    }
+    let rule = context.rule(&change.rule);
     let owner = change.tenant.as_ref().and_then(|tenant| context.owners.get(tenant));
     let state = if change.is_end() { "resolved" } else { change.severity.as_str() };
     let whose = if change.subject.is_empty() { String::new() } else { format!(" {}", change.subject) };
-    let command = "weir alerts list".to_owned();
     let words = Words {
         kind: if change.is_end() { "alert.resolved" } else { "alert.firing" },
         at: change.at,
         title: format!("[{state}] {}{whose}", change.rule),
         summary: format!("[{state}] {}: {} (since {})", change.rule, change.summary, change.since),
-        command: command.clone(),
+        command: Some(LIST.to_owned()),
         driver: context.alert_drivers.get(&change.id).cloned(),
         owner: owner.cloned(),
         action: rule.and_then(|rule| rule.action.as_deref()).filter(|_| !change.is_end()).map(str::to_owned),
@@ -177,88 +182,30 @@ pub(crate) fn of_alert(target: &Target, change: &AlertChange, context: &Context)
             "value": change.value,
             "labels": rule.map(|rule| &rule.labels),
         }),
-        alerts: vec![json!({
-            "labels": labels_of(&change.rule, change.severity, [&change.subject, &change.currency], change.tenant.as_deref(), rule),
-            "annotations": annotations(&change.summary, &command, owner),
-            "startsAt": change.since,
-            "endsAt": if change.is_end() { change.at } else { change.at.plus_millis(BELIEVED_MS) },
-        })],
+        alerts: vec![alertmanager::of_alert(change, context)],
     };
-    words.body(target)
+    words.body(&receiver.target)
 }
 
-/// The alerts that fire and are told, as Alertmanager takes them: it forgets one that nobody repeats.
-pub fn standing<'a>(alerts: impl Iterator<Item = &'a Alert>, context: &Context, now: Timestamp) -> Value {
-    let one = |alert: &Alert| {
-        let rule = context.rules.iter().find(|rule| *rule.name == *alert.rule);
-        let owner = alert.tenant.as_ref().and_then(|tenant| context.owners.get(tenant));
-        json!({
-            "labels": labels_of(&alert.rule, alert.severity, [&alert.subject, &alert.currency], alert.tenant.as_deref(), rule),
-            "annotations": annotations(&alert.summary, "weir alerts list", owner),
-            "startsAt": alert.since,
-            "endsAt": now.plus_millis(BELIEVED_MS),
-        })
-    };
-    Value::Array(alerts.map(one).collect())
-}
-
-fn labels(name: &str, severity: Severity) -> Map<String, Value> {
-    let mut labels = Map::new();
-    labels.insert("alertname".to_owned(), name.into());
-    labels.insert("service".to_owned(), "weir".into());
-    labels.insert("severity".to_owned(), severity.as_str().into());
-    labels
-}
-
-fn labels_of(
-    name: &str,
-    severity: Severity,
-    [subject, currency]: [&str; 2],
-    tenant: Option<&str>,
-    rule: Option<&Rule>,
-) -> Map<String, Value> {
-    let mut labels = labels(name, severity);
-    let more = [("subject", subject), ("currency", currency), ("tenant", tenant.unwrap_or_default())];
-    for (name, text) in more.into_iter().filter(|(_, text)| !text.is_empty()) {
-        labels.insert(name.to_owned(), text.into());
-    }
-    for (name, text) in rule.iter().flat_map(|rule| &rule.labels) {
-        labels.insert(name.clone(), text.as_str().into());
-    }
-    labels
-}
-
-fn annotations(summary: &str, command: &str, owner: Option<&String>) -> Value {
-    let mut annotations = json!({"summary": summary, "command": command});
-    if let (Some(owner), Value::Object(map)) = (owner, &mut annotations) {
-        map.insert("owner".to_owned(), owner.as_str().into());
-    }
-    annotations
-}
+/// The command that shows alerts.
+const LIST: &str = "weir alerts list";
 
 /// The body of a test.
-pub(crate) fn of_test(target: &Target, at: Timestamp) -> Value {
+pub(crate) fn of_test(receiver: &Receiver, at: Timestamp) -> Value {
     let text = "This is a test of weir's alerts. Nothing has happened.";
-    let mut labels = labels("weir_test", Severity::Warning);
-    labels.insert("subject".to_owned(), "test".into());
     let words = Words {
         kind: "test",
         at,
         title: "A test of weir's alerts".to_owned(),
         summary: text.to_owned(),
-        command: "weir alerts list".to_owned(),
+        command: receiver.tenant.is_none().then(|| LIST.to_owned()),
         driver: None,
         owner: None,
         action: None,
         data: json!({}),
-        alerts: vec![json!({
-            "labels": labels,
-            "annotations": annotations(text, "weir alerts list", None),
-            "startsAt": at,
-            "endsAt": at.plus_millis(60_000),
-        })],
+        alerts: vec![alertmanager::of_test(text, at)],
     };
-    words.body(target)
+    words.body(&receiver.target)
 }
 
 /// What has happened, in a sentence.
@@ -334,6 +281,27 @@ mod tests {
             let signed = signature(&Secret::new(text.to_owned()), "id", Timestamp::default(), b"");
             assert_eq!(signed, Err(SecretForm), "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_of_a_client_begins_no_line() {
+        let words = Words {
+            kind: "alert.firing",
+            at: Timestamp::default(),
+            title: "drift a\r\nBcc: eve@example.com".to_owned(),
+            summary: "feature a\nOwner: eve".to_owned(),
+            command: Some(LIST.to_owned()),
+            driver: Some("tenant a\nWhat to do: pay".to_owned()),
+            owner: Some("Ann".to_owned()),
+            action: Some("First look.\nThen act.".to_owned()),
+            data: json!({}),
+            alerts: Vec::new(),
+        };
+        assert_eq!(
+            words.text(),
+            "feature a Owner: eve\nAt: 1970-01-01T00:00:00.000Z\nLikely reason: tenant a What to do: pay\n\
+             What to do: First look.\nThen act.\nOwner: Ann\n`weir alerts list`"
+        );
     }
 
     #[test]

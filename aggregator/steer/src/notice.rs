@@ -1,31 +1,31 @@
 //! The outbox of messages: each is on disk before it is sent, and is sent until its receiver takes it.
 //!
 //! A change of a stage or of an alert becomes one message for each receiver that wants it, in the transaction that marks the change as told. So
-//! no change is lost, and none is told twice under another id; an attempt whose answer was lost is repeated under the same.
+//! no change is lost, and none is told twice under another id; an attempt whose answer was lost is repeated under the same. [`held`] keeps back
+//! changes of budgets that a silence covers, [`outbox`] says which message is sent next.
+pub mod held;
+pub mod outbox;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use weir_contract::Timestamp;
-use weir_contract::stage::Stage;
 use weir_database::{Connection, OptionalExtension, Row, Transaction, params};
 use weir_fault::{self as fault, Point};
 use weir_ledger::LedgerError;
 
+use crate::alert::file::Quantity;
 use crate::alert::state::{AlertChange, CHANGE_COLUMNS, read_change};
 use crate::message::{self, Context};
 use crate::receiver::Receiver;
-use crate::view::{Transition, transition};
+use crate::view::Transition;
 
 /// The most messages that wait. Further changes wait in their own table until there is room.
 pub(crate) const PENDING_MAX: u64 = 10_000;
 /// The most changes that become messages in one transaction.
 const STEP: u32 = 200;
-/// The pauses after failed attempts, in milliseconds; after the last one a message is given up. Some two days in all.
-const PAUSES_MS: [u64; 11] =
-    [5_000, 30_000, 120_000, 600_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000, 28_800_000, 43_200_000, 86_400_000];
 /// How long messages that are done are kept, in milliseconds: 90 days.
 const KEPT_MS: u64 = 90 * 24 * 3_600 * 1_000;
-/// The longest error that is kept, in characters.
-const ERROR_MAX_CHARS: usize = 300;
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -61,52 +61,93 @@ pub fn take(
     if pending(&tx)? >= PENDING_MAX {
         return Ok(false);
     }
-    let stages = untold_transitions(&tx)?;
+    let stages = held::plan(&tx, now)?;
     if fault::hit(Point::ToldApart) {
         tx.execute_batch("UPDATE budget_transition SET told = 1; COMMIT; BEGIN")?;
     }
-    for change in &stages {
-        let of = |name: &str| Stage::from_name(name).unwrap_or_default();
-        let wants =
-            |receiver: &&Receiver| receiver.wants(&change.subject, &change.budget, of(&change.was), of(&change.stage));
-        for receiver in receivers.iter().filter(wants) {
-            let body = message::of_transition(&receiver.target, change, context).to_string();
-            let id = match fault::hit(Point::NoticeUnderNewId) {
-                true => format!("msg_{ledger}_{}_{}_{}", change.id, receiver.name, now.as_millis()),
-                false => format!("msg_{ledger}_{}_{}", change.id, receiver.name),
-            };
-            insert(&tx, &id, receiver, Some(change.id), &body, now)?;
-        }
-        if fault::hit(Point::NoticeUnderNewId) {
-            tx.execute_batch("COMMIT; BEGIN")?;
-        }
-        tx.prepare_cached("UPDATE budget_transition SET told = 1 WHERE id = ?1")?.execute([change.id])?;
+    for change in &stages.told {
+        tell_stage(&tx, ledger, receivers, change, context, now)?;
     }
+    if fault::hit(Point::NoticeUnderNewId) {
+        tx.execute_batch("COMMIT; BEGIN")?;
+    }
+    stages.note(&tx)?;
     let alerts = untold_alerts(&tx)?;
     for change in &alerts {
-        let wants =
-            |receiver: &&Receiver| receiver.wants_alert(&change.rule, change.tenant.as_deref(), change.severity);
-        for receiver in receivers.iter().filter(wants) {
-            let body = message::of_alert(&receiver.target, change, context).to_string();
-            let id = format!("msg_{ledger}_alert{}_{}", change.id, receiver.name);
-            insert(&tx, &id, receiver, None, &body, now)?;
-        }
+        tell_alert(&tx, ledger, receivers, change, context, now)?;
         tx.prepare_cached("UPDATE alert_change SET told = 1 WHERE id = ?1")?.execute([change.id])?;
     }
-    tx.prepare_cached("DELETE FROM notice WHERE state <> 'pending' AND at < ?1")?
-        .execute([now.as_millis().saturating_sub(KEPT_MS)])?;
+    let before = now.as_millis().saturating_sub(KEPT_MS);
+    tx.prepare_cached("DELETE FROM notice WHERE state <> 'pending' AND at < ?1")?.execute([before])?;
+    tx.prepare_cached("DELETE FROM notice_failing WHERE at < ?1")?.execute([before])?;
     tx.commit()?;
-    Ok(stages.len() == STEP as usize || alerts.len() == STEP as usize)
+    Ok(stages.is_full || alerts.len() == STEP as usize)
 }
 
-/// The next changes of budgets that nobody was told of.
-pub fn untold_transitions(db: &Connection) -> Result<Vec<Transition>, LedgerError> {
-    let sql =
-        "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode,
-               cause, why FROM budget_transition WHERE told = 0 ORDER BY id LIMIT ?1";
-    let mut select = db.prepare_cached(sql)?;
-    let rows = select.query_map([STEP], transition)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+/// Makes the messages of a change of a stage.
+fn tell_stage(
+    tx: &Transaction<'_>,
+    ledger: &str,
+    receivers: &[Receiver],
+    change: &Transition,
+    context: &Context,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let topic = topic_of_stage(change);
+    for receiver in receivers.iter().filter(|receiver| receiver.wants(change)) {
+        let body = message::of_transition(receiver, change, context).to_string();
+        let id = match fault::hit(Point::NoticeUnderNewId) {
+            true => format!("msg_{ledger}_{}_{}_{}", change.id, receiver.name, now.as_millis()),
+            false => format!("msg_{ledger}_{}_{}", change.id, receiver.name),
+        };
+        insert(tx, &shown(receiver, id), (receiver, &topic), Some(change.id), &body, now)?;
+    }
+    Ok(())
+}
+
+/// Makes the messages of the beginning or end of an alert.
+fn tell_alert(
+    tx: &Transaction<'_>,
+    ledger: &str,
+    receivers: &[Receiver],
+    change: &AlertChange,
+    context: &Context,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let AlertChange { rule, subject, currency, tenant, severity, .. } = change;
+    let topic = topic_of_alert(rule, subject, currency);
+    // A rule of that name may be one of the operator's, about something else.
+    let is_of_keys = |at: &crate::alert::rule::Condition| at.measure == Quantity::OwnKeyFailures;
+    let is_for_tenants = context.rule(rule).is_none_or(|rule| rule.when.iter().all(is_of_keys));
+    let wants = |receiver: &&Receiver| {
+        receiver.wants_alert(rule, tenant.as_deref(), *severity) && (receiver.tenant.is_none() || is_for_tenants)
+    };
+    for receiver in receivers.iter().filter(wants) {
+        let body = message::of_alert(receiver, change, context).to_string();
+        let id = format!("msg_{ledger}_alert{}_{}", change.id, receiver.name);
+        insert(tx, &shown(receiver, id), (receiver, &topic), None, &body, now)?;
+    }
+    Ok(())
+}
+
+/// The topic of messages about a budget.
+pub fn topic_of_stage(change: &Transition) -> String {
+    format!("budget {} of {}", change.budget, change.subject)
+}
+
+/// The topic of messages about an alert of a rule.
+pub fn topic_of_alert(rule: &str, subject: &str, currency: &str) -> String {
+    format!("rule {rule} of {subject} {currency}")
+}
+
+/// The id as the receiver sees it. A tenant learns neither the receiver's name nor how many changes there were.
+fn shown(receiver: &Receiver, id: String) -> String {
+    if receiver.tenant.is_none() {
+        return id;
+    }
+    let hash = Sha256::digest(id.as_bytes());
+    let hex = hash.iter().take(16).map(|byte| format!("{byte:02x}"));
+    format!("msg_{}", hex.collect::<String>())
 }
 
 /// The next changes of alerts that nobody was told of.
@@ -119,23 +160,27 @@ pub fn untold_alerts(db: &Connection) -> Result<Vec<AlertChange>, LedgerError> {
 
 /// Makes a test for a receiver, and returns its id.
 pub fn test(db: &Connection, ledger: &str, receiver: &Receiver, now: Timestamp) -> Result<String, LedgerError> {
-    let id = format!("msg_{ledger}_test_{}_{}", now.as_millis(), receiver.name);
-    let body = message::of_test(&receiver.target, now).to_string();
-    insert(db, &id, receiver, None, &body, now)?;
+    let id = shown(receiver, format!("msg_{ledger}_test_{}_{}", now.as_millis(), receiver.name));
+    let body = message::of_test(receiver, now).to_string();
+    // A test waits for nothing else.
+    insert(db, &id, (receiver, &id), None, &body, now)?;
     Ok(id)
 }
 
+/// `topic`: what it is about; a receiver gets the messages of one topic in their order.
 fn insert(
     db: &Connection,
     id: &str,
-    receiver: &Receiver,
+    (receiver, topic): (&Receiver, &str),
     transition: Option<i64>,
     body: &str,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    let sql = "INSERT INTO notice(id, receiver, at, transition, body, state, next_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?3) ON CONFLICT DO NOTHING";
-    db.prepare_cached(sql)?.execute(params![id, receiver.name, now.as_millis(), transition, body])?;
+    let sql = "INSERT INTO notice(id, receiver, at, transition, body, state, next_at, topic, seq)
+               VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?3, ?6, (SELECT coalesce(max(seq), 0) + 1 FROM notice))
+               ON CONFLICT DO NOTHING";
+    let row = params![id, receiver.name, now.as_millis(), transition, body, topic];
+    db.prepare_cached(sql)?.execute(row)?;
     Ok(())
 }
 
@@ -146,25 +191,15 @@ pub fn pending(db: &Connection) -> Result<u64, LedgerError> {
 }
 
 /// Whether changes wait to become messages.
-pub fn has_untold(db: &Connection) -> Result<bool, LedgerError> {
+pub fn has_untold(db: &Connection, now: Timestamp) -> Result<bool, LedgerError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM budget_transition WHERE told = 0)
                OR EXISTS (SELECT 1 FROM alert_change WHERE told = 0)";
-    Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
-}
-
-/// The messages that are due, the oldest first.
-pub fn due(db: &Connection, now: Timestamp, limit: u32) -> Result<Vec<Notice>, LedgerError> {
-    let sql = "SELECT id, receiver, at, state, attempts, next_at, error, body FROM notice
-               WHERE state = 'pending' AND next_at <= ?1 ORDER BY next_at, id LIMIT ?2";
-    let mut select = db.prepare_cached(sql)?;
-    let rows = select.query_map(params![now.as_millis(), limit], read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0))? || held::has_released(db, now)?)
 }
 
 /// The latest messages, at most `limit`.
 pub fn history(db: &Connection, limit: u32) -> Result<Vec<Notice>, LedgerError> {
-    let sql =
-        "SELECT id, receiver, at, state, attempts, next_at, error, body FROM notice ORDER BY at DESC, id LIMIT ?1";
+    let sql = "SELECT id, receiver, at, state, attempts, next_at, error, body FROM notice ORDER BY at DESC, seq DESC, id LIMIT ?1";
     let mut select = db.prepare_cached(sql)?;
     let rows = select.query_map([limit], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -188,41 +223,4 @@ fn read(row: &Row<'_>) -> Result<Notice, weir_database::Error> {
         error: row.get(6)?,
         body: row.get(7)?,
     })
-}
-
-/// The result of an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attempt {
-    /// The receiver took the message.
-    Delivered,
-    /// It did not, for this reason.
-    Failed(String),
-    /// It says that it takes no more: 410, or the receiver is no longer configured.
-    Gone(String),
-}
-
-/// Notes the result of an attempt.
-pub fn note(db: &mut Connection, id: &str, attempt: &Attempt, now: Timestamp) -> Result<(), LedgerError> {
-    let tx = db.transaction()?;
-    settle(&tx, id, attempt, now)?;
-    Ok(tx.commit()?)
-}
-
-fn settle(tx: &Transaction<'_>, id: &str, attempt: &Attempt, now: Timestamp) -> Result<(), LedgerError> {
-    let sql = "SELECT attempts FROM notice WHERE id = ?1";
-    let Some(attempts) = tx.prepare_cached(sql)?.query_row([id], |row| row.get::<_, usize>(0)).optional()? else {
-        return Ok(());
-    };
-    let short = |error: &str| error.chars().take(ERROR_MAX_CHARS).collect::<String>();
-    let (state, pause_ms, error) = match attempt {
-        Attempt::Delivered => ("delivered", 0, None),
-        Attempt::Gone(why) => ("failed", 0, Some(short(why))),
-        Attempt::Failed(why) => match PAUSES_MS.get(attempts) {
-            Some(pause_ms) => ("pending", *pause_ms, Some(short(why))),
-            None => ("failed", 0, Some(short(why))),
-        },
-    };
-    let sql = "UPDATE notice SET state = ?2, attempts = attempts + 1, next_at = ?3, error = ?4 WHERE id = ?1";
-    tx.prepare_cached(sql)?.execute(params![id, state, now.as_millis() + pause_ms, error])?;
-    Ok(())
 }

@@ -1,15 +1,21 @@
 //! Who is told of alerts: `alerts` in the configuration.
+pub mod tenant_mail;
+
 use std::collections::{BTreeMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use weir_contract::TenantId;
 use weir_contract::glob::Glob;
 use weir_contract::stage::{Stage, is_budget_name};
 use weir_settings::duration::Millis;
 use weir_settings::secret::SecretSource;
 
+use crate::alert::built_in;
 use crate::alert::file::{RuleFile, Severity};
 use crate::subject;
+use crate::view::Transition;
+use tenant_mail::TenantMailFile;
 
 /// The most receivers: each gets a message for every change.
 pub(crate) const RECEIVERS_MAX: usize = 32;
@@ -30,6 +36,9 @@ pub struct AlertsFile {
     /// Built-in rules that are not wanted, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<String>,
+    /// The mail server by which tenants are told of their own budgets, at addresses that they set on their own page. Absent: they set none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_mail: Option<TenantMailFile>,
     /// The person or team that looks after each tenant. Messages about the tenant name it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub owners: BTreeMap<String, String>,
@@ -95,6 +104,10 @@ pub struct ReceiverFile {
     /// The least severe alert of a rule that is told. Absent: `warning`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
+    /// The tenant whose own address this is. It hears of its own budgets, and of its own keys that fail, in words without costs, names and
+    /// commands of yours. Not together with `tenants` or `alertmanager`. Absent: the receiver is one of yours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// Only what is about these tenants; for shared budgets `#` and the budget's name. Absent: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tenants: Vec<String>,
@@ -153,7 +166,9 @@ pub struct Receiver {
     pub name: String,
     /// The form of its messages, and where they go.
     pub target: Target,
-    from: Stage,
+    /// The tenant whose own address it is.
+    pub tenant: Option<String>,
+    pub(crate) from: Stage,
     severity: Severity,
     tenants: HashSet<String>,
     budgets: HashSet<String>,
@@ -219,9 +234,13 @@ impl Receiver {
         if from == Stage::Ok {
             return Err("from: name warn, degrade, contain or exceeded".to_owned());
         }
+        if let Some(tenant) = &file.tenant {
+            check_own(file, tenant)?;
+        }
         Ok(Receiver {
             name: file.name.clone(),
             target,
+            tenant: file.tenant.clone(),
             from,
             severity: file.severity.unwrap_or_default(),
             rules: file.rules.iter().map(|rule| Glob::new(rule)).collect(),
@@ -231,22 +250,52 @@ impl Receiver {
     }
 
     /// Whether a change from one stage to another is for this receiver.
-    pub(crate) fn wants(&self, subject: &str, budget: &str, was: Stage, stage: Stage) -> bool {
+    pub(crate) fn wants(&self, change: &Transition) -> bool {
+        let stage = |name: &str| Stage::from_name(name).unwrap_or_default();
         let of = |named: &HashSet<String>, name: &str| named.is_empty() || named.contains(name);
+        let tenant = subject::tenant(&change.subject);
         let is_for_rules = self.budgets.is_empty() && !self.rules.is_empty();
+        let is_meant = match self.tenant.as_deref() {
+            // What only observes is the operator's trial.
+            Some(own) => own == tenant && change.mode != OBSERVE,
+            None => of(&self.tenants, &change.subject) || self.tenants.contains(tenant),
+        };
         !is_for_rules
-            && (was >= self.from || stage >= self.from)
-            && (of(&self.tenants, subject) || self.tenants.contains(subject::tenant(subject)))
-            && of(&self.budgets, budget)
+            && is_meant
+            && (stage(&change.was) >= self.from || stage(&change.stage) >= self.from)
+            && of(&self.budgets, &change.budget)
     }
 
     /// Whether the beginning or end of an alert is for this receiver.
-    pub fn wants_alert(&self, rule: &str, tenant: Option<&str>, severity: Severity) -> bool {
+    pub(crate) fn wants_alert(&self, rule: &str, tenant: Option<&str>, severity: Severity) -> bool {
         let is_named = self.rules.iter().any(|pattern| pattern.matches(rule));
         let is_meant = if self.rules.is_empty() { self.budgets.is_empty() } else { is_named };
-        let tenant = tenant.is_some_and(|tenant| self.tenants.contains(tenant));
-        is_meant && severity >= self.severity && (self.tenants.is_empty() || tenant)
+        let is_about = match self.tenant.as_deref() {
+            Some(own) => rule == built_in::OWN_KEY && tenant == Some(own),
+            None => self.tenants.is_empty() || tenant.is_some_and(|tenant| self.tenants.contains(tenant)),
+        };
+        is_meant && severity >= self.severity && is_about
     }
+}
+
+/// The mode of a budget of which gateways are not told.
+const OBSERVE: &str = "observe";
+
+/// Checks a receiver that is a tenant's own address.
+fn check_own(file: &ReceiverFile, tenant: &str) -> Result<(), String> {
+    if TenantId::new(tenant).is_err() {
+        return Err(format!("tenant: {tenant:?} is no id of a tenant"));
+    }
+    if !file.tenants.is_empty() || file.alertmanager.is_some() {
+        return Err("tenant: an address of a tenant's own goes neither with tenants nor with alertmanager".to_owned());
+    }
+    if file.rules.iter().any(|rule| rule != built_in::OWN_KEY) {
+        return Err(format!(
+            "rules: a tenant hears of {} only; other rules are about costs and names of yours",
+            built_in::OWN_KEY
+        ));
+    }
+    Ok(())
 }
 
 /// The most people that an e-mail goes to.
@@ -296,21 +345,58 @@ fn check_email(email: &EmailFile) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use weir_contract::Timestamp;
+
     use super::*;
+    use crate::cause::Cause;
 
     fn receivers(text: &str) -> Result<Vec<Receiver>, ReceiverError> {
         compile(&serde_saphyr::from_str(text).expect("the shape"))
+    }
+
+    fn change(subject: &str, budget: &str, was: &str, stage: &str) -> Transition {
+        Transition {
+            id: 1,
+            at: Timestamp::default(),
+            evaluated_through: 1,
+            subject: subject.to_owned(),
+            budget: budget.to_owned(),
+            period_start: Timestamp::default(),
+            period_end: None,
+            was: was.to_owned(),
+            stage: stage.to_owned(),
+            used: "9".to_owned(),
+            amount: "10".to_owned(),
+            unit: "requests".to_owned(),
+            mode: "enforce".to_owned(),
+            cause: Cause::Usage,
+            why: String::new(),
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_tenants_own_hears_of_its_own_budgets_and_keys_and_of_nothing_else() {
+        let own = receivers("receivers: [{name: o, slack: {env: S}, tenant: acme}]").expect("good").remove(0);
+        assert!(own.wants(&change("acme", "monthly", "ok", "warn")));
+        assert!(own.wants(&change("acme#hmac:00", "person", "ok", "warn")), "of its users as well");
+        assert!(!own.wants(&change("globex", "monthly", "ok", "exceeded")));
+        assert!(!own.wants(&change("#family", "family", "ok", "exceeded")), "others use it, too");
+        let observed = Transition { mode: OBSERVE.to_owned(), ..change("acme", "monthly", "ok", "exceeded") };
+        assert!(!own.wants(&observed));
+        assert!(own.wants_alert("own-key-failing", Some("acme"), Severity::Warning));
+        assert!(!own.wants_alert("own-key-failing", Some("globex"), Severity::Warning));
+        assert!(!own.wants_alert("margin-low", Some("acme"), Severity::Critical));
     }
 
     #[test]
     fn a_receiver_gets_the_stages_tenants_and_budgets_that_it_names() {
         let text = "receivers: [{name: a, slack: {env: S}, from: degrade, tenants: [acme], budgets: [monthly]}]";
         let one = receivers(text).expect("good").remove(0);
-        assert!(one.wants("acme", "monthly", Stage::Ok, Stage::Degrade));
-        assert!(one.wants("acme", "monthly", Stage::Exceeded, Stage::Ok), "the end of what was told is told");
-        assert!(!one.wants("acme", "monthly", Stage::Ok, Stage::Warn));
-        assert!(!one.wants("globex", "monthly", Stage::Ok, Stage::Exceeded));
-        assert!(!one.wants("acme", "daily", Stage::Ok, Stage::Exceeded));
+        assert!(one.wants(&change("acme", "monthly", "ok", "degrade")));
+        assert!(one.wants(&change("acme", "monthly", "exceeded", "ok")), "the end of what was told is told");
+        assert!(!one.wants(&change("acme", "monthly", "ok", "warn")));
+        assert!(!one.wants(&change("globex", "monthly", "ok", "exceeded")));
+        assert!(!one.wants(&change("acme", "daily", "ok", "exceeded")));
     }
 
     #[test]
@@ -321,7 +407,7 @@ mod tests {
         assert!(rules.wants_alert("margin-negative", Some("acme"), Severity::Critical));
         assert!(!rules.wants_alert("margin-low", Some("acme"), Severity::Warning));
         assert!(!rules.wants_alert("rows-held", None, Severity::Critical));
-        assert!(!rules.wants("acme", "monthly", Stage::Ok, Stage::Exceeded));
+        assert!(!rules.wants(&change("acme", "monthly", "ok", "exceeded")));
         assert!(!budgets.wants_alert("margin-low", Some("acme"), Severity::Critical));
         assert!(tenant.wants_alert("margin-low", Some("acme"), Severity::Warning));
         assert!(!tenant.wants_alert("rows-held", None, Severity::Warning), "it is about no tenant");
@@ -342,6 +428,10 @@ mod tests {
             ("receivers: [{name: a, alertmanager: {url: 'am:9093'}}]", "https"),
             ("receivers: [{name: a, slack: {env: S}, from: ok}]", "from"),
             ("receivers: [{name: a, webhook: {url: ftp://x, secret: {env: S}}}]", "https"),
+            ("receivers: [{name: a, slack: {env: S}, tenant: 'a b'}]", "no id"),
+            ("receivers: [{name: a, slack: {env: S}, tenant: acme, tenants: [acme]}]", "neither with tenants"),
+            ("receivers: [{name: a, alertmanager: {url: 'http://am'}, tenant: acme}]", "alertmanager"),
+            ("receivers: [{name: a, slack: {env: S}, tenant: acme, rules: [margin-low]}]", "own-key-failing only"),
             ("receivers: [{name: a, slack: {env: S}}, {name: a, slack: {env: S}}]", "receivers[1]"),
         ];
         for (text, needle) in cases {

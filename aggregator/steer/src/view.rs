@@ -163,6 +163,36 @@ pub fn list(db: &Connection, rules: &Rules, least: Stage, now: Timestamp) -> Res
     Ok(views)
 }
 
+/// The budget that each subject has used most of in its current period, in thousandths, and its stage; of at most `most` subjects. True if
+/// there are more.
+pub fn most_used(
+    db: &Connection,
+    rules: &Rules,
+    now: Timestamp,
+    most: usize,
+) -> Result<(HashMap<String, (u32, Stage)>, bool), LedgerError> {
+    let raises = raise::active(db, now)?;
+    let mut select = db.prepare_cached("SELECT subject, used FROM budget_use")?;
+    let mut rows = select.query([])?;
+    let mut found = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let subject: String = row.get(0)?;
+        let mut counters = Counters::parse(row.get_ref(1)?.as_str().unwrap_or_default(), &rules.budgets)?;
+        let current: Vec<usize> =
+            counters.list.iter().filter(|counter| counter.period.holds(now)).map(|counter| counter.budget).collect();
+        let views = current.into_iter().filter_map(|at| {
+            let view = view(rules.budgets.get(at)?, at, &subject, &mut counters, Anchor::default(), &raises, now);
+            Some((view.used_permille, view.stage))
+        });
+        let Some(used) = views.max_by_key(|(permille, _)| *permille) else { continue };
+        if found.len() >= most {
+            return Ok((found, true));
+        }
+        found.insert(subject, used);
+    }
+    Ok((found, false))
+}
+
 fn view(
     budget: &Budget,
     at: usize,

@@ -6,8 +6,8 @@ use weir_database::testing::place;
 use weir_ledger::amount::Pico;
 use weir_ledger::meters::{self, Meters};
 use weir_ledger::{LedgerError, SqliteLedger};
-use weir_steer::alert::deploy::{self, NewDeploy};
-use weir_steer::alert::evaluate::Finding;
+use weir_steer::alert::deploy::{self, DeployError, Marks, NewDeploy};
+use weir_steer::alert::evaluate::{Finding, Findings};
 use weir_steer::alert::rule::{self, Rule};
 use weir_steer::alert::silence::{self, NewSilence, SilenceError};
 use weir_steer::alert::state::{self, Alert, AlertChange};
@@ -56,7 +56,8 @@ impl World {
     }
 
     fn apply(&mut self, subjects: &[&str], minute: u64) -> bool {
-        let findings: Vec<Finding> = subjects.iter().map(|subject| found(subject)).collect();
+        let found = subjects.iter().map(|subject| found(subject)).collect();
+        let findings = Findings { found, ..Findings::default() };
         let rule = self.rule.clone();
         self.ledger.durably(|db| state::apply(db, &rule, &findings, at(minute))).expect("applied")
     }
@@ -77,17 +78,19 @@ impl World {
             notice::take(db, "ledger", &receivers, &Context::default(), at(minute))
         };
         assert!(!self.ledger.durably(take).expect("taken"));
-        let due = notice::due(self.ledger.db(), at(minute + 1), 100).expect("read");
-        due.into_iter().map(|notice| notice.body).collect()
+        // A receiver that takes nothing: what has been made for it.
+        let all = notice::history(self.ledger.db(), 100).expect("read");
+        all.into_iter().map(|notice| notice.body).collect()
     }
 
     fn silence(&mut self, until: u64, now: u64) -> Result<i64, SilenceError> {
         let new = NewSilence {
-            rule: "d*".to_owned(),
-            subject: "acme".to_owned(),
+            rule: Some("d*".to_owned()),
+            subject: Some("acme".to_owned()),
             until: at(until),
             who: "ann".to_owned(),
             why: "known".to_owned(),
+            ..NewSilence::default()
         };
         self.ledger.durably(|db| silence::add(db, &new, at(now))).expect("added").map(|silence| silence.id)
     }
@@ -170,18 +173,26 @@ fn what_begins_and_ends_in_silence_is_told_to_nobody() {
 fn a_silence_needs_an_end_and_a_reason() {
     let mut world = World::new();
     assert_eq!(world.silence(0, 0), Err(SilenceError::Over(at(0))));
-    let mut new = NewSilence {
-        rule: "*".to_owned(),
-        subject: "*".to_owned(),
+    let good = NewSilence {
+        rule: Some("*".to_owned()),
         until: at(1),
         who: "ann".to_owned(),
-        why: " ".to_owned(),
+        why: "known".to_owned(),
+        ..NewSilence::default()
     };
-    let added = world.ledger.durably(|db| silence::add(db, &new, at(0))).expect("asked");
-    assert_eq!(added, Err(SilenceError::Why));
-    (new.why, new.rule) = ("known".to_owned(), String::new());
-    let added = world.ledger.durably(|db| silence::add(db, &new, at(0))).expect("asked");
-    assert_eq!(added, Err(SilenceError::Pattern));
+    let of = |text: &str| Some(text.to_owned());
+    let far = at(367 * 24 * 60);
+    for (new, error) in [
+        (NewSilence { why: " ".to_owned(), ..good.clone() }, SilenceError::Why),
+        (NewSilence { why: "a\nb".to_owned(), ..good.clone() }, SilenceError::Why),
+        (NewSilence { rule: of(""), ..good.clone() }, SilenceError::Pattern),
+        (NewSilence { subject: of("a\nb"), ..good.clone() }, SilenceError::Pattern),
+        (NewSilence { rule: None, ..good.clone() }, SilenceError::Nothing),
+        (NewSilence { until: far, ..good.clone() }, SilenceError::Far(far)),
+    ] {
+        let added = world.ledger.durably(|db| silence::add(db, &new, at(0))).expect("asked");
+        assert_eq!(added, Err(error));
+    }
     let id = world.silence(5, 0).expect("silenced");
     let ended = world.ledger.durably(|db| silence::end(db, id, "bob", at(1))).expect("asked");
     assert!(ended.is_some_and(|silence| silence.ended_at == Some(at(1))));
@@ -208,26 +219,112 @@ fn who_looks_after_an_alert_stands_beside_it_as_long_as_it_fires() {
     assert_eq!(world.alerts()[0].acknowledged, None, "another alert");
 }
 
-#[test]
-fn marks_of_deploys_are_kept_up_to_a_number_and_an_age_and_a_repeat_is_no_second_one() {
-    let mut world = World::new();
-    let mark = |world: &mut World, name: &str, minute: u64| {
-        let new =
-            NewDeploy { name: name.to_owned(), feature: None, prompt_version: None, at: None, who: "ci".to_owned() };
-        world.ledger.durably(|db| deploy::add(db, &new, at(minute))).expect("written").expect("marked")
+fn mark(
+    world: &mut World,
+    name: &str,
+    feature: Option<&str>,
+    at_minute: Option<u64>,
+    minute: u64,
+) -> Result<deploy::Deploy, DeployError> {
+    let new = NewDeploy {
+        name: name.to_owned(),
+        feature: feature.map(str::to_owned),
+        prompt_version: None,
+        at: at_minute.map(at),
+        who: "ci".to_owned(),
     };
-    let first = mark(&mut world, "v1", 0);
-    assert_eq!(mark(&mut world, "v1", 10), first, "the call was repeated");
-    assert!(mark(&mut world, "v1", 11).id > first.id && mark(&mut world, "v2", 11).id > first.id);
-    let many = "INSERT INTO deploy(at, name, feature, prompt_version, who, marked_at)
-                WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
-                SELECT ?1 + i, 'many', '', '', 'ci', ?1 FROM n";
-    world.ledger.durably(|db| db.execute(many, [at(20).as_millis()]).map_err(LedgerError::from)).expect("written");
-    mark(&mut world, "last", 30);
-    let kept = |world: &mut World| world.ledger.durably(|db| deploy::kept(db)).expect("a number");
-    assert_eq!(kept(&mut world), 10_000);
-    let latest = world.ledger.durably(|db| deploy::list(db, 2)).expect("marks");
-    assert_eq!(latest.iter().map(|deploy| deploy.name.as_str()).collect::<Vec<_>>(), ["last", "many"]);
-    mark(&mut world, "a year later", 401 * 24 * 60);
+    world.ledger.durably(|db| deploy::add(db, &new, at(minute))).expect("written")
+}
+
+fn kept(world: &mut World) -> u64 {
+    world.ledger.durably(|db| deploy::kept(db)).expect("a number")
+}
+
+#[test]
+fn a_mark_again_is_the_same_and_one_of_another_moment_corrects_it() {
+    let mut world = World::new();
+    let first = mark(&mut world, "v1", None, None, 0).expect("marked");
+    assert_eq!(mark(&mut world, "v1", None, None, 10).expect("marked"), first, "the call was repeated");
+    let moved = mark(&mut world, "v1", None, Some(2), 11).expect("marked");
+    assert_eq!((moved.id, moved.at), (first.id, at(2)), "it is corrected, in words of the audit as well");
+    assert!(mark(&mut world, "v1", None, None, 13).expect("marked").id > first.id);
+    assert_eq!(kept(&mut world), 2);
+}
+
+#[test]
+fn a_number_of_a_mark_is_never_used_again() {
+    let mut world = World::new();
+    let remove =
+        |world: &mut World, id| world.ledger.durably(|db| deploy::remove(db, id, "ann", at(1))).expect("asked");
+    let first = mark(&mut world, "v1", None, None, 0).expect("marked");
+    assert!(remove(&mut world, first.id).is_some() && remove(&mut world, first.id).is_none());
+    assert_eq!(kept(&mut world), 0);
+    world.restart();
+    let second = mark(&mut world, "v2", None, None, 1).expect("marked");
+    assert!(second.id > first.id);
+    assert_eq!(kept(&mut world), 1);
+}
+
+#[test]
+fn marks_are_bounded_for_each_feature_and_those_of_others_stay() {
+    let mut world = World::new();
+    mark(&mut world, "quiet", Some("quiet"), None, 0).expect("marked");
+    for hour in 0..5 {
+        for number in 0..5 {
+            mark(&mut world, &format!("busy {number}"), Some("busy"), None, hour * 60 + number).expect("marked");
+        }
+    }
+    assert_eq!(kept(&mut world), 21, "the latest 20 of the busy one");
+    let heeded = deploy::heeded(world.ledger.db(), at(6 * 60)).expect("read");
+    let names: Vec<&str> = heeded.iter().map(|deploy| deploy.name.as_str()).collect();
+    assert_eq!(names, ["busy 4", "quiet"], "the last one of each");
+    mark(&mut world, "a year later", None, None, 401 * 24 * 60).expect("marked");
     assert_eq!(kept(&mut world), 1, "what is older than 400 days is gone");
+}
+
+#[test]
+fn who_marks_without_end_is_refused_with_a_remedy() {
+    let mut world = World::new();
+    for number in 0..10 {
+        mark(&mut world, &format!("v{number}"), Some("search"), None, number).expect("marked");
+    }
+    assert_eq!(mark(&mut world, "v10", Some("search"), None, 10), Err(DeployError::TooOften));
+    assert!(mark(&mut world, "v1", Some("chat"), None, 10).is_ok(), "another feature is another matter");
+    let many = "INSERT INTO deploy(at, name, feature, prompt_version, who, marked_at)
+                WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 498)
+                SELECT ?1, 'many', 'f' || i, '', 'ci', ?1 FROM n";
+    world.ledger.durably(|db| db.execute(many, [at(20).as_millis()]).map_err(LedgerError::from)).expect("written");
+    assert_eq!(mark(&mut world, "new", Some("new"), None, 30), Err(DeployError::TooMany));
+    assert!(mark(&mut world, "v2", Some("chat"), None, 30).is_ok());
+}
+
+#[test]
+fn an_alert_that_ends_for_a_marked_deploy_does_not_say_that_all_is_well() {
+    let mut world = World::new();
+    let file = "{name: dear, by: feature, when: [{measure: cost_per_request, rises_by: 50, against: 7d}]}";
+    world.rule = rule::compile(&[serde_saphyr::from_str(file).expect("the shape")], &[]).expect("valid").remove(0);
+    world.apply(&["search"], 0);
+    let deploy = mark(&mut world, "search v2", Some("search"), Some(1), 2).expect("marked");
+    let marks = Marks { deploys: vec![deploy.clone()], now: at(120) };
+    let nothing = |marks: Marks| Findings { marks, ..Findings::default() };
+    let end = |world: &mut World, findings: Findings, minute| {
+        let rule = world.rule.clone();
+        world.ledger.durably(|db| state::apply(db, &rule, &findings, at(minute))).expect("applied");
+        world.history()[0].summary.clone()
+    };
+    let summary = end(&mut world, nothing(marks.clone()), 120);
+    let said = format!(
+        "the deploy search v2 at {} was marked by ci, and the comparison starts anew there; before, this held: search is dear",
+        at(1)
+    );
+    assert_eq!(summary, said);
+    let firing = Findings { found: vec![found("search")], ..nothing(marks.clone()) };
+    end(&mut world, firing.clone(), 130);
+    assert_eq!(end(&mut world, nothing(marks), 131), "it no longer holds: search is dear");
+    end(&mut world, firing, 140);
+    let unmarked = end(&mut world, Findings::default(), 141);
+    assert_eq!(
+        unmarked,
+        "the mark of the deploy counts no longer, and the comparison is another; before, this held: search is dear"
+    );
 }

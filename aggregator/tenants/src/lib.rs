@@ -281,16 +281,27 @@ impl Snapshot {
     /// What decides how each tenant pays.
     pub fn plans_now(&self) -> PlansNow {
         let mut now = PlansNow::default();
-        for (tenant, plan) in &self.plans {
-            let entry = PlanEntry {
-                plan: Some(plan.clone()),
-                created_at: self.created.get(tenant).copied(),
-                anchor: self.anchors.get(tenant).copied(),
-            };
-            let place = if self.left.contains(tenant) { &mut now.left } else { &mut now.present };
-            place.insert(tenant.clone(), entry);
+        self.plans.iter().for_each(|(tenant, plan)| self.put_plan(tenant, plan, &mut now));
+        now
+    }
+
+    /// The same of one tenant.
+    pub fn plan_now(&self, tenant: &str) -> PlansNow {
+        let mut now = PlansNow::default();
+        if let Some(plan) = self.plans.get(tenant) {
+            self.put_plan(tenant, plan, &mut now);
         }
         now
+    }
+
+    fn put_plan(&self, tenant: &str, plan: &str, now: &mut PlansNow) {
+        let entry = PlanEntry {
+            plan: Some(plan.to_owned()),
+            created_at: self.created.get(tenant).copied(),
+            anchor: self.anchors.get(tenant).copied(),
+        };
+        let place = if self.left.contains(tenant) { &mut now.left } else { &mut now.present };
+        place.insert(tenant.to_owned(), entry);
     }
 
     /// Who looks after each tenant whose entry says so.

@@ -15,9 +15,11 @@
 //! | `token` | tokens of the API, only hashes |
 //! | `vault_tenant`, `vault_secret`, `vault_root` | tenants' keys at providers, sealed ([`crate::vault`]) |
 //! | `provisioning`, `provisioning_journal` | tenants on their way in or out |
+//! | `alert_address`, `alert_codes` | where tenants are told of their own budgets ([`addresses`]) |
 //! | `answered` | answers under an `Idempotency-Key`, without secrets, for [`ANSWERS_KEPT_MS`] |
 //!
 //! A damaged file is not opened: `weir restore` brings back one of a backup.
+pub mod addresses;
 pub mod change;
 mod edit;
 pub mod flags;
@@ -33,12 +35,13 @@ pub mod vault;
 pub mod view;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rusqlite::{Connection, OpenFlags};
 use weir_contract::Timestamp;
 
 use crate::{Directory, DirectoryError};
+use addresses::ProvenAddresses;
 pub use import::{DifferenceView, ImportError, ImportView};
 pub use once::Outcome;
 
@@ -49,12 +52,13 @@ pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// A released migration never changes; a new one follows it.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("store/migrations/1_tenants.sql"),
     include_str!("store/migrations/2_vault.sql"),
     include_str!("store/migrations/3_flags.sql"),
     include_str!("store/migrations/4_provisioning.sql"),
     include_str!("store/migrations/5_scopes_and_answers.sql"),
+    include_str!("store/migrations/6_alert_addresses.sql"),
 ];
 
 /// Why the database cannot be used.
@@ -86,6 +90,8 @@ pub enum StoreError {
 pub struct TenantStore {
     db: Mutex<Connection>,
     directory: Directory,
+    /// Addresses that messages go to, as the database has them.
+    proven: RwLock<Arc<ProvenAddresses>>,
 }
 
 impl TenantStore {
@@ -93,7 +99,9 @@ impl TenantStore {
     pub fn open(path: &Path, now: Timestamp) -> Result<Self, StoreError> {
         let db = Self::open_to_write(path)?;
         let directory = read::load(&db, path, now)?;
-        Ok(TenantStore { db: Mutex::new(db), directory })
+        let proven =
+            addresses::proven_of(&db).map_err(|source| StoreError::Sqlite { path: path.to_owned(), source })?;
+        Ok(TenantStore { db: Mutex::new(db), directory, proven: RwLock::new(proven.into()) })
     }
 
     fn open_to_write(path: &Path) -> Result<Connection, StoreError> {

@@ -9,6 +9,7 @@ use weir_ledger::query::LedgerReader;
 use weir_steer::alert::rule::Rule;
 use weir_steer::alert::silence::{self, Silence};
 use weir_steer::alert::state::{self, Alert};
+use weir_steer::notice::outbox::{self, Failing};
 use weir_steer::notice::{self, Notice};
 use weir_steer::receiver::Receiver;
 
@@ -60,12 +61,16 @@ pub struct ReceiverView {
     pub name: String,
     /// `webhook`, `slack`, `email` or `alertmanager`.
     pub form: String,
+    /// How many messages wait for it.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Since when it takes nothing, and why; absent if it took the last message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<Failing>,
 }
 
 /// What fires, who is told, and what was.
 pub fn alerts(reader: &mut LedgerReader, of: &Alerts, now: Timestamp) -> Result<AlertsView, LedgerError> {
-    let receiver =
-        |receiver: &Receiver| ReceiverView { name: receiver.name.clone(), form: receiver.target.form().to_owned() };
     let rule = |rule: &Rule| RuleView {
         name: rule.name.to_string(),
         by: rule.by.as_deref().map(str::to_owned),
@@ -78,10 +83,22 @@ pub fn alerts(reader: &mut LedgerReader, of: &Alerts, now: Timestamp) -> Result<
         alerts,
         silences: silence::active(reader.db(), now)?,
         rules: of.rules.iter().map(rule).collect(),
-        receivers: of.receivers.iter().map(receiver).collect(),
+        receivers: receivers(reader, of)?,
         notices: notice::history(reader.db(), NOTICES_SHOWN)?,
         pending: notice::pending(reader.db())?,
     })
+}
+
+/// Who is told, and who cannot be told at the moment.
+pub(crate) fn receivers(reader: &mut LedgerReader, of: &Alerts) -> Result<Vec<ReceiverView>, LedgerError> {
+    let (mut failing, waiting) = (outbox::failing(reader.db())?, outbox::waiting(reader.db())?);
+    let view = |receiver: &Receiver| ReceiverView {
+        name: receiver.name.clone(),
+        form: receiver.target.form().to_owned(),
+        waiting: waiting.get(&receiver.name).copied().unwrap_or_default(),
+        failing: failing.remove(&receiver.name),
+    };
+    Ok(of.receivers.iter().map(view).collect())
 }
 
 /// Body of `POST /v1/alerts/test`.
@@ -96,11 +113,18 @@ pub struct TestRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SilenceRequest {
-    /// The rules, with `*` for any text.
-    pub rule: String,
+    /// The rules, with `*` for any text. Neither rules nor budgets: both, of the tenants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The budgets, with `*` for any text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<String>,
     /// The subjects, with `*` for any text. Absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// The tenants, with `*` for any text. Absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// The first moment at which people are told again.
     pub until: Timestamp,
     /// The reason.

@@ -48,6 +48,7 @@ use args::counting::{
 };
 use args::{Cli, Command, KeysCommand, UserCommand};
 use render::{complain, say};
+use show::ever;
 
 use crate::config::{Config, ConfigError};
 
@@ -88,16 +89,16 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Tenants(command) => tenants::run(&load()?, command, cli.json),
         Command::Report(args) => show::report(&load()?, &args, cli.json),
         Command::Usage(UsageArgs { by: Some(by), tenant, from, to, .. }) => {
-            show::analysis(&load()?, &AnalysisQuery { by, tenant, from, to }, cli.json)
+            show::analysis(&load()?, &AnalysisQuery { by, tenant, from: ever(from), to }, cli.json)
         }
         Command::Usage(UsageArgs { tenant, meter, from, to, hourly, by: None }) => {
-            show::usage(&load()?, &UsageQuery { tenant, meter, from, to, hourly }, cli.json)
+            show::usage(&load()?, &UsageQuery { tenant, meter, from: ever(from), to, hourly }, cli.json)
         }
         Command::Export(ExportArgs { by: Some(by), tenant, from, to, .. }) => {
-            operate::export_analysis(&load()?, &AnalysisQuery { by, tenant, from, to })
+            operate::export_analysis(&load()?, &AnalysisQuery { by, tenant, from: ever(from), to })
         }
         Command::Export(ExportArgs { tenant, meter, from, to, by: None }) => {
-            operate::export_usage(&load()?, &UsageQuery { tenant, meter, from, to, hourly: true })
+            operate::export_usage(&load()?, &UsageQuery { tenant, meter, from: ever(from), to, hourly: true })
         }
         Command::Backup { into } => operate::backup(&load()?, &into, cli.json),
         Command::Restore { from, replace } => operate::restore(&load()?, &from, replace, cli.json),

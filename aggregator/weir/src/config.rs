@@ -339,6 +339,7 @@ impl Config {
         let log_retention_ms = file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0;
         let log = file.log.map(|log| log.check(path, &base, Duration::from_millis(log_retention_ms))).transpose()?;
         let flags = flags::check(path, file.flags)?;
+        let budgets = budgets::check(path, &file.budgets, has_price_plans)?;
         let catalogue = catalogue::check(path, (file.providers, file.models, file.routing), &flags)?;
         Ok(Config {
             listen,
@@ -363,8 +364,8 @@ impl Config {
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
             finances,
-            budgets: budgets::check(path, &file.budgets, has_price_plans)?,
-            alerts: alerts::check(path, &file.alerts)?,
+            alerts: alerts::check(path, &file.alerts, &budgets)?,
+            budgets,
             user_keys: check_user_keys(path, file.user_keys)?,
             export: export::check(path, &base, file.export, log.as_ref())?,
             log,

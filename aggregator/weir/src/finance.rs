@@ -136,17 +136,22 @@ impl Finance {
         Ok(rows.iter().map(of).sum())
     }
 
-    /// Where billing periods begin: as the tenants file says, else as the ledger knows from the provider.
-    fn anchors(&mut self) -> Result<HashMap<String, Anchor>, FinanceError> {
-        let mut anchors = self.reader.anchors()?;
-        anchors.extend(self.tenants.anchors().iter().map(|(tenant, anchor)| (tenant.clone(), *anchor)));
+    /// Where billing periods of one tenant or of all begin: as the tenants file says, else as the ledger knows from the provider.
+    fn anchors(&mut self, tenant: Option<&str>) -> Result<HashMap<String, Anchor>, FinanceError> {
+        let mut anchors = self.reader.anchors(tenant)?;
+        let said = self.tenants.anchors();
+        match tenant {
+            Some(tenant) => anchors.extend(said.get(tenant).map(|anchor| (tenant.to_owned(), *anchor))),
+            None => anchors.extend(said.iter().map(|(tenant, anchor)| (tenant.clone(), *anchor))),
+        }
         Ok(anchors)
     }
 
     /// The plans of one tenant or of all over time, up to the present.
     fn plan_histories(&mut self, tenant: Option<&str>) -> Result<PlanHistories, FinanceError> {
         let mut histories = self.reader.plan_histories(tenant)?;
-        self.tenants.plans_now().complete(&mut histories, self.now);
+        let now = tenant.map_or_else(|| self.tenants.plans_now(), |tenant| self.tenants.plan_now(tenant));
+        now.complete(&mut histories, self.now);
         Ok(histories)
     }
 

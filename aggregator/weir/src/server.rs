@@ -27,6 +27,8 @@
 //! | `POST /v1/tenants`, `PATCH /v1/tenants/{id}`, `PUT /v1/revoked` | operator | `tenants` |
 //! | `GET /v1/tenants/{id}/keys` | viewer | `keys` |
 //! | `POST /v1/tenants/{id}/keys`, `/v1/tenants/{id}/keys/{key}/rotate`, `DELETE /v1/tenants/{id}/keys/{key}` | operator | `keys` |
+//! | `GET /v1/tenants/{id}/alert-addresses` | viewer | `addresses` |
+//! | `POST /v1/tenants/{id}/alert-addresses`, `…/{number}/prove`, `DELETE …/{number}` | operator | `addresses` |
 //! | `GET /v1/tenants/{id}/provider-keys` | viewer | `byok` |
 //! | `PATCH /v1/tenants/{id}/provider-keys`, `PUT`, `DELETE /v1/tenants/{id}/provider-keys/{provider}` | operator | `byok` |
 //! | `POST /v1/byok/rotate` | admin | `byok` |
@@ -37,7 +39,7 @@
 //! | `GET /v1/tenants/{id}/provisioning`, `…/journal` | viewer | `provisioning` |
 //! | `POST /v1/tenants/{id}/provisioning/skip` | operator | `provisioning::skip` |
 //!
-//! A token of the scope `tenant` opens its own tenant's entry, keys, keys at providers and usage. The scope `byok` beside `directory`
+//! A token of the scope `tenant` opens its own tenant's entry, keys, keys at providers, addresses for alerts and usage. The scope `byok` beside `directory`
 //! has the directory hand over tenants' own keys at providers.
 //!
 //! | method and path | scope | |
@@ -53,6 +55,7 @@
 //! | `GET /openapi.json` | none | [`read`] |
 //! | `GET /metrics` | none on loopback, else metrics | [`health`] |
 //! | `GET /healthz`, `/readyz` | none | [`health`] |
+mod addresses;
 pub mod admin;
 mod alerts;
 pub mod auth;
@@ -406,6 +409,9 @@ fn tenant_routes() -> Router<App> {
         .route("/v1/tenants", get(tenants::get_tenants).post(tenants::post_tenant))
         .route("/v1/tenants/{id}", get(tenants::get_tenant).patch(tenants::patch_tenant))
         .route("/v1/tenants/{id}/history", get(tenants::get_history))
+        .route("/v1/tenants/{id}/alert-addresses", get(addresses::get_addresses).post(addresses::post_address))
+        .route("/v1/tenants/{id}/alert-addresses/{key}", delete(addresses::delete_address))
+        .route("/v1/tenants/{id}/alert-addresses/{key}/prove", post(addresses::post_proof))
         .route("/v1/tenants/{id}/keys", get(keys::get_keys).post(keys::post_key))
         .route("/v1/tenants/{id}/keys/{key}", delete(keys::delete_key))
         .route("/v1/tenants/{id}/keys/{key}/rotate", post(keys::post_rotate))

@@ -1,6 +1,10 @@
 //! `weir status`: how everything stands, on one screen: gateways, counting, billing, and what needs a person.
+pub mod alerts;
+
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
+use alerts::AlertsStatus;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
@@ -47,6 +51,9 @@ pub struct SystemStatus {
     /// Providers of models that gateways have tried in this hour and the one before, or keep away from.
     #[serde(default)]
     pub providers: Vec<ProviderStatus>,
+    /// Alerts, and whom they do not reach.
+    #[serde(default)]
+    pub alerts: AlertsStatus,
     /// Reporting to Stripe, if it is configured.
     pub billing: Option<BillingStatus>,
     /// What needs a person, and what to do.
@@ -170,7 +177,7 @@ impl SystemStatus {
         now: Timestamp,
         server: Option<ServerStatus>,
         (gateways, providers): (Vec<GatewayStatus>, Vec<ProviderStatus>),
-        ledger: &LedgerView,
+        (ledger, alerts): (&LedgerView, AlertsStatus),
         billing: Option<(BillingStatus, &StatusView)>,
     ) -> Self {
         let mut problems = Vec::new();
@@ -190,6 +197,7 @@ impl SystemStatus {
         }
         problems.extend(ledger.problems());
         problems.extend(gateways.iter().filter_map(|gateway| gateway.problem(now)));
+        problems.extend(alerts.problems());
         if let Some((billing, status)) = &billing {
             problems.extend(billing.problems(status));
         }
@@ -200,6 +208,7 @@ impl SystemStatus {
             gateways,
             providers,
             events: EventsStatus::of(ledger),
+            alerts,
             billing: billing.map(|(billing, _)| billing),
             problems,
         }
@@ -315,6 +324,21 @@ fn gateway_of(source: &str) -> Option<&str> {
     source.strip_prefix("/weir/")?.split('/').next()
 }
 
+/// What an event says of its gateway. Nothing else of it is kept: a busy fleet has 100,000 events in what is read.
+#[derive(Deserialize)]
+struct Said<'e> {
+    #[serde(borrow)]
+    source: Cow<'e, str>,
+    data: Configured,
+}
+
+/// The configuration under which an event was made, and the plan of its tenant.
+#[derive(Deserialize)]
+struct Configured {
+    config_version: Option<String>,
+    plan: Option<String>,
+}
+
 /// Reads from the last usage events which configuration and plans the gateways have.
 fn read_configurations(
     log: &mut dyn LogReader,
@@ -324,17 +348,14 @@ fn read_configurations(
     let mut plans: BTreeMap<String, HashSet<String>> = BTreeMap::new();
     for record in log.read_after(end.saturating_sub(RECENT_RECORDS), RECENT_BYTES)? {
         for item in validate::split(record.format, &record.body)? {
-            let Ok(event) = serde_json::from_slice::<serde_json::Value>(item) else { continue };
-            let Some(name) = event["source"].as_str().and_then(gateway_of) else { continue };
-            let (Some(gateway), Some(version)) = (gateways.get_mut(name), event["data"]["config_version"].as_str())
-            else {
-                continue;
-            };
-            if gateway.config_version.as_deref() != Some(version) {
-                gateway.config_version = Some(version.to_owned());
+            let Ok(event) = serde_json::from_slice::<Said<'_>>(item) else { continue };
+            let Some(name) = gateway_of(&event.source) else { continue };
+            let (Some(gateway), Some(version)) = (gateways.get_mut(name), event.data.config_version) else { continue };
+            if gateway.config_version != Some(version.clone()) {
+                gateway.config_version = Some(version);
                 plans.remove(name);
             }
-            plans.entry(name.to_owned()).or_default().extend(event["data"]["plan"].as_str().map(str::to_owned));
+            plans.entry(name.to_owned()).or_default().extend(event.data.plan);
         }
     }
     for (name, found) in plans {
@@ -370,14 +391,20 @@ mod tests {
         let ledger = LedgerView { balanced: true, ..LedgerView::default() };
         let running = Some(ServerStatus::default());
         let now = Timestamp::from_secs(10_000);
-        let well = SystemStatus::of(now, running.clone(), Default::default(), &ledger, None);
+        let well = SystemStatus::of(now, running.clone(), Default::default(), (&ledger, AlertsStatus::default()), None);
         assert_eq!(well.problems, [""; 0]);
-        let stopped = SystemStatus::of(now, None, Default::default(), &ledger, None);
+        let stopped = SystemStatus::of(now, None, Default::default(), (&ledger, AlertsStatus::default()), None);
         assert!(stopped.problems[0].contains("no server runs"), "{stopped:?}");
         let full = ServerStatus { log: Some("the disk is full".to_owned()), ..ServerStatus::default() };
         let status = StatusView { lag_seconds: 9_000, ..StatusView::default() };
         let billing = BillingStatus::of(&status, None, None);
-        let ill = SystemStatus::of(now, Some(full), Default::default(), &ledger, Some((billing, &status)));
+        let ill = SystemStatus::of(
+            now,
+            Some(full),
+            Default::default(),
+            (&ledger, AlertsStatus::default()),
+            Some((billing, &status)),
+        );
         assert_eq!(ill.problems.len(), 2, "{ill:?}");
         assert!(ill.problems[0].contains("disk is full") && ill.problems[1].contains("weir stripe status"), "{ill:?}");
     }

@@ -5,9 +5,11 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::config::tokens::random_token;
@@ -23,6 +25,9 @@ use weir_ledger::meters::Meters;
 use weir_ledger::query::LedgerReader;
 use weir_ledger::thread::{LedgerHandle, LedgerThread};
 use weir_ledger::{LedgerError, LedgerOptions, SqliteLedger, ValidatedBody};
+
+/// How long a page waits until what was sent before is counted. Under load there is always something that is not.
+const PAGE_WAITS: Duration = Duration::from_millis(25);
 
 /// The paths of a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -321,6 +326,11 @@ impl Store {
     /// Waits until the whole log is counted.
     pub async fn catch_up(&self) -> Result<(), LedgerError> {
         self.ledger.reach(self.log_end()).await
+    }
+
+    /// Waits until the whole log is counted, or for as long as a page may: it then says up to where.
+    pub(crate) async fn catch_up_for_page(&self) -> Result<(), LedgerError> {
+        timeout(PAGE_WAITS, self.catch_up()).await.unwrap_or(Ok(()))
     }
 
     /// The position of the log's last record.

@@ -3,6 +3,8 @@
 
 #[path = "aggregator/accepting.rs"]
 mod accepting;
+#[path = "aggregator/addressing.rs"]
+mod addressing;
 #[path = "aggregator/agreeing.rs"]
 mod agreeing;
 #[path = "aggregator/alerting.rs"]
@@ -27,6 +29,8 @@ mod counting;
 mod crowding;
 #[path = "aggregator/dashboards.rs"]
 mod dashboards;
+#[path = "aggregator/delivering.rs"]
+mod delivering;
 #[path = "aggregator/deploying.rs"]
 mod deploying;
 #[path = "aggregator/differences.rs"]

@@ -84,6 +84,7 @@ pub fn standard() -> Result<Table, ModuleError> {
     guarded(&mut table);
     collections(&mut table);
     staged(&mut table);
+    traced(&mut table, &whole);
     let steps =
         [("identity", Step::Identity), ("limits", Step::Limits), ("plan", Step::Plan), ("hold: false", Step::Unheld)];
     for (name, step) in steps {
@@ -250,6 +251,13 @@ fn staged(table: &mut Table) {
     let gateway = Gateway::envoy().config(config).start();
     row(table, &gateway, "a budget's stage: get", models, ok);
     row(table, &gateway, "a budget's stage: chat 2 KB", || chat(false), answer);
+}
+
+/// Requests with a `traceparent`, whose trace is read and noted in the event: beside the same ones without it, what that costs.
+fn traced(table: &mut Table, gateway: &Gateway) {
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    row(table, gateway, "with a traceparent: get", || models().header("traceparent", TRACE), ok);
+    row(table, gateway, "with a traceparent: chat 2 KB", || chat(false).header("traceparent", TRACE), answer);
 }
 
 /// Five flags, told to the upstream and in the event: decided by tenant, plan, environment, percentage and default.

@@ -18,8 +18,7 @@ const CONFIG: &str = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n";
 /// A running Alertmanager. Dropping it kills it and removes its files.
 #[derive(Debug)]
 pub struct Alertmanager {
-    /// Held until it is dropped.
-    _process: Process,
+    process: Process,
     port: Port,
     _folder: TempDir,
 }
@@ -48,10 +47,32 @@ impl Alertmanager {
             env: Vec::new(),
             log: folder.path().join("alertmanager.log"),
         };
-        let mut process = Process::start(recipe)?;
-        let address = port.address();
-        process.wait_until(START_MAX, || probe::get(address, "/-/ready").ok().filter(|answer| answer.status == 200))?;
-        Ok(Self { _process: process, port, _folder: folder })
+        let mut started = Self { process: Process::start(recipe)?, port, _folder: folder };
+        started.wait()?;
+        Ok(started)
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let address = self.port.address();
+        let is_ready = || probe::get(address, "/-/ready").ok().filter(|answer| answer.status == 200);
+        self.process.wait_until(START_MAX, is_ready).map(drop)
+    }
+
+    /// Kills it.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.process.kill()
+    }
+
+    /// Kills it and starts it again at the same address. It has forgotten all alerts.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.process.restart()?;
+        self.wait()
     }
 
     /// Its address.

@@ -57,7 +57,13 @@ const FIRST_USE: &str =
 const FIRST_USE_OF: &str = "SELECT tenant, window_start FROM first_use WHERE tenant = ?1 AND ?2 IS NOT NULL";
 /// Windows since. Rows are neither sorted nor grouped, which costs more than reading them.
 const FIRST_SINCE: &str =
-    "SELECT tenant, window_start FROM usage WHERE window_start >= ?2 AND billable > 0 AND (?1 IS NULL OR tenant = ?1)";
+    "SELECT tenant, window_start FROM usage WHERE window_start >= ?2 AND billable > 0 AND ?1 IS NULL";
+
+/// The same of one tenant: its rows are looked up in each window by itself.
+const FIRST_SINCE_OF: &str = "WITH RECURSIVE times(at) AS (
+       SELECT min(window_start) FROM usage WHERE window_start >= ?2
+       UNION ALL SELECT (SELECT min(window_start) FROM usage WHERE window_start > times.at) FROM times WHERE times.at IS NOT NULL)
+     SELECT tenant, window_start FROM times CROSS JOIN usage WHERE window_start = times.at AND tenant = ?1 AND billable > 0";
 
 impl LedgerReader {
     /// Units of some meters to bill, of windows that start in a span, of one tenant or of all: what was counted, corrected by hand,
@@ -95,7 +101,7 @@ impl LedgerReader {
         let tx = self.0.transaction()?;
         let through = roll::through(&tx)?.as_millis();
         let mut first = FirstWindows::default();
-        for sql in [if tenant.is_some() { FIRST_USE_OF } else { FIRST_USE }, FIRST_SINCE] {
+        for sql in if tenant.is_some() { [FIRST_USE_OF, FIRST_SINCE_OF] } else { [FIRST_USE, FIRST_SINCE] } {
             let mut select = tx.prepare_cached(sql)?;
             let mut rows = select.query(params![tenant, through])?;
             while let Some(row) = rows.next()? {
@@ -114,9 +120,9 @@ impl LedgerReader {
         first_answers::all(&self.0)
     }
 
-    /// Where billing periods begin, of each tenant for which that is known. The others have calendar months.
-    pub fn anchors(&mut self) -> Result<std::collections::HashMap<String, Anchor>, LedgerError> {
-        periods::anchors(&self.0)
+    /// Where billing periods begin, of one tenant or of each, where that is known. The others have calendar months.
+    pub fn anchors(&mut self, tenant: Option<&str>) -> Result<std::collections::HashMap<String, Anchor>, LedgerError> {
+        periods::anchors(&self.0, tenant)
     }
 }
 
@@ -252,18 +258,22 @@ fn cost_sql(slice: &Slice, tenant: Option<&str>) -> String {
 /// Every table begins with the time. So one tenant's rows are looked up for each time by itself, of which a slice has few, instead of
 /// reading those of all tenants.
 fn rows_sql((table, key): (String, &str), columns: &str, tenant: Option<&str>) -> String {
+    let (times, from) = rows_of((&table, key), tenant);
+    format!("{times}SELECT {columns} FROM {from}")
+}
+
+/// The beginning of such a statement, empty for all tenants, and its tables with their conditions.
+pub(crate) fn rows_of((table, key): (&str, &str), tenant: Option<&str>) -> (String, String) {
     if tenant.is_none() {
-        return format!(
-            "SELECT {columns} FROM {table} WHERE {key} >= ?1 AND {key} < ?2 AND (?3 IS NULL OR tenant = ?3)"
-        );
+        return (String::new(), format!("{table} WHERE {key} >= ?1 AND {key} < ?2 AND ?3 IS NULL"));
     }
-    format!(
+    let times = format!(
         "WITH RECURSIVE times(at) AS (
            SELECT min({key}) FROM {table} WHERE {key} >= ?1 AND {key} < ?2
            UNION ALL SELECT (SELECT min({key}) FROM {table} WHERE {key} > times.at AND {key} < ?2) FROM times
-           WHERE times.at IS NOT NULL)
-         SELECT {columns} FROM times CROSS JOIN {table} WHERE {key} = times.at AND tenant = ?3"
-    )
+           WHERE times.at IS NOT NULL) "
+    );
+    (times, format!("times CROSS JOIN {table} WHERE {key} = times.at AND tenant = ?3"))
 }
 
 fn cost_parts(row: &Row<'_>) -> Result<Parts, weir_database::Error> {

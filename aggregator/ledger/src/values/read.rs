@@ -10,6 +10,7 @@ use crate::costs::{
 };
 use crate::line::{DIMENSIONS, Marks};
 use crate::query::LedgerReader;
+use crate::query::units::rows_of;
 use crate::roll::{Rows as Kind, Slice, month_start, slices_of};
 use crate::view::cost::CostSums;
 
@@ -167,7 +168,8 @@ fn windows(db: &Connection, range: Slice, parts: &mut Vec<Part>) -> Result<(), L
 }
 
 fn prepare<'c>(db: &'c Connection, query: &ValueQuery<'_>, part: &Part) -> Result<Statement<'c>, LedgerError> {
-    let chosen = "(?3 IS NULL OR tenant = ?3)";
+    // One tenant's rows are looked up by the keys of the tables, of which the tenant is a part.
+    let chosen = if query.tenant.is_some() { "tenant = ?3" } else { "?3 IS NULL" };
     let packed = |table: &str, key: &str, first: &str| {
         let is = format!("dimension = '{}' AND {key} {first} ?1 AND {key} < ?2 AND {chosen}", query.by.concat());
         format!("SELECT tenant, sums FROM {table} WHERE {is} ORDER BY tenant")
@@ -186,9 +188,9 @@ fn prepare<'c>(db: &'c Connection, query: &ValueQuery<'_>, part: &Part) -> Resul
             Marks::UNCOSTED.0
         ),
         Source::Windows => {
+            let (times, from) = rows_of(("analysis", "window_start"), query.tenant);
             format!(
-                "SELECT {tenant} AS of, currency, {}, {values} AS value FROM analysis
-                 WHERE window_start >= ?1 AND window_start < ?2 AND {chosen} AND marks & {} = 0
+                "{times}SELECT {tenant} AS of, currency, {}, {values} AS value FROM {from} AND marks & {} = 0
                  GROUP BY of, value, currency ORDER BY of",
                 of_analysis(),
                 Marks::UNCOSTED.0

@@ -128,5 +128,25 @@ pub(super) fn check_messages(world: &mut World) -> Result<(), String> {
         *expected.entry(format!("{at} {words} {}", body["data"]["evaluated_through"])).or_default() -= 1;
     }
     let wrong: Vec<_> = expected.iter().filter(|(_, count)| **count != 0).collect();
-    if wrong.is_empty() { Ok(()) } else { Err(format!("told too seldom (above 0) or too often: {wrong:?}")) }
+    if wrong.is_empty() {
+        check_order(world)
+    } else {
+        Err(format!("told too seldom (above 0) or too often: {wrong:?}"))
+    }
+}
+
+/// Compares the order in which messages of each budget came with that of its changes.
+fn check_order(world: &World) -> Result<(), String> {
+    let mut last: BTreeMap<String, i64> = BTreeMap::new();
+    for id in &world.arrivals {
+        let number =
+            id.split('_').nth(2).and_then(|number| number.parse::<i64>().ok()).ok_or("an id without a number")?;
+        let body: Value = serde_json::from_str(&world.inbox[id]).map_err(|error| error.to_string())?;
+        let topic = format!("{} of {}", body["data"]["budget"], body["data"]["subject"]);
+        let before = last.insert(topic.clone(), number);
+        if before.is_some_and(|before| before > number) {
+            return Err(format!("{topic}: change {number} is told after {before:?}"));
+        }
+    }
+    Ok(())
 }

@@ -13,7 +13,8 @@ use weir_ledger::{LedgerError, SqliteLedger};
 use weir_steer::budget::{self, Budget};
 use weir_steer::engine::{Engine, Rules, Signal};
 use weir_steer::message::Context;
-use weir_steer::notice::{self, Attempt};
+use weir_steer::notice::outbox::{self, Attempt};
+use weir_steer::notice::{self, Notice};
 use weir_steer::raise::{self, NewRaise};
 use weir_steer::receiver::{self, Receiver};
 use weir_steer::view;
@@ -121,6 +122,8 @@ pub(super) struct World {
     raises_seen: Option<Vec<i64>>,
     /// What the receiver has taken: bodies by id.
     pub(super) inbox: BTreeMap<String, String>,
+    /// The ids in the order in which they came, repeats among them.
+    pub(super) arrivals: Vec<String>,
     pub(super) summary: Summary,
     trace: bool,
 }
@@ -143,6 +146,7 @@ impl World {
             used: Vec::new(),
             raises_seen: None,
             inbox: BTreeMap::new(),
+            arrivals: Vec::new(),
             summary: Summary::default(),
             trace,
         }
@@ -334,20 +338,26 @@ impl World {
     /// Sends the messages that are due.
     fn send(&mut self) {
         let now = self.clock();
-        let Some(due) = self.with(|ledger| notice::due(ledger.db(), now, 5)) else { return };
+        let Some(due) = self.with(|ledger| outbox::due(ledger.db(), now, 5)) else { return };
         for notice in due {
             let fate = self.rng.u8(..4);
             if fate > 0 {
-                let before = self.inbox.insert(notice.id.clone(), notice.body.clone());
-                self.summary.repeats += u64::from(before.is_some());
+                self.arrive(&notice);
             }
             // The answer may be lost on its way.
             let attempt = if fate > 1 { Attempt::Delivered } else { Attempt::Failed("no answer".to_owned()) };
-            let note = |db: &mut weir_database::Connection| notice::note(db, &notice.id, &attempt, now);
+            let note = |db: &mut weir_database::Connection| outbox::note(db, &notice.id, &attempt, now);
             if self.with(|ledger| ledger.durably(note)).is_none() {
                 return;
             }
         }
+    }
+
+    /// The receiver takes a message.
+    fn arrive(&mut self, notice: &Notice) {
+        let before = self.inbox.insert(notice.id.clone(), notice.body.clone());
+        self.summary.repeats += u64::from(before.is_some());
+        self.arrivals.push(notice.id.clone());
     }
 
     /// A person raises, pauses or resumes a budget.
@@ -415,13 +425,13 @@ impl World {
         loop {
             self.now_ms += 48 * HOUR_MS;
             let now = self.clock();
-            let due = self.with(|ledger| notice::due(ledger.db(), now, 1_000)).ok_or("reading messages fails")?;
+            let due = self.with(|ledger| outbox::due(ledger.db(), now, 1_000)).ok_or("reading messages fails")?;
             if due.is_empty() {
                 return Ok(());
             }
             for notice in due {
-                self.inbox.insert(notice.id.clone(), notice.body.clone());
-                self.with(|ledger| notice::note(ledger.db(), &notice.id, &Attempt::Delivered, now))
+                self.arrive(&notice);
+                self.with(|ledger| outbox::note(ledger.db(), &notice.id, &Attempt::Delivered, now))
                     .ok_or("noting fails")?;
             }
         }

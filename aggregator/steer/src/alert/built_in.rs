@@ -7,6 +7,8 @@ use weir_settings::duration::Millis;
 
 use super::file::{ConditionFile, Quantity, RuleFile, Severity};
 
+/// The rule that tells tenants of their own keys.
+pub(crate) const OWN_KEY: &str = "own-key-failing";
 const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// The built-in rules, in the order of the documentation.
@@ -99,7 +101,7 @@ fn of_system() -> Vec<RuleFile> {
             action: action(
                 "the tenant's own key at a provider is missing, over or refused: weir byok list, weir audit security",
             ),
-            ..rule("own-key-failing", None, vec![above(OwnKeyFailures, 0)])
+            ..rule(OWN_KEY, None, vec![above(OwnKeyFailures, 0)])
         },
     ]
 }

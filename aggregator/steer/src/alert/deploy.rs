@@ -12,21 +12,24 @@ use weir_ledger::{LedgerError, audit};
 
 use super::rule::{Earlier, Rule, WINDOW_MAX_MS};
 
-/// The most marks that are kept; the oldest go first.
-pub(crate) const KEPT_MAX: u32 = 10_000;
+/// The most marks of the same features and prompt versions that are kept; the oldest go first. Rules look at the last one.
+const OF_SAME_MAX: u32 = 20;
+/// The most of them that may be marked within an hour.
+const OF_SAME_HOURLY_MAX: u32 = 10;
+/// The most different features and prompt versions that have marks.
+const DIFFERENT_MAX: u32 = 500;
 /// How long marks are kept, in milliseconds: 400 days, as changes of alerts are.
 const KEPT_MS: u64 = 400 * 24 * HOUR_MS;
 /// The most marks of one answer.
 pub const SHOWN_MAX: u32 = 1_000;
-/// The latest marks that rules look at: each may ask for sums of its own.
-const HEEDED_MAX: u32 = 100;
 /// The longest name, in characters.
 const NAME_MAX_CHARS: usize = 100;
 /// The longest pattern, in characters.
 const PATTERN_MAX_CHARS: usize = 200;
 /// How far ahead of the server's clock a deploy may lie, in milliseconds.
 const AHEAD_MAX_MS: u64 = 60_000;
-/// A mark that names the same as one so shortly before it is that mark again, in milliseconds: a pipeline repeats a call whose answer it lost.
+/// A mark that names the same as one so shortly before or after it is that mark again, in milliseconds: a pipeline repeats a call whose answer
+/// it lost, and a person corrects the time.
 const SAME_MS: u64 = 10 * 60_000;
 
 /// A mark of a deploy.
@@ -80,6 +83,18 @@ pub enum DeployError {
     /// No rule would ever look at it.
     #[error("at: {0} is not within the last 90 days; rules look back no further, and not ahead")]
     At(Timestamp),
+    /// Somebody marks without end.
+    #[error(
+        "{OF_SAME_HOURLY_MAX} deploys of the same features and prompt versions were marked within the hour; mark each deploy once, or take marks \
+         back with `weir deploys unmark`"
+    )]
+    TooOften,
+    /// There is no room for another feature or prompt version.
+    #[error(
+        "{DIFFERENT_MAX} different features and prompt versions have marks; name several by one pattern, or take marks back with \
+         `weir deploys unmark`"
+    )]
+    TooMany,
 }
 
 /// The spans on both sides of a mark, by full hours.
@@ -129,28 +144,98 @@ pub fn last<'d>(deploys: &'d [Deploy], rule: &Rule, value: &str, now: Timestamp)
     concerning.filter_map(|deploy| Some((deploy, deploy.boundary(rule, now)?))).next()
 }
 
-/// Marks a deploy, and notes so in the audit. The same mark again, within some minutes, is the one that is there.
+/// The columns of [`read`].
+const COLUMNS: &str = "id, at, name, feature, prompt_version, who, marked_at";
+
+/// The marks around which a rule compared, the latest first, and when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// The marks that rules look at.
+    pub deploys: Vec<Deploy>,
+    /// When the rule was compared.
+    pub now: Timestamp,
+}
+
+impl Marks {
+    /// The mark from which a rule compares for a value of its `by`.
+    pub(crate) fn last(&self, rule: &Rule, value: &str) -> Option<&Deploy> {
+        last(&self.deploys, rule, value, self.now).map(|(deploy, _)| deploy)
+    }
+}
+
+/// Marks a deploy, and notes so in the audit. The same mark again, within some minutes, is the one that is there; if it names another moment, it
+/// corrects that one.
 pub fn add(db: &mut Connection, new: &NewDeploy, now: Timestamp) -> Result<Result<Deploy, DeployError>, LedgerError> {
     let at = new.at.unwrap_or(now);
     if let Err(wrong) = check(new, at, now) {
         return Ok(Err(wrong));
     }
     let tx = db.transaction()?;
-    if let Some(known) = same(&tx, new, at)? {
-        return Ok(Ok(known));
-    }
-    let NewDeploy { name, feature, prompt_version, who, .. } = new;
-    let text = |pattern: &Option<String>| pattern.clone().unwrap_or_default();
-    let sql = "INSERT INTO deploy(at, name, feature, prompt_version, who, marked_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-               RETURNING id, at, name, feature, prompt_version, who, marked_at";
-    let row = params![at.as_millis(), name, text(feature), text(prompt_version), who, now.as_millis()];
-    let marked = tx.prepare_cached(sql)?.query_row(row, read)?;
-    audit::note(&tx, now, who, "deploys.mark", &words(&marked))?;
-    let sql = "DELETE FROM deploy WHERE at < ?1
-               OR id IN (SELECT id FROM deploy ORDER BY at DESC, id DESC LIMIT ?2 OFFSET ?2)";
-    tx.prepare_cached(sql)?.execute(params![now.as_millis().saturating_sub(KEPT_MS), KEPT_MAX])?;
+    let marked = match same(&tx, new, at)? {
+        Some(known) if new.at.is_none_or(|at| at == known.at) => return Ok(Ok(known)),
+        Some(known) => correct(&tx, &known, (at, &new.who), now)?,
+        None => match room(&tx, new, now)? {
+            Ok(()) => insert(&tx, new, at, now)?,
+            Err(full) => return Ok(Err(full)),
+        },
+    };
+    prune(&tx, now)?;
     tx.commit()?;
     Ok(Ok(marked))
+}
+
+/// Whether one more mark may be made.
+fn room(tx: &Connection, new: &NewDeploy, now: Timestamp) -> Result<Result<(), DeployError>, LedgerError> {
+    let sql = "SELECT count(*), coalesce(sum(CASE WHEN marked_at > ?3 THEN 1 ELSE 0 END), 0) FROM deploy
+               WHERE removed = 0 AND feature = ?1 AND prompt_version = ?2";
+    let key = params![text(&new.feature), text(&new.prompt_version), before(now, HOUR_MS).as_millis()];
+    let (same, hourly): (u32, u32) = tx.prepare_cached(sql)?.query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if hourly >= OF_SAME_HOURLY_MAX {
+        return Ok(Err(DeployError::TooOften));
+    }
+    let sql = "SELECT count(*) FROM (SELECT DISTINCT feature, prompt_version FROM deploy WHERE removed = 0) AS named";
+    let different: u32 = tx.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(if same == 0 && different >= DIFFERENT_MAX { Err(DeployError::TooMany) } else { Ok(()) })
+}
+
+fn insert(tx: &Connection, new: &NewDeploy, at: Timestamp, now: Timestamp) -> Result<Deploy, LedgerError> {
+    let NewDeploy { name, feature, prompt_version, who, .. } = new;
+    let sql = format!(
+        "INSERT INTO deploy(at, name, feature, prompt_version, who, marked_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING {COLUMNS}"
+    );
+    let row = params![at.as_millis(), name, text(feature), text(prompt_version), who, now.as_millis()];
+    let marked = tx.prepare_cached(&sql)?.query_row(row, read)?;
+    audit::note(tx, now, who, "deploys.mark", &words(&marked))?;
+    Ok(marked)
+}
+
+/// Moves a mark to the moment that a person or pipeline now says.
+fn correct(
+    tx: &Connection,
+    known: &Deploy,
+    (at, who): (Timestamp, &str),
+    now: Timestamp,
+) -> Result<Deploy, LedgerError> {
+    let sql = format!("UPDATE deploy SET at = ?2, who = ?3, marked_at = ?4 WHERE id = ?1 RETURNING {COLUMNS}");
+    let row = params![known.id, at.as_millis(), who, now.as_millis()];
+    let moved = tx.prepare_cached(&sql)?.query_row(row, read)?;
+    audit::note(tx, now, who, "deploys.correct", &format!("{}; it stood at {}", words(&moved), known.at))?;
+    Ok(moved)
+}
+
+/// Drops marks that are old or too many. The last one stays, so that no number is used again.
+fn prune(tx: &Connection, now: Timestamp) -> Result<(), LedgerError> {
+    let sql = "DELETE FROM deploy WHERE id < (SELECT max(id) FROM deploy) AND (removed = 1 OR at < ?1 OR id IN (
+                 SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY feature, prompt_version ORDER BY at DESC, id DESC) AS turn
+                                 FROM deploy WHERE removed = 0) AS turns
+                 WHERE turn > ?2))";
+    tx.prepare_cached(sql)?.execute(params![now.as_millis().saturating_sub(KEPT_MS), OF_SAME_MAX])?;
+    Ok(())
+}
+
+/// A pattern as it is kept.
+fn text(pattern: &Option<String>) -> &str {
+    pattern.as_deref().unwrap_or_default()
 }
 
 fn check(new: &NewDeploy, at: Timestamp, now: Timestamp) -> Result<(), DeployError> {
@@ -168,23 +253,25 @@ fn check(new: &NewDeploy, at: Timestamp, now: Timestamp) -> Result<(), DeployErr
     Ok(())
 }
 
-/// The mark that this one repeats.
+/// The mark that this one repeats or corrects.
 fn same(db: &Connection, new: &NewDeploy, at: Timestamp) -> Result<Option<Deploy>, LedgerError> {
-    let sql = "SELECT id, at, name, feature, prompt_version, who, marked_at FROM deploy
-               WHERE at BETWEEN ?1 AND ?2 AND name = ?3 AND feature = ?4 AND prompt_version = ?5 ORDER BY at DESC LIMIT 1";
-    let text = |pattern: &Option<String>| pattern.clone().unwrap_or_default();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM deploy WHERE removed = 0 AND at BETWEEN ?1 AND ?2
+           AND name = ?3 AND feature = ?4 AND prompt_version = ?5 ORDER BY at DESC LIMIT 1"
+    );
     let (from, to) = (before(at, SAME_MS).as_millis(), at.plus_millis(SAME_MS).as_millis());
     let key = params![from, to, new.name, text(&new.feature), text(&new.prompt_version)];
-    Ok(db.prepare_cached(sql)?.query_row(key, read).optional()?)
+    Ok(db.prepare_cached(&sql)?.query_row(key, read).optional()?)
 }
 
 /// Removes a mark, and notes so in the audit; None if there is none of that number.
 pub fn remove(db: &mut Connection, id: i64, who: &str, now: Timestamp) -> Result<Option<Deploy>, LedgerError> {
     let tx = db.transaction()?;
-    let sql = "DELETE FROM deploy WHERE id = ?1 RETURNING id, at, name, feature, prompt_version, who, marked_at";
-    let removed = tx.prepare_cached(sql)?.query_row([id], read).optional()?;
+    let sql = format!("UPDATE deploy SET removed = 1 WHERE id = ?1 AND removed = 0 RETURNING {COLUMNS}");
+    let removed = tx.prepare_cached(&sql)?.query_row([id], read).optional()?;
     if let Some(deploy) = &removed {
         audit::note(&tx, now, who, "deploys.unmark", &words(deploy))?;
+        prune(&tx, now)?;
     }
     tx.commit()?;
     Ok(removed)
@@ -192,21 +279,29 @@ pub fn remove(db: &mut Connection, id: i64, who: &str, now: Timestamp) -> Result
 
 /// The latest marks, the latest first.
 pub fn list(db: &Connection, limit: u32) -> Result<Vec<Deploy>, LedgerError> {
-    let sql =
-        "SELECT id, at, name, feature, prompt_version, who, marked_at FROM deploy ORDER BY at DESC, id DESC LIMIT ?1";
-    let mut select = db.prepare_cached(sql)?;
+    let sql = format!("SELECT {COLUMNS} FROM deploy WHERE removed = 0 ORDER BY at DESC, id DESC LIMIT ?1");
+    let mut select = db.prepare_cached(&sql)?;
     let rows = select.query_map([limit], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The marks that rules look at, the latest first.
-pub fn heeded(db: &Connection) -> Result<Vec<Deploy>, LedgerError> {
-    list(db, HEEDED_MAX)
+/// The marks that rules look at, the latest first: the last one of each feature and prompt version behind which a full hour has begun.
+pub fn heeded(db: &Connection, now: Timestamp) -> Result<Vec<Deploy>, LedgerError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM (
+           SELECT {COLUMNS}, row_number() OVER (PARTITION BY feature, prompt_version ORDER BY at DESC, id DESC) AS turn
+           FROM deploy WHERE removed = 0 AND at <= ?1) AS turns
+         WHERE turn = 1 ORDER BY at DESC, id DESC"
+    );
+    let begun = before(now, 1).hour();
+    let mut select = db.prepare_cached(&sql)?;
+    let rows = select.query_map([begun.as_millis()], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// How many marks are kept.
 pub fn kept(db: &Connection) -> Result<u64, LedgerError> {
-    Ok(db.prepare_cached("SELECT count(*) FROM deploy")?.query_row([], |row| row.get(0))?)
+    Ok(db.prepare_cached("SELECT count(*) FROM deploy WHERE removed = 0")?.query_row([], |row| row.get(0))?)
 }
 
 /// The mark as the audit names it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use weir_contract::time::HOUR_MS;
 use weir_ledger::amount::{Currency, PICO, Pico};
 
-use super::deploy::Deploy;
+use super::deploy::{Deploy, Marks};
 use super::file::{Kind, Quantity};
 use super::rule::{Compare, Condition, Earlier, Rule};
 
@@ -91,6 +91,8 @@ pub struct Findings {
     pub found: Vec<Finding>,
     /// Further subjects for which the rule's conditions hold.
     pub left_out: u64,
+    /// The marks of deploys around which the rule compared.
+    pub marks: Marks,
 }
 
 impl Findings {

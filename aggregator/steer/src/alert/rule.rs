@@ -119,6 +119,9 @@ pub fn compile(files: &[RuleFile], without: &[String]) -> Result<Vec<Rule>, Rule
         if !is_budget_name(&file.name) || !names.insert(file.name.as_str()) {
             return Err(wrong("name: 1 to 40 characters of a-z 0-9 . _ -, and another for each".to_owned()));
         }
+        if file.name.starts_with(RESERVED_NAMES) {
+            return Err(wrong(format!("name: {RESERVED_NAMES}… are names of weir's own alerts")));
+        }
         rules.push(Rule::of(file, false).map_err(wrong)?);
     }
     for file in super::built_in::rules() {
@@ -274,6 +277,9 @@ fn check_texts(file: &RuleFile) -> Result<(), String> {
         ));
     }
     match &file.action {
+        _ if file.labels.values().chain(&file.only).any(|text| text.contains(char::is_control)) => {
+            Err("labels and only: no control characters".to_owned())
+        }
         Some(action) if action.trim().is_empty() || action.chars().count() > ACTION_MAX_CHARS => {
             Err(format!("action: 1 to {ACTION_MAX_CHARS} characters"))
         }
@@ -281,6 +287,8 @@ fn check_texts(file: &RuleFile) -> Result<(), String> {
     }
 }
 
+/// How names of alerts begin that no rule makes: those of budgets, and tests.
+const RESERVED_NAMES: &str = "weir_";
 /// Labels that weir sets itself.
 const RESERVED_LABELS: [&str; 7] = ["alertname", "severity", "subject", "tenant", "budget", "currency", "service"];
 
@@ -308,6 +316,8 @@ mod tests {
     fn a_rule_that_cannot_be_meant_is_refused_with_its_place_and_a_remedy() {
         let cases = [
             ("[{name: A, when: [{measure: cost, above: 1}]}]", "name"),
+            ("[{name: weir_budget, when: [{measure: cost, above: 1}]}]", "weir's own"),
+            ("[{name: a, labels: {team: \"a\\nb\"}, when: [{measure: cost, above: 1}]}]", "control characters"),
             ("[{name: a, when: []}]", "1 to 4"),
             ("[{name: a, when: [{measure: cost}]}]", "exactly one"),
             ("[{name: a, when: [{measure: cost, above: 1, below: 2}]}]", "exactly one"),

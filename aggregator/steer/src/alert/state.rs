@@ -8,11 +8,11 @@ use weir_contract::Timestamp;
 use weir_database::{Connection, OptionalExtension, Row, Transaction, params};
 use weir_ledger::{LedgerError, audit};
 
-use super::evaluate::Finding;
+use super::deploy::Deploy;
+use super::evaluate::{Finding, Findings};
 use super::file::Severity;
 use super::rule::Rule;
-use super::silence::{self, Silence};
-use crate::raise::is_reason;
+use super::silence::{self, Silence, is_reason};
 
 /// The alerts of one answer.
 pub const SHOWN_MAX: u32 = 1_000;
@@ -50,6 +50,9 @@ pub struct Alert {
     pub acknowledged: Option<Acknowledged>,
     /// Whether people are told of it: false while it is pending or silenced.
     pub announced: bool,
+    /// The number of the deploy's mark from which its rule compares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<i64>,
 }
 
 /// Who looks after an alert.
@@ -104,7 +107,7 @@ impl AlertChange {
 type Key = (String, String);
 
 /// Takes in what a rule found. Returns whether anybody has to be told.
-pub fn apply(db: &mut Connection, rule: &Rule, found: &[Finding], now: Timestamp) -> Result<bool, LedgerError> {
+pub fn apply(db: &mut Connection, rule: &Rule, findings: &Findings, now: Timestamp) -> Result<bool, LedgerError> {
     let tx = db.transaction()?;
     let silences = silence::active(&tx, now)?;
     let mut known: HashMap<Key, Alert> = HashMap::new();
@@ -112,13 +115,16 @@ pub fn apply(db: &mut Connection, rule: &Rule, found: &[Finding], now: Timestamp
         known.insert((alert.subject.clone(), alert.currency.clone()), alert);
     }
     let mut is_told = false;
-    for finding in found {
+    for finding in &findings.found {
         let currency = finding.currency.map_or_else(String::new, |currency| currency.to_string());
         let before = known.remove(&(finding.subject.clone(), currency.clone()));
-        is_told |= hold(&tx, rule, finding, &currency, before, &silences, now)?;
+        let deploy = findings.marks.last(rule, &finding.subject).map(|deploy| deploy.id);
+        let begun = Begun { rule, finding, currency: &currency, deploy };
+        is_told |= hold(&tx, begun, before, &silences, now)?;
     }
     for alert in known.into_values() {
-        is_told |= end(&tx, &alert, &silences, "it no longer holds", now)?;
+        let why = why_over(&alert, findings.marks.last(rule, &alert.subject));
+        is_told |= end(&tx, &alert, &silences, &why, now)?;
     }
     tx.commit()?;
     Ok(is_told)
@@ -139,21 +145,45 @@ pub fn tidy(db: &mut Connection, rules: &[Rule], now: Timestamp) -> Result<bool,
     Ok(is_told)
 }
 
+/// Why an alert is over. A mark of a deploy that was set or taken back since makes the rule compare with other sums: that says nothing
+/// about the conditions that held before.
+fn why_over(alert: &Alert, deploy: Option<&Deploy>) -> String {
+    match deploy {
+        Some(deploy) if alert.deploy != Some(deploy.id) => format!(
+            "the deploy {} at {} was marked by {}, and the comparison starts anew there; before, this held",
+            deploy.name, deploy.at, deploy.who
+        ),
+        None if alert.deploy.is_some() => {
+            "the mark of the deploy counts no longer, and the comparison is another; before, this held".to_owned()
+        }
+        _ => "it no longer holds".to_owned(),
+    }
+}
+
+/// A rule whose conditions hold for a subject.
+struct Begun<'a> {
+    rule: &'a Rule,
+    finding: &'a Finding,
+    currency: &'a str,
+    /// The mark from which it compares.
+    deploy: Option<i64>,
+}
+
 /// Writes that a rule's conditions hold for a subject.
 fn hold(
     tx: &Transaction<'_>,
-    rule: &Rule,
-    finding: &Finding,
-    currency: &str,
+    begun: Begun<'_>,
     before: Option<Alert>,
     silences: &[Silence],
     now: Timestamp,
 ) -> Result<bool, LedgerError> {
+    let Begun { rule, finding, currency, deploy } = begun;
     let fired = before.as_ref().and_then(|alert| alert.fired_at);
     let since = before.as_ref().map_or(now, |alert| alert.since);
     let fires = fired.is_some() || now.millis_since(since) >= rule.hold_ms;
     let was_announced = before.as_ref().is_some_and(|alert| alert.announced);
-    let silenced = silences.iter().any(|silence| silence.covers(&rule.name, &finding.subject));
+    let silenced =
+        silences.iter().any(|silence| silence.covers(&rule.name, &finding.subject, finding.tenant.as_deref()));
     let alert = Alert {
         rule: rule.name.to_string(),
         subject: finding.subject.clone(),
@@ -167,6 +197,7 @@ fn hold(
         summary: finding.summary.clone(),
         acknowledged: before.as_ref().and_then(|alert| alert.acknowledged.clone()),
         announced: was_announced || (fires && !silenced),
+        deploy,
     };
     if before.as_ref() != Some(&alert) {
         write(tx, &alert)?;
@@ -192,7 +223,7 @@ fn end(
     if alert.fired_at.is_none() {
         return Ok(false);
     }
-    let silenced = silences.iter().any(|silence| silence.covers(&alert.rule, &alert.subject));
+    let silenced = silences.iter().any(|silence| silence.covers(&alert.rule, &alert.subject, alert.tenant.as_deref()));
     // Whoever was told of the beginning is told of the end, silence or not.
     change(tx, alert, "resolved", &format!("{why}: {}", alert.summary), (silenced, !alert.announced), now)?;
     Ok(alert.announced)
@@ -200,12 +231,13 @@ fn end(
 
 fn write(tx: &Transaction<'_>, alert: &Alert) -> Result<(), LedgerError> {
     let sql = "INSERT INTO alert(rule, subject, currency, tenant, severity, state, since, fired_at, value, summary,
-               announced, acknowledged_by, acknowledged_at, acknowledged_why)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+               announced, acknowledged_by, acknowledged_at, acknowledged_why, deploy)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
                ON CONFLICT (rule, subject, currency) DO UPDATE SET tenant = excluded.tenant, severity = excluded.severity,
                  state = excluded.state, since = excluded.since, fired_at = excluded.fired_at, value = excluded.value,
                  summary = excluded.summary, announced = excluded.announced, acknowledged_by = excluded.acknowledged_by,
-                 acknowledged_at = excluded.acknowledged_at, acknowledged_why = excluded.acknowledged_why";
+                 acknowledged_at = excluded.acknowledged_at, acknowledged_why = excluded.acknowledged_why,
+                 deploy = excluded.deploy";
     let acknowledged = alert.acknowledged.as_ref();
     tx.prepare_cached(sql)?.execute(params![
         alert.rule,
@@ -222,6 +254,7 @@ fn write(tx: &Transaction<'_>, alert: &Alert) -> Result<(), LedgerError> {
         acknowledged.map(|by| &by.who),
         acknowledged.map(|by| by.at.as_millis()),
         acknowledged.map(|by| &by.why),
+        alert.deploy,
     ])?;
     Ok(())
 }
@@ -255,7 +288,7 @@ fn change(
 
 const ALERT_COLUMNS: &str =
     "rule, subject, currency, tenant, severity, state, since, fired_at, value, summary, announced,
-                             acknowledged_by, acknowledged_at, acknowledged_why";
+                             acknowledged_by, acknowledged_at, acknowledged_why, deploy";
 
 fn of_rule(db: &Connection, rule: &str) -> Result<Vec<Alert>, LedgerError> {
     let mut select = db.prepare_cached(&format!("SELECT {ALERT_COLUMNS} FROM alert WHERE rule = ?1"))?;
@@ -355,5 +388,6 @@ fn read(row: &Row<'_>) -> Result<Alert, weir_database::Error> {
         summary: row.get(9)?,
         announced: row.get(10)?,
         acknowledged,
+        deploy: row.get(14)?,
     })
 }

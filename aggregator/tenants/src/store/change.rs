@@ -43,6 +43,9 @@ pub enum ChangeError {
         /// The key's name.
         key: String,
     },
+    /// The tenant has no such address for alerts.
+    #[error("the tenant has no such address")]
+    NoAddress,
     /// The name is taken.
     #[error("{0} is there already; ids are never reused")]
     Taken(String),

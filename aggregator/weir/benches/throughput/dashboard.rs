@@ -1,7 +1,8 @@
 //! The dashboard of 10,000 tenants and 90 days, while events come in: how long each page takes, and what that costs those who send events.
 //!
 //! Rounds without and with people take turns, since other work shares the machine. People are 50 pages that follow live figures, and two
-//! that load one page after the other without a pause. A page's time is that of the whole answer, seen from the same machine.
+//! that load one page after the other without a pause. A page's time is that of the whole answer, seen from the same machine. Before that, each
+//! page is loaded alone, for the processor time that it takes: unlike times, it hardly changes when other work shares the machine.
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,6 +14,7 @@ use reqwest::Client;
 use tokio::task::JoinSet;
 use weir_contract::Timestamp;
 
+use crate::cpu::of_threads;
 use crate::http::{CONNECTIONS, Sent, TOKEN, send_all, serve_by};
 use crate::sums::{self, Span, TENANTS, name};
 use crate::{events, values};
@@ -28,6 +30,10 @@ const VIEWERS: usize = 50;
 const OF_SESSION_MAX: usize = 6;
 /// People who load pages.
 const READERS: usize = 2;
+/// How often each page is loaded alone.
+const ALONE: usize = 15;
+/// The hours in which every tenth tenant has used something, those of the page's tenant among them: rows that no page may go through.
+const HOURS: u64 = 30 * 24;
 /// What is to be reached: of a page 95 % within, and what senders of events may lose.
 const PAGE_MS: f64 = 100.0;
 const LOSS_PERCENT: f64 = 5.0;
@@ -98,14 +104,49 @@ fn fill(path: &Path) {
     let before = Timestamp::from_millis(now.as_millis() - 90 * 24 * 3_600_000).to_string();
     let month = format!("{}-01T00:00:00Z", before.get(..7).expect("a month"));
     let span = Span { log, began: Timestamp::parse(&month).expect("a time"), now };
+    // Before anything is summed, so that the sums are those of `sums` alone.
+    hours(path, now, &["usage", "cost"]);
     sums::fill(path, &span);
     values::fill(path, &span);
+    hours(path, now, &["analysis", "refused"]);
+}
+
+/// Fills single hours.
+fn hours(path: &Path, now: Timestamp, tables: &[&str]) {
+    let db = rusqlite::Connection::open(path).expect("the ledger");
+    let last = now.hour().as_millis() - 3 * 3_600_000;
+    for table in tables {
+        let (columns, values) = match *table {
+            "usage" => ("window_start, tenant, meter, billable, outboxed", "'input_tokens', 20, 20"),
+            "refused" => ("window_start, tenant, reason, count", "'rate_limited', 3"),
+            "cost" => (
+                "window_start, tenant, currency, requests, failed_requests, retried_requests, estimated_requests, unpriced_requests,
+                 own_key_requests, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, unpriced_tokens,
+                 cost_units, cost_pico, failed_units, failed_pico, retried_units, retried_pico, estimated_units, estimated_pico",
+                "'USD', 20, 1, 1, 1, 0, 0, 18000, 4000, 0, 0, 0, 0, 0, 1234567, 0, 5, 0, 6, 0, 7",
+            ),
+            _ => (
+                "window_start, tenant, model, class, route, feature, prompt_version, environment, credential, plan, provider, tier, input_over,
+                 marks, unpriced, currency, requests, input_tokens, output_tokens, cache_read_tokens, reasoning_tokens, cost_units, cost_pico",
+                "'provider-model-2026-01', 'chat', 'api', 'search', '', '', 'key-1', 'pro', 'openai', '', 0, 0, 0, 'USD', 20, 18000, 4000, 0, 0,
+                 0, 1234567",
+            ),
+        };
+        let sql = format!(
+            "INSERT INTO {table}({columns})
+             WITH RECURSIVE h(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM h WHERE n < {HOURS} - 1),
+                            t(i) AS (SELECT 2 UNION ALL SELECT i + 10 FROM t WHERE i < {TENANTS} - 10)
+             SELECT {last} - n * 3600000, printf('tenant-%04d', i), {values} FROM h, t WHERE true ON CONFLICT DO NOTHING"
+        );
+        db.execute(&sql, []).expect("filled");
+    }
 }
 
 fn measure(address: SocketAddr) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let people = runtime.block_on(People::sign_in(address));
+    runtime.block_on(people.clone().alone());
     let (mut times, mut lost) = (Times::new(), Vec::new());
     for pair in 0..PAIRS {
         let life = pair * 2 * CONNECTIONS + 1;
@@ -137,7 +178,13 @@ fn measure(address: SocketAddr) {
             of.len()
         );
     }
-    println!("  pages over {PAGE_MS} ms at 95 %: {slow}");
+    println!("  pages over {PAGE_MS} ms at 95 %: {slow}; load average {}", load_average());
+}
+
+/// How many threads wanted a core in the last 1, 5 and 15 minutes, this benchmark's own among them.
+fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
 fn rate(sent: &Sent) -> f64 {
@@ -196,6 +243,29 @@ impl People {
             }
         }
         times
+    }
+
+    /// Loads every page by itself, and prints what it takes.
+    async fn alone(self) {
+        println!("  alone: load average {}", load_average());
+        for (page, cookie) in PAGES.into_iter().map(|page| (page, &self.staff[0])).chain([(OWN, &self.own)]) {
+            let first = Instant::now();
+            let bytes = self.get(page, cookie).await.bytes().await.expect("a page").len();
+            let first = first.elapsed();
+            let mut spent = Vec::new();
+            for _ in 0..ALONE {
+                let before = of_threads();
+                drop(self.get(page, cookie).await.bytes().await.expect("a page"));
+                spent.push(of_threads().saturating_sub(before));
+            }
+            spent.sort();
+            println!(
+                "  {page:<40} processor: half {:>6.1} ms; first load {:>7.1} ms, {:>5.1} KB",
+                spent[ALONE / 2].as_secs_f64() * 1e3,
+                first.as_secs_f64() * 1e3,
+                bytes as f64 / 1e3
+            );
+        }
     }
 
     async fn follow(self, viewer: usize) {

@@ -6,7 +6,7 @@ use weir_contract::stage::Stage;
 use weir_ledger::LedgerError;
 use weir_ledger::amount::{PICO, Pico};
 use weir_ledger::query::LedgerReader;
-use weir_steer::alert::deploy::{self, Boundary, Deploy};
+use weir_steer::alert::deploy::{self, Boundary, Deploy, Marks};
 use weir_steer::alert::evaluate::{self, Findings, Reading, Span, Spans};
 use weir_steer::alert::file::{Kind, Quantity};
 use weir_steer::alert::rule::{Earlier, Rule};
@@ -44,7 +44,7 @@ impl<'a> Measurer<'a> {
         budgets: &'a engine::Rules,
         billing: Option<&'a StatusView>,
     ) -> Result<Self, LedgerError> {
-        let deploys = deploy::heeded(finance.reader.db())?;
+        let deploys = deploy::heeded(finance.reader.db(), finance.now)?;
         Ok(Measurer { finance, budgets, billing, deploys, spans: HashMap::new() })
     }
 
@@ -84,7 +84,7 @@ impl<'a> Measurer<'a> {
                 last(subject).is_some_and(|(deploy, _)| deploy.id == id)
             }));
         }
-        Some(findings)
+        Some(Findings { marks: Marks { deploys, now }, ..findings })
     }
 
     /// The spans that a rule compares its window with, as far as their sums are kept.

@@ -11,7 +11,7 @@ use super::args::alerts::AlertsCommand;
 use super::render::{json, say, table};
 use super::show::caught_up;
 use super::{EXIT_ATTENTION, EXIT_DONE};
-use crate::alerts::{Acked, AlertHistoryQuery, AlertsView, TestRequest, UnsilenceRequest, alerts};
+use crate::alerts::{Acked, AlertHistoryQuery, AlertsView, ReceiverView, TestRequest, UnsilenceRequest, alerts};
 use crate::config::Config;
 
 /// Messages that a table shows.
@@ -25,11 +25,15 @@ pub(super) fn run(config: &Config, command: AlertsCommand, as_json: bool) -> any
         AlertsCommand::Test { receiver } => test(config, &TestRequest { receiver }, as_json),
         AlertsCommand::Silence(args) => {
             let silence: Silence = post(config, "/v1/alerts/silence", &args.request())?;
-            told(&silence, &format!("silenced until {}; its number is {}", silence.until, silence.id), as_json)
+            told(
+                &silence,
+                &format!("silenced until {}: {}; its number is {}", silence.until, silence.words(), silence.id),
+                as_json,
+            )
         }
         AlertsCommand::Unsilence { id } => {
             let silence: Silence = post(config, "/v1/alerts/unsilence", &UnsilenceRequest { id })?;
-            told(&silence, &format!("people are told of {} again", silence.rule), as_json)
+            told(&silence, &format!("people are told of {} again", silence.words()), as_json)
         }
         AlertsCommand::Ack(args) => {
             let acked: Acked = post(config, "/v1/alerts/ack", &args.request())?;
@@ -86,15 +90,18 @@ fn print(view: &AlertsView) {
     }
     say!("{firing}");
     if !view.silences.is_empty() {
-        let mut silences = table(&["#silence", "rule", "subject", "until", "who", "why"]);
-        for Silence { id, rule, subject, until, who, why, .. } in &view.silences {
-            silences.add_row([&id.to_string(), rule, subject, &until.to_string(), who, why]);
+        let mut silences = table(&["#silence", "of", "until", "who", "why"]);
+        for silence in &view.silences {
+            let Silence { id, until, who, why, .. } = silence;
+            silences.add_row([&id.to_string(), &silence.words(), &until.to_string(), who, why]);
         }
         say!("{silences}");
     }
-    let mut receivers = table(&["receiver", "form"]);
-    for receiver in &view.receivers {
-        receivers.add_row([&receiver.name, &receiver.form]);
+    let mut receivers = table(&["receiver", "form", "#waiting", "fails since", "last failure"]);
+    for ReceiverView { name, form, waiting, failing } in &view.receivers {
+        let since = failing.as_ref().map_or_else(String::new, |failing| failing.since.to_string());
+        let error = failing.as_ref().map_or("", |failing| failing.error.as_str());
+        receivers.add_row([name, form, &waiting.to_string(), &since, error]);
     }
     say!("{receivers}\n{} rules are compared; {} messages wait", view.rules.len(), view.pending);
     let mut shown = table(&["at", "receiver", "state", "#attempts", "error", "id"]);

@@ -8,6 +8,7 @@ use super::args::money::CostArgs;
 use super::explain::as_csv::safe;
 use super::finance::{Shown, ask, show};
 use super::render::{json, say, table};
+use super::show::ever;
 use crate::config::Config;
 use crate::finance::Finance;
 use crate::finance::sheet::Sheet;
@@ -21,6 +22,7 @@ pub(super) fn run(config: &Config, args: CostArgs, as_json: bool) -> anyhow::Res
     if other {
         return of_others(config, &OtherQuery { tenant, from, to, step: step.step() }, shown);
     }
+    let from = ever(from);
     if models {
         return of_models(config, &PricedQuery { tenant, from, to, step: step.step(), by_tenant: false }, shown);
     }

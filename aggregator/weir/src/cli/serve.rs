@@ -24,15 +24,21 @@ const OURS: &str = "weir";
 const LIBRARIES: &str = "warn";
 
 pub(super) fn run(path: &Path, check_only: bool) -> anyhow::Result<u8> {
-    let config = check_all(path)?;
+    let (config, doubts) = check_all(path)?;
     if check_only {
         let home = DataDir::of(&config);
         let data = if home.exists() { "in use" } else { "new" };
         say!("{}: good; data directory {} ({data})", path.display(), home.dir().display());
+        for doubt in doubts {
+            say!("warning: {doubt}");
+        }
         return Ok(EXIT_DONE);
     }
     let filter = log_filter(asked_for().as_deref())?;
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    for doubt in doubts {
+        tracing::warn!("{doubt}");
+    }
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config))?;
@@ -89,11 +95,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads and checks everything that a server reads before it starts.
-fn check_all(path: &Path) -> anyhow::Result<Config> {
+/// Reads and checks everything that a server reads before it starts. Returns also what may be meant otherwise, in sentences.
+fn check_all(path: &Path) -> anyhow::Result<(Config, Vec<String>)> {
     let config = Config::load(path)?;
     config.tokens()?;
-    config.directory(SystemClock::start().now())?;
+    let directory = config.directory(SystemClock::start().now())?;
+    config.alerts.check_secrets(path, &config.base)?;
+    let doubts = config.alerts.doubts(config.tenants.plans(&directory.current()), &config.budgets);
     if let Some(tls) = &config.tls {
         tls.load()?;
     }
@@ -114,7 +122,7 @@ fn check_all(path: &Path) -> anyhow::Result<Config> {
     if home.ledger().exists() {
         LedgerReader::open(&home.ledger())?.check_meters(&config.meters)?;
     }
-    Ok(config)
+    Ok((config, doubts))
 }
 
 #[cfg(test)]

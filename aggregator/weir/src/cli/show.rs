@@ -15,6 +15,11 @@ use weir_billing::outbox::view::{ReportRequest, ReportView};
 use weir_ledger::analysis::DIMENSIONS;
 use weir_ledger::view::{AnalysisQuery, AnalysisRow, LedgerView, UsageQuery, UsageView};
 
+/// The beginning of a command's span: everything that was ever counted, where nothing else is asked for. The API takes a month then.
+pub(super) fn ever(from: Option<Timestamp>) -> Option<Timestamp> {
+    Some(from.unwrap_or_default())
+}
+
 /// Usage, from the server or from the files.
 pub(super) fn usage_view(config: &Config, query: &UsageQuery) -> anyhow::Result<UsageView> {
     let view: UsageView = access::block_on(async {

@@ -4,6 +4,7 @@ use super::render::{json, say, table};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
 use crate::export::ExportStatus;
+use crate::status::alerts::AlertsStatus;
 use crate::status::{self, BillingStatus, Fetch, GatewayStatus, ProviderStatus, ServerStatus, SystemStatus};
 use weir_contract::Timestamp;
 use weir_ledger::query::LedgerReader;
@@ -36,7 +37,10 @@ fn here(config: &Config, home: &crate::store::DataDir) -> anyhow::Result<SystemS
     let billing = billed.map(|billed| stripe::read(reader.db(), now, false, &billed)).transpose()?;
     let billing = billing.as_ref().map(|status| (BillingStatus::of(status, None, None), status));
     let lists = (status::gateways(home, now)?, status::providers(home, config.catalogue.as_ref(), now)?);
-    Ok(SystemStatus::of(now, None, lists, &ledger, billing))
+    let tenants = config.directory(now)?.current();
+    let doubts = config.alerts.doubts(config.tenants.plans(&tenants), &config.budgets);
+    let alerts = AlertsStatus::read(&mut reader, &config.alerts, doubts)?;
+    Ok(SystemStatus::of(now, None, lists, (&ledger, alerts), billing))
 }
 
 fn print(view: &SystemStatus) {
@@ -55,6 +59,7 @@ fn print(view: &SystemStatus) {
         events.early,
         events.uncounted_records
     );
+    print_alerts(&view.alerts);
     print_billing(view.billing.as_ref());
     for problem in &view.problems {
         say!("needs a person: {problem}");
@@ -129,6 +134,19 @@ fn print_providers(providers: &[ProviderStatus]) {
     say!("\n{rows}");
     say!(
         "Attempts of this hour and the one before; a possible cost is for prompts that were taken and never answered."
+    );
+}
+
+fn print_alerts(alerts: &AlertsStatus) {
+    let (waiting, failing) = (
+        alerts.receivers.iter().map(|receiver| receiver.waiting).sum::<u64>(),
+        alerts.receivers.iter().filter(|receiver| receiver.failing.is_some()).count(),
+    );
+    say!(
+        "alerts firing: {} critical, {} warning; receivers: {}, failing: {failing}; messages waiting: {waiting}",
+        alerts.critical,
+        alerts.warning,
+        alerts.receivers.len()
     );
 }
 

@@ -1,4 +1,5 @@
 //! `weir tenants`, and who answers for the database of tenants.
+mod addresses;
 mod provisioning;
 
 use std::path::Path;
@@ -100,6 +101,7 @@ pub(super) fn run(config: &Config, command: TenantsCommand, as_json: bool) -> an
         TenantsCommand::Resume { id } => shown(stand(config, id.as_str(), Standing::Active)?),
         TenantsCommand::Archive { id } => shown(stand(config, id.as_str(), Standing::Archived)?),
         TenantsCommand::History { id, limit } => tell(config, id.as_str(), &history(limit), as_json),
+        TenantsCommand::Addresses(command) => addresses::run(config, command, as_json),
         TenantsCommand::Import { file, check } => import(config, &file, check, as_json),
         TenantsCommand::Export => export(config, as_json),
     }

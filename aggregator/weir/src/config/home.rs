@@ -1,5 +1,8 @@
 //! Where tenants are kept: in a file that people edit, or in the database that commands and the API change.
+use std::collections::HashMap;
 use std::path::PathBuf;
+
+use weir_tenants::Snapshot;
 
 /// Where tenants are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,5 +23,10 @@ impl TenantsHome {
             TenantsHome::File(path) => Some(path.clone()),
             TenantsHome::Nowhere | TenantsHome::Database => None,
         }
+    }
+
+    /// The plan of each tenant; None where nothing says which tenants there are.
+    pub(crate) fn plans<'a>(&self, tenants: &'a Snapshot) -> Option<&'a HashMap<String, String>> {
+        (*self != TenantsHome::Nowhere).then(|| tenants.plans())
     }
 }

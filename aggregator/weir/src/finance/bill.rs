@@ -50,7 +50,7 @@ impl Finance {
         let tenant = query.tenant.as_str();
         self.check_tenant(tenant)?;
         let at = query.at.unwrap_or(self.now);
-        let anchor = self.anchors()?.get(tenant).copied().unwrap_or_default();
+        let anchor = self.anchors(Some(tenant))?.get(tenant).copied().unwrap_or_default();
         let period = anchor.period(at);
         let until = period.end.min(self.now).max(period.start);
         let finances = std::sync::Arc::clone(&self.finances);

@@ -38,7 +38,7 @@ impl Finance {
     }
 
     fn periods_of(&mut self, rules: &Rules, budget: &Budget) -> Result<Periods, FinanceError> {
-        let (anchors, now) = (self.anchors()?, self.now);
+        let (anchors, now) = (self.anchors(None)?, self.now);
         let known = rules.plans.keys().map(String::as_str).chain(budget.named_tenants());
         let has = |tenant: &&str| budget.applies(tenant, rules.plans.get(*tenant).map(String::as_str));
         let period = |tenant: &str| {

@@ -23,7 +23,7 @@ impl Finance {
         self.check_tenant(tenant)?;
         let finances = std::sync::Arc::clone(&self.finances);
         let plans = chosen(&finances.plans, query.plans.as_deref(), self.now)?;
-        let anchor = self.anchors()?.get(tenant).copied().unwrap_or_default();
+        let anchor = self.anchors(Some(tenant))?.get(tenant).copied().unwrap_or_default();
         let began = self.began(tenant)?;
         let periods = periods(&anchor, query, self.now, began.usage)?;
         let mut demand = Demand::default();

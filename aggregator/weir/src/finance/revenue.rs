@@ -103,7 +103,7 @@ impl Finance {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<Replay<'p>>, FinanceError> {
-        let (anchors, first) = (self.anchors()?, self.reader.first_windows(tenant)?);
+        let (anchors, first) = (self.anchors(tenant)?, self.reader.first_windows(tenant)?);
         let histories = self.plan_histories(tenant)?;
         let mut calendar = Calendar::default();
         let known: BTreeSet<&str> = match tenant {

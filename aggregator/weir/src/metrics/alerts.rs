@@ -24,6 +24,8 @@ pub(crate) struct AlertMetrics {
     evaluations: Family<OutcomeLabels, Counter>,
     left_out: Gauge<u64, AtomicU64>,
     deploys: Gauge<u64, AtomicU64>,
+    waiting: Gauge<u64, AtomicU64>,
+    failing: Gauge<u64, AtomicU64>,
 }
 
 impl AlertMetrics {
@@ -35,8 +37,12 @@ impl AlertMetrics {
         registry.register("alert_evaluations", help, self.evaluations.clone());
         let help = "Subjects that the last comparison left out because a rule found more than it may hold";
         registry.register("alerts_left_out", help, self.left_out.clone());
-        let help = "Marks of deploys that are kept; the oldest of more than 10,000 make room";
+        let help = "Marks of deploys that are kept, at most 20 for each of 500 different features and prompt versions";
         registry.register("deploys_kept", help, self.deploys.clone());
+        let help = "Messages that wait for their receivers; from 10,000 on changes wait in the ledger";
+        registry.register("alert_messages_waiting", help, self.waiting.clone());
+        let help = "Receivers of alerts that did not take the last message";
+        registry.register("alert_receivers_failing", help, self.failing.clone());
         for outcome in ["delivered", "failed"] {
             drop(self.attempts.get_or_create(&OutcomeLabels { outcome }));
         }
@@ -66,6 +72,12 @@ impl AlertMetrics {
     /// Shows how many marks of deploys are kept.
     pub(crate) fn show_deploys(&self, kept: u64) {
         self.deploys.set(kept);
+    }
+
+    /// Shows how many messages wait, and how many receivers fail.
+    pub(crate) fn show_outbox(&self, waiting: u64, failing: u64) {
+        self.waiting.set(waiting);
+        self.failing.set(failing);
     }
 
     /// Shows how many alerts fire.

@@ -37,6 +37,7 @@ pub(crate) struct UiMetrics {
     sign_ins: Family<OutcomeLabels, Counter>,
     sessions: Gauge<u64, AtomicU64>,
     viewers: Gauge<u64, AtomicU64>,
+    answers: Gauge<u64, AtomicU64>,
 }
 
 impl UiMetrics {
@@ -45,6 +46,8 @@ impl UiMetrics {
         registry.register("ui_sign_ins", "Attempts to sign in to the dashboard, by result", self.sign_ins.clone());
         registry.register("ui_sessions", "Sessions of the dashboard that have not ended", self.sessions.clone());
         registry.register("ui_viewers", "Pages of the dashboard that follow live figures", self.viewers.clone());
+        let help = "Figures of all tenants that the dashboard keeps and reads again in the background";
+        registry.register("ui_answers", help, self.answers.clone());
         for outcome in SignedIn::ALL {
             drop(self.sign_ins.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }));
         }
@@ -55,9 +58,10 @@ impl UiMetrics {
         self.sign_ins.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }).inc();
     }
 
-    /// Shows how many sessions and viewers there are.
-    pub(crate) fn show(&self, sessions: usize, viewers: usize) {
+    /// Shows how many sessions, viewers and kept answers there are.
+    pub(crate) fn show(&self, sessions: usize, viewers: usize, answers: usize) {
         self.sessions.set(sessions as u64);
         self.viewers.set(viewers as u64);
+        self.answers.set(answers as u64);
     }
 }

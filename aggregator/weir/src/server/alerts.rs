@@ -1,7 +1,8 @@
-//! Alerts in the server: compares rules with what was measured ([`watch`]), makes messages of changes, sends them until they are
-//! taken ([`send`]), and answers about them ([`routes`]) and about the deploys that some compare around ([`deploys`]).
+//! Alerts in the server: compares rules with what was measured ([`watch`]), makes messages of changes, hands them to receivers until they are
+//! taken ([`deliver`], [`send`]), and answers about them ([`routes`]) and about the deploys that some compare around ([`deploys`]).
+mod deliver;
 pub(super) mod deploys;
-mod mail;
+pub(super) mod mail;
 pub(super) mod routes;
 mod send;
 pub(super) mod watch;
@@ -12,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::{Client, redirect};
+use weir_contract::Timestamp;
 use weir_ledger::LedgerError;
 use weir_ledger::amount::Currency;
 use weir_steer::alert::deploy::{self, Boundary};
@@ -19,10 +21,13 @@ use weir_steer::alert::file::Kind;
 use weir_steer::alert::rule::Rule;
 use weir_steer::alert::state::AlertChange;
 use weir_steer::message::Context;
-use weir_steer::notice;
+use weir_steer::notice::{self, held};
+use weir_steer::receiver::Receiver;
+use weir_steer::receiver::tenant_mail::TenantMailFile;
 use weir_steer::subject;
 use weir_steer::view::Transition;
 
+use self::deliver::Repeats;
 use super::App;
 use super::error::ApiError;
 use super::finance::with_own_finance;
@@ -32,7 +37,7 @@ use crate::finance::Finance;
 
 /// How often the server looks for changes to tell and messages to send.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The most messages that are sent between two looks.
+/// The most messages that a receiver is sent between two looks.
 const SENT_MAX: u32 = 20;
 /// How long one attempt may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
@@ -67,8 +72,13 @@ impl AlertsInForce {
         self.http.as_ref()
     }
 
+    /// The mail server by which tenants are told of their own budgets.
+    pub(super) fn tenant_mail(&self) -> Option<TenantMailFile> {
+        self.current().tenant_mail.clone()
+    }
+
     /// Receivers and rules in force.
-    fn current(&self) -> Arc<Alerts> {
+    pub(super) fn current(&self) -> Arc<Alerts> {
         Arc::clone(&self.alerts.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -85,29 +95,38 @@ fn ledger_name(app: &App) -> String {
 
 /// Tells of changes for as long as the server runs.
 pub(super) async fn tell(app: App) {
+    let mut repeats = Repeats::default();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        if let Err(error) = look(&app).await {
+        if let Err(error) = look(&app, &mut repeats).await {
             tracing::error!(%error, "alerts are not told; trying again");
         }
     }
 }
 
-async fn look(app: &App) -> Result<(), ApiError> {
-    while with_own_reader(app, |reader| notice::has_untold(reader.db())).await? {
+async fn look(app: &App, repeats: &mut Repeats) -> Result<(), ApiError> {
+    let now = app.0.clock.now();
+    while with_own_reader(app, move |reader| notice::has_untold(reader.db(), now)).await? {
         let alerts = app.0.alerts.current();
         let context = context(app, &alerts).await?;
-        let (name, now) = (ledger_name(app), app.0.clock.now());
-        let make = move |db: &mut weir_database::Connection| notice::take(db, &name, &alerts.receivers, &context, now);
+        let (name, receivers) = (ledger_name(app), receivers(app, &alerts));
+        let make = move |db: &mut weir_database::Connection| notice::take(db, &name, &receivers, &context, now);
         if !app.0.store.ledger.call(move |ledger| ledger.durably(make)).await? {
             break;
         }
     }
-    let now = app.0.clock.now();
-    for notice in with_own_reader(app, move |reader| notice::due(reader.db(), now, SENT_MAX)).await? {
-        send::send(app, notice).await?;
+    deliver::all(app, repeats).await
+}
+
+/// Those of the configuration, and the addresses that tenants have set and proven.
+fn receivers(app: &App, alerts: &Alerts) -> Vec<Receiver> {
+    let mut receivers = alerts.receivers.clone();
+    if let Some(mail) = &alerts.tenant_mail {
+        for (tenant, addresses) in app.0.kept.proven().iter() {
+            receivers.extend(addresses.iter().map(|of| Receiver::of_tenant(tenant, of.id, &of.email, mail)));
+        }
     }
-    Ok(())
+    receivers
 }
 
 /// Who looks after each tenant: as its entry says, else as the configuration does.
@@ -118,32 +137,38 @@ fn owners(app: &App, alerts: &Alerts) -> BTreeMap<String, String> {
     owners
 }
 
-/// What the messages of the changes that wait say beside them.
-async fn context(app: &App, alerts: &Alerts) -> Result<Context, ApiError> {
-    let plans = Arc::new(app.0.directory.current().plans().clone());
-    let base = Context {
+/// What every message says beside what has happened, without likely reasons.
+fn base_context(app: &App, alerts: &Alerts) -> Context {
+    Context {
         owners: owners(app, alerts),
         playbooks: alerts.playbooks.clone(),
-        plans,
+        plans: Arc::new(app.0.directory.current().plans().clone()),
         rules: Arc::clone(&alerts.rules),
+        budgets: app.0.budgets.rules().budgets,
         ..Context::default()
-    };
+    }
+}
+
+/// What the messages of the changes that wait say beside them.
+async fn context(app: &App, alerts: &Alerts) -> Result<Context, ApiError> {
+    let base = base_context(app, alerts);
     if alerts.receivers.is_empty() {
         return Ok(base);
     }
-    let rules = Arc::clone(&alerts.rules);
+    let (rules, now) = (Arc::clone(&alerts.rules), app.0.clock.now());
     with_own_finance(app, move |finance| {
-        let stages = notice::untold_transitions(finance.reader.db())?;
+        let stages = held::plan(finance.reader.db(), now)?.told;
         let changes = notice::untold_alerts(finance.reader.db())?;
         let mut context = base;
         for change in stages.iter().take(REASONS_MAX) {
             context.budget_drivers.extend(reason_of_stage(finance, change).map(|reason| (change.id, reason)));
         }
-        let begun = changes.iter().filter(|change| change.state == "firing");
-        for change in begun.take(REASONS_MAX) {
-            let rule = rules.iter().find(|rule| *rule.name == *change.rule);
-            let found = rule.and_then(|rule| reason_of_alert(finance, rule, change));
-            context.alert_drivers.extend(found.map(|reason| (change.id, reason)));
+        for change in changes.iter().filter(|change| change.state == "firing").take(REASONS_MAX) {
+            let AlertChange { rule, subject, currency, tenant, .. } = change;
+            let about = About { subject, currency, tenant: tenant.as_deref(), at: change.at };
+            context
+                .alert_drivers
+                .extend(reason_of_alert(finance, &rules, rule, about).map(|reason| (change.id, reason)));
         }
         Ok::<_, LedgerError>(context)
     })
@@ -158,19 +183,26 @@ fn reason_of_stage(finance: &mut Finance, change: &Transition) -> Option<String>
     finance.spends_on(subject::tenant(&change.subject), change.period_start, change.at).ok().flatten()
 }
 
-fn reason_of_alert(finance: &mut Finance, rule: &Rule, change: &AlertChange) -> Option<String> {
-    if rule.kind != Kind::Sums {
-        return None;
-    }
-    let deploys = deploy::heeded(finance.reader.db()).ok()?;
-    let mark = deploy::last(&deploys, rule, &change.subject, change.at);
-    let from = mark.map_or_else(|| Boundary::without(rule, change.at), |(_, boundary)| boundary).window_start;
-    match (rule.by.as_deref(), &change.tenant) {
+/// What an alert is about, and until when its reason is searched.
+#[derive(Clone, Copy, Debug)]
+struct About<'a> {
+    subject: &'a str,
+    currency: &'a str,
+    tenant: Option<&'a str>,
+    at: Timestamp,
+}
+
+fn reason_of_alert(finance: &mut Finance, rules: &[Rule], rule: &str, about: About<'_>) -> Option<String> {
+    let rule = rules.iter().find(|known| *known.name == *rule).filter(|rule| rule.kind == Kind::Sums)?;
+    let About { subject, currency, tenant, at } = about;
+    let deploys = deploy::heeded(finance.reader.db(), at).ok()?;
+    let mark = deploy::last(&deploys, rule, subject, at);
+    let from = mark.map_or_else(|| Boundary::without(rule, at), |(_, boundary)| boundary).window_start;
+    match (rule.by.as_deref(), tenant) {
         (Some("tenant") | None, Some(tenant)) => {
-            let currency = Currency::parse(&change.currency)?;
-            finance.moved_by(tenant, currency, from, change.at).ok().flatten()
+            finance.moved_by(tenant, Currency::parse(currency)?, from, at).ok().flatten()
         }
-        (Some(by), None) if by != "plan" => finance.spenders(by, &change.subject, from, change.at).ok().flatten(),
+        (Some(by), None) if by != "plan" => finance.spenders(by, subject, from, at).ok().flatten(),
         _ => None,
     }
 }

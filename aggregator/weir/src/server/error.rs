@@ -1,5 +1,6 @@
 //! Errors of the HTTP interface: one type, and one table of status codes.
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -186,6 +187,17 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// What axum says before the field of a query that it cannot read.
+const QUERY_PROBLEM: &str = "Failed to deserialize query string: ";
+
+impl From<QueryRejection> for ApiError {
+    fn from(error: QueryRejection) -> Self {
+        let text = error.body_text();
+        let field = text.strip_prefix(QUERY_PROBLEM).unwrap_or(&text);
+        ApiError::Request(field.replace("invalid digit found in string", "a whole number is expected"))
+    }
+}
+
 impl From<SubmitError> for ApiError {
     fn from(error: SubmitError) -> Self {
         match error {
@@ -316,7 +328,7 @@ impl From<RetryError> for ApiError {
 impl From<ChangeError> for ApiError {
     fn from(error: ChangeError) -> Self {
         match &error {
-            ChangeError::NoTenant(_) | ChangeError::NoKey { .. } | ChangeError::NoFlag(_) => {
+            ChangeError::NoTenant(_) | ChangeError::NoKey { .. } | ChangeError::NoFlag(_) | ChangeError::NoAddress => {
                 ApiError::Unknown(error.to_string())
             }
             ChangeError::Taken(_) | ChangeError::Full | ChangeError::Over(_) | ChangeError::Contradiction(_) => {

@@ -14,16 +14,16 @@ use crate::models::ModelsView;
 
 pub(super) async fn get_models(State(app): State<App>, headers: HeaderMap) -> Result<Json<ModelsView>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
-    view(&app).await.map(Json)
+    app.0.store.catch_up().await?;
+    Ok(Json(shown(&app)))
 }
 
-/// The catalogue with its live figures.
-pub(super) async fn view(app: &App) -> Result<ModelsView, ApiError> {
-    app.0.store.catch_up().await?;
+/// The catalogue with the figures of what is counted.
+pub(super) fn shown(app: &App) -> ModelsView {
     let now = app.0.clock.now();
     let figures = app.0.store.ledger.recent().figures(now);
     let gateways = app.0.seen.catalogues(now);
-    Ok(ModelsView::of(app.0.catalogue.current().as_deref(), figures, gateways))
+    ModelsView::of(app.0.catalogue.current().as_deref(), figures, gateways)
 }
 
 impl App {

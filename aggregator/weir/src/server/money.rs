@@ -9,7 +9,7 @@ use super::App;
 use super::auth::require;
 use super::error::{ApiError, object};
 use super::finance::{Asked, ask, with_finance};
-use super::read::with_reader;
+use super::read::{Begins, begin, with_reader};
 use crate::config::tokens::Scope;
 use crate::cost_events::{self, EventCostQuery, EventCosts, RecentUsers, recent_users};
 use crate::finance::Finance;
@@ -21,9 +21,11 @@ use weir_money::other::OtherCostRow;
 pub(super) async fn get_cost(
     State(app): State<App>,
     headers: HeaderMap,
-    query: Asked<CostQuery>,
-) -> Result<Json<Vec<CostRow>>, ApiError> {
-    ask(&app, &headers, query, Finance::cost).await.map(Json)
+    mut query: Asked<CostQuery>,
+) -> Result<(Option<Begins>, Json<Vec<CostRow>>), ApiError> {
+    let begins = query.as_mut().ok().map(|Query(query)| begin(&app, &mut query.from, query.to));
+    let rows = ask(&app, &headers, query, Finance::cost).await?;
+    Ok((begins, Json(rows)))
 }
 
 /// The single events behind a sum, a page at a time.
@@ -56,9 +58,11 @@ pub(super) async fn users(app: &App, tenant: String) -> Result<RecentUsers, ApiE
 pub(super) async fn get_models(
     State(app): State<App>,
     headers: HeaderMap,
-    query: Asked<PricedQuery>,
-) -> Result<Json<Vec<PricedRow>>, ApiError> {
-    ask(&app, &headers, query, Finance::priced).await.map(Json)
+    mut query: Asked<PricedQuery>,
+) -> Result<(Option<Begins>, Json<Vec<PricedRow>>), ApiError> {
+    let begins = query.as_mut().ok().map(|Query(query)| begin(&app, &mut query.from, query.to));
+    let rows = ask(&app, &headers, query, Finance::priced).await?;
+    Ok((begins, Json(rows)))
 }
 
 pub(super) async fn get_other(

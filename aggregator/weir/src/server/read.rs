@@ -2,9 +2,9 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use weir_contract::EventId;
+use weir_contract::{EventId, Timestamp};
 
 use super::App;
 use super::auth::{require, require_for};
@@ -18,32 +18,50 @@ use weir_ledger::view::{
     AnalysisQuery, AnalysisRow, AuditEntry, FindingRow, LedgerView, SearchRow, SecurityQuery, UsageQuery, UsageView,
 };
 
+/// The span of a question that names no beginning, in milliseconds: 31 days. Everything ever counted would take longer every day.
+const SPAN_MS: u64 = 31 * 24 * 3_600_000;
+
+/// The header of an answer that says where its span begins.
+pub(super) type Begins = [(HeaderName, String); 1];
+
+/// Bounds a question about a span, and says where it begins.
+pub(super) fn begin(app: &App, from: &mut Option<Timestamp>, to: Option<Timestamp>) -> Begins {
+    let end = to.unwrap_or_else(|| app.0.clock.now());
+    let otherwise = || Timestamp::from_millis(end.as_millis().saturating_sub(SPAN_MS)).hour();
+    let from = *from.get_or_insert_with(otherwise);
+    [(HeaderName::from_static("weir-from"), from.to_string())]
+}
+
 pub(super) async fn get_usage(
     State(app): State<App>,
     headers: HeaderMap,
     query: Result<Query<UsageQuery>, QueryRejection>,
-) -> Result<Json<UsageView>, ApiError> {
+) -> Result<(Begins, Json<UsageView>), ApiError> {
     let tenant = query.as_ref().ok().and_then(|Query(query)| query.tenant.clone());
     match tenant {
         Some(tenant) => require_for(&app, &headers, Scope::Viewer, &tenant)?,
         None => require(&app, &headers, Scope::Viewer)?,
     };
-    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    let Query(mut query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    let begins = begin(&app, &mut query.from, query.to);
     app.0.store.catch_up().await?;
-    with_reader(&app, move |reader| reader.usage(&query)).await.map(Json)
+    let view = with_reader(&app, move |reader| reader.usage(&query)).await?;
+    Ok((begins, Json(view)))
 }
 
 pub(super) async fn get_analysis(
     State(app): State<App>,
     headers: HeaderMap,
     query: Result<Query<AnalysisQuery>, QueryRejection>,
-) -> Result<Json<Vec<AnalysisRow>>, ApiError> {
+) -> Result<(Begins, Json<Vec<AnalysisRow>>), ApiError> {
     require(&app, &headers, Scope::Viewer)?;
-    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    let Query(mut query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    let begins = begin(&app, &mut query.from, query.to);
     app.0.store.catch_up().await?;
     let rows = with_reader(&app, move |reader| reader.analysis(&query)).await?;
     let known = || format!("`by` takes some of {}, with commas between them", DIMENSIONS.join(", "));
-    rows.map(Json).ok_or_else(|| ApiError::Request(known()))
+    let rows = rows.ok_or_else(|| ApiError::Request(known()))?;
+    Ok((begins, Json(rows)))
 }
 
 pub(super) async fn get_ledger(State(app): State<App>, headers: HeaderMap) -> Result<Json<LedgerView>, ApiError> {

@@ -162,7 +162,6 @@ fn tasks_of(
         tokio::spawn(budgets::measure(app.clone())),
         tokio::spawn(alerts::tell(app.clone())),
         tokio::spawn(alerts::watch::watch(app.clone())),
-        tokio::spawn(alerts::watch::repeat(app.clone())),
         tokio::spawn(forget_again(app.clone())),
         tokio::spawn(provisioning::drive::drive(app.clone())),
         tokio::spawn(models::reread(app.clone())),
@@ -170,6 +169,7 @@ fn tasks_of(
     tasks.extend(exports.into_iter().map(|(export, progress)| tokio::spawn(hand_on(app.clone(), export, progress))));
     if config.ui.is_enabled {
         tasks.push(tokio::spawn(ui::live::follow(app.clone())));
+        tasks.push(tokio::spawn(ui::answers::follow(app.clone())));
     }
     if config.stripe.is_some() {
         tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));

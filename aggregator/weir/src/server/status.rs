@@ -14,6 +14,7 @@ use super::{App, billing_routes, health, read};
 use crate::config::tokens::Scope;
 use crate::lookup::LookupError;
 use crate::models::CatalogueUse;
+use crate::status::alerts::AlertsStatus;
 use crate::status::{self, BillingStatus, Fetch, ServerStatus, SystemStatus};
 
 /// How long an announcement of plans is believed, in milliseconds: several times the longest wait of a gateway.
@@ -153,7 +154,24 @@ pub(super) async fn system(app: &App) -> Result<SystemStatus, ApiError> {
     };
     let (last, next) = app.0.seen.with(|seen| (seen.last_report, seen.next_report));
     let billing = stripe.as_ref().map(|status| (BillingStatus::of(status, last, next), status));
-    Ok(SystemStatus::of(now, Some(server), lists, &ledger, billing))
+    let alerts = alerts(app).await?;
+    Ok(SystemStatus::of(now, Some(server), lists, (&ledger, alerts), billing))
+}
+
+/// Alerts, and whom they do not reach.
+async fn alerts(app: &App) -> Result<AlertsStatus, ApiError> {
+    let (of, base) = (app.0.alerts.current(), app.0.alerts.base().to_owned());
+    let snapshot = app.0.directory.current();
+    let doubts = of.doubts(app.0.home.plans(&snapshot), &app.0.budgets.rules().budgets);
+    read::with_reader(app, move |reader| {
+        let unusable = of.unusable(&base).into_iter().map(|(at, problem)| {
+            let name = of.receivers.get(at).map_or("", |receiver| receiver.name.as_str());
+            format!("nothing can be sent to alerts.receivers[{at}] ({name}): {problem}")
+        });
+        let doubts = unusable.chain(doubts).collect();
+        AlertsStatus::read(reader, &of, doubts)
+    })
+    .await
 }
 
 /// Gateways that have refused the catalogue in force.

@@ -15,13 +15,16 @@
 //! | `/ui/tokens` | admin | [`tokens`] |
 //! | `/ui/requests` | viewer | [`requests`] |
 //! | `/ui/gateways` | viewer | [`gateways`] |
-//! | `/ui/own` and below | a tenant, about itself | [`own`] |
+//! | `/ui/own` and below | a tenant, about itself | [`own`], [`addresses`] |
+//! | `/ui/alert-address/stop` | whoever has a message's link | [`addresses`] |
 //!
 //! A person signs in with a token of the API, by OpenID Connect or by a signed link; the browser gets a session's name in a cookie
 //! ([`sessions`]). Each request looks the session's token up again, so that a revoked token ends its sessions at once. A form is acted on only if it carries the session's
 //! own token and comes from a page of this server ([`guard`]). An act calls the function that the API calls, which asks for the scope
 //! and names the person in the audit.
+mod addresses;
 mod alerts;
+pub(super) mod answers;
 mod attempts;
 mod billing;
 mod budgets;
@@ -29,6 +32,7 @@ mod cookies;
 mod crossover;
 mod gateways;
 mod guard;
+mod kept;
 mod keys;
 mod limits;
 mod links;
@@ -100,7 +104,7 @@ pub(crate) struct Dashboard {
     sessions: sessions::Sessions,
     attempts: attempts::Attempts,
     live: live::Live,
-    standing: standing::Standings,
+    kept: answers::Everything,
     openid: Option<openid::Provider>,
     links: Option<links::Signer>,
     theme: theme::Theme,
@@ -122,7 +126,7 @@ impl Dashboard {
             sessions: sessions::Sessions::default(),
             attempts: attempts::Attempts::default(),
             live: live::Live::default(),
-            standing: standing::Standings::default(),
+            kept: answers::Everything::default(),
             openid,
             links,
             theme,
@@ -132,7 +136,7 @@ impl Dashboard {
 
     /// Shows how many people use it.
     pub(super) fn show(&self, metrics: &Metrics) {
-        metrics.ui.show(self.sessions.count(), self.live.viewers());
+        metrics.ui.show(self.sessions.count(), self.live.viewers(), self.kept.count());
     }
 
     /// What tenants see instead of weir's name.
@@ -167,6 +171,7 @@ fn routes(framed: Option<HeaderValue>) -> Router<App> {
         .route("/money/crossover.svg", get(crossover::get_drawing))
         .merge(alerts::routes())
         .merge(tokens::routes())
+        .route("/alert-address/stop", get(addresses::get_stop).post(addresses::post_stop))
         .route("/openid", get(openid::get_start))
         .route("/openid/callback", get(openid::get_callback))
         .merge(of_tenants(framed))

@@ -83,14 +83,15 @@ async fn a_mark_that_no_rule_would_look_at_is_refused_with_a_remedy() {
             (answer.status(), answer.text().await.expect("text"))
         }
     };
-    for (body, remedy) in [
-        (json!({"name": " "}), "name: give what was deployed"),
-        (json!({"name": "v2", "feature": ""}), "feature and prompt_version: patterns of 1 to"),
-        (json!({"name": "v2", "at": "2026-11-21T13:00:00Z"}), "not within the last 90 days"),
-        (json!({"name": "v2", "at": "2026-08-01T00:00:00Z"}), "not within the last 90 days"),
+    for (body, is_malformed, remedy) in [
+        (json!({"name": " "}), true, "name: give what was deployed"),
+        (json!({"name": "v2", "feature": ""}), true, "feature and prompt_version: patterns of 1 to"),
+        (json!({"name": "v2", "at": "2026-11-21T13:00:00Z"}), false, "not within the last 90 days"),
+        (json!({"name": "v2", "at": "2026-08-01T00:00:00Z"}), false, "not within the last 90 days"),
     ] {
         let (status, told) = refused(body).await;
-        assert!(status == StatusCode::CONFLICT && told.contains(remedy), "{status} {told}");
+        let expected = if is_malformed { StatusCode::BAD_REQUEST } else { StatusCode::CONFLICT };
+        assert!(status == expected && told.contains(remedy), "{status} {told}");
     }
     let unknown = refused(json!({"name": "v2", "who": "eve"})).await;
     assert_eq!(unknown.0, StatusCode::BAD_REQUEST, "{}", unknown.1);

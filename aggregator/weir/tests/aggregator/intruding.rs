@@ -240,7 +240,7 @@ async fn script_in_names_models_features_and_reasons_is_text() {
     let admin = Browser::sign_in(&server, TOKEN).await;
     let raise = [("budget", "daily"), ("tenant", "acme"), ("until", "2026-11-22T00:00"), ("why", SCRIPT)];
     assert_eq!(admin.act("/budgets/raise", &raise).await.status, StatusCode::SEE_OTHER);
-    let silence = [("rule", SCRIPT), ("subject", SCRIPT), ("until", "2026-11-22T00:00"), ("why", SCRIPT)];
+    let silence = [("rule", "*"), ("subject", SCRIPT), ("until", "2026-11-22T00:00"), ("why", SCRIPT)];
     assert_eq!(admin.act("/alerts/silence", &silence).await.status, StatusCode::SEE_OTHER);
     let encoded = "%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%3E";
     let event = format!("/requests?event={}", worker.id(1));

@@ -62,6 +62,11 @@ impl Receiver {
         format!("http://{address}/hook")
     }
 
+    /// Refuses the next calls.
+    pub(crate) fn refuse(&self, calls: usize) {
+        *self.refuses.lock().expect("a number") = calls;
+    }
+
     /// Waits until there are `count` calls; `each` runs between two looks.
     pub(crate) async fn calls(&self, count: usize, each: impl Fn()) -> Vec<Got> {
         let waiting = async {
@@ -97,7 +102,7 @@ async fn send(server: &Running, first: u64, count: u64) {
 #[tokio::test]
 async fn a_change_is_told_under_one_id_until_the_receiver_takes_it() {
     let (receiver, clock) = (Receiver::default(), ManualClock::at(noon()));
-    *receiver.refuses.lock().expect("a number") = 2;
+    receiver.refuse(2);
     let url = receiver.listen().await;
     let server =
         start(clock.clone(), &format!("{{name: hook, webhook: {{url: {url}, secret: {{file: secret}}}}}}")).await;
@@ -168,7 +173,7 @@ async fn a_test_says_what_came_of_it() {
     let got = receiver.calls(2, || ()).await;
     let body: Value = serde_json::from_str(&got[1].body).expect("JSON");
     assert!(body["text"].as_str().is_some_and(|text| text.contains("test")) && got[1].signature.is_empty(), "{got:?}");
-    *receiver.refuses.lock().expect("a number") = 1;
+    receiver.refuse(1);
     let sent = run(&dir, &["alerts", "test", "hook"]).await;
     let text = String::from_utf8_lossy(&sent.stdout).into_owned();
     assert!(sent.status.code() == Some(3) && text.contains("503"), "{text}");

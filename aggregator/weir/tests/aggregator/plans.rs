@@ -21,7 +21,7 @@ type Statements = BTreeMap<PathBuf, BTreeSet<String>>;
 static HEARD: Mutex<Option<(PathBuf, Statements)>> = Mutex::new(None);
 
 /// What a plan may go through, and why that takes a bounded time. One that no plan goes through any more is to be taken out.
-const BOUNDED: [(&str, &str); 33] = [
+const BOUNDED: [(&str, &str); 35] = [
     ("ledger", "one row"),
     ("rolled", "one row"),
     ("value_kept", "one row"),
@@ -48,6 +48,11 @@ const BOUNDED: [(&str, &str); 33] = [
     ("unread_report", "reports of Stripe's until a person has seen them"),
     ("quarantine USING INDEX quarantine_age", "refused events, of which a bounded number is kept"),
     ("notice USING INDEX notice_pending", "messages that wait, of which there are at most 10,000"),
+    ("notice USING INDEX notice_order", "the same, by receiver"),
+    (
+        "notice_failing",
+        "a row for each receiver, of which there are at most 32, and those of former configurations for 90 days",
+    ),
     ("outbox USING INDEX outbox_pending", "rows that wait to be sent, those of the windows since the last report"),
     ("outbox USING INDEX outbox_open", "rows that are not reported"),
     ("notice USING INDEX notice_at", "the latest, up to the statement's limit"),

@@ -30,6 +30,7 @@ def mail():
                 "to": envelope.rcpt_tos,
                 "subject": message["subject"],
                 "id": message["message-id"],
+                "stop": message["list-unsubscribe"],
                 "text": message.get_content(),
             })
             return "250 OK"

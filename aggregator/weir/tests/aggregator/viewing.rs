@@ -108,6 +108,55 @@ async fn every_page_shows_what_the_api_says() {
 }
 
 #[tokio::test]
+async fn figures_of_all_tenants_say_of_when_they_are_and_are_read_again_while_somebody_looks() {
+    let clock = ManualClock::at(noon());
+    let server = busy_by(clock.clone(), "").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    let requests = |count: u64| format!("<data value=\"{count}\"");
+    let pages =
+        ["/money", "/money?by=feature", "/tenants", "/models", "/budgets", "/money/review?week=2026-W47", "/limits"];
+    for path in pages {
+        assert!(browser.page(path).await.contains("Figures as of <time"), "{path}");
+    }
+    assert!(browser.page("/money").await.contains(&requests(9)));
+    let tenants = browser.page("/tenants?sort=budget").await;
+    assert!(tenants.contains("90.0 %") && tenants.contains(">degrade<"), "{tenants}");
+    let tenth = Worker::new(1, noon()).usage(10);
+    assert_eq!(server.post(batch(&[tenth])).await.status(), StatusCode::ACCEPTED);
+    server.json("/v1/ledger").await;
+    assert!(browser.page("/money").await.contains(&requests(9)), "what was read a moment ago is shown");
+    let csv = browser.get("/money/margin.csv").await.text;
+    assert!(csv.lines().any(|line| line.starts_with("\"acme\"") && line.contains("\"10\"")), "files are exact: {csv}");
+    clock.advance(Duration::from_secs(31));
+    let read_again = async {
+        while !browser.page("/money").await.contains(&requests(10)) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), read_again).await.expect("it is read again");
+    let metrics = server.get("/metrics").await.text().await.expect("text");
+    let kept = metrics.lines().find_map(|line| line.strip_prefix("weir_ui_answers ")).expect("the metric");
+    assert_eq!(kept, "6", "{metrics}");
+}
+
+#[tokio::test]
+async fn a_question_without_a_beginning_is_of_a_month_and_says_since_when() {
+    let server = busy("").await;
+    for path in ["/v1/usage", "/v1/analysis?by=model", "/v1/cost", "/v1/cost/models", "/v1/usage?tenant=acme"] {
+        let answer = server.get(path).await;
+        let begins = answer.headers().get("weir-from").and_then(|at| at.to_str().ok()).map(str::to_owned);
+        let (said, text) = (begins.unwrap_or_default(), answer.text().await.expect("text"));
+        assert!(said.starts_with("2026-10-21T"), "{path}: {said}");
+        assert!(text.contains("acme") || text.contains("gpt-4o-mini"), "{path}: {text}");
+        let more = if path.contains('?') { "&" } else { "?" };
+        let asked = server.get(&format!("{path}{more}from=2026-01-01T00:00:00Z")).await;
+        let said = asked.headers().get("weir-from").and_then(|at| at.to_str().ok());
+        assert_eq!(said, Some("2026-01-01T00:00:00.000Z"), "{path}");
+        assert_eq!(asked.text().await.expect("text"), text, "{path}: there is nothing before");
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_is_not_there_says_so() {
     let server = busy("").await;
     let browser = Browser::sign_in(&server, TOKEN).await;
@@ -210,7 +259,7 @@ async fn a_budget_is_raised_and_resumed_on_the_page_with_a_reason() {
 async fn alerts_are_silenced_and_tokens_made_on_their_pages() {
     let server = busy("").await;
     let browser = Browser::sign_in(&server, TOKEN).await;
-    let fields = [("rule", "weir.*"), ("subject", ""), ("until", "2026-11-22T00:00"), ("why", "maintenance")];
+    let fields = [("rule", "margin-*"), ("subject", ""), ("until", "2026-11-22T00:00"), ("why", "maintenance")];
     assert_eq!(browser.act("/alerts/silence", &fields).await.location(), "/ui/alerts?done=silenced");
     assert!(browser.page("/alerts").await.contains("maintenance"));
     browser.act("/alerts/unsilence", &[("id", "1")]).await;

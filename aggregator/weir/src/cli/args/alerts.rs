@@ -1,8 +1,8 @@
 //! Arguments of the commands about alerts.
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand, value_parser};
 use weir_contract::Timestamp;
 
-use super::parse::parse_time;
+use super::parse::{parse_number, parse_time};
 use crate::alerts::{AckRequest, AlertHistoryQuery, SilenceRequest};
 
 #[derive(Debug, Subcommand)]
@@ -16,15 +16,17 @@ pub(in crate::cli) enum AlertsCommand {
         /// The receiver.
         receiver: String,
     },
-    /// Tell nobody of some alerts until a date. Those that still fire then are told. Needs a running server.
-    #[command(
-        after_help = "Example: weir alerts silence 'cost-drift-*' --subject support --until 2026-12-01 --why 'known, fix on Monday'"
-    )]
+    /// Tell nobody of some alerts, or of stages of budgets, until a date. What still holds then is told. Needs a running server.
+    #[command(after_help = "Examples:
+  weir alerts silence 'cost-drift-*' --subject support --until 2026-12-01 --why 'known, fix on Monday'
+  weir alerts silence --budget monthly --tenant acme --until 2026-12-01 --why 'raised, agreed with Ann'
+  weir alerts silence --tenant acme --until 2026-11-28T18 --why 'load test'")]
     Silence(SilenceArgs),
     /// End a silence before its date. Needs a running server.
     #[command(after_help = "Example: weir alerts unsilence 3")]
     Unsilence {
         /// Its number; `weir alerts list` shows it.
+        #[arg(value_parser = parse_number)]
         id: i64,
     },
     /// Say that you look after an alert that fires. Your token's name stands beside it. Needs a running server.
@@ -35,12 +37,19 @@ pub(in crate::cli) enum AlertsCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("of").required(true).multiple(true).args(["rule", "budget", "tenant"])))]
 pub(in crate::cli) struct SilenceArgs {
-    /// The rules, with * for any text.
-    rule: String,
+    /// The rules, with * for any text. Absent, and no budget either: all that is about the tenant.
+    rule: Option<String>,
+    /// The budgets, with * for any text: nobody is told of their stages.
+    #[arg(long)]
+    budget: Option<String>,
     /// The subjects, with * for any text. Absent: all.
     #[arg(long)]
     subject: Option<String>,
+    /// Only what is about these tenants, with * for any text. Absent: all.
+    #[arg(long)]
+    tenant: Option<String>,
     /// The first moment at which people are told again (RFC 3339, UTC), or the start of a month, day or hour: 2026-12.
     #[arg(long, value_parser = parse_time)]
     until: Timestamp,
@@ -66,17 +75,17 @@ pub(in crate::cli) struct AlertHistoryArgs {
     #[arg(long)]
     rule: Option<String>,
     /// Only changes before this number.
-    #[arg(long)]
+    #[arg(long, value_parser = parse_number)]
     before: Option<i64>,
     /// The most changes, at most 1000.
-    #[arg(long)]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=1000))]
     limit: Option<u32>,
 }
 
 impl SilenceArgs {
     pub(in crate::cli) fn request(self) -> SilenceRequest {
-        let SilenceArgs { rule, subject, until, why } = self;
-        SilenceRequest { rule, subject, until, why }
+        let SilenceArgs { rule, budget, subject, tenant, until, why } = self;
+        SilenceRequest { rule, budget, subject, tenant, until, why }
     }
 }
 

@@ -1,26 +1,27 @@
 //! Arguments of the commands about deploys.
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, value_parser};
 use weir_contract::Timestamp;
 
-use super::parse::parse_time;
+use super::parse::{parse_number, parse_time};
 use crate::alerts::DeployRequest;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum DeploysCommand {
-    /// Mark a deploy: alerts compare the cost of a request before it and after it. The same mark again within ten minutes changes nothing.
-    /// Needs a running server.
+    /// Mark a deploy: alerts compare the cost of a request before it and after it. The same mark again within ten minutes is no second one;
+    /// with another --at it corrects the first. Needs a running server.
     #[command(after_help = "Example: weir deploys mark 'support prompt v8' --feature support")]
     Mark(MarkArgs),
     /// List the marks, the latest first.
     List {
         /// The most marks, at most 1000.
-        #[arg(long)]
+        #[arg(long, value_parser = value_parser!(u32).range(1..=1000))]
         limit: Option<u32>,
     },
     /// Remove a mark that was set by mistake. Needs a running server.
     #[command(after_help = "Example: weir deploys unmark 3")]
     Unmark {
         /// Its number; `weir deploys list` shows it.
+        #[arg(value_parser = parse_number)]
         id: i64,
     },
 }

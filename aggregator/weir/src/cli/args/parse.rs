@@ -27,6 +27,11 @@ pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).or_else(minute).or_else(first).ok_or_else(|| wrong.to_owned())
 }
 
+/// The number of something.
+pub(super) fn parse_number(text: &str) -> Result<i64, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number from 1 on".to_owned())
+}
+
 /// Scopes of a key, with commas between them.
 pub(super) fn parse_scopes(text: &str) -> Result<Scopes, ScopesError> {
     Scopes::new(text.split(',').map(str::trim))

@@ -92,6 +92,9 @@ pub(in crate::cli) enum TenantsCommand {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(ROWS_MAX)))]
         limit: u32,
     },
+    /// Where a tenant is told of its own budgets.
+    #[command(subcommand)]
+    Addresses(AddressesCommand),
     /// Make the database say what a tenants file says.
     #[command(
         after_help = "Tenants that the file does not have are archived, and keys revoked. The server must be stopped unless \
@@ -109,6 +112,44 @@ pub(in crate::cli) enum TenantsCommand {
     /// Print the database's tenants as a tenants file, without those that are archived. The server may run.
     #[command(after_help = "Example: weir tenants export > tenants.yaml")]
     Export,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum AddressesCommand {
+    /// List a tenant's addresses.
+    List {
+        /// The tenant.
+        tenant: TenantId,
+    },
+    #[command(flatten)]
+    Act(AddressAct),
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum AddressAct {
+    /// Add an address. A code is mailed there, and nothing else before it is proven. The server must be running.
+    Add {
+        /// The tenant.
+        tenant: TenantId,
+        /// The e-mail address.
+        email: String,
+    },
+    /// Prove an address by the code that was mailed there: it is told from now on.
+    Prove {
+        /// The tenant.
+        tenant: TenantId,
+        /// The address's number, as the list has it.
+        number: i64,
+        /// The code.
+        code: String,
+    },
+    /// Remove an address: nothing goes there any more.
+    Remove {
+        /// The tenant.
+        tenant: TenantId,
+        /// The address's number, as the list has it.
+        number: i64,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,13 +1,14 @@
 //! Alerts by e-mail, over SMTP (RFC 5321).
 use std::path::Path;
 
-use lettre::message::header::ContentType;
+use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use serde::Deserialize;
 use weir_settings::secret::masked;
-use weir_steer::notice::{Attempt, Notice};
+use weir_steer::notice::Notice;
+use weir_steer::notice::outbox::Attempt;
 use weir_steer::receiver::EmailFile;
 
 use super::ATTEMPT_MAX;
@@ -19,9 +20,36 @@ struct Words {
     text: String,
 }
 
-/// Sends one message, and says what came of it.
+/// A message to people.
+#[derive(Debug)]
+pub(in crate::server) struct Letter<'l> {
+    /// Its id, by which a mail server or a person can tell a repeat.
+    pub(in crate::server) id: &'l str,
+    pub(in crate::server) subject: &'l str,
+    pub(in crate::server) text: &'l str,
+    /// The address that ends such messages, to which mail programs post (RFC 8058).
+    pub(in crate::server) stop: Option<&'l str>,
+}
+
+/// Sends one message of the outbox, and says what came of it.
 pub(super) async fn attempt(email: &EmailFile, base: &Path, notice: &Notice) -> Attempt {
-    let prepared = message(email, notice).and_then(|message| Ok((message, transport(email, base)?)));
+    attempt_with(email, base, notice, None).await
+}
+
+/// The same with a link that ends such messages.
+pub(super) async fn attempt_with(email: &EmailFile, base: &Path, notice: &Notice, stop: Option<&str>) -> Attempt {
+    let words: Words = match serde_json::from_str(&notice.body) {
+        Ok(words) => words,
+        Err(error) => return Attempt::Failed(error.to_string()),
+    };
+    let ends = stop.map_or_else(String::new, |stop| format!("\n\nTo get no more of these messages: {stop}\n"));
+    let text = words.text + &ends;
+    send(email, base, &Letter { id: &notice.id, subject: &words.subject, text: &text, stop }).await
+}
+
+/// Sends a message, and says what came of it.
+pub(in crate::server) async fn send(email: &EmailFile, base: &Path, letter: &Letter<'_>) -> Attempt {
+    let prepared = message(email, letter).and_then(|message| Ok((message, transport(email, base)?)));
     let (message, transport) = match prepared {
         Ok(prepared) => prepared,
         Err(why) => return Attempt::Failed(masked(&why)),
@@ -35,20 +63,57 @@ pub(super) async fn attempt(email: &EmailFile, base: &Path, notice: &Notice) -> 
     }
 }
 
-/// The message. Its id is that of the notice, so that a mail server or a person can tell a repeat.
-fn message(email: &EmailFile, notice: &Notice) -> Result<Message, String> {
-    let words: Words = serde_json::from_str(&notice.body).map_err(|error| error.to_string())?;
+fn message(email: &EmailFile, letter: &Letter<'_>) -> Result<Message, String> {
     let from = mailbox(&email.from)?;
     let domain = from.email.domain().to_owned();
     let mut builder: MessageBuilder = Message::builder()
         .from(from)
-        .subject(words.subject)
-        .message_id(Some(format!("<{}@{domain}>", notice.id)))
+        .subject(letter.subject)
+        .message_id(Some(format!("<{}@{domain}>", letter.id)))
         .header(ContentType::TEXT_PLAIN);
     for to in &email.to {
         builder = builder.to(mailbox(to)?);
     }
-    builder.body(words.text).map_err(|error| error.to_string())
+    if let Some(stop) = letter.stop {
+        builder = builder.header(ListUnsubscribe(format!("<{stop}>"))).header(ListUnsubscribePost);
+    }
+    builder.body(letter.text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Where mail programs end messages (RFC 2369).
+#[derive(Clone, Debug)]
+struct ListUnsubscribe(String);
+
+/// That they may do it by one POST (RFC 8058).
+#[derive(Clone, Copy, Debug)]
+struct ListUnsubscribePost;
+
+impl Header for ListUnsubscribe {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("List-Unsubscribe")
+    }
+
+    fn parse(text: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(ListUnsubscribe(text.to_owned()))
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), self.0.clone())
+    }
+}
+
+impl Header for ListUnsubscribePost {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("List-Unsubscribe-Post")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(ListUnsubscribePost)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "List-Unsubscribe=One-Click".to_owned())
+    }
 }
 
 fn mailbox(text: &str) -> Result<Mailbox, String> {

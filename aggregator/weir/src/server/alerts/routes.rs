@@ -5,10 +5,10 @@ use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use weir_steer::alert::silence::{self as silences, NewSilence, Silence};
+use weir_contract::glob;
+use weir_steer::alert::silence::{self as silences, NewSilence, Silence, SilenceError, is_reason};
 use weir_steer::alert::state::{self, AlertChange};
 use weir_steer::notice::{self, Notice};
-use weir_steer::raise::is_reason;
 
 use super::{App, ledger_name, send};
 use crate::alerts::{
@@ -19,6 +19,8 @@ use crate::server::auth::{allow, require};
 use crate::server::error::{ApiError, object};
 use crate::server::read::{with_own_reader, with_reader};
 
+/// The most names that an error lists.
+const NAMED_MAX: usize = 30;
 /// The changes of one answer, unless another number is asked for.
 const HISTORY_SHOWN: u32 = 100;
 
@@ -50,7 +52,7 @@ async fn get_history(
     query: Result<Query<AlertHistoryQuery>, QueryRejection>,
 ) -> Result<Json<Vec<AlertChange>>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
-    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    let Query(query) = query?;
     history(&app, query).await.map(Json)
 }
 
@@ -79,7 +81,8 @@ pub(in crate::server) async fn test(app: &App, token: &Token, request: TestReque
     let TestRequest { receiver } = request;
     let alerts = app.0.alerts.current();
     let Some(receiver) = alerts.receivers.iter().find(|known| known.name == receiver).cloned() else {
-        return Err(ApiError::Report(format!("there is no receiver {receiver:?} in `alerts`")));
+        let names = alerts.receivers.iter().map(|known| known.name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(ApiError::Unknown(format!("there is no receiver {receiver:?} in `alerts`; there are: {names}")));
     };
     let (name, now) = (ledger_name(app), app.0.clock.now());
     let made = app.0.store.ledger.call(move |ledger| {
@@ -103,12 +106,40 @@ async fn post_silence(State(app): State<App>, headers: HeaderMap, body: Bytes) -
 /// Silences alerts for an operator.
 pub(in crate::server) async fn silence(app: &App, token: Token, request: SilenceRequest) -> Result<Silence, ApiError> {
     allow(&token, Scope::Operator)?;
-    let SilenceRequest { rule, subject, until, why } = request;
-    let subject = subject.unwrap_or_else(|| "*".to_owned());
-    let new = NewSilence { rule, subject, until, who: token.name, why };
+    let SilenceRequest { rule, budget, subject, tenant, until, why } = request;
+    let new = NewSilence { rule, budget, subject, tenant, until, who: token.name, why };
+    check_named(app, &new)?;
     let now = app.0.clock.now();
     let added = app.0.store.ledger.call(move |ledger| ledger.durably(|db| silences::add(db, &new, now))).await?;
-    added.map_err(|error| ApiError::Report(error.to_string()))
+    added.map_err(|error| match error {
+        SilenceError::TooMany | SilenceError::Over(_) | SilenceError::Far(_) => ApiError::Report(error.to_string()),
+        _ => ApiError::Request(error.to_string()),
+    })
+}
+
+/// Refuses patterns that match no rule, budget or tenant: they would silence nothing.
+fn check_named(app: &App, new: &NewSilence) -> Result<(), ApiError> {
+    let unknown = |what: &str, pattern: &str, known: &mut dyn Iterator<Item = &str>| {
+        let mut known: Vec<&str> = known.collect();
+        if pattern == "*" || known.iter().any(|name| glob::matches(pattern, name)) {
+            return Ok(());
+        }
+        known.sort_unstable();
+        let more = if known.len() > NAMED_MAX { ", …" } else { "" };
+        known.truncate(NAMED_MAX);
+        Err(ApiError::Unknown(format!("no {what} matches {pattern:?}; there are: {}{more}", known.join(", "))))
+    };
+    if let Some(rule) = &new.rule {
+        unknown("rule", rule, &mut app.0.alerts.current().rules.iter().map(|rule| &*rule.name))?;
+    }
+    if let Some(budget) = &new.budget {
+        unknown("budget", budget, &mut app.0.budgets.rules().budgets.iter().map(|budget| &*budget.name))?;
+    }
+    let snapshot = app.0.directory.current();
+    if let (Some(tenant), Some(plans)) = (&new.tenant, app.0.home.plans(&snapshot)) {
+        unknown("tenant", tenant, &mut plans.keys().map(String::as_str))?;
+    }
+    Ok(())
 }
 
 async fn post_unsilence(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Silence>, ApiError> {
@@ -139,7 +170,7 @@ pub(in crate::server) async fn acknowledge(app: &App, token: Token, request: Ack
     allow(&token, Scope::Operator)?;
     let AckRequest { rule, subject, why } = request;
     if !is_reason(&why) {
-        return Err(ApiError::Report("why: give a reason of 1 to 250 characters; it stands in the audit".to_owned()));
+        return Err(ApiError::Request(SilenceError::Why.to_string()));
     }
     let (subject, now) = (subject.unwrap_or_default(), app.0.clock.now());
     let acknowledge =

@@ -2,8 +2,10 @@
 use reqwest::{RequestBuilder, StatusCode};
 use weir_contract::Timestamp;
 use weir_settings::secret::masked;
-use weir_steer::message::signature;
-use weir_steer::notice::{self, Attempt, Notice};
+use weir_steer::message::{alertmanager, signature};
+use weir_steer::notice::Notice;
+use weir_steer::notice::outbox::{self, Attempt};
+use weir_steer::receiver::tenant_mail::of_receiver;
 use weir_steer::receiver::{AlertmanagerFile, Target, WebhookFile};
 
 use super::{AlertsInForce, App, mail};
@@ -12,10 +14,14 @@ use crate::server::error::ApiError;
 /// Where Alertmanager takes alerts.
 const ALERTMANAGER_PATH: &str = "/api/v2/alerts";
 
-/// Sends a message once, and notes what came of it.
-pub(super) async fn send(app: &App, notice: Notice) -> Result<(), ApiError> {
-    let attempt = app.0.alerts.attempt(&notice, app.0.clock.now()).await;
-    app.0.metrics.alerts.attempted(attempt == Attempt::Delivered);
+/// Sends a message once, and notes what came of it. Returns whether it was taken.
+pub(super) async fn send(app: &App, notice: Notice) -> Result<bool, ApiError> {
+    let attempt = match of_receiver(&notice.receiver) {
+        Some(address) => to_tenant(app, address, &notice).await,
+        None => app.0.alerts.attempt(&notice, app.0.clock.now()).await,
+    };
+    let is_taken = attempt == Attempt::Delivered;
+    app.0.metrics.alerts.attempted(is_taken);
     match &attempt {
         Attempt::Delivered => tracing::info!(receiver = %notice.receiver, id = %notice.id, "an alert is delivered"),
         Attempt::Failed(why) | Attempt::Gone(why) => {
@@ -24,8 +30,20 @@ pub(super) async fn send(app: &App, notice: Notice) -> Result<(), ApiError> {
         }
     }
     let now = app.0.clock.now();
-    let noted = app.0.store.ledger.call(move |ledger| ledger.durably(|db| notice::note(db, &notice.id, &attempt, now)));
-    Ok(noted.await?)
+    let noted = app.0.store.ledger.call(move |ledger| ledger.durably(|db| outbox::note(db, &notice.id, &attempt, now)));
+    noted.await?;
+    Ok(is_taken)
+}
+
+/// Sends a message to an address of a tenant's own, if it is still one, with the link that ends such messages.
+async fn to_tenant(app: &App, (number, tenant): (i64, &str), notice: &Notice) -> Attempt {
+    let proven = app.0.kept.proven();
+    let known = proven.get(tenant).and_then(|addresses| addresses.iter().find(|address| address.id == number));
+    let (Some(address), Some(mail)) = (known, app.0.alerts.tenant_mail()) else {
+        return Attempt::Gone("the address is removed, or there is no `alerts.tenant_mail`".to_owned());
+    };
+    let stop = format!("{}/ui/alert-address/stop?token={}", mail.url.trim_end_matches('/'), address.stop);
+    mail::attempt_with(&mail.to(&address.email), app.0.alerts.base(), notice, Some(&stop)).await
 }
 
 impl AlertsInForce {
@@ -41,7 +59,9 @@ impl AlertsInForce {
                 .map_err(|error| error.to_string())
                 .and_then(|url| Ok(self.post(url.expose().trim())?.body(notice.body.clone()))),
             Target::Webhook(webhook) => self.signed(webhook, &notice.id, notice.body.clone(), now),
-            Target::Alertmanager(alertmanager) => self.alertmanager(alertmanager, notice.body.clone()),
+            Target::Alertmanager(target) => serde_json::from_str(&notice.body)
+                .map_err(|error| error.to_string())
+                .and_then(|alerts| self.alertmanager(target, alertmanager::believed(alerts, now).to_string())),
         };
         match call {
             Ok(call) => answer(call).await,
@@ -94,7 +114,18 @@ pub(super) async fn answer(call: RequestBuilder) -> Attempt {
             Attempt::Gone("the receiver answered 410: it takes no more".to_owned())
         }
         Ok(response) => Attempt::Failed(format!("the receiver answered {}", response.status().as_u16())),
-        // Without the address, which for Slack is a secret.
-        Err(error) => Attempt::Failed(masked(&error.without_url().to_string())),
+        Err(error) => Attempt::Failed(masked(&with_causes(error))),
     }
+}
+
+/// An error with its causes, without the address, which for Slack is a secret.
+fn with_causes(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut said = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    said
 }

@@ -1,20 +1,18 @@
-//! Compares the rules with what was measured, again and again, and repeats to Alertmanager what fires.
+//! Compares the rules with what was measured, again and again.
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use weir_ledger::LedgerError;
 use weir_steer::alert::deploy;
-use weir_steer::alert::evaluate::Finding;
+use weir_steer::alert::evaluate::Findings;
 use weir_steer::alert::file::Severity;
 use weir_steer::alert::rule::Rule;
 use weir_steer::alert::state;
-use weir_steer::message::{self, Context};
-use weir_steer::notice::Attempt;
-use weir_steer::receiver::Target;
+use weir_steer::notice::outbox;
+use weir_steer::receiver::Receiver;
 
 use super::App;
-use super::send::answer;
 use crate::alerts::measure::Measurer;
 use crate::server::billing_routes;
 use crate::server::error::ApiError;
@@ -23,11 +21,9 @@ use crate::server::read::with_own_reader;
 
 /// The pause is at least so many times as long as the comparison took: rules cost at most 2 % of one core.
 const PAUSE_FACTOR: u32 = 50;
-/// How often Alertmanager is told what still fires. It believes an alert for three times as long.
-const REPEAT_EVERY: Duration = Duration::from_secs(300);
 
 /// What a comparison found: by rule, and how many subjects were left out.
-type Found = (Vec<(usize, Vec<Finding>)>, u64);
+type Found = (Vec<(usize, Findings)>, u64);
 
 /// Compares for as long as the server runs.
 pub(in crate::server) async fn watch(app: App) {
@@ -61,7 +57,7 @@ async fn compare(app: &App) -> Result<u64, ApiError> {
         for (at, rule) in asked.iter().enumerate() {
             if let Some(findings) = measurer.evaluate(rule)? {
                 left_out += findings.left_out;
-                found.push((at, findings.found));
+                found.push((at, findings));
             }
         }
         Ok::<_, LedgerError>((found, left_out))
@@ -74,17 +70,24 @@ async fn compare(app: &App) -> Result<u64, ApiError> {
     for (severity, firing) in counted.await? {
         app.0.metrics.alerts.show_firing(severity, firing?);
     }
-    app.0.metrics.alerts.show_deploys(with_own_reader(app, |reader| deploy::kept(reader.db())).await?);
+    let counts = with_own_reader(app, |reader| {
+        Ok((deploy::kept(reader.db())?, outbox::waiting(reader.db())?, outbox::failing(reader.db())?))
+    });
+    let (deploys, waiting, failing) = counts.await?;
+    app.0.metrics.alerts.show_deploys(deploys);
+    let is_failing = |receiver: &&Receiver| failing.contains_key(&receiver.name);
+    let failing = app.0.alerts.current().receivers.iter().filter(is_failing).count();
+    app.0.metrics.alerts.show_outbox(waiting.values().sum(), failing as u64);
     Ok(left_out)
 }
 
 /// Writes what changed. A rule that found nothing and has no alert is not written about.
-async fn write(app: &App, rules: &Arc<[Rule]>, found: Vec<(usize, Vec<Finding>)>) -> Result<(), ApiError> {
+async fn write(app: &App, rules: &Arc<[Rule]>, found: Vec<(usize, Findings)>) -> Result<(), ApiError> {
     let known = with_own_reader(app, |reader| state::list(reader.db())).await?;
     let now = app.0.clock.now();
     let has_alert = |rule: &Rule| known.iter().any(|alert| *alert.rule == *rule.name);
     for (at, findings) in found {
-        let Some(rule) = rules.get(at).filter(|rule| !findings.is_empty() || has_alert(rule)).cloned() else {
+        let Some(rule) = rules.get(at).filter(|rule| !findings.found.is_empty() || has_alert(rule)).cloned() else {
             continue;
         };
         let apply = move |db: &mut weir_database::Connection| state::apply(db, &rule, &findings, now);
@@ -94,42 +97,6 @@ async fn write(app: &App, rules: &Arc<[Rule]>, found: Vec<(usize, Vec<Finding>)>
         let rules = Arc::clone(rules);
         let tidy = move |db: &mut weir_database::Connection| state::tidy(db, &rules, now);
         app.0.store.ledger.call(move |ledger| ledger.durably(tidy)).await?;
-    }
-    Ok(())
-}
-
-/// Tells Alertmanager what still fires, for as long as the server runs.
-pub(in crate::server) async fn repeat(app: App) {
-    loop {
-        sleep(REPEAT_EVERY).await;
-        if let Err(error) = tell_standing(&app).await {
-            tracing::error!(%error, "Alertmanager is not told what still fires; trying again");
-        }
-    }
-}
-
-async fn tell_standing(app: &App) -> Result<(), ApiError> {
-    let alerts = app.0.alerts.current();
-    let known = with_own_reader(app, |reader| state::list(reader.db())).await?;
-    let context =
-        Context { owners: super::owners(app, &alerts), rules: Arc::clone(&alerts.rules), ..Context::default() };
-    let now = app.0.clock.now();
-    for receiver in &alerts.receivers {
-        let Target::Alertmanager(target) = &receiver.target else { continue };
-        let told = known.iter().filter(|alert| {
-            alert.announced && receiver.wants_alert(&alert.rule, alert.tenant.as_deref(), alert.severity)
-        });
-        let body = message::standing(told, &context, now);
-        if body.as_array().is_none_or(Vec::is_empty) {
-            continue;
-        }
-        let attempt = match app.0.alerts.alertmanager(target, body.to_string()) {
-            Ok(call) => answer(call).await,
-            Err(why) => Attempt::Failed(why),
-        };
-        if let Attempt::Failed(why) | Attempt::Gone(why) = attempt {
-            tracing::warn!(receiver = %receiver.name, %why, "Alertmanager is not told what still fires");
-        }
     }
     Ok(())
 }

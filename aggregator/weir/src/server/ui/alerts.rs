@@ -18,6 +18,9 @@ use crate::config::tokens::Scope;
 use crate::server::App;
 use crate::server::alerts::routes as alerts;
 
+/// Alerts of a page, those that fire first: some 100 KB. `weir alerts list` has all.
+const SHOWN: usize = 100;
+
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/alerts", get(get_page))
@@ -73,7 +76,7 @@ fn holding(view: &AlertsView, may_act: bool) -> Table {
         ]
     });
     let columns = ["State", "Severity", "Rule", "Subject", "Tenant", "What holds", "Since", "Acknowledged", "Actions"];
-    Table::new("Alerts", &columns, "No alert fires, and no condition of one holds.").rows(rows)
+    Table::new("Alerts", &columns, "No alert fires, and no condition of one holds.").first(SHOWN, rows)
 }
 
 fn why() -> Field {
@@ -90,23 +93,24 @@ fn silences(silences: &[Silence], may_act: bool) -> Table {
         let id = vec![Field::hidden("id", silence.id.to_string())];
         let end = || Act::new("End", Form::act("", Href::to(&["alerts", "unsilence"]), id, "End this silence"));
         vec![
-            Cell::text(&silence.rule),
-            Cell::text(&silence.subject),
+            Cell::text(silence.words()),
             silence.until.into(),
             Cell::text(&silence.who),
             Cell::text(&silence.why),
             Cell::Acts(if may_act { vec![end()] } else { Vec::new() }),
         ]
     });
-    Table::new("Silences", &["Rules", "Subjects", "Until", "Who", "Reason", "Actions"], "Nothing is silenced.")
-        .rows(rows)
+    Table::new("Silences", &["Of", "Until", "Who", "Reason", "Actions"], "Nothing is silenced.").rows(rows)
 }
 
 fn silence_form() -> Form {
     let any = "With * for any text.";
     let fields = vec![
-        Field::required("rule", "Rule", Kind::Text(String::new())).hint(any),
+        Field::optional("rule", "Rule", Kind::Text(String::new())).hint(any),
+        Field::optional("budget", "Budget", Kind::Text(String::new())).hint("With * for any text."),
         Field::optional("subject", "Subject", Kind::Text(String::new())).hint("With * for any text. Empty: all."),
+        Field::optional("tenant", "Tenant", Kind::Text(String::new()))
+            .hint("Without rule and budget: all that is about it."),
         Field::required("until", "Until (UTC)", Kind::Time),
         why(),
     ];
@@ -120,11 +124,21 @@ fn receivers(receivers: &[ReceiverView], may_test: bool) -> Table {
         vec![
             Cell::text(&receiver.name),
             Cell::text(&receiver.form),
+            state(receiver),
+            Cell::Number(receiver.waiting.into()),
+            Cell::maybe(receiver.failing.as_ref().map(|failing| format!("since {}: {}", failing.since, failing.error))),
             Cell::Acts(if may_test { vec![test()] } else { Vec::new() }),
         ]
     });
     let empty = "Nobody is told: `alerts.receivers` in weir.yaml names receivers.";
-    Table::new("Who is told", &["Receiver", "Kind", "Actions"], empty).rows(rows)
+    Table::new("Who is told", &["Receiver", "Kind", "State", "Waiting", "Last failure", "Actions"], empty).rows(rows)
+}
+
+fn state(receiver: &ReceiverView) -> Cell {
+    match receiver.failing {
+        Some(_) => Cell::status("fails", Tone::Bad),
+        None => Cell::status("well", Tone::Good),
+    }
 }
 
 fn notices(notices: &[Notice]) -> Table {
@@ -179,8 +193,10 @@ pub(super) async fn post_silence(
     Acted(staff, fields): Acted<Staff>,
 ) -> Result<Redirect, UiError> {
     let request = SilenceRequest {
-        rule: fields.text("rule"),
+        rule: fields.optional("rule"),
+        budget: fields.optional("budget"),
         subject: fields.optional("subject"),
+        tenant: fields.optional("tenant"),
         until: fields.at("until")?,
         why: fields.text("why"),
     };

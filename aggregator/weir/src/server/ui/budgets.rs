@@ -7,6 +7,7 @@ use serde::Deserialize;
 use weir_contract::stage::Stage;
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table};
 use weir_ledger::amount::Pico;
+use weir_steer::engine::Rules;
 use weir_steer::subject;
 use weir_steer::view::{BudgetView, Transition};
 
@@ -15,9 +16,13 @@ use super::words::{DONE, done, stage_tone, tenant_link};
 use super::{UiError, page};
 use crate::budgets::{BudgetQuery, HistoryQuery, RaiseRequest, ResumeRequest};
 use crate::config::tokens::Scope;
+use crate::finance::{Finance, FinanceError};
 use crate::server::error::ApiError;
 use crate::server::read::with_reader;
 use crate::server::{App, budgets};
+
+/// Budgets of a page: with their forms some 120 KB.
+const SHOWN: usize = 75;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -42,8 +47,18 @@ pub(super) async fn get_page(
     Query(asked): Query<Asked>,
 ) -> Result<Response, UiError> {
     let tenant = Some(asked.tenant.clone()).filter(|tenant| !tenant.is_empty());
-    let query = BudgetQuery { tenant: tenant.clone(), stage: Stage::from_name(&asked.stage) };
-    let view = budgets::list(&app, query).await?;
+    let may_act = staff.may(&Scope::Admin);
+    let found = match &tenant {
+        None => {
+            let least = Stage::from_name(&asked.stage).unwrap_or_default();
+            let figures = app.0.ui.kept.budgets.get(&app, least.as_str()).await?;
+            vec![figures.as_of(), Block::Table(table(&figures.of, may_act))]
+        }
+        Some(_) => {
+            let query = BudgetQuery { tenant: tenant.clone(), stage: Stage::from_name(&asked.stage) };
+            vec![Block::Table(table(&budgets::list(&app, query).await?.budgets, may_act))]
+        }
+    };
     let changes = HistoryQuery { subject: tenant, ..HistoryQuery::default() };
     let changes = with_reader(&app, move |reader| crate::budgets::history(reader, &changes)).await?;
     let stages = Stage::ALL.map(|stage| (stage.as_str().to_owned(), format!("{stage} or beyond")));
@@ -57,12 +72,18 @@ pub(super) async fn get_page(
     );
     let mut blocks = done(asked.done.as_deref());
     blocks.push(Block::Form(search));
-    blocks.push(Block::Table(table(&view.budgets, staff.may(&Scope::Admin))));
+    blocks.extend(found);
     blocks.push(Block::Table(history(&changes)));
     Ok(page(&app, &staff, Section::Budgets, "Budgets", blocks))
 }
 
-/// The budgets, the most used first. At most 1,000: name a tenant to see others.
+/// Reads the most used budgets at a stage or beyond it.
+pub(super) fn read(finance: &mut Finance, rules: &Rules, least: &str) -> Result<Vec<BudgetView>, FinanceError> {
+    let query = BudgetQuery { tenant: None, stage: Stage::from_name(least) };
+    Ok(crate::budgets::budgets(&mut finance.reader, rules, &query, finance.now)?)
+}
+
+/// The budgets, the most used first: name a tenant to see others.
 pub(super) fn table(budgets: &[BudgetView], may_act: bool) -> Table {
     let columns = [
         "Tenant",
@@ -77,7 +98,7 @@ pub(super) fn table(budgets: &[BudgetView], may_act: bool) -> Table {
         "Actions",
     ];
     let empty = "No budget fits. `budgets` in weir.yaml says how much tenants may use.";
-    Table::new("Budgets", &columns, empty).rows(budgets.iter().map(|budget| row(budget, may_act)))
+    Table::new("Budgets", &columns, empty).first(SHOWN, budgets.iter().map(|budget| row(budget, may_act)))
 }
 
 fn row(budget: &BudgetView, may_act: bool) -> Vec<Cell> {

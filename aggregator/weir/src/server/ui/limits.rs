@@ -5,10 +5,12 @@ use serde::Deserialize;
 use weir_contract::Timestamp;
 use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table};
 use weir_ledger::view::RefusedRow;
+use weir_steer::engine::Rules;
 
 use super::guard::Staff;
 use super::words::tenant_link;
 use super::{UiError, page};
+use crate::finance::{Finance, FinanceError};
 use crate::leases::view::{LimitRow, LimitsQuery};
 use crate::server::App;
 use crate::server::read::with_reader;
@@ -32,9 +34,17 @@ pub(super) async fn get_page(
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let query = LimitsQuery { tenant: some(&asked.tenant), pool: some(&asked.pool) };
     let limits = app.0.leases.view(query).await?;
-    let (tenant, since) = (some(&asked.tenant), app.0.clock.now().as_millis().saturating_sub(DAY_MS));
-    let since = Timestamp::from_millis(since).hour();
-    let refused = with_reader(&app, move |reader| reader.frequent_refusals(tenant.as_deref(), since)).await?;
+    let refused = match some(&asked.tenant) {
+        None => {
+            let figures = app.0.ui.kept.refusals.get(&app, "").await?;
+            vec![Block::Table(refusals(&figures.of)), figures.as_of()]
+        }
+        Some(tenant) => {
+            let since = day_before(app.0.clock.now());
+            let rows = with_reader(&app, move |reader| reader.frequent_refusals(Some(&tenant), since)).await?;
+            vec![Block::Table(refusals(&rows))]
+        }
+    };
     let search = Form::ask(
         Href::to(&["limits"]),
         vec![
@@ -43,9 +53,19 @@ pub(super) async fn get_page(
         ],
         "Show",
     );
-    let tables = [levels(&limits), holders(&limits), refusals(&refused)];
-    let blocks = [Block::Form(search)].into_iter().chain(tables.map(Block::Table)).collect();
+    let tables = [levels(&limits), holders(&limits)];
+    let blocks = [Block::Form(search)].into_iter().chain(tables.map(Block::Table)).chain(refused).collect();
     Ok(page(&app, &staff, Section::Limits, "Limits", blocks))
+}
+
+/// Reads the most frequent refusals of the last day.
+pub(super) fn read(finance: &mut Finance, _: &Rules, _: &str) -> Result<Vec<RefusedRow>, FinanceError> {
+    Ok(finance.reader.frequent_refusals(None, day_before(finance.now))?)
+}
+
+/// The hour that was a day before.
+fn day_before(now: Timestamp) -> Timestamp {
+    Timestamp::from_millis(now.as_millis().saturating_sub(DAY_MS)).hour()
 }
 
 fn owner(row: &LimitRow) -> Cell {

@@ -1,6 +1,4 @@
 //! Providers and models: how requests went lately, and what each model did and cost this month.
-use std::collections::BTreeSet;
-
 use axum::extract::State;
 use axum::response::Response;
 use weir_contract::Timestamp;
@@ -10,12 +8,10 @@ use weir_money::margin::MarginRow;
 use weir_money::ratio::Percent;
 
 use super::guard::Staff;
+use super::money::MODEL;
 use super::words::{level, problem_count};
 use super::{UiError, page};
-use crate::finance::FinanceError;
-use crate::finance::query::MarginQuery;
 use crate::models::ModelsView;
-use crate::server::finance::with_finance;
 use crate::server::{App, models, status};
 use crate::status::SystemStatus;
 
@@ -25,16 +21,12 @@ const MODELS_SHOWN: usize = 200;
 const BARS_SHOWN: usize = 20;
 
 pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Response, UiError> {
-    let read = with_finance(&app, |finance| {
-        let view = finance.margin(&MarginQuery { by: Some("model".to_owned()), ..MarginQuery::default() })?;
-        let names: BTreeSet<String> = view.rows.iter().map(|row| row.key.clone()).collect();
-        let providers = finance.reader.providers_of(&names, view.from, view.to)?;
-        Ok::<_, FinanceError>((view, providers))
-    });
-    let (mut view, providers) = read.await?;
-    view.rows.sort_by_key(|row| (row.currency, std::cmp::Reverse(row.llm_cost)));
-    let rows = view.rows.iter().map(|row| {
-        let served: Vec<&str> = providers.get(&row.key).into_iter().flatten().map(String::as_str).collect();
+    let figures = app.0.ui.kept.margins.get(&app, MODEL).await?;
+    let view = &figures.of.view;
+    let mut sorted: Vec<&MarginRow> = view.rows.iter().collect();
+    sorted.sort_by_key(|row| (row.currency, std::cmp::Reverse(row.llm_cost)));
+    let rows = sorted.iter().map(|row| {
+        let served: Vec<&str> = figures.of.providers.get(&row.key).into_iter().flatten().map(String::as_str).collect();
         line(row, served.join(", "), (view.from, view.to))
     });
     let columns = [
@@ -51,10 +43,11 @@ pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Res
         "Behind it",
     ];
     let table = Table::new("Models this month", &columns, "No model was used this month.").first(MODELS_SHOWN, rows);
-    let (figures, status) = (models::view(&app).await?, status::system(&app).await?);
-    let tables = [live(&figures), providers_now(&status), table];
-    let of_currency = view.rows.chunk_by(|one, other| one.currency == other.currency);
-    let mut blocks: Vec<Block> = of_currency.map(|rows| Block::Chart(chart(rows))).collect();
+    let (lately, status) = (models::shown(&app), status::system(&app).await?);
+    let tables = [live(&lately), providers_now(&status), table];
+    let of_currency = sorted.chunk_by(|one, other| one.currency == other.currency);
+    let mut blocks = vec![figures.as_of()];
+    blocks.extend(of_currency.map(|rows| Block::Chart(chart(rows))));
     blocks.extend(tables.map(Block::Table));
     blocks.extend(view.notes.iter().map(|note| Block::Paragraph(note.clone())));
     Ok(page(&app, &staff, Section::Models, "Models", blocks))
@@ -131,7 +124,7 @@ fn line(row: &MarginRow, providers: String, (from, to): (Timestamp, Timestamp)) 
 }
 
 /// The models of one currency.
-fn chart(rows: &[MarginRow]) -> Chart {
+fn chart(rows: &[&MarginRow]) -> Chart {
     let unit = rows.first().map_or_else(|| "Cost".to_owned(), |row| format!("Cost, {}", row.currency));
     Chart {
         caption: "The most expensive models this month".to_owned(),

@@ -1,4 +1,7 @@
 //! Money: revenue, cost and margin by any dimension, the weekly review, price plans compared.
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::{HeaderValue, header};
@@ -11,19 +14,25 @@ use weir_money::compare::CompareView;
 use weir_money::document::{Block as Part, Document};
 use weir_money::margin::{Level, MarginRow, MarginView};
 use weir_money::review;
+use weir_steer::engine::Rules;
 
 use super::guard::Staff;
+use super::kept::Figures;
 use super::tenant::words_of;
 use super::words::{level, tenant_link};
 use super::{UiError, page};
-use crate::finance::Finance;
 use crate::finance::query::{CompareQuery, MarginQuery, ReviewQuery};
+use crate::finance::{Finance, FinanceError};
 use crate::server::App;
 use crate::server::error::ApiError;
 use crate::server::finance::with_finance;
 
+/// What sums are by, unless the address says something else.
+const TENANT: &str = "tenant";
+/// The dimension of which providers are told.
+pub(super) const MODEL: &str = "model";
 /// Rows of a table: the worst margins first.
-const ROWS_SHOWN: usize = 200;
+const ROWS_SHOWN: usize = 60;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -44,8 +53,8 @@ pub(super) struct Asked {
 
 impl Asked {
     fn by(&self) -> &str {
-        let known = |by: &&str| matches!(*by, "tenant" | "plan") || DIMENSIONS.contains(by);
-        Some(self.by.as_str()).filter(known).unwrap_or("tenant")
+        let known = |by: &&str| matches!(*by, TENANT | "plan") || DIMENSIONS.contains(by);
+        Some(self.by.as_str()).filter(known).unwrap_or(TENANT)
     }
 }
 
@@ -59,15 +68,43 @@ pub(super) fn tabs(here: &str) -> Block {
     Block::Tabs("About money".to_owned(), by.chain(others).collect())
 }
 
-async fn margin(app: &App, by: &str) -> Result<MarginView, UiError> {
-    let query = MarginQuery { by: Some(by.to_owned()), ..MarginQuery::default() };
-    Ok(with_finance(app, move |finance| finance.margin(&query)).await?)
+/// Revenue, cost and margin of the month by a dimension.
+#[derive(Debug)]
+pub(super) struct Margins {
+    /// The sums.
+    pub(super) view: MarginView,
+    /// The providers that answered for each model, of sums by model.
+    pub(super) providers: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// Reads margins by a dimension.
+pub(super) fn read_margins(finance: &mut Finance, _: &Rules, by: &str) -> Result<Margins, FinanceError> {
+    let view = finance.margin(&MarginQuery { by: Some(by.to_owned()), ..MarginQuery::default() })?;
+    if by != MODEL {
+        return Ok(Margins { view, providers: BTreeMap::new() });
+    }
+    let names: BTreeSet<String> = view.rows.iter().map(|row| row.key.clone()).collect();
+    let providers = finance.reader.providers_of(&names, view.from, view.to)?;
+    Ok(Margins { view, providers })
 }
 
 async fn get_page(State(app): State<App>, staff: Staff, Query(asked): Query<Asked>) -> Result<Response, UiError> {
     let by = asked.by();
-    let view = margin(&app, by).await?;
-    let mut blocks = vec![tabs(by), Block::Tiles(view.totals.iter().flat_map(totals).collect())];
+    let kept = &app.0.ui.kept;
+    // How all tenants stand is these sums, too.
+    let (as_of, parts) = if by == TENANT {
+        let figures = kept.standing.get(&app, "").await?;
+        (figures.as_of(), shown(by, &figures.of.margin))
+    } else {
+        let figures = kept.margins.get(&app, by).await?;
+        (figures.as_of(), shown(by, &figures.of.view))
+    };
+    let blocks = [tabs(by), as_of].into_iter().chain(parts).collect();
+    Ok(page(&app, &staff, Section::Money, "Money", blocks))
+}
+
+fn shown(by: &str, view: &MarginView) -> Vec<Block> {
+    let mut blocks = vec![Block::Tiles(view.totals.iter().flat_map(totals).collect())];
     blocks.extend(view.notes.iter().map(|note| Block::Notice(Tone::Warn, note.clone())));
     let negative = view.rows.iter().filter(|row| row.level == Level::Negative);
     let empty = format!("No {} costs more than it brings in.", words_of(by));
@@ -76,9 +113,9 @@ async fn get_page(State(app): State<App>, staff: Staff, Query(asked): Query<Aske
     all.csv = Some(Href::to(&["money", "margin.csv"]).with("by", by));
     blocks.push(Block::Table(all));
     if !view.unpriced.is_empty() {
-        blocks.push(Block::Table(unpriced(&view)));
+        blocks.push(Block::Table(unpriced(view)));
     }
-    Ok(page(&app, &staff, Section::Money, "Money", blocks))
+    blocks
 }
 
 fn totals(row: &MarginRow) -> Vec<Tile> {
@@ -139,7 +176,8 @@ fn unpriced(view: &MarginView) -> Table {
 
 /// Every row as a file, with exact amounts.
 async fn get_csv(State(app): State<App>, _staff: Staff, Query(asked): Query<Asked>) -> Result<Response, UiError> {
-    let view = margin(&app, asked.by()).await?;
+    let query = MarginQuery { by: Some(asked.by().to_owned()), ..MarginQuery::default() };
+    let view = with_finance(&app, move |finance| finance.margin(&query)).await?;
     let mut sheet = Sheet::new(&[
         asked.by(),
         "currency",
@@ -177,9 +215,7 @@ pub(super) fn download(sheet: Sheet, name: &'static str) -> Response {
 }
 
 async fn get_review(State(app): State<App>, staff: Staff, Query(asked): Query<Asked>) -> Result<Response, UiError> {
-    let week = Some(asked.week.clone()).filter(|week| !week.is_empty());
-    let query = ReviewQuery { week, ..ReviewQuery::default() };
-    let report = with_finance(&app, move |finance| finance.review(&query)).await.map(|view| review::document(&view));
+    let report = app.0.ui.kept.reviews.get(&app, asked.week.trim()).await;
     let ask = Form::ask(
         Href::to(&["money", "review"]),
         vec![
@@ -189,9 +225,17 @@ async fn get_review(State(app): State<App>, staff: Staff, Query(asked): Query<As
         "Show",
     );
     let mut blocks = vec![tabs("review"), Block::Form(ask)];
-    let title = report.as_ref().map_or("Weekly review", |report| &*report.title).to_owned();
-    blocks.extend(or_why(report.map(|report| parts(&report)))?);
+    let title = report.as_ref().map_or("Weekly review", |report| &*report.of.title).to_owned();
+    let shown = |report: Arc<Figures<Document>>| [report.as_of()].into_iter().chain(parts(&report.of)).collect();
+    blocks.extend(or_why(report.map(shown))?);
     Ok(page(&app, &staff, Section::Money, title, blocks))
+}
+
+/// Reads the review of a week, or of the last one that is over.
+pub(super) fn read_review(finance: &mut Finance, _: &Rules, week: &str) -> Result<Document, FinanceError> {
+    let week = Some(week.to_owned()).filter(|week| !week.is_empty());
+    let view = finance.review(&ReviewQuery { week, ..ReviewQuery::default() })?;
+    Ok(review::document(&view))
 }
 
 /// An answer's parts; or, where there is nothing to answer from yet, the reason.

@@ -18,7 +18,7 @@ use weir_steer::view::BudgetView;
 use super::guard::Member;
 use super::money::download;
 use super::words::{AfterAct, done, forecast, stage_tone};
-use super::{UiError, keys as key_pages, tenant};
+use super::{UiError, addresses, keys as key_pages, tenant};
 use crate::budgets::BudgetQuery;
 use crate::finance::bill::BillView;
 use crate::finance::query::BillQuery;
@@ -35,6 +35,9 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/own", get(get_page))
         .route("/own/usage.csv", get(get_csv))
+        .route("/own/alert-addresses", post(addresses::post_add))
+        .route("/own/alert-addresses/{number}/prove", post(addresses::post_prove))
+        .route("/own/alert-addresses/{number}/remove", post(addresses::post_remove))
         .route("/own/keys", post(key_pages::post_own_create))
         .route("/own/keys/{key}/rotate", post(key_pages::post_own_rotate))
         .route("/own/keys/{key}/revoke", post(key_pages::post_own_revoke))
@@ -56,11 +59,12 @@ type Counts = BTreeMap<String, [u64; 3]>;
 async fn get_page(State(app): State<App>, member: Member, Query(asked): Query<AfterAct>) -> Result<Response, UiError> {
     let tenant = member.tenant().to_string();
     let of = tenant.clone();
-    app.0.store.catch_up().await?;
+    app.0.store.catch_up_for_page().await?;
     let used = with_finance(&app, move |finance| used(finance, &of)).await?;
     let limits = budgets::list(&app, BudgetQuery { tenant: Some(tenant.clone()), stage: None }).await?;
     let mut blocks = done(asked.done.as_deref());
     let now = app.0.clock.now();
+    blocks.push(Block::AsOf(now, None));
     blocks.push(Block::Table(meters(&used, now)));
     blocks.push(Block::Table(left(&limits.budgets, &tenant, now)));
     blocks.push(Block::Chart(chart(&used.days, app.0.clock.now())));
@@ -73,6 +77,7 @@ async fn get_page(State(app): State<App>, member: Member, Query(asked): Query<Af
         Err(ApiError::NotConfigured(_) | ApiError::Unknown(_)) => {}
         Err(error) => return Err(error.into()),
     }
+    blocks.extend(addresses::blocks(&app, &tenant).await?);
     let page = Page { title: format!("Usage of {tenant}"), section: Section::Own, at: app.0.clock.now(), blocks };
     Ok(Html(page.render(member.viewer())).into_response())
 }

@@ -1,26 +1,20 @@
-//! How all tenants stand this month: margins and budgets, read at most every ten seconds however many people look.
+//! How all tenants stand this month: margins and budgets.
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::Mutex;
 use weir_contract::stage::Stage;
 use weir_money::margin::{MarginRow, MarginView};
+use weir_steer::engine::Rules;
 use weir_steer::view;
 
 use crate::budgets::BudgetQuery;
 use crate::finance::query::MarginQuery;
 use crate::finance::{Finance, FinanceError};
+use crate::server::App;
 use crate::server::error::ApiError;
 use crate::server::finance::with_finance;
-use crate::server::{App, budgets};
 
-/// How long what was read is shown.
-const KEPT: Duration = Duration::from_secs(10);
-
-/// What was read last, and when.
-#[derive(Debug, Default)]
-pub(super) struct Standings(Mutex<Option<(Duration, Arc<Standing>)>>);
+/// The most tenants and shared budgets whose use is kept, some megabytes; that of others is read for the page.
+const BUDGETS_KEPT: usize = 100_000;
 
 /// All tenants at one moment.
 #[derive(Debug)]
@@ -57,20 +51,38 @@ impl Standing {
 
     /// The figures of those of these tenants, at most a page, that are not among the figures of all.
     pub(super) async fn rest(&self, app: &App, tenants: &[String]) -> Result<Rest, ApiError> {
-        let mut rest = Rest::default();
-        let lacks = |known: bool, has_more: bool| has_more && !known;
-        let unknown = |tenant: &&String| lacks(self.rows.contains_key(*tenant), self.margin.left_out > 0);
-        let asked: Vec<String> = tenants.iter().filter(unknown).cloned().collect();
-        if !asked.is_empty() {
-            rest.rows = with_finance(app, move |finance| rows_of(finance, asked)).await?;
+        let lacking = |is_known: &dyn Fn(&str) -> bool, has_more: bool| -> Vec<String> {
+            if !has_more {
+                return Vec::new();
+            }
+            tenants.iter().filter(|tenant| !is_known(tenant)).cloned().collect()
+        };
+        let of_rows = lacking(&|tenant| self.rows.contains_key(tenant), self.margin.left_out > 0);
+        let of_budgets = lacking(&|tenant| self.budgets.contains_key(tenant), self.has_more_budgets);
+        if of_rows.is_empty() && of_budgets.is_empty() {
+            return Ok(Rest::default());
         }
-        for tenant in tenants.iter().filter(|of| lacks(self.budgets.contains_key(*of), self.has_more_budgets)) {
-            let query = BudgetQuery { tenant: Some(tenant.clone()), stage: None };
-            let own = budgets::list(app, query).await?.budgets.into_iter().find(|budget| budget.subject == *tenant);
-            rest.budgets.extend(own.map(|budget| (budget.subject, (budget.used_permille, budget.stage))));
-        }
-        Ok(rest)
+        let rules = app.0.budgets.rules();
+        with_finance(app, move |finance| rest_of(finance, &rules, of_rows, of_budgets)).await
     }
+}
+
+fn rest_of(
+    finance: &mut Finance,
+    rules: &Rules,
+    of_rows: Vec<String>,
+    of_budgets: Vec<String>,
+) -> Result<Rest, FinanceError> {
+    let rows = rows_of(finance, of_rows)?;
+    let mut budgets = HashMap::new();
+    for tenant in of_budgets {
+        let query = BudgetQuery { tenant: Some(tenant.clone()), stage: None };
+        let of_tenant = crate::budgets::budgets(&mut finance.reader, rules, &query, finance.now)?;
+        let own = of_tenant.iter().filter(|budget| budget.subject == tenant);
+        let used = own.map(|budget| (budget.used_permille, budget.stage)).max_by_key(|(permille, _)| *permille);
+        budgets.extend(used.map(|used| (tenant, used)));
+    }
+    Ok(Rest { rows, budgets })
 }
 
 fn rows_of(finance: &mut Finance, tenants: Vec<String>) -> Result<HashMap<String, Vec<MarginRow>>, FinanceError> {
@@ -81,28 +93,13 @@ fn rows_of(finance: &mut Finance, tenants: Vec<String>) -> Result<HashMap<String
     tenants.into_iter().map(of).collect()
 }
 
-/// How tenants stand now, or did a few seconds ago. Who asks while others read waits for what they find.
-pub(super) async fn now(app: &App) -> Result<Arc<Standing>, ApiError> {
-    let mut kept = app.0.ui.standing.0.lock().await;
-    let now = app.0.clock.elapsed();
-    if let Some((at, standing)) = &*kept
-        && now.saturating_sub(*at) < KEPT
-    {
-        return Ok(Arc::clone(standing));
-    }
-    let margin = with_finance(app, |finance| finance.margin(&MarginQuery::default())).await?;
+/// Reads how tenants stand.
+pub(super) fn read(finance: &mut Finance, rules: &Rules, _: &str) -> Result<Standing, FinanceError> {
+    let margin = finance.margin(&MarginQuery::default())?;
     let mut rows: HashMap<String, Vec<usize>> = HashMap::new();
     for (place, row) in margin.rows.iter().enumerate() {
         rows.entry(row.key.clone()).or_default().push(place);
     }
-    let mut used: HashMap<String, (u32, Stage)> = HashMap::new();
-    let budgets = budgets::list(app, BudgetQuery::default()).await?.budgets;
-    let has_more_budgets = budgets.len() >= view::ROWS_MAX as usize;
-    // The most used come first.
-    for budget in budgets {
-        used.entry(budget.subject).or_insert((budget.used_permille, budget.stage));
-    }
-    let standing = Arc::new(Standing { margin, rows, budgets: used, has_more_budgets });
-    *kept = Some((now, Arc::clone(&standing)));
-    Ok(standing)
+    let (budgets, has_more_budgets) = view::most_used(finance.reader.db(), rules, finance.now, BUDGETS_KEPT)?;
+    Ok(Standing { margin, rows, budgets, has_more_budgets })
 }

@@ -308,9 +308,14 @@ pub(super) async fn get_bill(
 ) -> Result<Response, UiError> {
     let query = BillQuery { tenant: id.clone(), at: None };
     // Whoever reads a bill has sent what it should have.
-    app.0.store.catch_up().await?;
-    let view = with_finance(&app, move |finance| finance.bill(&query)).await?;
-    let mut blocks = bill(&view, true);
+    app.0.store.catch_up_for_page().await?;
+    let read = with_finance(&app, move |finance| {
+        let (at, through) = (finance.now, finance.reader.position()?);
+        Ok::<_, FinanceError>((Block::AsOf(at, Some(through)), finance.bill(&query)?))
+    });
+    let (as_of, view) = read.await?;
+    let mut blocks = vec![as_of];
+    blocks.extend(bill(&view, true));
     blocks.extend(view.notes.iter().map(|note| Block::Notice(Tone::Warn, note.clone())));
     blocks.extend(view.unpriced.words().map(|words| Block::Notice(Tone::Warn, words)));
     Ok(page(&app, &staff, Section::Tenants, format!("Bill of {id}, so far"), blocks))

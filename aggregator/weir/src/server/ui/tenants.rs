@@ -12,7 +12,7 @@ use weir_money::margin::MarginRow;
 use weir_tenants::Snapshot;
 
 use super::guard::Staff;
-use super::standing::{self, Rest, Standing};
+use super::standing::{Rest, Standing};
 use super::words::{level, stage_tone, tenant_link};
 use super::{UiError, keys, page, provider_keys, tenant};
 use crate::server::App;
@@ -48,6 +48,8 @@ enum Sort {
     Cost,
     /// The greatest revenue first.
     Revenue,
+    /// The most used budget first.
+    Budget,
 }
 
 impl Sort {
@@ -57,6 +59,7 @@ impl Sort {
             Sort::Margin => "margin",
             Sort::Cost => "cost",
             Sort::Revenue => "revenue",
+            Sort::Budget => "budget",
         }
     }
 }
@@ -85,7 +88,8 @@ pub(super) async fn get_page(
     staff: Staff,
     Query(asked): Query<Asked>,
 ) -> Result<Response, UiError> {
-    let (standing, tenants) = (standing::now(&app).await?, app.directory().current());
+    let (figures, tenants) = (app.0.ui.kept.standing.get(&app, "").await?, app.directory().current());
+    let standing = &figures.of;
     let search = Form::ask(
         Href::to(&["tenants"]),
         vec![
@@ -94,11 +98,11 @@ pub(super) async fn get_page(
         ],
         "Search",
     );
-    let mut blocks = vec![Block::Tiles(totals(&standing)), Block::Form(search)];
+    let mut blocks = vec![figures.as_of(), Block::Tiles(totals(standing)), Block::Form(search)];
     if asked.sort != Sort::Name && standing.margin.left_out > 0 {
         blocks.push(Block::Paragraph(CUT.to_owned()));
     }
-    blocks.push(Block::Table(table(&app, &asked, &standing, &tenants).await?));
+    blocks.push(Block::Table(table(&app, &asked, standing, &tenants).await?));
     blocks.extend(standing.margin.notes.iter().map(|note| Block::Paragraph(note.clone())));
     Ok(page(&app, &staff, Section::Tenants, "Tenants", blocks))
 }
@@ -129,7 +133,8 @@ async fn table(app: &App, asked: &Asked, standing: &Standing, tenants: &Snapshot
         Column::sorted_by("Margin", asked.href(Sort::Margin)),
         "Margin %".into(),
         "Level".into(),
-        "Budget used".into(),
+        Column::sorted_by("Budget used", asked.href(Sort::Budget)),
+        "Stage".into(),
     ];
     let (rows, next) = match asked.sort {
         Sort::Name => {
@@ -183,6 +188,9 @@ fn by_figures(asked: &Asked, sort: Sort, standing: &Standing, tenants: &Snapshot
         Sort::Name | Sort::Margin => {}
         Sort::Cost => found.sort_by_key(|row| (row.currency, Reverse(row.llm_cost + row.other_cost))),
         Sort::Revenue => found.sort_by_key(|row| (row.currency, Reverse(row.revenue))),
+        Sort::Budget => {
+            found.sort_by_key(|row| Reverse(standing.budget(&Rest::default(), &row.key).map(|(used, _)| used)))
+        }
     }
     let end = before.saturating_add(SHOWN);
     let next = (found.len() > end).then(|| end.to_string());
@@ -208,6 +216,7 @@ fn row(tenant: &str, of: Option<&MarginRow>, budget: Option<(u32, Stage)>, tenan
     };
     let percent = of.and_then(|row| row.margin_percent).map_or(Cell::Missing, |percent| Cell::amount(percent, "%"));
     let used = |(permille, stage)| Cell::Meter { permille, tone: stage_tone(stage) };
+    let stage = budget.map_or(Cell::Missing, |(_, stage)| Cell::status(stage.as_str(), stage_tone(stage)));
     let budget = budget.map_or(Cell::Missing, used);
     vec![
         tenant_link(tenant),
@@ -219,5 +228,6 @@ fn row(tenant: &str, of: Option<&MarginRow>, budget: Option<(u32, Stage)>, tenan
         percent,
         of.map_or(Cell::Missing, |row| level(row.level)),
         budget,
+        stage,
     ]
 }

@@ -65,6 +65,9 @@ pub(super) fn done(word: Option<&str>) -> Vec<Block> {
         Some("revoked") => "It is revoked.",
         Some("stored") => "The key is in the vault. Gateways have it within a second.",
         Some("removed") => "The key is removed. Gateways let go of it within a second.",
+        Some("code_sent") => "A code is on its way to the address. Enter it below within an hour.",
+        Some("proven") => "The address is confirmed: it is told of your budgets from now on.",
+        Some("address_removed") => "The address is removed: nothing goes there any more.",
         Some("changed") => "The tenant is changed. Gateways learn of it within a second.",
         _ => return Vec::new(),
     };

@@ -1,0 +1,103 @@
+//! A tenant's addresses for alerts of its own budgets, on its own page, and the page behind the link that ends messages.
+use axum::extract::{Path, Query, State};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use serde::Deserialize;
+use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Table, Tone, stop_page, stopped};
+use weir_tenants::store::addresses::{ADDRESSES_MAX, AddressView};
+
+use super::UiError;
+use super::guard::{Acted, Member};
+use super::keys::by;
+use super::words::DONE;
+use crate::server::error::ApiError;
+use crate::server::{App, addresses};
+
+/// The addresses of a tenant's own page; none where tenants cannot set any.
+pub(super) async fn blocks(app: &App, tenant: &str) -> Result<Vec<Block>, UiError> {
+    if !addresses::is_configured(app) {
+        return Ok(Vec::new());
+    }
+    let list = match addresses::list(app, tenant.to_owned()).await {
+        Ok(list) => list,
+        // Tenants of a file have none.
+        Err(ApiError::NotConfigured(_) | ApiError::Unknown(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let columns = ["Address", "State", "Added by", "Added", "Actions"];
+    let empty = "Nobody is told of your budgets. Add an address below.";
+    let table = Table::new("Addresses for alerts", &columns, empty).rows(list.iter().map(row));
+    let mut blocks = vec![Block::Table(table)];
+    if list.len() < ADDRESSES_MAX {
+        let email = Field::required("email", "E-mail address", Kind::Text(String::new()))
+            .hint("A code is sent there. Enter it here within an hour; nothing else is sent before.");
+        let form = Form::act("A new address", Href::to(&["own", "alert-addresses"]), vec![email], "Send the code");
+        blocks.push(Block::Form(form));
+    }
+    Ok(blocks)
+}
+
+fn row(address: &AddressView) -> Vec<Cell> {
+    let number = address.id.to_string();
+    let href = |act: &str| Href::to(&["own", "alert-addresses", &number, act]);
+    let mut acts = Vec::new();
+    if !address.proven {
+        let code = Field::required("code", "Code", Kind::Text(String::new()));
+        acts.push(Act::new("Enter the code", Form::act("", href("prove"), vec![code], "Confirm the address")));
+    }
+    acts.push(Act::new("Remove", Form::act("", href("remove"), Vec::new(), &format!("Remove {}", address.email))));
+    let state = match address.proven {
+        true => Cell::status("is told", Tone::Good),
+        false => Cell::status("waits for its code", Tone::Warn),
+    };
+    vec![Cell::text(&address.email), state, Cell::text(&address.added_by), address.added_at.into(), Cell::Acts(acts)]
+}
+
+fn back(done: &str) -> Redirect {
+    Redirect::to(Href::to(&["own"]).with(DONE, done).as_str())
+}
+
+pub(super) async fn post_add(
+    State(app): State<App>,
+    Acted(member, fields): Acted<Member>,
+) -> Result<Redirect, UiError> {
+    let (by, named) = (by(&app, member.token()), (member.tenant().to_string(), fields.text("email")));
+    addresses::add(&app, member.token(), named, by).await?;
+    Ok(back("code_sent"))
+}
+
+pub(super) async fn post_prove(
+    State(app): State<App>,
+    Path(number): Path<i64>,
+    Acted(member, fields): Acted<Member>,
+) -> Result<Redirect, UiError> {
+    let (by, named) = (by(&app, member.token()), (member.tenant().to_string(), number));
+    addresses::prove(&app, member.token(), named, fields.text("code"), by).await?;
+    Ok(back("proven"))
+}
+
+pub(super) async fn post_remove(
+    State(app): State<App>,
+    Path(number): Path<i64>,
+    Acted(member, _): Acted<Member>,
+) -> Result<Redirect, UiError> {
+    let (by, named) = (by(&app, member.token()), (member.tenant().to_string(), number));
+    addresses::remove(&app, member.token(), named, by).await?;
+    Ok(back("address_removed"))
+}
+
+/// What a message's link says.
+#[derive(Debug, Deserialize)]
+pub(super) struct Named {
+    token: String,
+}
+
+/// Asks whether messages are to end: programs that look at links must not end them.
+pub(super) async fn get_stop(State(app): State<App>, Query(named): Query<Named>) -> Response {
+    Html(stop_page(&app.0.ui.brand(), &named.token)).into_response()
+}
+
+/// Ends the messages to an address, for whoever has a link that was sent there: a person, or a mail program by itself (RFC 8058).
+pub(super) async fn post_stop(State(app): State<App>, Query(named): Query<Named>) -> Result<Response, UiError> {
+    let was_there = addresses::stop(&app, named.token).await?;
+    Ok(Html(stopped(&app.0.ui.brand(), was_there)).into_response())
+}
