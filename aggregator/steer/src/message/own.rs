@@ -167,7 +167,7 @@ receivers:
         let told = message::of_transition(&receivers()[0], &change("calls", "801", "1000", "requests"), &context());
         assert_eq!(
             told["data"]["summary"],
-            "Your budget calls went from ok to warn: 801 of 1000 requests are used; the period ends at 2027-01-26T07:46:40.000Z."
+            "Your budget calls went from ok to warn: 801 of 1000 requests are used; the period ends at 2027-01-26T21:46:40.000Z."
         );
         assert_eq!((&told["data"]["used"], &told["data"]["used_percent"]), (&json!("801"), &json!("80.1")));
         let gone =
