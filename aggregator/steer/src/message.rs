@@ -20,6 +20,7 @@ use weir_settings::secret::Secret;
 use crate::alert::file::Severity;
 use crate::alert::rule::Rule;
 use crate::alert::state::{Alert, AlertChange};
+use crate::cause::Cause;
 use crate::receiver::{Playbook, Target};
 use crate::subject;
 use crate::view::Transition;
@@ -95,7 +96,7 @@ impl Words {
 /// The body of a message about a change of a stage.
 pub(crate) fn of_transition(target: &Target, change: &Transition, context: &Context) -> Value {
     let stage = Stage::from_name(&change.stage).unwrap_or_default();
-    let tenant = subject::tenant(&change.subject);
+    let tenant = subject::responsible(&change.subject);
     let plan = context.plans.get(tenant);
     let action = plan.and_then(|plan| context.playbooks.get(plan)).and_then(|playbook| playbook.at(stage));
     let words = Words {
@@ -138,7 +139,7 @@ fn stages_as_alerts(change: &Transition, context: &Context) -> Vec<Value> {
         labels.insert("subject".to_owned(), change.subject.clone().into());
         json!({
             "labels": labels,
-            "annotations": annotations(&summary(change), &command(change), context.owners.get(subject::tenant(&change.subject))),
+            "annotations": annotations(&summary(change), &command(change), context.owners.get(subject::responsible(&change.subject))),
             "startsAt": change.at,
             "endsAt": end,
         })
@@ -271,8 +272,13 @@ fn summary(change: &Transition) -> String {
     };
     let ends = change.period_end.map_or_else(String::new, |end| format!("; the period ends at {end}"));
     let observed = if change.mode == "observe" { " (observed only)" } else { "" };
+    let why = match change.cause {
+        Cause::Usage => String::new(),
+        cause if change.why.is_empty() => format!(" Why: {}.", cause.words()),
+        _ => format!(" Why: {}.", change.why),
+    };
     format!(
-        "The budget {budget} {whose} went from {was} to {stage}{observed}: {used} of {amount} {unit} are used{ends}."
+        "The budget {budget} {whose} went from {was} to {stage}{observed}: {used} of {amount} {unit} are used{ends}.{why}"
     )
 }
 

@@ -9,6 +9,7 @@ use weir_settings::duration::Millis;
 use weir_settings::secret::SecretSource;
 
 use crate::alert::file::{RuleFile, Severity};
+use crate::budget::Budget;
 use crate::subject;
 
 /// The most receivers: each gets a message for every change.
@@ -246,6 +247,26 @@ impl Receiver {
         let is_meant = if self.rules.is_empty() { self.budgets.is_empty() } else { is_named };
         let tenant = tenant.is_some_and(|tenant| self.tenants.contains(tenant));
         is_meant && severity >= self.severity && (self.tenants.is_empty() || tenant)
+    }
+}
+
+/// The receivers, of which those for single tenants hear of the budgets that these share as well.
+pub fn with_shared(receivers: &[Receiver], budgets: &[Budget]) -> Vec<Receiver> {
+    let mut receivers = receivers.to_vec();
+    for budget in budgets.iter().filter(|budget| budget.shared) {
+        for receiver in &mut receivers {
+            if budget.named_tenants().any(|tenant| receiver.tenants.contains(tenant)) {
+                receiver.tenants.insert(subject::of_shared(&budget.name));
+            }
+        }
+    }
+    receivers
+}
+
+impl Receiver {
+    /// Whether it is told of single tenants only, and of this subject because of them.
+    pub fn is_limited_to(&self, subject: &str) -> bool {
+        self.tenants.contains(subject)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Alerts in the server: compares rules with what was measured ([`watch`]), makes messages of changes, sends them until they are
 //! taken ([`send`]), and answers about them ([`routes`]) and about the deploys that some compare around ([`deploys`]).
 pub(super) mod deploys;
+mod groups;
 mod mail;
 pub(super) mod routes;
 mod send;
@@ -18,8 +19,10 @@ use weir_steer::alert::deploy::{self, Boundary};
 use weir_steer::alert::file::Kind;
 use weir_steer::alert::rule::Rule;
 use weir_steer::alert::state::AlertChange;
+use weir_steer::budget::Budget;
 use weir_steer::message::Context;
 use weir_steer::notice;
+use weir_steer::receiver::with_shared;
 use weir_steer::subject;
 use weir_steer::view::Transition;
 
@@ -98,7 +101,8 @@ async fn look(app: &App) -> Result<(), ApiError> {
         let alerts = app.0.alerts.current();
         let context = context(app, &alerts).await?;
         let (name, now) = (ledger_name(app), app.0.clock.now());
-        let make = move |db: &mut weir_database::Connection| notice::take(db, &name, &alerts.receivers, &context, now);
+        let receivers = with_shared(&alerts.receivers, &app.0.budgets.rules().budgets);
+        let make = move |db: &mut weir_database::Connection| notice::take(db, &name, &receivers, &context, now);
         if !app.0.store.ledger.call(move |ledger| ledger.durably(make)).await? {
             break;
         }
@@ -120,24 +124,28 @@ fn owners(app: &App, alerts: &Alerts) -> BTreeMap<String, String> {
 
 /// What the messages of the changes that wait say beside them.
 async fn context(app: &App, alerts: &Alerts) -> Result<Context, ApiError> {
-    let plans = Arc::new(app.0.directory.current().plans().clone());
-    let base = Context {
+    let budgets = app.0.budgets.rules().budgets;
+    let mut base = Context {
         owners: owners(app, alerts),
         playbooks: alerts.playbooks.clone(),
-        plans,
         rules: Arc::clone(&alerts.rules),
         ..Context::default()
     };
+    groups::add(&mut base, app.0.directory.current().plans().clone(), &budgets);
     if alerts.receivers.is_empty() {
         return Ok(base);
     }
     let rules = Arc::clone(&alerts.rules);
+    let receivers = with_shared(&alerts.receivers, &budgets);
     with_own_finance(app, move |finance| {
         let stages = notice::untold_transitions(finance.reader.db())?;
         let changes = notice::untold_alerts(finance.reader.db())?;
         let mut context = base;
         for change in stages.iter().take(REASONS_MAX) {
-            context.budget_drivers.extend(reason_of_stage(finance, change).map(|reason| (change.id, reason)));
+            // A receiver for one of the tenants that share a budget learns nothing of the others.
+            let names_tenants = !receivers.iter().any(|receiver| receiver.is_limited_to(&change.subject));
+            let reason = reason_of_stage(finance, change, &budgets, names_tenants);
+            context.budget_drivers.extend(reason.map(|reason| (change.id, reason)));
         }
         let begun = changes.iter().filter(|change| change.state == "firing");
         for change in begun.take(REASONS_MAX) {
@@ -150,12 +158,20 @@ async fn context(app: &App, alerts: &Alerts) -> Result<Context, ApiError> {
     .await
 }
 
-/// What the tenant spends most on. A question without an answer leaves the reason out.
-fn reason_of_stage(finance: &mut Finance, change: &Transition) -> Option<String> {
-    if subject::is_shared(&change.subject) {
-        return None;
-    }
-    finance.spends_on(subject::tenant(&change.subject), change.period_start, change.at).ok().flatten()
+/// What has used most of a budget. A question without an answer leaves the reason out.
+fn reason_of_stage(
+    finance: &mut Finance,
+    change: &Transition,
+    budgets: &[Budget],
+    names_tenants: bool,
+) -> Option<String> {
+    let budget = budgets.iter().find(|budget| *budget.name == *change.budget)?;
+    let tenants: Vec<&str> = match subject::is_shared(&change.subject) {
+        true => budget.named_tenants().collect(),
+        false => vec![&change.subject],
+    };
+    let names_tenants = names_tenants && budget.shared;
+    finance.used_most(budget, &tenants, (change.period_start, change.at), names_tenants).ok().flatten()
 }
 
 fn reason_of_alert(finance: &mut Finance, rule: &Rule, change: &AlertChange) -> Option<String> {
