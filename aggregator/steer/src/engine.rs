@@ -314,9 +314,10 @@ impl Steering for Engine {
             false => std::mem::replace(&mut self.raises, raises),
         };
         let followed: u64 = tx.query_row("SELECT position FROM budget_followed", [], |row| row.get(0))?;
-        let is_exact = self.trusts_rows && (followed == moment.position || self.has_followed(moment));
+        let is_exact =
+            self.trusts_rows && !known::is_empty(tx)? && (followed == moment.position || self.has_followed(moment));
         let recount = match (is_exact, costs_changed) {
-            // A command counted events while no server ran, or a crash took what was not written.
+            // A command counted events while no server ran, a crash took what was not written, or a version before counted.
             (false, _) => Recount::All,
             (true, true) => Recount::Costs,
             (true, false) => Recount::Nothing,

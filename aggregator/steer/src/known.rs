@@ -63,6 +63,11 @@ pub(crate) fn note(tx: &Transaction<'_>, budgets: &[Budget], now: Timestamp) -> 
     Ok(found)
 }
 
+/// Whether no budgets are known: there were none, or a version before counted by them, which noted less.
+pub(crate) fn is_empty(tx: &Transaction<'_>) -> Result<bool, LedgerError> {
+    Ok(tx.query_row("SELECT NOT EXISTS (SELECT 1 FROM budget_known)", [], |row| row.get(0))?)
+}
+
 fn read(tx: &Transaction<'_>) -> Result<BTreeMap<String, String>, LedgerError> {
     let mut select = tx.prepare("SELECT budget, says FROM budget_known")?;
     let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;

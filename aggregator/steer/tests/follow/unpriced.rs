@@ -74,3 +74,13 @@ fn tokens_need_no_price() {
     world.take(&[unlisted(0)]);
     assert_eq!((world.stage("b", "acme"), world.lacking("b", "acme")), (Stage::Ok, 0));
 }
+
+#[test]
+fn after_an_update_what_the_period_has_used_without_a_price_counts() {
+    let mut world = World::new(COST);
+    world.take(&[unlisted(0)]);
+    world.as_before(" warn 1\n", " ok\n");
+    world.restart();
+    assert_eq!((world.stage("b", "acme"), world.lacking("b", "acme")), (Stage::Warn, 1));
+    assert_eq!(world.told("acme", 0).len(), 1);
+}

@@ -103,6 +103,14 @@ impl World {
         self.steer();
     }
 
+    /// Takes away what a version before did not note of budgets.
+    pub(crate) fn as_before(&mut self, line: &str, before: &str) {
+        let db = self.ledger.db();
+        db.execute("DELETE FROM budget_known", []).expect("deleted");
+        let sql = "UPDATE budget_use SET used = replace(used, ?1, ?2)";
+        assert_eq!(db.execute(sql, [line, before]).expect("updated"), 1);
+    }
+
     /// Puts other budgets in use, with a server that is restarted or that reads its file again.
     pub(crate) fn configure(&mut self, budgets: &str, restarts: bool) {
         self.budgets = compile(budgets);
