@@ -40,7 +40,7 @@
 //! | `refused`, `total`, `audit` | refusals by the hour, running totals, actions of administrators |
 //! | `security`, `search` | findings about the borders between tenants, and searches of vector stores; they expire |
 //! | `attempt`, `attempt_failure`, `provider_failure`, `breaker` | attempts of gateways at providers by the hour, which expire; last failures; breakers |
-//! | `budget_use`, `budget_followed`, `budget_past`, `budget_stage`, `budget_transition`, `budget_raise`, `notice`, `notice_failing` | budgets and alerts; written by `weir-steer` through a port ([`steering`]) |
+//! | `budget_use`, `budget_followed`, `budget_past`, `budget_stage`, `budget_transition`, `budget_raise`, `budget_known`, `notice`, `notice_failing` | budgets and alerts; written by `weir-steer` through a port ([`steering`]) |
 //! | `anchor`, `cut` | billing periods, and the hours that they split |
 //! | `outbox`, `adjustment`, `settlement`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
 //! | `reconciliation`, `suspect`, `refused_later`, `unread_report`, `provider_error`, `provider_event` | reports of the provider |

@@ -11,7 +11,7 @@ use crate::meters::Meters;
 /// `user_version` of the file: the number of [`MIGRATIONS`] applied to it.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// How a file becomes one of the latest version, from whichever it is of.
-const MIGRATIONS: [&str; 25] = [
+const MIGRATIONS: [&str; 26] = [
     include_str!("migrations/1_ledger.sql"),
     // Forgotten days, fractions, and the audit, which can only grow. Running totals: triggers keep those whose rows
     // change one by one, the ledger keeps those that change by thousands.
@@ -62,6 +62,8 @@ const MIGRATIONS: [&str; 25] = [
     include_str!("migrations/23_budget_causes.sql"),
     // Marks of deploys.
     include_str!("migrations/24_deploys.sql"),
+    // The budgets of the last configuration, so that the next one is compared with them.
+    include_str!("migrations/25_budgets_known.sql"),
     // The order of messages, receivers that fail, silences of budgets, and numbers of marks that are used once.
     include_str!("migrations/26_notices.sql"),
 ];
@@ -70,8 +72,11 @@ const POSTGRES_FIRST: usize = 23;
 /// The tables of that version.
 const POSTGRES: &str = include_str!("schema/postgres.sql");
 /// What the migrations after it do there: one for each of [`MIGRATIONS`].
-const POSTGRES_LATER: [&str; MIGRATIONS.len() - POSTGRES_FIRST] =
-    [include_str!("schema/postgres_24_deploys.sql"), include_str!("schema/postgres_26_notices.sql")];
+const POSTGRES_LATER: [&str; MIGRATIONS.len() - POSTGRES_FIRST] = [
+    include_str!("schema/postgres_24_deploys.sql"),
+    include_str!("schema/postgres_25_budgets_known.sql"),
+    include_str!("schema/postgres_26_notices.sql"),
+];
 /// The most memory for SQLite's page cache, in KiB: room for the keys of the last minutes and every open sum.
 const CACHE_KIB: i64 = 32 * 1024;
 

@@ -52,6 +52,8 @@ pub struct UsedAmounts {
     pub output_tokens: u64,
     /// What the house pays for it.
     pub cost: Pico,
+    /// Those of the requests that used something without a price, which the cost lacks.
+    pub unpriced_requests: u64,
 }
 
 /// Where a transaction stands.
@@ -133,6 +135,7 @@ impl<'a> Use<'a> {
                 input_tokens: amounts.input_tokens,
                 output_tokens: amounts.output_tokens,
                 cost: amounts.cost,
+                unpriced_requests: if line.combination.unpriced == 0 { 0 } else { amounts.requests },
             },
             currency: line.combination.currency,
         }
@@ -163,6 +166,7 @@ impl UserSums {
         sum.input_tokens += data.usage.input_tokens.unwrap_or(0);
         sum.output_tokens += data.usage.output_tokens.unwrap_or(0);
         sum.cost += cost.map(|cost| cost.cost).unwrap_or_default();
+        sum.unpriced_requests += u64::from(cost.is_some_and(|cost| !cost.unpriced.is_empty()));
     }
 
     /// One row for each user, window and currency.
@@ -190,8 +194,8 @@ pub fn used_in(
     to: Timestamp,
 ) -> Result<Vec<(Option<Currency>, UsedAmounts)>, LedgerError> {
     // By the index `cost_tenant`: the other way, by window, would read the rows of all tenants.
-    let sql = "SELECT currency, sum(requests), sum(input_tokens), sum(output_tokens), sum(cost_units), sum(cost_pico)
-               FROM cost INDEXED BY cost_tenant WHERE tenant = ?1 AND window_start >= ?2 AND window_start < ?3 GROUP BY currency";
+    let sql = "SELECT currency, sum(requests), sum(input_tokens), sum(output_tokens), sum(cost_units), sum(cost_pico),
+                      sum(unpriced_requests) FROM cost INDEXED BY cost_tenant WHERE tenant = ?1 AND window_start >= ?2 AND window_start < ?3 GROUP BY currency";
     let mut select = db.prepare_cached(sql)?;
     let (from, to) = (from.as_millis(), i64::try_from(to.as_millis()).unwrap_or(i64::MAX));
     let rows = select.query_map(params![tenant, from, to], |row| {
@@ -200,6 +204,7 @@ pub fn used_in(
             input_tokens: row.get(2)?,
             output_tokens: row.get(3)?,
             cost: Pico::of_columns(row.get(4)?, row.get(5)?),
+            unpriced_requests: row.get(6)?,
         };
         Ok((Currency::parse(row.get_ref(0)?.as_str().unwrap_or_default()), amounts))
     })?;

@@ -313,7 +313,7 @@ fn a_ledger_of_before_knows_since_when_it_keeps_these_sums() {
         ALTER TABLE alert_silence DROP COLUMN budget; ALTER TABLE alert_silence DROP COLUMN tenant; \
         ALTER TABLE budget_transition DROP COLUMN cause; ALTER TABLE budget_transition DROP COLUMN why; \
         ALTER TABLE budget_raise DROP COLUMN over_noted; ALTER TABLE budget_stage DROP COLUMN over_noted; \
-        DROP TABLE flag_sums_since; DROP TABLE deploy; PRAGMA user_version = 21";
+        DROP TABLE flag_sums_since; DROP TABLE deploy; DROP TABLE budget_known; PRAGMA user_version = 21";
     let before = |books: &Books| {
         let db = weir_database::Connection::open(place(&books.dir.path().join("ledger.sqlite"))).expect("a database");
         db.execute_batch(as_before).expect("as it was");

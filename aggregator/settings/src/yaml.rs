@@ -86,6 +86,17 @@ fn content(path: &Path, error: &serde_saphyr::Error) -> YamlError {
     }
 }
 
+/// How the library names numbers that it cannot read, and how people do.
+const NUMBERS: [(&str, &str); 7] = [
+    ("invalid u64", "not a whole number of 0 or more"),
+    ("invalid u32", "not a whole number of 0 to 4294967295"),
+    ("invalid u16", "not a whole number of 0 to 65535"),
+    ("invalid u8", "not a whole number of 0 to 255"),
+    ("invalid i64", "not a whole number"),
+    ("invalid f64", "not a number"),
+    ("invalid bool", "neither true nor false"),
+];
+
 /// What the library says, in words that concern the file and not the library's callers, and without secrets.
 fn own_words(message: &str) -> String {
     if message.contains("from_str_multiple") || message.contains("multiple") && message.contains("document") {
@@ -94,7 +105,7 @@ fn own_words(message: &str) -> String {
     }
     // How to have the library accept it is no remedy in a file.
     let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message);
-    masked(&message.replace("invalid u64", "not a whole number of 0 or more"))
+    masked(&NUMBERS.iter().fold(message.to_owned(), |message, (named, words)| message.replace(named, words)))
 }
 
 #[cfg(test)]
@@ -130,6 +141,16 @@ mod tests {
         assert!(twice.contains("duplicate") && twice.ends_with("size"), "{twice}");
         let negative = told("size: -5\n");
         assert!(negative.contains("not a whole number of 0 or more"), "{negative}");
+    }
+
+    #[test]
+    fn numbers_and_switches_are_told_in_our_words() {
+        for (text, words) in [("size: many", "whole number of 0 to 4294967295"), ("size: -1", "whole number of 0 to")] {
+            let told = parse::<Small>(Path::new("a.yaml"), text).expect_err("refused").to_string();
+            assert!(told.contains(words) && !told.contains("u32"), "{told}");
+        }
+        let told = parse::<BTreeMap<String, bool>>(Path::new("a.yaml"), "size: perhaps").expect_err("refused");
+        assert!(told.to_string().contains("neither true nor false"), "{told}");
     }
 
     #[test]

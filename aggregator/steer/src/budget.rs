@@ -1,4 +1,5 @@
 //! Budgets as they are compiled from the configuration.
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 use jiff::tz::TimeZone;
@@ -13,7 +14,7 @@ use weir_ledger::steering::{Use, UsedAmounts};
 use crate::calendar::{self, Period};
 use crate::file::{BUDGETS_MAX, BudgetFile, BudgetMode, Measure, Span, Thresholds};
 use crate::leasable::{is_leasable, measure};
-use crate::subject::{self, SHARED_MARK};
+use crate::subject;
 
 /// The largest share at which a stage may begin, in percent.
 const THRESHOLD_MAX: u32 = 1_000;
@@ -45,20 +46,33 @@ pub struct Budget {
     plans: Vec<String>,
     tenants: HashSet<String>,
     thresholds: Thresholds,
+    /// The least severe stage while the used amount lacks something.
+    unpriced: Stage,
     /// A hash of everything that decides what is counted; two budgets that differ in it do not share a count.
     pub(crate) counted: String,
+    /// What the configuration says of it, as JSON.
+    pub(crate) says: Box<str>,
 }
 
 /// Why budgets cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("budgets[{at}].{field}: {problem}")]
+#[error("{path} of {name:?}: {problem}", path = self.path())]
 pub struct BudgetError {
     /// The place in the list.
     pub at: usize,
+    /// The budget's name.
+    pub name: String,
     /// The field.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// The problem, and what would be valid.
     pub problem: String,
+}
+
+impl BudgetError {
+    /// Where it stands in the file.
+    pub fn path(&self) -> String {
+        format!("budgets[{}].{}", self.at, self.field)
+    }
 }
 
 /// Checks and compiles the budgets of a configuration.
@@ -66,45 +80,62 @@ pub fn compile(files: &[BudgetFile]) -> Result<Vec<Budget>, BudgetError> {
     let mut names = HashSet::new();
     let mut budgets = Vec::with_capacity(files.len());
     for (at, file) in files.iter().enumerate() {
-        let wrong = |(field, problem)| BudgetError { at, field, problem };
+        let wrong = |(field, problem): Problem| BudgetError { at, name: file.name.clone(), field, problem };
         if at >= BUDGETS_MAX {
-            return Err(wrong(("name", format!("at most {BUDGETS_MAX} budgets"))));
+            return Err(wrong(("name".into(), format!("at most {BUDGETS_MAX} budgets"))));
         }
         if !names.insert(&file.name) {
-            return Err(wrong(("name", format!("another budget is named {:?}", file.name))));
+            return Err(wrong(("name".into(), format!("another budget is named {:?}", file.name))));
         }
         check(file).map_err(wrong)?;
         // Each tenant is told of two periods.
         if files.iter().take(at + 1).filter(|file| file.hard).count() > HARD_BUDGETS_MAX / 2 {
-            return Err(wrong(("hard", format!("at most {} hard budgets", HARD_BUDGETS_MAX / 2))));
+            return Err(wrong(("hard".into(), format!("at most {} hard budgets", HARD_BUDGETS_MAX / 2))));
         }
         budgets.push(Budget::of(file).map_err(wrong)?);
     }
     Ok(budgets)
 }
 
-type Problem = (&'static str, String);
+type Problem = (Cow<'static, str>, String);
+
+fn problem<T>(field: &'static str, problem: impl Into<String>) -> Result<T, Problem> {
+    Err((Cow::Borrowed(field), problem.into()))
+}
+
+/// The amounts of a budget, each with its field.
+fn amounts(file: &BudgetFile) -> impl Iterator<Item = (Cow<'static, str>, Pico)> {
+    let own = file.overrides.iter().map(|(tenant, amount)| (Cow::Owned(format!("overrides.{tenant}")), *amount));
+    std::iter::once((Cow::Borrowed("amount"), file.amount)).chain(own)
+}
+
+fn check_amount(of: Measure, amount: Pico) -> Result<(), &'static str> {
+    if amount.0 <= 0 {
+        return Err("an amount is above 0");
+    }
+    if !amount.is_writable() {
+        return Err("an amount has at most 15 digits before the point");
+    }
+    if of.is_whole() && amount.0 % PICO != 0 {
+        return Err("a number of tokens or requests is whole");
+    }
+    Ok(())
+}
 
 fn check(file: &BudgetFile) -> Result<(), Problem> {
-    let problem = |field, problem: &str| Err((field, problem.to_owned()));
     if !is_budget_name(&file.name) {
         return problem("name", "a name is 1 to 40 characters of a-z 0-9 . _ -");
     }
     check_hard(file)?;
     check_hard_amounts(file)?;
-    for amount in std::iter::once(&file.amount).chain(file.overrides.values()) {
-        if amount.0 <= 0 {
-            return problem("amount", "an amount is above 0");
-        }
-        if !amount.is_writable() {
-            return problem("amount", "an amount has at most 15 digits before the point");
-        }
-        if !file.of.is_money() && file.of != Measure::Credits && amount.0 % PICO != 0 {
-            return problem("amount", "a number of tokens or requests is whole");
-        }
+    for (field, amount) in amounts(file) {
+        check_amount(file.of, amount).map_err(|problem| (field, problem.to_owned()))?;
     }
     if file.currency.is_some() && !file.of.is_money() {
         return problem("currency", "only money has a currency: a budget of cost or of revenue");
+    }
+    if file.unpriced.is_some() && file.of != Measure::Cost {
+        return problem("unpriced", "only a cost can lack usage without a price: leave it out, or use `of: cost`");
     }
     check_counted(file)?;
     if file.shared && (file.tenants.is_empty() || !file.plans.is_empty() || !file.overrides.is_empty()) {
@@ -113,8 +144,11 @@ fn check(file: &BudgetFile) -> Result<(), Problem> {
     if file.shared && file.period == Span::BillingPeriod {
         return problem("period", "tenants that share a budget may have different billing periods; use month");
     }
-    if let Some(tenant) = file.tenants.iter().chain(file.overrides.keys()).find(|id| TenantId::new(id).is_err()) {
-        return Err(("tenants", format!("{tenant:?} is no id of a tenant")));
+    if let Some(tenant) = file.tenants.iter().find(|id| TenantId::new(id).is_err()) {
+        return problem("tenants", format!("{tenant:?} is no id of a tenant"));
+    }
+    if let Some(tenant) = file.overrides.keys().find(|id| TenantId::new(id).is_err()) {
+        return problem("overrides", format!("{tenant:?} is no id of a tenant"));
     }
     check_scope(&file.only)?;
     check_thresholds(&file.stages)
@@ -123,7 +157,7 @@ fn check(file: &BudgetFile) -> Result<(), Problem> {
 /// Refuses what cannot be counted apart.
 fn check_counted(file: &BudgetFile) -> Result<(), Problem> {
     let whole = file.only.is_whole();
-    let (field, problem) = match file {
+    let (field, words) = match file {
         BudgetFile { of: Measure::Revenue | Measure::Credits, .. } if !whole || file.per.is_some() || file.shared => (
             "of",
             "price plans are for all that a tenant uses: such a budget has neither `only` nor `per` nor `shared`",
@@ -133,12 +167,12 @@ fn check_counted(file: &BudgetFile) -> Result<(), Problem> {
         }
         _ => return Ok(()),
     };
-    Err((field, problem.to_owned()))
+    problem(field, words)
 }
 
 /// Refuses a hard budget that weir cannot keep.
 fn check_hard(file: &BudgetFile) -> Result<(), Problem> {
-    let problem = match file {
+    let words = match file {
         BudgetFile { hard: false, .. } => return Ok(()),
         BudgetFile { of: Measure::InputTokens | Measure::OutputTokens, .. } => {
             "use `of: tokens`, input and output together"
@@ -162,22 +196,21 @@ fn check_hard(file: &BudgetFile) -> Result<(), Problem> {
         }
         _ => return Ok(()),
     };
-    Err(("hard", problem.to_owned()))
+    problem("hard", words)
 }
 
 /// Refuses an amount that no lease can hold: gateways would have no limit from it.
 fn check_hard_amounts(file: &BudgetFile) -> Result<(), Problem> {
     let Some(of) = measure(file.of).filter(|_| file.hard) else { return Ok(()) };
-    let mut amounts = std::iter::once(&file.amount).chain(file.overrides.values());
-    match amounts.find(|amount| !is_leasable(of, **amount)) {
+    match amounts(file).find(|(_, amount)| !is_leasable(of, *amount)) {
         None => Ok(()),
-        Some(_) => Err(("amount", format!("a hard budget has 1 to {CAPACITY_MAX} units, of cost in millionths"))),
+        Some((field, _)) => Err((field, format!("a hard budget has 1 to {CAPACITY_MAX} units, of cost in millionths"))),
     }
 }
 
 fn check_scope(scope: &Scope) -> Result<(), Problem> {
     if let Scope::User(_) = scope {
-        return Err(("only", "write `per: user`: each end user has the amount".to_owned()));
+        return problem("only", "write `per: user`: each end user has the amount");
     }
     if let Scope::Keys(keys) = scope {
         let fits = |key: &str| (1..=SCOPE_MAX_BYTES).contains(&key.len());
@@ -187,12 +220,12 @@ fn check_scope(scope: &Scope) -> Result<(), Problem> {
             || !keys.iter().all(|key| fits(key))
         {
             let text = format!("2 to {GROUP_KEYS_MAX} different keys, of 1 to {SCOPE_MAX_BYTES} bytes each");
-            return Err(("only", text));
+            return problem("only", text);
         }
     }
     match scope.value() {
         Some(value) if value.is_empty() || value.len() > SCOPE_MAX_BYTES => {
-            Err(("only", format!("a value is 1 to {SCOPE_MAX_BYTES} bytes")))
+            problem("only", format!("a value is 1 to {SCOPE_MAX_BYTES} bytes"))
         }
         _ => Ok(()),
     }
@@ -203,7 +236,7 @@ fn check_thresholds(of: &Thresholds) -> Result<(), Problem> {
     if all.iter().any(|share| !(1..=THRESHOLD_MAX).contains(share)) || !all.is_sorted() {
         let text =
             format!("shares are 1 to {THRESHOLD_MAX} percent, and rise from warn over degrade and contain to exceeded");
-        return Err(("stages", text));
+        return problem("stages", text);
     }
     Ok(())
 }
@@ -211,10 +244,11 @@ fn check_thresholds(of: &Thresholds) -> Result<(), Problem> {
 impl Budget {
     fn of(file: &BudgetFile) -> Result<Self, Problem> {
         let zone = file.timezone.as_deref().unwrap_or("UTC");
-        let zone = TimeZone::get(zone)
-            .map_err(|_| ("timezone", format!("{zone:?} is no time zone; write one such as Europe/Berlin, or UTC")))?;
+        let zone = TimeZone::get(zone).map_err(|_| {
+            ("timezone".into(), format!("{zone:?} is no time zone; write one such as Europe/Berlin, or UTC"))
+        })?;
         let currency = file.currency.unwrap_or(Currency::USD);
-        let scope = serde_json::to_string(&file.only).map_err(|error| ("only", error.to_string()))?;
+        let scope = serde_json::to_string(&file.only).map_err(|error| ("only".into(), error.to_string()))?;
         let name = zone.iana_name().unwrap_or("UTC");
         let counted =
             format!("{} {currency} {} {name} {} {scope}", file.of.as_str(), file.period.as_str(), file.shared);
@@ -235,7 +269,9 @@ impl Budget {
             plans: file.plans.clone(),
             tenants: file.tenants.iter().cloned().collect(),
             thresholds: file.stages,
+            unpriced: file.unpriced.unwrap_or(Stage::Warn),
             counted: hash(&counted),
+            says: serde_json::to_string(file).map_err(|error| ("name".into(), error.to_string()))?.into(),
         })
     }
 
@@ -245,6 +281,16 @@ impl Budget {
         by_plan || self.tenants.contains(tenant) || (self.plans.is_empty() && self.tenants.is_empty())
     }
 
+    /// The plans that it names.
+    pub fn named_plans(&self) -> impl Iterator<Item = &str> {
+        self.plans.iter().map(String::as_str)
+    }
+
+    /// The tenants that have an amount of their own.
+    pub fn overridden(&self) -> impl Iterator<Item = &str> {
+        self.overrides.keys().map(String::as_str)
+    }
+
     /// The tenants that it names.
     pub fn named_tenants(&self) -> impl Iterator<Item = &str> {
         self.tenants.iter().map(String::as_str)
@@ -252,7 +298,7 @@ impl Budget {
 
     /// The key of its count for a tenant: the tenant, or the budget itself where it is shared.
     pub fn subject(&self, tenant: &str) -> String {
-        if self.shared { format!("{SHARED_MARK}{}", self.name) } else { tenant.to_owned() }
+        if self.shared { subject::of_shared(&self.name) } else { tenant.to_owned() }
     }
 
     /// Gives a tenant an amount of its own. A shared budget has one for all.
@@ -318,9 +364,24 @@ impl Budget {
         }
     }
 
+    /// The requests that the measured part lacks: those without a price, and those whose price is in another currency.
+    pub(crate) fn lacking(&self, amounts: &UsedAmounts, currency: Option<Currency>) -> u64 {
+        match currency {
+            _ if self.of != Measure::Cost => 0,
+            Some(other) if other != self.currency && amounts.cost != Pico::ZERO => amounts.requests,
+            _ => amounts.unpriced_requests,
+        }
+    }
+
     /// The unit of its amounts: a currency, or what is counted.
     pub fn unit(&self) -> &str {
         if self.of.is_money() { self.currency.as_str() } else { self.of.as_str() }
+    }
+
+    /// The stage at which a used amount stands that lacks so many requests.
+    pub fn stage_lacking(&self, used: Pico, amount: Pico, unpriced: u64) -> Stage {
+        let floor = if unpriced > 0 { self.unpriced } else { Stage::Ok };
+        self.stage(used, amount).max(floor)
     }
 
     /// The stage at which a used amount stands.

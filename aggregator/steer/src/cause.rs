@@ -3,7 +3,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
+use crate::budget::Budget;
+use crate::counters::Counter;
 use crate::raise::Raise;
+use weir_ledger::amount::Pico;
 
 /// Why a stage or an amount has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,19 +25,22 @@ pub enum Cause {
     Rules,
     /// Costs were computed again.
     Prices,
+    /// Usage without a price was counted, or with one in another currency.
+    Unpriced,
     /// What was used was counted again from the ledger's sums, after a crash or after a command had counted events.
     Recount,
 }
 
 impl Cause {
     /// Every cause.
-    const ALL: [Cause; 7] = [
+    const ALL: [Cause; 8] = [
         Cause::Usage,
         Cause::PeriodEnded,
         Cause::Person,
         Cause::RaiseEnded,
         Cause::Rules,
         Cause::Prices,
+        Cause::Unpriced,
         Cause::Recount,
     ];
 
@@ -47,6 +53,7 @@ impl Cause {
             Cause::RaiseEnded => "raise_ended",
             Cause::Rules => "rules",
             Cause::Prices => "prices",
+            Cause::Unpriced => "unpriced",
             Cause::Recount => "recount",
         }
     }
@@ -65,6 +72,7 @@ impl Cause {
             Cause::RaiseEnded => "the date of a raise or pause is over",
             Cause::Rules => "the configuration, the plan or the billing period changed",
             Cause::Prices => "costs were computed again",
+            Cause::Unpriced => "usage without a price was counted",
             Cause::Recount => "usage was counted again from the sums",
         }
     }
@@ -82,6 +90,16 @@ impl Reason {
     /// A cause that needs no more words.
     pub(crate) fn of(cause: Cause) -> Self {
         Reason { cause, why: String::new() }
+    }
+
+    /// Says why a budget of cost has left its first stage, where its used amount would not.
+    pub(crate) fn beside(self, budget: &Budget, counter: &Counter, amount: Pico) -> Self {
+        let Counter { used, unpriced, .. } = *counter;
+        if self.cause != Cause::Usage || budget.stage(used, amount) == budget.stage_lacking(used, amount, unpriced) {
+            return self;
+        }
+        let why = format!("{unpriced} requests have no price in {}, and the used amount lacks them", budget.unit());
+        Reason { cause: Cause::Unpriced, why }
     }
 
     /// A raise has begun, or taken the place of another.

@@ -6,6 +6,7 @@
 //! nothing of that transaction is added to it.
 mod count;
 mod ends;
+mod gone;
 mod measured;
 mod reasons;
 mod review;
@@ -26,8 +27,9 @@ use weir_ledger::steering::{MeasuredUse, Moment, Steering, Use};
 use crate::budget::Budget;
 use crate::calendar::Period;
 use crate::cause::{Cause, Reason};
-use crate::counters::{Counter, Counters};
+use crate::counters::{Counter, Counters, Gone};
 use crate::file::{Measure, Span};
+use crate::known::{self, Differences};
 use crate::past::{self, Past};
 use crate::raise::{self, Raise};
 use crate::signal::Followed;
@@ -53,6 +55,8 @@ pub struct Engine {
     raises: HashMap<(String, String), Raise>,
     /// Why stages change that the transaction under way changes.
     reasons: Reasons,
+    /// How the configuration differs from the one of the review before.
+    differences: Differences,
     /// Whether it has looked at everything since it was made: then it knows which raises are new.
     has_reviewed: bool,
     /// What is known of the table `budget_use`.
@@ -92,11 +96,20 @@ struct Step<'t, 'c> {
     fresh: HashSet<(Box<str>, usize, Timestamp)>,
     /// A stage in force has changed.
     changed: bool,
+    /// Requests that amounts of cost lack.
+    unpriced: u64,
+}
+
+/// What a budget has used, and the requests that this lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Portion {
+    used: Pico,
+    unpriced: u64,
 }
 
 impl<'t, 'c> Step<'t, 'c> {
     fn new(tx: &'t Transaction<'c>, moment: Moment) -> Self {
-        Step { tx, moment, fresh: HashSet::new(), changed: false }
+        Step { tx, moment, fresh: HashSet::new(), changed: false, unpriced: 0 }
     }
 
     fn is_fresh(&self, subject: &str, budget: usize, period: Period) -> bool {
@@ -112,6 +125,7 @@ impl Engine {
             rules,
             raises: HashMap::default(),
             reasons: Reasons::default(),
+            differences: Differences::default(),
             has_reviewed: false,
             known: HashMap::default(),
             unwritten: VecDeque::new(),
@@ -139,11 +153,14 @@ impl Engine {
         };
         let (list, lost): (Vec<_>, Vec<_>) = counters.list.iter().partition(|counter| is_its(counter));
         counters.is_urgent |= !lost.is_empty();
-        let name = |counter: &Counter| self.rules.budgets.get(counter.budget).map(|budget| budget.name.to_string());
-        counters.gone.extend(lost.iter().filter_map(name));
+        let gone = |&Counter { budget, period, used, stage, .. }: &Counter| {
+            let budget = self.rules.budgets.get(budget)?.name.to_string();
+            Some(Gone { budget, period, used, stage })
+        };
+        counters.gone.extend(lost.iter().filter_map(gone));
         counters.list = list;
-        for budget in counters.gone.drain(..) {
-            past::forget(step.tx, subject, &budget)?;
+        for gone in counters.gone.drain(..) {
+            self.note_gone(step, subject, &gone)?;
         }
         if !self.trusts_rows {
             self.count_again(step, subject, &mut counters, Recount::All)?;
@@ -158,13 +175,17 @@ impl Engine {
         let (tx, moment) = (step.tx, step.moment);
         for counter in &mut counters.list {
             let Some(budget) = budgets.get(counter.budget) else { continue };
-            let stage = self.stage(subject, budget, counter.used);
+            if self.end_mode(step, subject, budget, counter)? {
+                counters.is_urgent = true;
+                step.changed = true;
+            }
+            let stage = self.stage(subject, budget, counter);
             if stage == counter.stage {
                 continue;
             }
             let amount = self.amount(subject, budget).unwrap_or_default();
             let Counter { period, used, stage: was, .. } = *counter;
-            let reason = &self.reasons.take(subject, &budget.name);
+            let reason = &self.reasons.take(subject, &budget.name, &self.differences).beside(budget, counter, amount);
             Change { subject, budget, period, was, stage, used, amount, reason }.write(tx, moment)?;
             counter.stage = stage;
             counters.is_urgent = true;
@@ -209,8 +230,9 @@ impl Engine {
         Ok(())
     }
 
-    fn stage(&self, subject: &str, budget: &Budget, used: Pico) -> Stage {
-        self.amount(subject, budget).map_or(Stage::Ok, |amount| budget.stage(used, amount))
+    fn stage(&self, subject: &str, budget: &Budget, counter: &Counter) -> Stage {
+        let Counter { used, unpriced, .. } = *counter;
+        self.amount(subject, budget).map_or(Stage::Ok, |amount| budget.stage_lacking(used, amount, unpriced))
     }
 
     /// The amount in force; None while the budget is paused. Raises end when the server looks at them, and not by the time of a record:
@@ -276,7 +298,7 @@ impl Steering for Engine {
         }
         self.write_some(tx, WRITTEN_MAX)?;
         self.note_followed(tx, moment)?;
-        self.followed = Some(Followed { moment, changed: step.changed });
+        self.followed = Some(Followed { moment, changed: step.changed, unpriced: step.unpriced });
         Ok(())
     }
 
@@ -292,9 +314,10 @@ impl Steering for Engine {
             false => std::mem::replace(&mut self.raises, raises),
         };
         let followed: u64 = tx.query_row("SELECT position FROM budget_followed", [], |row| row.get(0))?;
-        let is_exact = self.trusts_rows && (followed == moment.position || self.has_followed(moment));
+        let is_exact =
+            self.trusts_rows && !known::is_empty(tx)? && (followed == moment.position || self.has_followed(moment));
         let recount = match (is_exact, costs_changed) {
-            // A command counted events while no server ran, or a crash took what was not written.
+            // A command counted events while no server ran, a crash took what was not written, or a version before counted.
             (false, _) => Recount::All,
             (true, true) => Recount::Costs,
             (true, false) => Recount::Nothing,
@@ -306,13 +329,14 @@ impl Steering for Engine {
             _ => Cause::Rules,
         };
         let known_before = self.has_reviewed.then_some(&before);
+        self.differences = known::note(tx, &self.rules.budgets, moment.now)?;
         self.reasons = Reasons::of(cause, known_before, &self.raises, &over, moment.now);
         self.review_all(tx, moment, recount)?;
-        self.reasons = Reasons::default();
+        (self.reasons, self.differences) = (Reasons::default(), Differences::default());
         self.has_reviewed = true;
         stages::expire(tx, moment.now)?;
         self.note_followed(tx, moment)?;
-        self.followed = Some(Followed { moment, changed: true });
+        self.followed = Some(Followed { moment, changed: true, unpriced: 0 });
         Ok(())
     }
 
@@ -335,7 +359,7 @@ impl Steering for Engine {
 
     fn forget(&mut self) {
         self.followed = None;
-        self.reasons = Reasons::default();
+        (self.reasons, self.differences) = (Reasons::default(), Differences::default());
         self.trusts_rows &= self.unwritten.is_empty();
         self.unwritten.clear();
         self.users = None;

@@ -2,8 +2,9 @@
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
-use weir_contract::stage::Scope;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use weir_contract::stage::{Scope, Stage};
 use weir_ledger::amount::{Currency, Pico};
 
 /// The most budgets: each is looked at for every tenant that has used something.
@@ -20,7 +21,7 @@ pub struct BudgetFile {
     /// The amount of one period: of money with `of: cost` and `revenue`, of credits, else a whole number.
     #[schemars(schema_with = "amount")]
     pub amount: Pico,
-    /// The currency of `of: cost` and `revenue`. Money in another currency does not count. Absent: USD.
+    /// The currency of `of: cost` and `revenue`. What is priced in another currency counts as usage without a price. Absent: USD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "currency")]
     pub currency: Option<Currency>,
@@ -30,10 +31,12 @@ pub struct BudgetFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
     /// The plans whose tenants have the budget. Without `plans` and `tenants` all have it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
     pub plans: Vec<String>,
     /// Tenants that have the budget, whatever their plan.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
     pub tenants: Vec<String>,
     /// Whether all `tenants` share one amount, instead of having the amount each.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -49,6 +52,11 @@ pub struct BudgetFile {
     /// The used share, in percent, at which each stage begins.
     #[serde(default)]
     pub stages: Thresholds,
+    /// Of a budget of cost: the stage in which it stands at least while its period has usage that the used amount lacks, since it has no
+    /// price or one in another currency: `ok` (as if it cost nothing), `warn`, `degrade`, `contain` or `exceeded`. Absent: `warn`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "stage")]
+    pub unpriced: Option<Stage>,
     /// Amounts of single tenants.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "amounts")]
@@ -99,6 +107,11 @@ impl Measure {
     /// Whether its amounts are money.
     pub(crate) const fn is_money(self) -> bool {
         matches!(self, Measure::Cost | Measure::Revenue)
+    }
+
+    /// Whether it counts whole things.
+    pub const fn is_whole(self) -> bool {
+        !self.is_money() && !matches!(self, Measure::Credits)
     }
 
     /// The name.
@@ -183,6 +196,20 @@ impl BudgetMode {
             BudgetMode::Observe => "observe",
         }
     }
+
+    /// The mode of that name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [BudgetMode::Enforce, BudgetMode::Observe].into_iter().find(|mode| mode.as_str() == name)
+    }
+}
+
+/// Reads a list that names something: an empty one looks like nobody, and would mean everybody.
+fn not_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let list = Vec::deserialize(deserializer)?;
+    if list.is_empty() {
+        return Err(D::Error::custom("an empty list names nobody; leave the field out if everybody is meant"));
+    }
+    Ok(list)
 }
 
 fn amount(_: &mut SchemaGenerator) -> Schema {
@@ -192,6 +219,10 @@ fn amount(_: &mut SchemaGenerator) -> Schema {
 fn amounts(generator: &mut SchemaGenerator) -> Schema {
     let amount = amount(generator);
     json_schema!({"type": "object", "additionalProperties": amount})
+}
+
+fn stage(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": Stage::ALL.map(Stage::as_str)})
 }
 
 fn currency(_: &mut SchemaGenerator) -> Schema {

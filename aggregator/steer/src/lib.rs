@@ -27,6 +27,7 @@ pub mod engine;
 pub mod file;
 pub mod forget;
 pub mod hard;
+mod known;
 mod leasable;
 pub mod message;
 pub mod notice;

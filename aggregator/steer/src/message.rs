@@ -22,6 +22,7 @@ use weir_settings::secret::Secret;
 use crate::alert::rule::Rule;
 use crate::alert::state::AlertChange;
 use crate::budget::Budget;
+use crate::cause::Cause;
 use crate::receiver::{Playbook, Receiver, Target};
 use crate::subject;
 use crate::view::Transition;
@@ -125,7 +126,7 @@ pub(crate) fn of_transition(receiver: &Receiver, change: &Transition, context: &
         return own::of_transition(change, context).body(&receiver.target);
     }
     let stage = Stage::from_name(&change.stage).unwrap_or_default();
-    let tenant = subject::tenant(&change.subject);
+    let tenant = subject::responsible(&change.subject);
     let words = Words {
         kind: "budget.stage",
         at: change.at,
@@ -218,8 +219,13 @@ fn summary(change: &Transition) -> String {
     };
     let ends = change.period_end.map_or_else(String::new, |end| format!("; the period ends at {end}"));
     let observed = if change.mode == "observe" { " (observed only)" } else { "" };
+    let why = match change.cause {
+        Cause::Usage => String::new(),
+        cause if change.why.is_empty() => format!(" Why: {}.", cause.words()),
+        _ => format!(" Why: {}.", change.why),
+    };
     format!(
-        "The budget {budget} {whose} went from {was} to {stage}{observed}: {used} of {amount} {unit} are used{ends}."
+        "The budget {budget} {whose} went from {was} to {stage}{observed}: {used} of {amount} {unit} are used{ends}.{why}"
     )
 }
 

@@ -3,13 +3,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_database::{Connection, Row, params};
-use weir_ledger::amount::Pico;
+use weir_ledger::amount::{PICO, Pico};
 use weir_ledger::{LedgerError, audit};
 
 /// The most raises in force at a time: each is looked at whenever its budget is evaluated.
 pub(crate) const RAISES_MAX: usize = 10_000;
 /// The longest reason, in characters.
 pub(crate) const WHY_MAX_CHARS: usize = 250;
+/// The longest raise, in milliseconds: a year. What holds for longer belongs in the configuration.
+const UNTIL_MAX_MS: u64 = 366 * 24 * 3_600 * 1_000;
 
 /// Who the audit names for changes that no person makes.
 pub(crate) const AUTOMATIC: &str = "weir";
@@ -63,6 +65,23 @@ pub struct NewRaise {
     pub who: String,
     /// The reason.
     pub why: String,
+    /// The usual amount, with which the new one is compared.
+    pub usual: Pico,
+    /// Whether the budget counts whole things: tokens or requests.
+    pub is_whole: bool,
+    /// Whether the amount may be below the one in force.
+    pub lowers: bool,
+}
+
+/// A raise that is in force now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Raised {
+    /// The raise.
+    #[serde(flatten)]
+    pub raise: Raise,
+    /// The raise or pause that it takes the place of. It does not come back, though its date may be the later one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Raise>,
 }
 
 /// Why a budget cannot be raised.
@@ -71,24 +90,61 @@ pub enum RaiseError {
     /// It ends before it begins.
     #[error("until: {0} is over; name a moment in the future")]
     Over(Timestamp),
+    /// It ends too late.
+    #[error(
+        "until: {until} is too far away; at most {max}, a year from now. Change the amount in weir.yaml for longer"
+    )]
+    Far {
+        /// What is asked for.
+        until: Timestamp,
+        /// The latest date.
+        max: Timestamp,
+    },
     /// Nobody says why.
-    #[error("why: give a reason of 1 to {WHY_MAX_CHARS} characters; it stands in the audit")]
+    #[error("why: give a reason of 1 to {WHY_MAX_CHARS} characters on one line; it stands in the audit")]
     Why,
     /// Not an amount that can be used up.
     #[error("amount: above 0, with at most 15 digits before the point; to let everything pass, pause the budget")]
     Amount,
+    /// A part of a token or of a request.
+    #[error("amount: {0} is no whole number, and this budget counts tokens or requests")]
+    Fraction(Pico),
+    /// It would lower the amount.
+    #[error(
+        "amount: {amount} is below {in_force}, which is in force; say that it lowers the amount (`--lower`, `lower: true`)"
+    )]
+    Lowers {
+        /// What is asked for.
+        amount: Pico,
+        /// The amount in force.
+        in_force: Pico,
+    },
     /// Too many of them.
     #[error("{RAISES_MAX} budgets are raised already; change amounts in weir.yaml instead")]
     TooMany,
 }
 
+impl RaiseError {
+    /// Whether the request itself is wrong, whatever is in force and whatever the time.
+    pub fn is_malformed(&self) -> bool {
+        matches!(self, RaiseError::Why | RaiseError::Amount)
+    }
+}
+
 /// Notes a raise in place of the one before, in the audit as well. The caller reviews the budgets after it.
-pub fn add(db: &mut Connection, new: &NewRaise, now: Timestamp) -> Result<Result<Raise, RaiseError>, LedgerError> {
+pub fn add(db: &mut Connection, new: &NewRaise, now: Timestamp) -> Result<Result<Raised, RaiseError>, LedgerError> {
     if let Err(error) = check(new, now) {
         return Ok(Err(error));
     }
     let tx = db.transaction()?;
-    if active(&tx, now)?.len() >= RAISES_MAX {
+    let active = active(&tx, now)?;
+    let replaces =
+        active.iter().rev().find(|raise| raise.subject == new.subject && raise.budget == new.budget).cloned();
+    let in_force = replaces.as_ref().and_then(|raise| raise.amount).unwrap_or(new.usual);
+    if let Some(amount) = new.amount.filter(|amount| *amount < in_force && !new.lowers) {
+        return Ok(Err(RaiseError::Lowers { amount, in_force }));
+    }
+    if active.len() >= RAISES_MAX && replaces.is_none() {
         return Ok(Err(RaiseError::TooMany));
     }
     end_in(&tx, &new.subject, &new.budget, now)?;
@@ -102,27 +158,34 @@ pub fn add(db: &mut Connection, new: &NewRaise, now: Timestamp) -> Result<Result
         Some(amount) => ("budgets.raise", format!(" to {amount}")),
         None => ("budgets.pause", String::new()),
     };
-    let detail = format!("{} of {}{to} until {}: {}", new.budget, new.subject, new.until, new.why);
+    let instead = replaces.as_ref().map_or_else(String::new, |raise| format!(" (instead of: {})", raise.words()));
+    let detail = format!("{} of {}{to} until {}: {}{instead}", new.budget, new.subject, new.until, new.why);
     audit::note(&tx, now, &new.who, act, &detail)?;
     tx.commit()?;
-    let NewRaise { subject, budget, amount, until, who, why } = new.clone();
-    Ok(Ok(Raise { id, subject, budget, amount, until, who, why, at: now, ended_at: None }))
+    let NewRaise { subject, budget, amount, until, who, why, .. } = new.clone();
+    let raise = Raise { id, subject, budget, amount, until, who, why, at: now, ended_at: None };
+    Ok(Ok(Raised { raise, replaces }))
 }
 
 /// Whether a text can be a reason.
 pub fn is_reason(why: &str) -> bool {
-    !why.trim().is_empty() && why.chars().count() <= WHY_MAX_CHARS
+    !why.trim().is_empty() && why.chars().count() <= WHY_MAX_CHARS && !why.contains(char::is_control)
 }
 
 fn check(new: &NewRaise, now: Timestamp) -> Result<(), RaiseError> {
     if new.until <= now {
         return Err(RaiseError::Over(new.until));
     }
+    let max = now.plus_millis(UNTIL_MAX_MS);
+    if new.until > max {
+        return Err(RaiseError::Far { until: new.until, max });
+    }
     if !is_reason(&new.why) {
         return Err(RaiseError::Why);
     }
     match new.amount {
         Some(amount) if amount.0 <= 0 || !amount.is_writable() => Err(RaiseError::Amount),
+        Some(amount) if new.is_whole && amount.0 % PICO != 0 => Err(RaiseError::Fraction(amount)),
         _ => Ok(()),
     }
 }

@@ -13,6 +13,7 @@ use weir_settings::secret::SecretSource;
 
 use crate::alert::built_in;
 use crate::alert::file::{RuleFile, Severity};
+use crate::budget::Budget;
 use crate::subject;
 use crate::view::Transition;
 use tenant_mail::TenantMailFile;
@@ -296,6 +297,26 @@ fn check_own(file: &ReceiverFile, tenant: &str) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// The receivers, of which those for single tenants hear of the budgets that these share as well.
+pub fn with_shared(receivers: &[Receiver], budgets: &[Budget]) -> Vec<Receiver> {
+    let mut receivers = receivers.to_vec();
+    for budget in budgets.iter().filter(|budget| budget.shared) {
+        for receiver in &mut receivers {
+            if budget.named_tenants().any(|tenant| receiver.tenants.contains(tenant)) {
+                receiver.tenants.insert(subject::of_shared(&budget.name));
+            }
+        }
+    }
+    receivers
+}
+
+impl Receiver {
+    /// Whether it is told of single tenants only, and of this subject because of them.
+    pub fn is_limited_to(&self, subject: &str) -> bool {
+        self.tenants.contains(subject)
+    }
 }
 
 /// The most people that an e-mail goes to.

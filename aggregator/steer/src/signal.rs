@@ -13,6 +13,7 @@ pub struct Signal {
     at: AtomicU64,
     unwritten: AtomicU64,
     left_out: AtomicU64,
+    unpriced: AtomicU64,
     /// Wakes the one task that tells gateways.
     changed: Notify,
 }
@@ -36,6 +37,11 @@ impl Signal {
     /// How often an end user was not counted, since too many were already.
     pub fn left_out(&self) -> u64 {
         self.left_out.load(Ordering::Acquire)
+    }
+
+    /// How many requests the amounts of budgets of cost lack, since the start: they had no price, or one in another currency.
+    pub fn unpriced(&self) -> u64 {
+        self.unpriced.load(Ordering::Acquire)
     }
 
     pub(crate) fn note_left_out(&self) {
@@ -64,6 +70,7 @@ impl Signal {
     pub(crate) fn note(&self, followed: Followed) {
         self.position.store(followed.moment.position, Ordering::Release);
         self.at.fetch_max(followed.moment.now.as_millis(), Ordering::AcqRel);
+        self.unpriced.fetch_add(followed.unpriced, Ordering::AcqRel);
         if followed.changed {
             self.changes.fetch_add(1, Ordering::AcqRel);
             self.changed.notify_one();
@@ -77,4 +84,6 @@ pub(crate) struct Followed {
     pub(crate) moment: Moment,
     /// A stage in force has changed.
     pub(crate) changed: bool,
+    /// Requests that amounts of cost lack, for each budget that covers them.
+    pub(crate) unpriced: u64,
 }

@@ -1,4 +1,5 @@
-//! The tables of stages: `budget_stage` holds those in force, `budget_transition` every change.
+//! The tables of stages: `budget_stage` holds those in force, or that would be if their budgets did not only observe, `budget_transition` every
+//! change.
 use std::collections::HashMap;
 
 use weir_contract::Timestamp;
@@ -11,7 +12,6 @@ use weir_ledger::steering::Moment;
 use crate::budget::{Budget, permille};
 use crate::calendar::Period;
 use crate::cause::Reason;
-use crate::file::BudgetMode;
 
 /// How long transitions are kept, in milliseconds: a year and a month.
 const KEPT_MS: u64 = 400 * 24 * 3_600 * 1_000;
@@ -47,33 +47,15 @@ impl Change<'_> {
 
     /// Notes the change. `is_told`: people are told of it.
     pub(crate) fn note(&self, tx: &Transaction<'_>, moment: Moment, is_told: bool) -> Result<(), LedgerError> {
-        let Change { subject, budget, period, was, stage, used, amount, reason } = self;
-        let sql =
-            "INSERT INTO budget_transition(at, position, subject, budget, period_start, period_end, was, stage, used,
-                   amount, unit, mode, told, cause, why) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)";
-        tx.prepare_cached(sql)?.execute(params![
-            moment.now.as_millis(),
-            moment.position,
-            subject,
-            &*budget.name,
-            period.start.as_millis(),
-            period.end.map(Timestamp::as_millis),
-            was.as_str(),
-            stage.as_str(),
-            used.to_string(),
-            amount.to_string(),
-            budget.unit(),
-            budget.mode.as_str(),
-            !is_told,
-            reason.cause.as_str(),
-            reason.why,
-        ])?;
-        Ok(())
+        let Change { subject, budget, period, was, stage, used, amount, reason } = *self;
+        let (used, amount) = (&*used.to_string(), &*amount.to_string());
+        let (unit, mode, budget) = (budget.unit(), budget.mode.as_str(), &*budget.name);
+        Noted { subject, budget, period, was, stage, used, amount, unit, mode }.write(tx, moment, reason, is_told)
     }
 
     /// Puts the stage in force, or takes away the one before.
     pub(crate) fn enforce(&self, tx: &Transaction<'_>, of: InForce, moment: Moment) -> Result<(), LedgerError> {
-        if self.stage == Stage::Ok || self.budget.mode == BudgetMode::Observe {
+        if self.stage == Stage::Ok {
             return release(tx, self.subject, &self.budget.name).map(drop);
         }
         let scope = serde_json::to_string(&self.budget.scope_of(self.subject));
@@ -95,6 +77,54 @@ impl Change<'_> {
             of.since.as_millis(),
             moment.position,
             of.over_noted,
+        ])?;
+        Ok(())
+    }
+}
+
+/// A change as it stands in the table: that of a budget which is no longer configured as well.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Noted<'a> {
+    pub(crate) subject: &'a str,
+    pub(crate) budget: &'a str,
+    pub(crate) period: Period,
+    pub(crate) was: Stage,
+    pub(crate) stage: Stage,
+    pub(crate) used: &'a str,
+    pub(crate) amount: &'a str,
+    pub(crate) unit: &'a str,
+    pub(crate) mode: &'a str,
+}
+
+impl Noted<'_> {
+    /// Writes it. `is_told`: people are told of it.
+    pub(crate) fn write(
+        &self,
+        tx: &Transaction<'_>,
+        moment: Moment,
+        reason: &Reason,
+        is_told: bool,
+    ) -> Result<(), LedgerError> {
+        let Noted { subject, budget, period, was, stage, used, amount, unit, mode } = self;
+        let sql =
+            "INSERT INTO budget_transition(at, position, subject, budget, period_start, period_end, was, stage, used,
+                   amount, unit, mode, told, cause, why) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)";
+        tx.prepare_cached(sql)?.execute(params![
+            moment.now.as_millis(),
+            moment.position,
+            subject,
+            budget,
+            period.start.as_millis(),
+            period.end.map(Timestamp::as_millis),
+            was.as_str(),
+            stage.as_str(),
+            used,
+            amount,
+            unit,
+            mode,
+            !is_told,
+            reason.cause.as_str(),
+            reason.why,
         ])?;
         Ok(())
     }

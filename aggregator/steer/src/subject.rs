@@ -9,6 +9,16 @@ pub fn tenant(subject: &str) -> &str {
     subject.split_once(SHARED_MARK).map_or(subject, |(tenant, _)| tenant)
 }
 
+/// Under which name owners and playbooks of a subject stand: its tenant, or the shared budget itself.
+pub fn responsible(subject: &str) -> &str {
+    if is_shared(subject) { subject } else { tenant(subject) }
+}
+
+/// The subject of a budget that several tenants share.
+pub fn of_shared(budget: &str) -> String {
+    format!("{SHARED_MARK}{budget}")
+}
+
 /// The end user that a subject is.
 pub(crate) fn user(subject: &str) -> Option<&str> {
     subject.split_once(SHARED_MARK).filter(|(tenant, _)| !tenant.is_empty()).map(|(_, user)| user)
@@ -37,9 +47,11 @@ mod tests {
     fn a_subject_is_a_tenant_a_user_or_what_several_share() {
         assert_eq!((tenant("acme"), user("acme"), is_shared("acme")), ("acme", None, false));
         assert_eq!((tenant("#family"), user("#family"), is_shared("#family")), ("", None, true));
+        assert_eq!((responsible("#family"), responsible("acme")), ("#family", "acme"));
         let ann = of_user("acme", "hmac:00");
         assert_eq!((tenant(&ann), user(&ann), is_shared(&ann)), ("acme", Some("hmac:00"), false));
         let (first, last) = users_of("acme");
+        assert_eq!(responsible(&ann), "acme");
         assert!(first <= ann && ann < last);
     }
 }

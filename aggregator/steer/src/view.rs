@@ -15,7 +15,7 @@ use crate::budget::{Budget, permille};
 use crate::cause::Cause;
 use crate::counters::Counters;
 use crate::engine::Rules;
-use crate::file::Span;
+use crate::file::{BudgetMode, Measure, Span};
 use crate::raise::{self, Raise};
 use crate::subject;
 
@@ -44,8 +44,11 @@ pub struct BudgetView {
     /// The amount in force.
     #[schemars(with = "String")]
     pub amount: Pico,
-    /// The used share in thousandths, rounded down.
+    /// The used share in thousandths, rounded down; 4294967295 stands for that and more.
     pub used_permille: u32,
+    /// Of a budget of cost: requests of the period that `used` lacks, since they have no price or one in another currency.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub unpriced_requests: u64,
     /// The stage.
     #[schemars(with = "String")]
     pub stage: Stage,
@@ -54,6 +57,11 @@ pub struct BudgetView {
     /// The raise or pause in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raise: Option<Raise>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A change of a stage.
@@ -205,7 +213,7 @@ fn view(
     // A counter of an earlier period stays until something is used in the current one.
     let counter = counters.of(at).filter(|counter| counter.period.holds(now)).copied();
     let period = counter.map_or_else(|| budget.period(|| anchor, now), |counter| counter.period);
-    let used = counter.map_or(Pico::ZERO, |counter| counter.used);
+    let (used, unpriced) = counter.map_or((Pico::ZERO, 0), |counter| (counter.used, counter.unpriced));
     let whose = if budget.per_user { subject::tenant(subject) } else { subject };
     let raise = raises.iter().rev().find(|raise| raise.subject == whose && raise.budget == *budget.name).cloned();
     let amount = raise.as_ref().and_then(|raise| raise.amount).unwrap_or_else(|| budget.amount(subject));
@@ -220,10 +228,56 @@ fn view(
         used,
         amount,
         used_permille: permille(used, amount),
-        stage: if paused { Stage::Ok } else { budget.stage(used, amount) },
+        unpriced_requests: unpriced,
+        stage: if paused { Stage::Ok } else { budget.stage_lacking(used, amount, unpriced) },
         mode: budget.mode.as_str().to_owned(),
         raise,
     }
+}
+
+/// What a budget of cost cannot count in its current periods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lacking {
+    /// The budget.
+    pub budget: String,
+    /// Its currency.
+    pub currency: String,
+    /// Requests without a price, or with one in another currency.
+    pub requests: u64,
+    /// How many tenants or users they are of.
+    pub subjects: u64,
+}
+
+/// The budgets of cost whose used amounts lack something, in the order of the configuration.
+pub fn lacking(db: &Connection, rules: &Rules, now: Timestamp) -> Result<Vec<Lacking>, LedgerError> {
+    if !rules.budgets.iter().any(|budget| budget.of == Measure::Cost) {
+        return Ok(Vec::new());
+    }
+    let none = |budget: &Budget| Lacking {
+        budget: budget.name.to_string(),
+        currency: budget.currency.to_string(),
+        ..Lacking::default()
+    };
+    let mut all: Vec<Lacking> = rules.budgets.iter().map(none).collect();
+    let mut select = db.prepare_cached("SELECT used FROM budget_use")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let counters = Counters::parse(row.get_ref(0)?.as_str().unwrap_or_default(), &rules.budgets)?;
+        for counter in counters.list.iter().filter(|counter| counter.unpriced > 0 && counter.period.holds(now)) {
+            if let Some(of) = all.get_mut(counter.budget) {
+                of.requests += counter.unpriced;
+                of.subjects += 1;
+            }
+        }
+    }
+    all.retain(|of| of.requests > 0);
+    Ok(all)
+}
+
+/// Whether something was ever counted of a tenant under a budget of its own.
+pub fn has_used(db: &Connection, tenant: &str) -> Result<bool, LedgerError> {
+    let sql = "SELECT 1 FROM budget_use WHERE subject = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([tenant], |_| Ok(())).optional()?.is_some())
 }
 
 /// What a budget of a subject has used in the period that begins at `start`; None if nothing is known of it.
@@ -307,7 +361,8 @@ pub fn in_force(db: &Connection, rules: &Rules, now: Timestamp) -> Result<InForc
     let mut found = InForce::default();
     while let Some(row) = rows.next()? {
         let (subject, name): (String, String) = (row.get(0)?, row.get(1)?);
-        let Some(budget) = rules.budgets.iter().find(|budget| *budget.name == *name) else { continue };
+        let binds = |budget: &&Budget| *budget.name == *name && budget.mode == BudgetMode::Enforce;
+        let Some(budget) = rules.budgets.iter().find(binds) else { continue };
         let (scope, stage): (String, String) = (row.get(2)?, row.get(3)?);
         let wrong = || LedgerError::Inconsistent(format!("budget_stage has the scope {scope} and the stage {stage}"));
         let told = BudgetStage {

@@ -6,6 +6,8 @@ mod changes;
 mod event;
 #[path = "follow/groups.rs"]
 mod groups;
+#[path = "follow/unpriced.rs"]
+mod unpriced;
 #[path = "follow/world.rs"]
 mod world;
 
@@ -148,7 +150,7 @@ enum Step {
 
 fn any_use() -> impl Strategy<Value = Used> {
     let tenant = prop_oneof![Just("acme"), Just("globex"), Just("initech")];
-    let model = prop_oneof![Just("small"), Just("large-1")];
+    let model = prop_oneof![3 => Just("small"), 3 => Just("large-1"), 1 => Just(event::UNLISTED)];
     let feature = prop_oneof![Just(""), Just("search")];
     let who = (prop_oneof![Just(""), Just(ANN), Just(BOB)], prop_oneof![Just("k1"), Just("k2"), Just("k3")]);
     let used = (0..20 * DAY_HOURS, 1..2_000u64, 0..300u64);
@@ -170,7 +172,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         8 => proptest::collection::vec(any_use(), 1..6).prop_map(Step::Take),
         1 => Just(Step::Restart),
         1 => (0..20 * DAY_HOURS).prop_map(Step::Reprice),
-        1 => (1..5u64).prop_map(Step::Price),
+        1 => prop_oneof![1..5u64, Just(event::ALL_LISTED)].prop_map(Step::Price),
         1 => plan.prop_map(|(tenant, plan)| Step::Plan(tenant, plan)),
     ]
 }

@@ -50,7 +50,7 @@ use args::{Cli, Command, KeysCommand, UserCommand};
 use render::{complain, say};
 use show::ever;
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 
 /// Exit code of a command that succeeded.
 pub(crate) const EXIT_DONE: u8 = 0;
@@ -74,6 +74,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
     let load = || Config::load(&cli.config);
+    let asking = || access::load(&cli.config);
     match cli.command {
         Command::Serve(args) => serve::run(&cli.config, args.check),
         Command::Check(args) => check::run(&args.files, args.gateway, cli.json),
@@ -82,68 +83,68 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             say!("{}", crate::schema::print(subject)?.trim_end_matches('\n'));
             Ok(EXIT_DONE)
         }
-        Command::Keys(command) => run_keys(load, command, cli.json),
+        Command::Keys(command) => run_keys(asking, command, cli.json),
         Command::Byok(command) => byok::run(&load()?, command, cli.json),
-        Command::Flags(command) => flags::run(&load()?, command, cli.json),
-        Command::Tokens(command) => tokens::run(&load()?, command, cli.json),
-        Command::Tenants(command) => tenants::run(&load()?, command, cli.json),
-        Command::Report(args) => show::report(&load()?, &args, cli.json),
+        Command::Flags(command) => flags::run(&asking()?, command, cli.json),
+        Command::Tokens(command) => tokens::run(&asking()?, command, cli.json),
+        Command::Tenants(command) => tenants::run(&asking()?, command, cli.json),
+        Command::Report(args) => show::report(&asking()?, &args, cli.json),
         Command::Usage(UsageArgs { by: Some(by), tenant, from, to, .. }) => {
-            show::analysis(&load()?, &AnalysisQuery { by, tenant, from: ever(from), to }, cli.json)
+            show::analysis(&asking()?, &AnalysisQuery { by, tenant, from: ever(from), to }, cli.json)
         }
         Command::Usage(UsageArgs { tenant, meter, from, to, hourly, by: None }) => {
-            show::usage(&load()?, &UsageQuery { tenant, meter, from: ever(from), to, hourly }, cli.json)
+            show::usage(&asking()?, &UsageQuery { tenant, meter, from: ever(from), to, hourly }, cli.json)
         }
         Command::Export(ExportArgs { by: Some(by), tenant, from, to, .. }) => {
-            operate::export_analysis(&load()?, &AnalysisQuery { by, tenant, from: ever(from), to })
+            operate::export_analysis(&asking()?, &AnalysisQuery { by, tenant, from: ever(from), to })
         }
         Command::Export(ExportArgs { tenant, meter, from, to, by: None }) => {
-            operate::export_usage(&load()?, &UsageQuery { tenant, meter, from: ever(from), to, hourly: true })
+            operate::export_usage(&asking()?, &UsageQuery { tenant, meter, from: ever(from), to, hourly: true })
         }
         Command::Backup { into } => operate::backup(&load()?, &into, cli.json),
         Command::Restore { from, replace } => operate::restore(&load()?, &from, replace, cli.json),
-        Command::User(UserCommand::Forget(args)) => operate::forget_user(&load()?, &args.request(), cli.json),
-        Command::Adjust(args) => operate::adjust(&load()?, &args.request(), cli.json),
-        Command::Status => status::run(&load()?, cli.json),
-        Command::Models => models::run(&load()?, cli.json),
-        Command::Audit(AuditArgs { command }) => run_audit(&load()?, command, cli.json),
-        Command::Ledger(LedgerArgs { command: None }) => show::ledger(&load()?, cli.json),
+        Command::User(UserCommand::Forget(args)) => operate::forget_user(&asking()?, &args.request(), cli.json),
+        Command::Adjust(args) => operate::adjust(&asking()?, &args.request(), cli.json),
+        Command::Status => status::run(&asking()?, cli.json),
+        Command::Models => models::run(&asking()?, cli.json),
+        Command::Audit(AuditArgs { command }) => run_audit(&asking()?, command, cli.json),
+        Command::Ledger(LedgerArgs { command: None }) => show::ledger(&asking()?, cli.json),
         Command::Ledger(LedgerArgs { command: Some(LedgerCommand::Rebuild { replace }) }) => {
             rebuild::run(&load()?, replace, cli.json)
         }
-        Command::Limits(args) => limits::run(&load()?, &args.query(), cli.json),
-        Command::Events(EventsCommand::Get { id }) => show::event(&load()?, &id),
-        Command::Events(EventsCommand::List(args)) => cost_events::run(&load()?, *args, cli.json),
-        Command::Events(EventsCommand::Find(args)) => show::events(&load()?, &args.query(), cli.json),
+        Command::Limits(args) => limits::run(&asking()?, &args.query(), cli.json),
+        Command::Events(EventsCommand::Get { id }) => show::event(&asking()?, &id),
+        Command::Events(EventsCommand::List(args)) => cost_events::run(&asking()?, *args, cli.json),
+        Command::Events(EventsCommand::Find(args)) => show::events(&asking()?, &args.query(), cli.json),
         Command::Quarantine(QuarantineCommand::Drop { which, why }) => {
-            quarantine::drop(&load()?, which.query(), why, cli.json)
+            quarantine::drop(&asking()?, which.query(), why, cli.json)
         }
-        Command::Quarantine(QuarantineCommand::List(args)) => quarantine::list(&load()?, &args.query(), cli.json),
-        Command::Quarantine(QuarantineCommand::Retry(args)) => quarantine::retry(&load()?, &args.query(), cli.json),
+        Command::Quarantine(QuarantineCommand::List(args)) => quarantine::list(&asking()?, &args.query(), cli.json),
+        Command::Quarantine(QuarantineCommand::Retry(args)) => quarantine::retry(&asking()?, &args.query(), cli.json),
         Command::Readings(ReadingsCommand::Import { file, check }) => {
-            readings::import(&load()?, &file, check, cli.json)
+            readings::import(&asking()?, &file, check, cli.json)
         }
-        Command::Readings(ReadingsCommand::Get { id }) => readings::get(&load()?, &id),
+        Command::Readings(ReadingsCommand::Get { id }) => readings::get(&asking()?, &id),
         Command::Stripe(command) => run_stripe(&load()?, command, cli.json),
         Command::Reconcile(ReconcileArgs { from, to, customer }) => {
-            reconcile::run(&load()?, &ReconcileRequest { from, to, customer }, cli.json)
+            reconcile::run(&asking()?, &ReconcileRequest { from, to, customer }, cli.json)
         }
-        Command::Alerts(command) => alerts::run(&load()?, command, cli.json),
-        Command::Deploys(command) => deploys::run(&load()?, command, cli.json),
-        Command::Budgets(command) => budgets::run(&load()?, command, cli.json),
-        Command::Cost(args) => cost::run(&load()?, args, cli.json),
-        Command::Costs(command) => costs::run(&load()?, command, cli.json),
+        Command::Alerts(command) => alerts::run(&asking()?, command, cli.json),
+        Command::Deploys(command) => deploys::run(&asking()?, command, cli.json),
+        Command::Budgets(command) => budgets::run(&asking()?, command, cli.json),
+        Command::Cost(args) => cost::run(&asking()?, args, cli.json),
+        Command::Costs(command) => costs::run(&asking()?, command, cli.json),
         Command::Prices(command) => prices::run(load, command, cli.json),
         Command::Reprice(args) => prices::reprice(&load()?, args, cli.json),
-        Command::Finance(command) => finance::run(&load()?, command, cli.json),
-        Command::Explain(args) => explain::run(&load()?, args, cli.json),
-        Command::Tail(args) => tail::run(&load()?, args, cli.json),
-        Command::Top(args) => top::run(&load()?, args, cli.json),
+        Command::Finance(command) => finance::run(&asking()?, command, cli.json),
+        Command::Explain(args) => explain::run(&asking()?, args, cli.json),
+        Command::Tail(args) => tail::run(&asking()?, args, cli.json),
+        Command::Top(args) => top::run(&asking()?, args, cli.json),
         Command::Replay(args) => replay::run(&load()?, &args.files, cli.json),
     }
 }
 
-fn run_keys(load: impl Fn() -> Result<Config, ConfigError>, command: KeysCommand, as_json: bool) -> anyhow::Result<u8> {
+fn run_keys(load: impl Fn() -> anyhow::Result<Config>, command: KeysCommand, as_json: bool) -> anyhow::Result<u8> {
     match command {
         KeysCommand::New { prefix } => keys::new(&prefix, as_json),
         KeysCommand::Hash => keys::hash(as_json),

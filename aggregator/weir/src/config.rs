@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use alerts::Alerts;
 use catalogue::Catalogue;
@@ -53,8 +54,9 @@ use weir_money::plans::file::PricePlanFile;
 use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
 use weir_settings::secret::{SecretError, SecretSource};
+use weir_settings::yaml::located::Node;
 use weir_settings::yaml::{self, YamlError};
-use weir_steer::budget::Budget;
+use weir_steer::budget::{Budget, BudgetError};
 use weir_steer::file::BudgetFile;
 use weir_steer::receiver::AlertsFile;
 
@@ -264,6 +266,18 @@ pub enum ConfigError {
         /// The field, the problem and its remedy.
         source: Box<FinancesError>,
     },
+    /// A budget is not valid.
+    #[error("{}:{line}:{column}: {source}", path.display())]
+    Budgets {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+        /// Counted from 1.
+        column: u64,
+        /// The budget, the field, the problem and its remedy.
+        source: Box<BudgetError>,
+    },
     /// A token is not valid.
     #[error("{}: tokens: {source}", path.display())]
     Token {
@@ -314,9 +328,35 @@ impl ConfigFile {
 }
 
 impl Config {
-    /// Reads and validates the file at `path`.
+    /// Reads and validates the file at `path`, and what it says together with its files of prices.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(path, &yaml::read_text(path)?)
+        let text = yaml::read_text(path)?;
+        let config = Self::parse(path, &text)?;
+        if !config.prices.files().is_empty() {
+            budgets::check_currencies((path, &text), &config.budgets, &config.prices)?;
+        }
+        Ok(config)
+    }
+
+    /// What is good of the file at `path`, field by field, beside the defaults; of a file that is no YAML only `data`. For commands that
+    /// a running server answers: they need to know where it is.
+    pub(crate) fn good_part(path: &Path) -> Option<Self> {
+        let text = yaml::read_text(path).unwrap_or_default();
+        let fields = match Node::parse(path, &text).map(|node| node.value()) {
+            Ok(Value::Object(fields)) => fields,
+            _ => data_line(&text).map(|data| ("data".to_owned(), data)).into_iter().collect(),
+        };
+        let parse = |fields: &Map<String, Value>| Self::parse(path, &Value::Object(fields.clone()).to_string());
+        let mut good = Map::new();
+        // Some fields need others: those that come later in the file are there in the second round.
+        for (name, value) in fields.iter().chain(&fields) {
+            let mut with = good.clone();
+            with.insert(name.clone(), value.clone());
+            if parse(&with).is_ok() {
+                good = with;
+            }
+        }
+        parse(&good).ok()
     }
 
     /// Validates `text`, the content of the file at `path`.
@@ -330,7 +370,6 @@ impl Config {
             .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?
             .with_costs(check_other_costs(path, &file.other_costs)?);
         let stripe = file.stripe.map(|stripe| stripe::check(path, stripe, &meters)).transpose()?;
-        let has_price_plans = !file.price_plans.is_empty();
         let finances = finances::check(path, text, file.price_plans, file.planned, meters.names())?;
         let tenants = check_tenants(path, &base, file.tenants, file.tenants_database)?;
         let vault = file.vault.map(|file| vault::check(path, &tenants, file)).transpose()?;
@@ -339,8 +378,12 @@ impl Config {
         let log_retention_ms = file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0;
         let log = file.log.map(|log| log.check(path, &base, Duration::from_millis(log_retention_ms))).transpose()?;
         let flags = flags::check(path, file.flags)?;
-        let budgets = budgets::check(path, &file.budgets, has_price_plans)?;
         let catalogue = catalogue::check(path, (file.providers, file.models, file.routing), &flags)?;
+        let prices = PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?;
+        let budgets = budgets::check((path, text), &file.budgets, &finances)?;
+        if prices.files().is_empty() {
+            budgets::check_currencies((path, text), &budgets, &prices)?;
+        }
         Ok(Config {
             listen,
             ui: ui::check(path, file.ui, listen, file.tls.is_some())?,
@@ -361,7 +404,7 @@ impl Config {
             search_retention_ms: file.search_retention.unwrap_or(DEFAULT_SEARCH_RETENTION).0,
             stripe,
             other_costs: file.other_costs,
-            prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
+            prices,
             signing_key: file.signing_key,
             finances,
             alerts: alerts::check(path, &file.alerts, &budgets)?,
@@ -436,6 +479,12 @@ fn read_listen<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opti
         ))
     };
     numbers.parse().map(Some).map_err(wrong)
+}
+
+/// The value of `data` in a file that is no YAML as a whole.
+fn data_line(text: &str) -> Option<Value> {
+    let line = text.lines().find(|line| line.starts_with("data:"))?;
+    Node::parse(Path::new("data"), line).ok()?.value().get("data").cloned()
 }
 
 /// Tenants have one home: two would say different things of one tenant.

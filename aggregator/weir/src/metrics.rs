@@ -195,6 +195,8 @@ pub struct Metrics {
     budget_changes: Counter,
     budget_users_left_out: Counter,
     budget_stages_untold: UnsignedGauge,
+    budget_unpriced_requests: Counter,
+    config_refused: UnsignedGauge,
     /// Alerts.
     pub(crate) alerts: AlertMetrics,
     pub(crate) ui: UiMetrics,
@@ -269,6 +271,8 @@ impl Default for Metrics {
             budget_changes: Counter::default(),
             budget_users_left_out: Counter::default(),
             budget_stages_untold: Gauge::default(),
+            budget_unpriced_requests: Counter::default(),
+            config_refused: Gauge::default(),
             alerts: AlertMetrics::default(),
             ui: UiMetrics::default(),
             reads: ReadMetrics::default(),
@@ -470,6 +474,16 @@ impl Metrics {
         self.budget_lag_seconds.set(Duration::from_millis(lag_ms).as_secs_f64());
         self.budget_evaluated_through.set(evaluated_through);
         show(&self.budget_changes, changes);
+    }
+
+    /// Shows how many requests the amounts of budgets of cost lack.
+    pub(crate) fn show_unpriced_of_budgets(&self, requests: u64) {
+        show(&self.budget_unpriced_requests, requests);
+    }
+
+    /// Shows whether the configuration on disk is used.
+    pub(crate) fn config_read(&self, good: bool) {
+        self.config_refused.set(u64::from(!good));
     }
 
     /// Sets the metrics of what budgets have no room for.

@@ -19,7 +19,7 @@
 //! | `GET /v1/deploys` | viewer | `alerts` |
 //! | `POST /v1/deploys`, `DELETE /v1/deploys/{id}` | operator | `alerts` |
 //! | `GET /v1/budgets`, `/v1/budgets/history` | viewer | `budgets` |
-//! | `POST /v1/budgets/raise`, `/v1/budgets/resume` | admin | `budgets` |
+//! | `POST /v1/budgets/raise`, `/v1/budgets/pause`, `/v1/budgets/resume` | admin | `budgets` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `GET /v1/status` | viewer | `status` |
 //! | `GET /v1/models` | viewer | `models` |
@@ -360,6 +360,7 @@ impl App {
             .route("/v1/budgets", get(budgets::get_budgets))
             .route("/v1/budgets/history", get(budgets::get_history))
             .route("/v1/budgets/raise", post(budgets::post_raise))
+            .route("/v1/budgets/pause", post(budgets::post_pause))
             .route("/v1/budgets/resume", post(budgets::post_resume))
             .route("/v1/ledger", get(read::get_ledger))
             .route("/v1/stripe", get(billing_routes::get_stripe))

@@ -87,6 +87,12 @@ pub struct ServerStatus {
     /// Plans that rules of the catalogue name and no gateway has: these rules are never true.
     #[serde(default)]
     pub unknown_plans: Vec<String>,
+    /// Why the configuration on disk is not used; absent if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<String>,
+    /// What is wrong with budgets: usage that they cannot count, and names that fit nobody.
+    #[serde(default)]
+    pub budgets: Vec<String>,
 }
 
 /// The last fetch of the directory under one token.
@@ -186,6 +192,10 @@ impl SystemStatus {
             Some(server) => {
                 problems.extend(server.log.as_ref().map(|why| format!("events are not accepted: {why}")));
                 problems.extend(server.ledger.as_ref().map(|why| format!("accepted events are not counted: {why}")));
+                problems.extend(server.configuration.as_ref().map(|why| {
+                    format!("the configuration on disk is not used, and what was read last stays in force: {why}")
+                }));
+                problems.extend(server.budgets.iter().cloned());
                 problems.extend(server.exports.iter().filter_map(ExportStatus::trouble));
                 problems.extend(server.catalogue_refused_by.iter().map(|gateway| {
                     format!("gateway {gateway} cannot use the catalogue of models, and goes on with the one before: its log says why")

@@ -13,6 +13,8 @@ mod alerting;
 mod answering;
 #[path = "aggregator/asking.rs"]
 mod asking;
+#[path = "aggregator/binding.rs"]
+mod binding;
 #[path = "aggregator/browser.rs"]
 mod browser;
 #[path = "aggregator/budgeting.rs"]
@@ -91,6 +93,8 @@ mod pricing;
 mod proving;
 #[path = "aggregator/provisioning.rs"]
 mod provisioning;
+#[path = "aggregator/raising.rs"]
+mod raising;
 #[path = "aggregator/readings.rs"]
 mod readings;
 #[path = "aggregator/refusing.rs"]
@@ -111,6 +115,8 @@ mod server;
 mod settling;
 #[path = "aggregator/shared_log.rs"]
 mod shared_log;
+#[path = "aggregator/sharing.rs"]
+mod sharing;
 #[path = "aggregator/signing_in.rs"]
 mod signing_in;
 #[path = "aggregator/skipping.rs"]

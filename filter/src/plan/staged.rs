@@ -98,6 +98,18 @@ impl Staged {
     }
 }
 
+/// Refuses an empty list: it looks as if nothing were refused, and everything would be.
+fn named<T>(list: Option<Vec<T>>, path: &str, field: &str) -> Result<Vec<T>, ConfigError> {
+    match list {
+        Some(list) if list.is_empty() => {
+            let right =
+                "an empty list names nothing; leave the field out, and without any such field everything is refused";
+            Err(ConfigError::new(format!("{path}.refuse.{field}"), right.to_owned()))
+        }
+        list => Ok(list.unwrap_or_default()),
+    }
+}
+
 impl Refuses {
     fn compile(refuse: Refuse, path: &str) -> Result<Self, ConfigError> {
         let status = match refuse.status {
@@ -108,7 +120,12 @@ impl Refuses {
                 return Err(ConfigError::new(format!("{path}.refuse.status"), right));
             }
         };
-        Ok(Refuses { status, classes: refuse.classes, features: refuse.features, routes: refuse.routes })
+        Ok(Refuses {
+            status,
+            classes: named(refuse.classes, path, "classes")?,
+            features: named(refuse.features, path, "features")?,
+            routes: named(refuse.routes, path, "routes")?,
+        })
     }
 
     /// Whether it refuses all requests.
@@ -242,6 +259,8 @@ mod tests {
     fn what_a_stage_cannot_be_is_refused_with_its_place() {
         let cases = [
             (json!({"exceeded": {"refuse": {"status": 403}}}), "plans.p.stages.exceeded.refuse.status"),
+            (json!({"exceeded": {"refuse": {"features": []}}}), "plans.p.stages.exceeded.refuse.features"),
+            (json!({"contain": {"refuse": {"classes": []}}}), "plans.p.stages.contain.refuse.classes"),
             (json!({"degrade": {"output_tokens_max": 0}}), "plans.p.stages.degrade.output_tokens_max"),
             (json!({"degrade": {"models": {"allow": []}}}), "plans.p.stages.degrade.models.allow"),
             (

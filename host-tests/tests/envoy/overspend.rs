@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use weir_contract::Timestamp;
 use weir_contract::directory::KeyHash;
 use weir_rig::aggregator::Aggregator;
 use weir_rig::clock;
@@ -235,9 +236,11 @@ const MEASURED: usize = 200;
 async fn change(weir: &Aggregator, paused: bool) {
     let mut body = json!({"budget": "monthly", "tenant": "acme"});
     if paused {
-        (body["until"], body["why"]) = (json!("2100-01-01T00:00:00Z"), json!("a measurement"));
+        let now: u64 = clock::now().as_second().try_into().expect("after 1970");
+        let until = Timestamp::from_secs(now + 24 * 3_600).to_string();
+        (body["until"], body["why"]) = (json!(until), json!("a measurement"));
     }
-    let url = format!("{}/v1/budgets/{}", weir.url(), if paused { "raise" } else { "resume" });
+    let url = format!("{}/v1/budgets/{}", weir.url(), if paused { "pause" } else { "resume" });
     let reply = Client::new().send(Call::post(url, &body).header("authorization", &format!("Bearer {ADMIN}"))).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
 }

@@ -376,7 +376,9 @@ impl World {
             if is_end {
                 ledger.durably(|db| raise::end(db, &subject, &budget, "ann", now))?;
             } else {
-                let new = NewRaise { subject, budget, amount, until, who: "ann".to_owned(), why: "sim".to_owned() };
+                let (who, why) = ("ann".to_owned(), "sim".to_owned());
+                let usual = weir_ledger::amount::Pico::ZERO;
+                let new = NewRaise { subject, budget, amount, until, who, why, usual, is_whole: false, lowers: true };
                 let _refused = ledger.durably(|db| raise::add(db, &new, now))?;
             }
             ledger.review_steering(now, false)

@@ -83,6 +83,11 @@ fn what_cannot_be_a_budget_is_refused_with_its_place_and_a_remedy() {
         (with("shared: true"), "budgets[0].shared", "tenants"),
         (with("timezone: Mars/Olympus"), "budgets[0].timezone", "Europe/Berlin"),
         (with("stages: {warn: 95}"), "budgets[0].stages", "rise"),
+        (with("stages: {warn: 95, degrade: 90}"), "budgets[0].stages", "rise"),
+        (with("overrides: {acme: -1}"), "budgets[0].overrides.acme", "above 0"),
+        (with("overrides: {acme: 1.5}"), "budgets[0].overrides.acme", "whole"),
+        (with("overrides: {'a b': 1}"), "budgets[0].overrides", "no id"),
+        (with("unpriced: warn"), "budgets[0].unpriced", "of: cost"),
         (with("stages: {warn: 0}"), "budgets[0].stages", "1 to"),
         (with("tenants: ['a b']"), "budgets[0].tenants", "no id"),
         (with("only: {feature: ''}"), "budgets[0].only", "1 to"),
@@ -94,7 +99,7 @@ fn what_cannot_be_a_budget_is_refused_with_its_place_and_a_remedy() {
     ];
     for (text, place, remedy) in cases {
         let error = compile(&files(&text)).expect_err(&text).to_string();
-        assert!(error.starts_with(place) && error.contains(remedy), "{error}");
+        assert!(error.starts_with(&format!("{place} of ")) && error.contains(remedy), "{error}");
     }
 }
 
@@ -102,4 +107,13 @@ fn what_cannot_be_a_budget_is_refused_with_its_place_and_a_remedy() {
 fn a_field_that_does_not_exist_is_refused() {
     let text = "[{name: b, of: cost, amount: 1, period: day, colour: red}]";
     assert!(serde_saphyr::from_str::<Vec<BudgetFile>>(text).is_err());
+}
+
+#[test]
+fn an_empty_list_is_refused_since_it_would_mean_everybody() {
+    for field in ["plans", "tenants"] {
+        let text = format!("[{{name: b, of: cost, amount: 1, period: day, {field}: []}}]");
+        let error = serde_saphyr::from_str::<Vec<BudgetFile>>(&text).expect_err("refused").to_string();
+        assert!(error.contains("names nobody"), "{error}");
+    }
 }

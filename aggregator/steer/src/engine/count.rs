@@ -3,8 +3,8 @@ use weir_ledger::periods::{self, Anchor};
 use weir_ledger::steering::{Use, used_in};
 
 use super::{
-    Arc, Budget, Change, Counter, Counters, Engine, Known, LedgerError, Past, Period, Pico, Reason, Recount, Span,
-    Stage, Step, Timestamp, Transaction, past, stages, subject,
+    Arc, Budget, Change, Counter, Counters, Engine, Known, LedgerError, Past, Period, Pico, Portion, Reason, Recount,
+    Span, Stage, Step, Timestamp, Transaction, past, stages, subject,
 };
 
 impl Engine {
@@ -23,7 +23,11 @@ impl Engine {
             for at in &known.budgets {
                 let Some(budget) = budgets.get(*at).filter(|budget| budget.covers(used)) else { continue };
                 let period = self.period(step.tx, (*at, budget), tenant, used.window)?;
-                let amount = budget.measure(&used.amounts, used.currency);
+                let portion = Portion {
+                    used: Pico(budget.measure(&used.amounts, used.currency)),
+                    unpriced: budget.lacking(&used.amounts, used.currency),
+                };
+                step.unpriced += portion.unpriced;
                 let other = match used.user {
                     Some(user) => Some(subject::of_user(tenant, user)),
                     None => budget.shared.then(|| budget.subject(tenant)),
@@ -34,11 +38,11 @@ impl Engine {
                     }
                     self.know(step, &subject)?;
                     let Some(mut of) = self.known.get_mut(&*subject).map(std::mem::take) else { continue };
-                    self.add(step, &subject, &mut of.counters, (*at, budget), (period, amount))?;
+                    self.add(step, &subject, &mut of.counters, (*at, budget), (period, portion))?;
                     self.put_back(&subject, of);
                     others.push(subject);
                 } else {
-                    self.add(step, tenant, &mut known.counters, (*at, budget), (period, amount))?;
+                    self.add(step, tenant, &mut known.counters, (*at, budget), (period, portion))?;
                 }
             }
         }
@@ -84,7 +88,7 @@ impl Engine {
         subject: &str,
         counters: &mut Counters,
         (at, budget): (usize, &Budget),
-        (period, amount): (Period, i128),
+        (period, portion): (Period, Portion),
     ) -> Result<(), LedgerError> {
         if let Some(counter) = counters.of(at) {
             if period.start < counter.period.start && budget.per_user {
@@ -92,7 +96,7 @@ impl Engine {
                 return Ok(());
             }
             if period.start < counter.period.start {
-                return self.add_to_past(step, subject, (at, budget), (period, amount));
+                return self.add_to_past(step, subject, (at, budget), (period, portion));
             }
             if period.start > counter.period.start {
                 let past = Past { used: counter.used, stage: counter.stage };
@@ -108,7 +112,8 @@ impl Engine {
                 if used.is_some() {
                     step.fresh.insert((subject.into(), at, period.start));
                 }
-                *counter = Counter { budget: at, period, used: used.unwrap_or_default(), stage: Stage::Ok };
+                let Portion { used, unpriced } = used.unwrap_or_default();
+                *counter = Counter { budget: at, period, used, stage: Stage::Ok, unpriced };
                 counters.is_urgent = true;
             }
         } else {
@@ -116,14 +121,16 @@ impl Engine {
             if used.is_some() {
                 step.fresh.insert((subject.into(), at, period.start));
             }
-            counters.list.push(Counter { budget: at, period, used: used.unwrap_or_default(), stage: Stage::Ok });
+            let Portion { used, unpriced } = used.unwrap_or_default();
+            counters.list.push(Counter { budget: at, period, used, stage: Stage::Ok, unpriced });
         }
         counters.has_changed = true;
         counters.is_urgent |= !budget.scope.is_whole() || budget.per_user;
         if let Some(counter) = counters.of(at)
             && !step.is_fresh(subject, at, period)
         {
-            counter.used.0 += amount;
+            counter.used += portion.used;
+            counter.unpriced += portion.unpriced;
         }
         Ok(())
     }
@@ -136,19 +143,20 @@ impl Engine {
         subject: &str,
         budget: &Budget,
         period: Period,
-    ) -> Result<Option<Pico>, LedgerError> {
+    ) -> Result<Option<Portion>, LedgerError> {
         if !budget.scope.is_whole() || budget.per_user || budget.of.is_charged() {
             return Ok(None);
         }
         let tenants: Vec<&str> = if budget.shared { budget.named_tenants().collect() } else { vec![subject] };
         let end = period.end.unwrap_or(Timestamp::from_millis(u64::MAX));
-        let mut sum = 0;
+        let mut sum = Portion::default();
         for tenant in tenants {
             for (currency, amounts) in used_in(tx, tenant, period.start, end)? {
-                sum += budget.measure(&amounts, currency);
+                sum.used += Pico(budget.measure(&amounts, currency));
+                sum.unpriced += budget.lacking(&amounts, currency);
             }
         }
-        Ok(Some(Pico(sum)))
+        Ok(Some(sum))
     }
 
     /// Adds to a period that is over, for an event that came late.
@@ -157,7 +165,7 @@ impl Engine {
         step: &mut Step<'_, '_>,
         subject: &str,
         (at, budget): (usize, &Budget),
-        (period, amount): (Period, i128),
+        (period, portion): (Period, Portion),
     ) -> Result<(), LedgerError> {
         let (tx, moment) = (step.tx, step.moment);
         let mut past = match past::read(tx, subject, &budget.name, period.start)? {
@@ -167,13 +175,15 @@ impl Engine {
                 if used.is_some() {
                     step.fresh.insert((subject.into(), at, period.start));
                 }
-                Past { used: used.unwrap_or_default(), stage: Stage::Ok }
+                Past { used: used.unwrap_or_default().used, stage: Stage::Ok }
             }
         };
         if !step.is_fresh(subject, at, period) {
-            past.used.0 += amount;
+            past.used += portion.used;
         }
-        let stage = self.stage(subject, budget, past.used);
+        // What a past period lacks is not kept: the stage that it had stays.
+        let amount = self.amount(subject, budget);
+        let stage = amount.map_or(Stage::Ok, |amount| budget.stage(past.used, amount)).max(past.stage);
         if stage != past.stage {
             let amount = self.amount(subject, budget).unwrap_or_default();
             let (was, used, reason) = (past.stage, past.used, &Reason::default());
@@ -194,8 +204,8 @@ impl Engine {
         for counter in &mut counters.list {
             let concerned = self.rules.budgets.get(counter.budget).filter(|budget| recount.concerns(budget));
             let Some(budget) = concerned else { continue };
-            if let Some(used) = self.used_so_far(step.tx, subject, budget, counter.period)? {
-                counter.used = used;
+            if let Some(Portion { used, unpriced }) = self.used_so_far(step.tx, subject, budget, counter.period)? {
+                (counter.used, counter.unpriced) = (used, unpriced);
                 counters.is_urgent = true;
                 step.fresh.insert((subject.into(), counter.budget, counter.period.start));
             }

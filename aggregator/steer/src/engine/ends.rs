@@ -3,8 +3,8 @@ use weir_fault::{self as fault, Point};
 use weir_ledger::periods;
 
 use super::{
-    Arc, Budget, Cause, Change, Counter, Counters, Engine, Followed, LedgerError, Moment, Past, Reason, Span, Stage,
-    Step, Transaction, past, stages, subject,
+    Arc, Budget, Cause, Change, Counter, Counters, Engine, Followed, LedgerError, Moment, Past, Pico, Portion, Reason,
+    Span, Stage, Step, Transaction, past, stages, subject,
 };
 
 /// The most ends of stages that one transaction notes, so that none takes long.
@@ -29,7 +29,7 @@ impl Engine {
             }
         }
         if !ended.is_empty() {
-            self.followed = Some(Followed { moment: self.signal.last(moment), changed: true });
+            self.followed = Some(Followed { moment: self.signal.last(moment), changed: true, unpriced: 0 });
         }
         Ok(ended.len() == ENDED_MAX)
     }
@@ -73,9 +73,10 @@ impl Engine {
                 past::write(step.tx, subject, &budget.name, counter.period, past)?;
             }
             // No sums are kept of some requests: what was used since an earlier start counts as well.
-            let known =
-                if period.start > counter.period.start { weir_ledger::amount::Pico::ZERO } else { counter.used };
-            counter.used = self.used_so_far(step.tx, subject, budget, period)?.unwrap_or(known);
+            let known = if period.start > counter.period.start { Pico::ZERO } else { counter.used };
+            let known = Portion { used: known, unpriced: if known == Pico::ZERO { 0 } else { counter.unpriced } };
+            let Portion { used, unpriced } = self.used_so_far(step.tx, subject, budget, period)?.unwrap_or(known);
+            (counter.used, counter.unpriced) = (used, unpriced);
             counter.period = period;
             counters.is_urgent = true;
         }

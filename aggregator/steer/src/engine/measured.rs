@@ -30,7 +30,7 @@ impl Engine {
             self.evaluate(&mut step, subject, &mut known.counters)?;
             self.put_back(subject, known);
         }
-        self.followed = Some(Followed { moment: self.signal.last(moment), changed: step.changed });
+        self.followed = Some(Followed { moment: self.signal.last(moment), changed: step.changed, unpriced: 0 });
         Ok(())
     }
 
@@ -43,7 +43,13 @@ impl Engine {
         measured: &MeasuredUse,
     ) -> Result<(), LedgerError> {
         let MeasuredUse { subject, budget, start, end, used } = measured;
-        let new = Counter { budget: at, period: Period { start: *start, end: *end }, used: *used, stage: Stage::Ok };
+        let new = Counter {
+            budget: at,
+            period: Period { start: *start, end: *end },
+            used: *used,
+            stage: Stage::Ok,
+            unpriced: 0,
+        };
         let ended = match counters.of(at) {
             None => {
                 counters.list.push(new);

@@ -2,7 +2,7 @@
 use foldhash::HashMap;
 use weir_contract::Timestamp;
 
-use super::{Cause, Raise, Reason, subject};
+use super::{Cause, Differences, Raise, Reason, subject};
 
 /// The reasons of one transaction.
 #[derive(Debug, Default)]
@@ -37,16 +37,21 @@ impl Reasons {
     }
 
     /// The reason of a change; that of a raise is given once, or to each of the tenant's users.
-    pub(super) fn take(&mut self, subject: &str, budget: &str) -> Reason {
+    pub(super) fn take(&mut self, subject: &str, budget: &str, differences: &Differences) -> Reason {
+        let usual = || match differences.of(budget) {
+            Some(words) => Reason { cause: Cause::Rules, why: words.to_owned() },
+            None => Reason::of(self.cause),
+        };
         if self.of_raises.is_empty() {
-            return Reason::of(self.cause);
+            return usual();
         }
+        let usual = usual();
         let key = |whose: &str| (whose.to_owned(), budget.to_owned());
         let found = match subject::user(subject) {
             Some(_) => self.of_raises.get(&key(subject::tenant(subject))).cloned(),
             None => self.of_raises.remove(&key(subject)),
         };
-        found.unwrap_or_else(|| Reason::of(self.cause))
+        found.unwrap_or(usual)
     }
 
     /// The raises that changed no stage, in order.

@@ -2,8 +2,8 @@
 use std::collections::HashMap;
 
 use super::{
-    Arc, Budget, Change, Counter, Counters, Engine, InForce, LedgerError, Moment, Pico, Reason, Recount, Stage, Step,
-    Timestamp, Transaction, past, stages, subject,
+    Arc, Budget, Change, Counter, Counters, Engine, InForce, LedgerError, Moment, Pico, Portion, Reason, Recount,
+    Stage, Step, Timestamp, Transaction, past, stages, subject,
 };
 
 impl Engine {
@@ -54,7 +54,7 @@ impl Engine {
                     let past = past::read(step.tx, &subject, &budget.name, period.start)?;
                     let none = past::Past { used: Pico::ZERO, stage: Stage::Ok };
                     let past::Past { used, stage } = past.unwrap_or(none);
-                    Counter { budget: at, period, used, stage }
+                    Counter { budget: at, period, used, stage, unpriced: 0 }
                 }
             };
             let amount = self.amount(&subject, budget).unwrap_or_default();
@@ -96,8 +96,8 @@ impl Engine {
             }
             let period = self.period(tx, (at, budget), subject, moment.now)?;
             let used = self.used_so_far(tx, subject, budget, period)?;
-            if let Some(used) = used.filter(|used| used.0 > 0) {
-                counters.list.push(Counter { budget: at, period, used, stage: Stage::Ok });
+            if let Some(Portion { used, unpriced }) = used.filter(|used| *used != Portion::default()) {
+                counters.list.push(Counter { budget: at, period, used, stage: Stage::Ok, unpriced });
                 counters.is_urgent = true;
             }
         }
@@ -117,7 +117,7 @@ impl Engine {
             for (subject, start, end) in rows.collect::<Result<Vec<_>, _>>()? {
                 let period = super::Period { start, end: Some(end) };
                 let Some(before) = past::read(tx, &subject, &budget.name, start)? else { continue };
-                let used = self.used_so_far(tx, &subject, budget, period)?.unwrap_or(before.used);
+                let used = self.used_so_far(tx, &subject, budget, period)?.map_or(before.used, |sums| sums.used);
                 past::write(tx, &subject, &budget.name, period, past::Past { used, ..before })?;
             }
         }

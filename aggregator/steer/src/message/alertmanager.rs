@@ -36,7 +36,7 @@ fn severity(stage: &str, from: Stage) -> Option<Severity> {
 }
 
 fn of_budget(change: &Transition, severity: Severity, end: Option<Timestamp>, context: &Context) -> Value {
-    let tenant = subject::tenant(&change.subject);
+    let (tenant, responsible) = (subject::tenant(&change.subject), subject::responsible(&change.subject));
     let mut labels = labels(BUDGET, severity);
     for (name, text) in [("budget", &*change.budget), ("subject", &*change.subject), ("tenant", tenant)] {
         if !text.is_empty() {
@@ -45,9 +45,9 @@ fn of_budget(change: &Transition, severity: Severity, end: Option<Timestamp>, co
     }
     let stage = Stage::from_name(&change.stage).unwrap_or_default();
     let more = [
-        ("owner", context.owners.get(tenant).map(String::as_str)),
+        ("owner", context.owners.get(responsible).map(String::as_str)),
         ("driver", context.budget_drivers.get(&change.id).map(String::as_str)),
-        ("action", context.decided(tenant, stage)),
+        ("action", context.decided(responsible, stage)),
     ];
     alert(labels, annotations(&summary(change), &command(change), more), change.at, end)
 }

@@ -108,3 +108,125 @@ fn a_billing_period_that_begins_anew_ends_the_stage_at_once() {
     assert_eq!(world.used("billed", "acme", 5), pico("3"));
     assert_eq!(world.stage("billed", "acme"), Stage::Exceeded);
 }
+
+/// The changes of a budget after the first, with why and in which mode.
+fn later(world: &World, budget: &str) -> Vec<(String, String, String, String)> {
+    let history = world.history("acme", budget);
+    let later = history.into_iter().rev().skip(1);
+    later.map(|change| (change.was, change.stage, change.mode, change.why)).collect()
+}
+
+/// The audit's entries about the configuration.
+fn configured(world: &mut World) -> Vec<String> {
+    world.audited("budgets.configuration")
+}
+
+#[test]
+fn a_budget_that_is_removed_ends_its_stage_in_history_and_audit() {
+    for restarts in [false, true] {
+        let mut world = World::new(DAILY);
+        world.take(&vec![used("acme", 0); 5]);
+        world.take(&[used("globex", 0)]);
+        world.configure("[]", restarts);
+        assert_eq!(world.told("acme", 0).len(), 0);
+        let [(was, stage, mode, why)] = &later(&world, "daily")[..] else { panic!("one change") };
+        assert_eq!((&**was, &**stage, &**mode), ("exceeded", "ok", "enforce"));
+        assert!(why.contains("the configuration changed: removed; it was: amount 5"), "{why}");
+        assert!(world.history("globex", "daily").is_empty(), "its stage has not changed");
+        let audit = configured(&mut world);
+        assert!(audit[1].starts_with("daily: removed"), "{audit:?}");
+        assert!(world.automatic()[0].contains("exceeded to ok"));
+        assert!(world.untold().iter().any(|change| change.stage == "ok"), "people are told");
+        world.configure("[]", true);
+        assert_eq!((later(&world, "daily").len(), configured(&mut world).len()), (1, 2), "said once");
+    }
+}
+
+#[test]
+fn a_budget_that_counts_something_else_ends_its_stage_and_begins_another() {
+    for restarts in [false, true] {
+        let mut world = World::new(DAILY);
+        world.take(&vec![used("acme", 0); 5]);
+        world.configure("[{name: daily, of: requests, amount: 6, period: week}]", restarts);
+        let [(was, stage, _, why), (_, next, ..)] = &later(&world, "daily")[..] else { panic!("two changes") };
+        assert_eq!((&**was, &**stage, &**next), ("exceeded", "ok", "warn"));
+        for part in ["period week (was day)", "amount 6 (was 5)", "timezone none (was Asia/Kolkata)"] {
+            assert!(why.contains(part), "{why}");
+        }
+    }
+}
+
+#[test]
+fn a_budget_whose_mode_changes_ends_what_it_enforced() {
+    for restarts in [false, true] {
+        let mut world = World::new(DAILY);
+        world.take(&vec![used("acme", 0); 5]);
+        let observed = DAILY.replace("}]", ", mode: observe}]");
+        world.configure(&observed, restarts);
+        assert_eq!(world.told("acme", 0).len(), 0);
+        world.configure(DAILY, restarts);
+        assert_eq!(world.told("acme", 0).len(), 1);
+        let later = later(&world, "daily");
+        let steps: Vec<_> = later.iter().map(|(was, stage, mode, _)| (&**was, &**stage, &**mode)).collect();
+        let expected = [
+            ("exceeded", "ok", "enforce"),
+            ("ok", "exceeded", "observe"),
+            ("exceeded", "ok", "observe"),
+            ("ok", "exceeded", "enforce"),
+        ];
+        assert_eq!(steps, expected);
+        assert!(later[0].3.contains("mode observe (was enforce)"), "{later:?}");
+    }
+}
+
+#[test]
+fn a_tenant_that_loses_a_budget_ends_its_stage_with_the_reason() {
+    const FREE: &str = "[{name: daily, of: requests, amount: 1, period: day, plans: [paid]}]";
+    let mut by_plan = World::new(FREE);
+    by_plan.take(&[used("acme", 0)]);
+    by_plan.plan("acme", "free");
+    let [(_, stage, _, why)] = &later(&by_plan, "daily")[..] else { panic!("one change") };
+    assert_eq!((&**stage, &**why), ("ok", "the tenant no longer has the budget"));
+    let mut by_file = World::new(FREE);
+    by_file.take(&[used("acme", 0)]);
+    by_file.configure(&FREE.replace("paid", "free"), true);
+    let [(_, stage, _, why)] = &later(&by_file, "daily")[..] else { panic!("one change") };
+    assert!(stage == "ok" && why.contains(r#"plans ["free"] (was ["paid"])"#), "{why}");
+}
+
+#[test]
+fn a_budget_that_is_removed_after_its_period_says_that_the_period_ended_once() {
+    let mut noted = World::new(DAILY);
+    noted.take(&vec![used("acme", 0); 5]);
+    noted.pass(DAY_HOURS);
+    noted.configure("[]", false);
+    let mut unnoted = World::new(DAILY);
+    unnoted.take(&vec![used("acme", 0); 5]);
+    unnoted.move_to(DAY_HOURS);
+    unnoted.configure("[]", false);
+    for world in [noted, unnoted] {
+        assert_eq!(changes(&world, "daily").last(), Some(&change(Cause::PeriodEnded, "exceeded", "ok")));
+        assert_eq!(changes(&world, "daily").len(), 2);
+    }
+}
+
+#[test]
+fn a_budget_that_only_observes_ends_its_stage_with_its_period() {
+    let mut world = World::new("[{name: b, of: requests, amount: 1, period: day, mode: observe}]");
+    world.take(&[used("acme", 0)]);
+    world.pass(DAY_HOURS);
+    let ended = [change(Cause::Usage, "ok", "exceeded"), change(Cause::PeriodEnded, "exceeded", "ok")];
+    assert_eq!((changes(&world, "b"), world.told("acme", 0).len()), (ended.to_vec(), 0));
+}
+
+#[test]
+fn a_stage_that_ends_with_its_mode_and_its_amount_ends_once() {
+    let mut world = World::new(DAILY);
+    world.take(&vec![used("acme", 0); 5]);
+    world.configure(&DAILY.replace("amount: 5", "amount: 50").replace("}]", ", mode: observe}]"), false);
+    for _ in 0..2 {
+        world.restart();
+        let steps: Vec<_> = later(&world, "daily").into_iter().map(|(was, stage, ..)| (was, stage)).collect();
+        assert_eq!(steps, [("exceeded".to_owned(), "ok".to_owned())]);
+    }
+}

@@ -4,15 +4,25 @@ use std::sync::Arc;
 use weir_contract::{Event, EventId, Payload, Sequence, SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus};
 use weir_event_log::Record;
 use weir_ledger::amount::{Currency, Pico};
-use weir_ledger::cost::{EventCost, Kind, Prices, Pricing, Quantities, Tariff, quantities};
+use weir_ledger::cost::{EventCost, Kind, KindSet, Prices, Pricing, Quantities, Tariff, quantities};
 use weir_ledger::validate::Format;
 
-/// Every input token costs so many millionths, whatever the model.
+/// Every input token costs so many millionths, whatever the model; [`UNLISTED`] has a price from [`ALL_LISTED`] on.
 #[derive(Debug)]
 struct Price(u64, String);
 
+/// A model without a price.
+pub(crate) const UNLISTED: &str = "unlisted";
+/// The lowest price that every model has.
+pub(crate) const ALL_LISTED: u64 = 10;
+
 impl Price {
-    fn of(&self, input: u64) -> EventCost {
+    fn of(&self, model: &str, input: u64) -> EventCost {
+        if model == UNLISTED && self.0 < ALL_LISTED {
+            let mut unpriced = KindSet::default();
+            unpriced.insert(Kind::Input);
+            return EventCost { unpriced, ..EventCost::default() };
+        }
         let cost = Pico(i128::from(self.0 * input) * 1_000_000);
         EventCost { currency: Some(Currency::USD), cost, ..EventCost::default() }
     }
@@ -20,12 +30,12 @@ impl Price {
 
 impl Pricing for Price {
     fn cost(&self, _: Timestamp, data: &UsageData<'_>) -> EventCost {
-        let quantities = quantities(data);
-        EventCost { quantities, tariff: Tariff::of(data), ..self.of(quantities.get(Kind::Input)) }
+        let (quantities, model) = (quantities(data), data.response_model.as_deref().unwrap_or_default());
+        EventCost { quantities, tariff: Tariff::of(data), ..self.of(model, quantities.get(Kind::Input)) }
     }
 
-    fn cost_of(&self, _: Timestamp, _: &str, _: &str, tariff: &Tariff, sums: &Quantities) -> EventCost {
-        EventCost { quantities: *sums, tariff: tariff.clone(), ..self.of(sums.get(Kind::Input)) }
+    fn cost_of(&self, _: Timestamp, _: &str, model: &str, tariff: &Tariff, sums: &Quantities) -> EventCost {
+        EventCost { quantities: *sums, tariff: tariff.clone(), ..self.of(model, sums.get(Kind::Input)) }
     }
 
     fn text(&self) -> &str {

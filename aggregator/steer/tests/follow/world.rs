@@ -19,10 +19,11 @@ use weir_steer::acts;
 use weir_steer::budget::{self, Budget};
 use weir_steer::engine::{Engine, Rules, Signal};
 use weir_steer::file::Measure;
+use weir_steer::notice;
 use weir_steer::raise::{self, NewRaise};
 use weir_steer::view::{self, Transition};
 
-use super::event::{self, prices};
+use super::event::{self, ALL_LISTED, UNLISTED, prices};
 
 const HOUR: u64 = 3_600_000;
 pub(crate) const DAY_HOURS: u64 = 24;
@@ -102,6 +103,20 @@ impl World {
         self.steer();
     }
 
+    /// Takes away what a version before did not note of budgets.
+    pub(crate) fn as_before(&mut self, line: &str, before: &str) {
+        let db = self.ledger.db();
+        db.execute("DELETE FROM budget_known", []).expect("deleted");
+        let sql = "UPDATE budget_use SET used = replace(used, ?1, ?2)";
+        assert_eq!(db.execute(sql, [line, before]).expect("updated"), 1);
+    }
+
+    /// Puts other budgets in use, with a server that is restarted or that reads its file again.
+    pub(crate) fn configure(&mut self, budgets: &str, restarts: bool) {
+        self.budgets = compile(budgets);
+        if restarts { self.restart() } else { self.steer() }
+    }
+
     pub(crate) fn plan(&mut self, tenant: &str, plan: &str) {
         self.plans.insert(tenant.to_owned(), plan.to_owned());
         self.steer();
@@ -176,7 +191,8 @@ impl World {
     pub(crate) fn raise(&mut self, budget: &str, subject: &str, amount: Option<&str>, until: u64) {
         let (who, why) = ("ann".to_owned(), "a campaign".to_owned());
         let (budget, subject) = (budget.to_owned(), subject.to_owned());
-        let new = NewRaise { subject, budget, amount: amount.map(pico), until: at(until), who, why };
+        let (amount, usual) = (amount.map(pico), weir_ledger::amount::Pico::ZERO);
+        let new = NewRaise { subject, budget, amount, until: at(until), who, why, usual, is_whole: true, lowers: true };
         raise::add(self.ledger.db(), &new, at(self.hour)).expect("the ledger works").expect("raised");
         self.review(self.hour);
     }
@@ -190,6 +206,24 @@ impl World {
     pub(crate) fn pass(&mut self, hour: u64) {
         self.hour = hour;
         while self.ledger.flush_steering(at(hour)).expect("flushed") {}
+    }
+
+    /// Lets time pass, and nobody look.
+    pub(crate) fn move_to(&mut self, hour: u64) {
+        self.hour = hour;
+    }
+
+    /// What the audit says of acts of this name, the first one first.
+    pub(crate) fn audited(&mut self, act: &str) -> Vec<String> {
+        let mut select =
+            self.ledger.db().prepare("SELECT detail FROM audit WHERE act = ?1 ORDER BY id").expect("a statement");
+        let rows = select.query_map([act], |row| row.get(0)).expect("rows");
+        rows.collect::<Result<_, _>>().expect("read")
+    }
+
+    /// The changes that people are still to be told of.
+    pub(crate) fn untold(&self) -> Vec<Transition> {
+        notice::untold_transitions(&self.reader()).expect("read")
     }
 
     /// Who did what, by the audit.
@@ -211,6 +245,17 @@ impl World {
     pub(crate) fn used(&self, budget: &str, tenant: &str, hour: u64) -> Pico {
         let views = view::of_tenant(&self.reader(), &self.rules(), tenant, at(hour)).expect("read");
         views.into_iter().find(|view| view.budget == budget).expect("it has the budget").used
+    }
+
+    /// The requests that the used amount of a budget lacks.
+    pub(crate) fn lacking(&self, budget: &str, tenant: &str) -> u64 {
+        let views = view::of_tenant(&self.reader(), &self.rules(), tenant, at(self.hour)).expect("read");
+        views.into_iter().find(|view| view.budget == budget).expect("it has the budget").unpriced_requests
+    }
+
+    /// How many requests the amounts of budgets lack, since the start.
+    pub(crate) fn unpriced(&self) -> u64 {
+        self.signal.unpriced()
     }
 
     pub(crate) fn stage(&self, budget: &str, tenant: &str) -> Stage {
@@ -276,6 +321,7 @@ impl World {
         let anchor = self.anchors.get(tenant).copied().unwrap_or_default();
         let current = budget.period(|| anchor, at(self.hour));
         let mut sums: BTreeMap<_, i128> = BTreeMap::from([(current, 0)]);
+        let mut lacking = 0;
         for (used, first, today) in &self.events {
             let paid = if budget.scope.is_whole() { today } else { first };
             let is_its = if budget.shared {
@@ -284,7 +330,9 @@ impl World {
                 used.tenant == tenant
             };
             if is_its && covers(budget, used) {
-                *sums.entry(budget.period(|| anchor, at(used.hour))).or_default() += measure(budget, used, *paid);
+                let period = budget.period(|| anchor, at(used.hour));
+                *sums.entry(period).or_default() += measure(budget, used, *paid);
+                lacking += u64::from(period == current && lacks(budget, used, *paid));
             }
         }
         let subject = budget.subject(tenant);
@@ -297,7 +345,7 @@ impl World {
                 proptest::prop_assert_eq!(known, Pico(sum), "{} of {} from {}", budget.name, tenant, period.start);
             }
             if period == current {
-                self.check_told(reader, tenant, budget, Pico(sum))?;
+                self.check_told(reader, tenant, budget, (Pico(sum), lacking))?;
             }
         }
         Ok(())
@@ -306,30 +354,38 @@ impl World {
     /// Compares what each end user has used in the current period.
     fn check_users(&self, reader: &Connection, tenant: &str, budget: &Budget) -> Result<(), TestCaseError> {
         let period = budget.period(Anchor::default, at(self.hour));
-        let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
+        let mut sums: BTreeMap<&str, (i128, u64)> = BTreeMap::new();
         let its = self.events.iter().filter(|(used, ..)| used.tenant == tenant && !used.user.is_empty());
         for (used, first, _) in its.filter(|(used, ..)| period.holds(at(used.hour))) {
-            *sums.entry(used.user).or_default() += measure(budget, used, *first);
+            let (sum, lacking) = sums.entry(used.user).or_default();
+            *sum += measure(budget, used, *first);
+            *lacking += u64::from(lacks(budget, used, *first));
         }
         let told = view::in_force(reader, &self.rules(), at(self.hour)).expect("read");
-        for (user, sum) in sums {
+        for (user, (sum, lacking)) in sums {
             let subject = format!("{tenant}#{user}");
             let key = (&*subject, &*budget.name);
             let found = view::used_in_period(reader, &self.rules(), key, period.start).expect("read");
             proptest::prop_assert_eq!(found, Some(Pico(sum)), "{} of {}", budget.name, subject);
             let is = |stage: &&BudgetStage| stage.scope == Scope::User(user.into()) && stage.budget == budget.name;
             let found = told.further.get(tenant).and_then(|all| all.iter().find(is)).map(|told| told.stage);
-            let stage = budget.stage(Pico(sum), budget.amount(&subject));
+            let stage = budget.stage_lacking(Pico(sum), budget.amount(&subject), lacking);
             proptest::prop_assert_eq!(found.unwrap_or_default(), stage, "{} of {}", budget.name, subject);
         }
         Ok(())
     }
 
-    fn check_told(&self, reader: &Connection, tenant: &str, budget: &Budget, used: Pico) -> Result<(), TestCaseError> {
+    fn check_told(
+        &self,
+        reader: &Connection,
+        tenant: &str,
+        budget: &Budget,
+        (used, lacking): (Pico, u64),
+    ) -> Result<(), TestCaseError> {
         let told = view::in_force(reader, &self.rules(), at(self.hour)).expect("read");
         let all = if budget.scope.is_further() { &told.further } else { &told.stages };
         let told = all.get(tenant).and_then(|all| all.iter().find(|stage| stage.budget == budget.name));
-        let stage = budget.stage(used, budget.amount(&budget.subject(tenant)));
+        let stage = budget.stage_lacking(used, budget.amount(&budget.subject(tenant)), lacking);
         let told = told.map_or(Stage::Ok, |told| told.stage);
         proptest::prop_assert_eq!(told, stage, "{} of {}", budget.name, tenant);
         Ok(())
@@ -349,9 +405,14 @@ fn covers(budget: &Budget, used: &Used) -> bool {
     }
 }
 
+fn lacks(budget: &Budget, used: &Used, price: u64) -> bool {
+    budget.of == Measure::Cost && used.model == UNLISTED && price < ALL_LISTED
+}
+
 fn measure(budget: &Budget, used: &Used, price: u64) -> i128 {
     let one = 1_000_000_000_000;
     match budget.of {
+        Measure::Cost if lacks(budget, used, price) => 0,
         Measure::Cost => i128::from(price * used.input) * 1_000_000,
         Measure::Requests => one,
         Measure::Tokens => i128::from(used.input + used.output) * one,

@@ -155,7 +155,9 @@ fn forecasts(reader: &mut LedgerReader, rules: &engine::Rules, now: Timestamp) -
 fn forecast(view: &BudgetView, now: Timestamp) -> Option<Reading> {
     let whole = view.period_end?.millis_since(view.period_start);
     let over = now.millis_since(view.period_start).min(whole);
-    if view.raise.as_ref().is_some_and(|raise| raise.amount.is_none()) || over * 100 < whole * FORECAST_FROM_PERCENT {
+    let is_paused = view.raise.as_ref().is_some_and(|raise| raise.amount.is_none());
+    // Of one that is exceeded nothing is left to forecast: its stage says so.
+    if is_paused || view.used_permille >= 1_000 || over * 100 < whole * FORECAST_FROM_PERCENT {
         return None;
     }
     // In thousandths of the amount, which the view has exactly enough.
@@ -185,6 +187,7 @@ mod tests {
             used: Pico::ZERO,
             amount: Pico::ZERO,
             used_permille,
+            unpriced_requests: 0,
             stage: Stage::Ok,
             mode: "enforce".to_owned(),
             raise: None,
@@ -202,5 +205,6 @@ mod tests {
         assert_eq!(of(500, 3).as_deref(), Some("500"));
         assert_eq!(of(500, 15).as_deref(), Some("100"));
         assert_eq!(of(501, 30).as_deref(), Some("50.1"));
+        assert_eq!((of(999, 15).as_deref(), of(1_000, 15), of(u32::MAX, 15)), (Some("199.8"), None, None), "exceeded");
     }
 }

@@ -1,5 +1,6 @@
 //! Chooses who executes a command: the server that holds the data directory, or, if none runs, this process.
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -41,6 +42,30 @@ impl AnsweredError {
         self.status.is_server_error()
             || matches!(self.status, reqwest::StatusCode::REQUEST_TIMEOUT | reqwest::StatusCode::TOO_MANY_REQUESTS)
     }
+}
+
+/// The configuration for a command that a running server answers. A file that is not good hides no server: the command says what is wrong,
+/// and asks it all the same.
+pub(super) fn load(path: &Path) -> anyhow::Result<Config> {
+    let error = match Config::load(path) {
+        Ok(config) => return Ok(config),
+        Err(error) => error,
+    };
+    match Config::good_part(path).filter(|config| is_served(&DataDir::of(config))) {
+        Some(config) => {
+            complain!(
+                "weir: {error}\nweir: {} is not used: the server that runs goes on with what it read last",
+                path.display()
+            );
+            Ok(config)
+        }
+        None => Err(error.into()),
+    }
+}
+
+/// Whether a server runs on a data directory.
+fn is_served(home: &DataDir) -> bool {
+    home.exists() && matches!(home.take_lock(), Err(StoreError::Locked(_))) && Client::of(home).is_ok()
 }
 
 /// Finds out who answers. Taking the lock is the test: only a server that runs keeps it.

@@ -1,9 +1,10 @@
 //! `weir budgets`: how much tenants have used of their budgets, and changes to them.
+use serde::Serialize;
 use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
 use weir_ledger::amount::{PICO, Pico};
 use weir_steer::engine::Rules;
-use weir_steer::raise::{self, Raise};
+use weir_steer::raise::{self, NewRaise, Raise, Raised};
 use weir_steer::view::{BudgetView, Transition};
 
 use super::access::{self, Access, clock, somebody_here};
@@ -12,7 +13,7 @@ use super::render::{json, say, table};
 use super::show::caught_up;
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::budgets::{
-    self as questions, BudgetQuery, BudgetsView, HistoryQuery, RaiseRequest, ResumeRequest, Resumed, subject,
+    self as questions, BudgetQuery, BudgetsView, HistoryQuery, NoBudget, ResumeRequest, Resumed, subject,
 };
 use crate::config::Config;
 
@@ -20,8 +21,14 @@ pub(super) fn run(config: &Config, command: BudgetsCommand, as_json: bool) -> an
     match command {
         BudgetsCommand::List { stage } => show(config, &budgets::query(None, stage), as_json),
         BudgetsCommand::Show { tenant } => show(config, &budgets::query(Some(tenant), None), as_json),
-        BudgetsCommand::Raise(args) => change(config, args.request(), as_json),
-        BudgetsCommand::Pause(args) => change(config, args.request(), as_json),
+        BudgetsCommand::Raise(args) => {
+            let request = args.request();
+            change(config, "/v1/budgets/raise", &request, |rules| request.clone().by(rules, somebody_here()), as_json)
+        }
+        BudgetsCommand::Pause(args) => {
+            let request = args.request();
+            change(config, "/v1/budgets/pause", &request, |rules| request.clone().by(rules, somebody_here()), as_json)
+        }
         BudgetsCommand::Resume { budget, tenant } => resume(config, budgets::resume(budget, tenant), as_json),
         BudgetsCommand::History(args) => history(config, &args.query(), as_json),
     }
@@ -40,7 +47,7 @@ fn show(config: &Config, query: &BudgetQuery, as_json: bool) -> anyhow::Result<u
             Access::Server(server) => server.get("/v1/budgets", query).await?,
             Access::Here(store) => {
                 let mut reader = caught_up(&store).await?;
-                let budgets = questions::budgets(&mut reader, &rules(config)?, query, clock().now())?;
+                let budgets = questions::budgets(&mut reader, &rules(config)?, query, clock().now())??;
                 // Without a server nothing is evaluated; the next start counts what this command has counted.
                 BudgetsView { budgets, ..BudgetsView::default() }
             }
@@ -69,12 +76,26 @@ fn print(budgets: &[BudgetView]) {
             cents(budget.used),
             budget.amount.to_string(),
             budget.unit.clone(),
-            format!("{}.{} %", budget.used_permille / 10, budget.used_permille % 10),
+            share(budget.used_permille),
             budget.period_end.map_or_else(|| "never".to_owned(), |end| end.to_string()),
             until,
         ]);
     }
     say!("{shown}");
+    for BudgetView { budget, subject, unpriced_requests, unit, .. } in budgets {
+        if *unpriced_requests > 0 {
+            say!(
+                "{budget} of {subject} lacks {unpriced_requests} requests that have no price in {unit}: `weir margin` names the \
+                 models; `unpriced` of the budget says in which stage it stands meanwhile"
+            );
+        }
+    }
+}
+
+/// A used share; beyond all that is counted, the word for it.
+fn share(permille: u32) -> String {
+    let beyond = if permille == u32::MAX { "over " } else { "" };
+    format!("{beyond}{}.{} %", permille / 10, permille % 10)
 }
 
 /// An amount with at most six decimals: nobody acts on a millionth.
@@ -83,20 +104,31 @@ fn cents(amount: Pico) -> String {
     Pico(amount.0 / step * step).to_string()
 }
 
-fn change(config: &Config, request: RaiseRequest, as_json: bool) -> anyhow::Result<u8> {
-    let raised: Raise = access::block_on(async {
+/// Asks the server on `path`, or makes the raise or pause here.
+fn change(
+    config: &Config,
+    path: &str,
+    request: &impl Serialize,
+    new: impl FnOnce(&Rules) -> Result<NewRaise, NoBudget>,
+    as_json: bool,
+) -> anyhow::Result<u8> {
+    let raised: Raised = access::block_on(async {
         Ok(match access::open(config)? {
-            Access::Server(server) => server.post("/v1/budgets/raise", &request).await?,
+            Access::Server(server) => server.post(path, request).await?,
             Access::Here(store) => {
-                let (new, now): (_, Timestamp) = (request.by(&rules(config)?, somebody_here())?, clock().now());
+                let (new, now): (_, Timestamp) = (new(&rules(config)?)?, clock().now());
                 store.ledger.call(move |ledger| ledger.durably(|db| raise::add(db, &new, now))).await??
             }
         })
     })?;
     if as_json {
         json(&raised)?;
-    } else {
-        say!("{} of {}: {}", raised.budget, raised.subject, raised.words());
+        return Ok(EXIT_DONE);
+    }
+    let Raised { raise, replaces } = raised;
+    say!("{} of {}: {}", raise.budget, raise.subject, raise.words());
+    if let Some(before) = replaces {
+        say!("in place of what was in force, which does not come back: {}", before.words());
     }
     Ok(EXIT_DONE)
 }
@@ -106,7 +138,7 @@ fn resume(config: &Config, request: ResumeRequest, as_json: bool) -> anyhow::Res
         Ok(match access::open(config)? {
             Access::Server(server) => server.post("/v1/budgets/resume", &request).await?,
             Access::Here(store) => {
-                let subject = subject(&rules(config)?, &request.budget, &request.tenant)?;
+                let (_, subject) = subject(&rules(config)?, &request.budget, &request.tenant)?;
                 let (budget, now) = (request.budget.clone(), clock().now());
                 let call = move |ledger: &mut weir_ledger::SqliteLedger| {
                     ledger.durably(|db| raise::end(db, &subject, &budget, &somebody_here(), now))
@@ -128,7 +160,7 @@ fn history(config: &Config, query: &HistoryQuery, as_json: bool) -> anyhow::Resu
     let transitions: Vec<Transition> = access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/budgets/history", query).await?,
-            Access::Here(store) => questions::history(&mut caught_up(&store).await?, query)?,
+            Access::Here(store) => questions::history(&mut caught_up(&store).await?, &rules(config)?, query)??,
         })
     })?;
     if as_json {

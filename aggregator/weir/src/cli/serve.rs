@@ -8,13 +8,15 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::EXIT_DONE;
 use super::access;
-use super::render::say;
+use super::render::{complain, say};
+use crate::budgets;
 use crate::config::Config;
 use crate::server::directory::raise_open_files;
 use crate::server::run::Server;
 use crate::store::DataDir;
 use weir_clock::SystemClock;
 use weir_ledger::query::LedgerReader;
+use weir_steer::engine::Rules;
 
 /// The variable that says what is logged.
 const LOG_VARIABLE: &str = "WEIR_LOG";
@@ -28,6 +30,9 @@ pub(super) fn run(path: &Path, check_only: bool) -> anyhow::Result<u8> {
     if check_only {
         let home = DataDir::of(&config);
         let data = if home.exists() { "in use" } else { "new" };
+        for problem in unmatched_budgets(&config)? {
+            complain!("{}: warning: {problem}", path.display());
+        }
         say!("{}: good; data directory {} ({data})", path.display(), home.dir().display());
         for doubt in doubts {
             say!("warning: {doubt}");
@@ -93,6 +98,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     server.run(stop).await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What the budgets name and nobody has.
+fn unmatched_budgets(config: &Config) -> anyhow::Result<Vec<String>> {
+    let tenants = config.directory(SystemClock::start().now())?.current();
+    let rules = Rules { budgets: config.budgets.clone().into(), plans: tenants.plans().clone().into() };
+    Ok(budgets::unmatched(&rules, |_| false))
 }
 
 /// Reads and checks everything that a server reads before it starts. Returns also what may be meant otherwise, in sentences.

@@ -1,12 +1,15 @@
 //! Sums that the rules of alerts compare, and likely reasons of what they found.
 use std::collections::BTreeMap;
 
-use weir_contract::Timestamp;
-use weir_ledger::values::ValueQuery;
-use weir_money::amount::{Currency, Pico};
+use weir_contract::stage::Scope;
+use weir_contract::{Timestamp, glob};
+use weir_ledger::values::{ValueCost, ValueQuery};
+use weir_money::amount::{Currency, PICO, Pico};
 use weir_money::drivers::decompose;
 use weir_money::ratio::Percent;
 use weir_steer::alert::evaluate::{Span, Sums};
+use weir_steer::budget::Budget;
+use weir_steer::file::Measure;
 
 use super::{Finance, FinanceError};
 
@@ -45,25 +48,43 @@ impl Finance {
         Ok(sums.collect())
     }
 
-    /// What a tenant spends most on, by feature and prompt version; None if nothing has a cost.
-    pub(crate) fn spends_on(
+    /// Who and what has used most of a budget in a span: the tenants that share it, features and prompt versions, in its unit and of the
+    /// requests that it covers; None if nothing is known of that. `names_tenants`: whether the tenants are named.
+    pub(crate) fn used_most(
         &mut self,
-        tenant: &str,
-        from: Timestamp,
-        to: Timestamp,
+        budget: &Budget,
+        tenants: &[&str],
+        (from, to): (Timestamp, Timestamp),
+        names_tenants: bool,
     ) -> Result<Option<String>, FinanceError> {
+        // Sums by end user are not kept.
+        let Some(scope) = scope_dimension(&budget.scope).filter(|_| !budget.per_user) else { return Ok(None) };
         let mut parts = Vec::new();
-        for by in ["feature", "prompt_version"] {
-            let mut costs: BTreeMap<String, Pico> = BTreeMap::new();
-            let query = ValueQuery { tenant: Some(tenant), by: &[by], from, to, by_tenant: true };
-            self.reader.value_costs(&query, &mut |_, rows| {
-                for row in rows {
-                    *costs.entry(row.value).or_default() += row.sums.cost;
-                }
-            })?;
-            let named = named(costs);
-            if !named.is_empty() {
-                parts.push(format!("{} {named}", by.replace('_', " ")));
+        for by in ["feature", "prompt_version"].into_iter().filter(|by| Some(*by) != scope) {
+            let dimensions: Vec<&str> = std::iter::once(by).chain(scope).collect();
+            let (mut used, mut by_tenant) = (BTreeMap::<String, Pico>::new(), BTreeMap::<String, Pico>::new());
+            for tenant in tenants {
+                let query = ValueQuery { tenant: Some(*tenant), by: &dimensions, from, to, by_tenant: true };
+                self.reader.value_costs(&query, &mut |tenant, rows| {
+                    for row in rows.iter().filter(|row| scope.is_none() || is_covered(&budget.scope, row)) {
+                        let amount = measured(budget, row);
+                        let value = row.values().next().unwrap_or_default();
+                        let value = if value.is_empty() {
+                            format!("without a {}", by.replace('_', " "))
+                        } else {
+                            value.to_owned()
+                        };
+                        *used.entry(value).or_default() += amount;
+                        *by_tenant.entry(tenant.to_owned()).or_default() += amount;
+                    }
+                })?;
+            }
+            if names_tenants && parts.is_empty() && !by_tenant.is_empty() {
+                parts.push(format!("tenant {}", named(by_tenant)));
+            }
+            // That everything lacks a name says nothing.
+            if used.iter().any(|(name, amount)| *amount > Pico::ZERO && !name.starts_with("without a ")) {
+                parts.push(format!("{} {}", by.replace('_', " "), named(used)));
             }
         }
         Ok((!parts.is_empty()).then(|| parts.join("; ")))
@@ -101,6 +122,46 @@ impl Finance {
         let after = self.models(Some(tenant), currency, (from, to), |_| true)?;
         let words = decompose(&before, &after).words(&before, &after);
         Ok((!words.is_empty()).then_some(words))
+    }
+}
+
+/// The dimension by which a scope chooses requests, None of all of them; no answer for what no sums are kept by.
+fn scope_dimension(scope: &Scope) -> Option<Option<&'static str>> {
+    match scope {
+        Scope::Tenant => Some(None),
+        Scope::Feature(_) => Some(Some("feature")),
+        Scope::Route(_) => Some(Some("route")),
+        Scope::Class(_) => Some(Some("class")),
+        Scope::Model(_) => Some(Some("model")),
+        Scope::Key(_) | Scope::Keys(_) => Some(Some("credential")),
+        Scope::User(_) => None,
+    }
+}
+
+/// Whether a scope covers a row, whose last value is that of the scope's dimension.
+fn is_covered(scope: &Scope, row: &ValueCost) -> bool {
+    let value = row.values().last().unwrap_or_default();
+    match scope {
+        Scope::Tenant => true,
+        Scope::Feature(one) | Scope::Route(one) | Scope::Key(one) => **one == *value,
+        Scope::Class(class) => class.as_str() == value,
+        Scope::Model(model) => glob::matches(model, value),
+        Scope::Keys(keys) => keys.iter().any(|key| **key == *value),
+        Scope::User(_) => false,
+    }
+}
+
+/// What a budget counts of a row; of what tenants pay, which follows from no single request, its cost.
+fn measured(budget: &Budget, row: &ValueCost) -> Pico {
+    let sums = &row.sums;
+    let whole = |count: u64| Pico(i128::from(count) * PICO);
+    match budget.of {
+        Measure::Cost | Measure::Revenue if row.currency == Some(budget.currency) => sums.cost,
+        Measure::Cost | Measure::Revenue => Pico::ZERO,
+        Measure::Tokens | Measure::Credits => whole(sums.input_tokens) + whole(sums.output_tokens),
+        Measure::InputTokens => whole(sums.input_tokens),
+        Measure::OutputTokens => whole(sums.output_tokens),
+        Measure::Requests => whole(sums.requests),
     }
 }
 

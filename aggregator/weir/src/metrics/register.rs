@@ -51,6 +51,11 @@ impl Metrics {
         registry.register("budget_users_left_out", help, self.budget_users_left_out.clone());
         let help = "Stages of budgets that gateways are not told of, since a tenant has too many";
         registry.register("budget_stages_untold", help, self.budget_stages_untold.clone());
+        let help = "Requests that the used amounts of budgets of cost lack, since they have no price or one in another currency";
+        registry.register("budget_unpriced_requests", help, self.budget_unpriced_requests.clone());
+        let help =
+            "1 while the configuration on disk is not used, since it is not good: what was read last stays in force";
+        registry.register("config_refused", help, self.config_refused.clone());
         self.alerts.register(registry);
         self.ui.register(registry);
         self.reads.register(registry);

@@ -2,6 +2,7 @@
 //! taken ([`deliver`], [`send`]), and answers about them ([`routes`]) and about the deploys that some compare around ([`deploys`]).
 mod deliver;
 pub(super) mod deploys;
+mod groups;
 pub(super) mod mail;
 pub(super) mod routes;
 mod send;
@@ -20,10 +21,11 @@ use weir_steer::alert::deploy::{self, Boundary};
 use weir_steer::alert::file::Kind;
 use weir_steer::alert::rule::Rule;
 use weir_steer::alert::state::AlertChange;
+use weir_steer::budget::Budget;
 use weir_steer::message::Context;
 use weir_steer::notice::{self, held};
-use weir_steer::receiver::Receiver;
 use weir_steer::receiver::tenant_mail::TenantMailFile;
+use weir_steer::receiver::{Receiver, with_shared};
 use weir_steer::subject;
 use weir_steer::view::Transition;
 
@@ -120,7 +122,7 @@ async fn look(app: &App, repeats: &mut Repeats) -> Result<(), ApiError> {
 
 /// Those of the configuration, and the addresses that tenants have set and proven.
 fn receivers(app: &App, alerts: &Alerts) -> Vec<Receiver> {
-    let mut receivers = alerts.receivers.clone();
+    let mut receivers = with_shared(&alerts.receivers, &app.0.budgets.rules().budgets);
     if let Some(mail) = &alerts.tenant_mail {
         for (tenant, addresses) in app.0.kept.proven().iter() {
             receivers.extend(addresses.iter().map(|of| Receiver::of_tenant(tenant, of.id, &of.email, mail)));
@@ -139,14 +141,16 @@ fn owners(app: &App, alerts: &Alerts) -> BTreeMap<String, String> {
 
 /// What every message says beside what has happened, without likely reasons.
 fn base_context(app: &App, alerts: &Alerts) -> Context {
-    Context {
+    let budgets = app.0.budgets.rules().budgets;
+    let mut base = Context {
         owners: owners(app, alerts),
         playbooks: alerts.playbooks.clone(),
-        plans: Arc::new(app.0.directory.current().plans().clone()),
         rules: Arc::clone(&alerts.rules),
-        budgets: app.0.budgets.rules().budgets,
+        budgets: Arc::clone(&budgets),
         ..Context::default()
-    }
+    };
+    groups::add(&mut base, app.0.directory.current().plans().clone(), &budgets);
+    base
 }
 
 /// What the messages of the changes that wait say beside them.
@@ -156,12 +160,17 @@ async fn context(app: &App, alerts: &Alerts) -> Result<Context, ApiError> {
         return Ok(base);
     }
     let (rules, now) = (Arc::clone(&alerts.rules), app.0.clock.now());
+    let budgets = app.0.budgets.rules().budgets;
+    let receivers = receivers(app, alerts);
     with_own_finance(app, move |finance| {
         let stages = held::plan(finance.reader.db(), now)?.told;
         let changes = notice::untold_alerts(finance.reader.db())?;
         let mut context = base;
         for change in stages.iter().take(REASONS_MAX) {
-            context.budget_drivers.extend(reason_of_stage(finance, change).map(|reason| (change.id, reason)));
+            // A receiver for one of the tenants that share a budget learns nothing of the others.
+            let names_tenants = !receivers.iter().any(|receiver| receiver.is_limited_to(&change.subject));
+            let reason = reason_of_stage(finance, change, &budgets, names_tenants);
+            context.budget_drivers.extend(reason.map(|reason| (change.id, reason)));
         }
         for change in changes.iter().filter(|change| change.state == "firing").take(REASONS_MAX) {
             let AlertChange { rule, subject, currency, tenant, .. } = change;
@@ -175,12 +184,20 @@ async fn context(app: &App, alerts: &Alerts) -> Result<Context, ApiError> {
     .await
 }
 
-/// What the tenant spends most on. A question without an answer leaves the reason out.
-fn reason_of_stage(finance: &mut Finance, change: &Transition) -> Option<String> {
-    if subject::is_shared(&change.subject) {
-        return None;
-    }
-    finance.spends_on(subject::tenant(&change.subject), change.period_start, change.at).ok().flatten()
+/// What has used most of a budget. A question without an answer leaves the reason out.
+fn reason_of_stage(
+    finance: &mut Finance,
+    change: &Transition,
+    budgets: &[Budget],
+    names_tenants: bool,
+) -> Option<String> {
+    let budget = budgets.iter().find(|budget| *budget.name == *change.budget)?;
+    let tenants: Vec<&str> = match subject::is_shared(&change.subject) {
+        true => budget.named_tenants().collect(),
+        false => vec![&change.subject],
+    };
+    let names_tenants = names_tenants && budget.shared;
+    finance.used_most(budget, &tenants, (change.period_start, change.at), names_tenants).ok().flatten()
 }
 
 /// What an alert is about, and until when its reason is searched.

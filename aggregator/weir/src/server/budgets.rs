@@ -23,7 +23,7 @@ use weir_steer::budget::Budget;
 use weir_steer::engine::{Engine, Rules, Signal};
 use weir_steer::file::Span;
 use weir_steer::hard::{self, HardInForce};
-use weir_steer::raise::{self, Raise};
+use weir_steer::raise::{self, NewRaise, Raised};
 use weir_steer::view::{self, InForce, Transition};
 use weir_tenants::{Overlay, Snapshot};
 
@@ -33,7 +33,8 @@ use super::error::{ApiError, object};
 use super::finance::with_own_finance;
 use super::read::{with_own_reader, with_reader};
 use crate::budgets::{
-    self, BudgetQuery, BudgetsView, HistoryQuery, OwnAmounts, RaiseRequest, ResumeRequest, Resumed, subject,
+    self, BudgetQuery, BudgetsView, HistoryQuery, NoBudget, OwnAmounts, PauseRequest, RaiseRequest, ResumeRequest,
+    Resumed, subject,
 };
 use crate::config::tokens::{Scope, Token};
 use arriving::{Arrived, HardAtArrival};
@@ -155,6 +156,14 @@ pub(super) async fn put_in_force(app: &App, budgets: Arc<[Budget]>) -> Result<()
     app.0.store.ledger.call(steer).await
 }
 
+/// Says what the budgets name and nobody has: it may be misspelt.
+fn warn_unmatched(app: &App) {
+    let now = app.0.clock.now();
+    for problem in budgets::unmatched(&app.0.budgets.rules(), |plan| app.0.seen.has_plan(plan, now)) {
+        tracing::warn!("{problem}");
+    }
+}
+
 /// Takes in what the configuration says now, if it says something else.
 pub(super) async fn reload(app: &App, budgets: Vec<Budget>) {
     // The texts: a budget has no other equality.
@@ -162,7 +171,10 @@ pub(super) async fn reload(app: &App, budgets: Vec<Budget>) {
         return;
     }
     match put_in_force(app, budgets.into()).await {
-        Ok(()) => tracing::info!("new budgets are in force"),
+        Ok(()) => {
+            tracing::info!("new budgets are in force");
+            warn_unmatched(app);
+        }
         Err(error) => tracing::error!(%error, "the new budgets are not in force"),
     }
 }
@@ -212,6 +224,7 @@ pub(super) async fn begin(app: &App) -> Result<HashMap<String, Told>, ApiError> 
     app.0.directory.set_arrivals(HardAtArrival::of(app));
     let mut told = HashMap::new();
     look(app, &mut told).await?;
+    warn_unmatched(app);
     Ok(told)
 }
 
@@ -362,8 +375,8 @@ pub(super) async fn get_budgets(
 
 /// The budgets that a query asks for.
 pub(super) async fn list(app: &App, query: BudgetQuery) -> Result<BudgetsView, ApiError> {
-    let (rules, now) = (app.0.budgets.rules(), app.0.clock.now());
-    let budgets = with_reader(app, move |reader| budgets::budgets(reader, &rules, &query, now)).await?;
+    let (rules, now) = (rules_with(app, query.tenant.as_deref()), app.0.clock.now());
+    let budgets = with_reader(app, move |reader| budgets::budgets(reader, &rules, &query, now)).await??;
     let evaluated_through = app.0.budgets.signal.evaluated_through();
     Ok(BudgetsView { evaluated_through, lag_ms: lag_ms(app), budgets })
 }
@@ -390,7 +403,8 @@ pub(super) async fn get_history(
     if query.before.is_some_and(|before| before < 1) {
         return Err(ApiError::Request("`before` is the number of a change, 1 or more".to_owned()));
     }
-    with_reader(&app, move |reader| budgets::history(reader, &query)).await.map(Json)
+    let rules = rules_with(&app, query.subject.as_deref());
+    Ok(Json(with_reader(&app, move |reader| budgets::history(reader, &rules, &query)).await??))
 }
 
 fn check_names(budget: &str, tenant: &str) -> Result<(), ApiError> {
@@ -400,31 +414,75 @@ fn check_names(budget: &str, tenant: &str) -> Result<(), ApiError> {
     TenantId::new(tenant).map(drop).map_err(|error| ApiError::Request(format!("`tenant`: {error}")))
 }
 
-/// Raises or pauses a budget until a date. The ledger audits it, with the token's name.
+/// The rules in force, for a question about a tenant. One that has just come is in the directory before the ledger has its budgets.
+fn rules_with(app: &App, tenant: Option<&str>) -> Rules {
+    let rules = app.0.budgets.rules();
+    match tenant.filter(|tenant| !rules.plans.contains_key(*tenant)) {
+        Some(_) => Rules { plans: Arc::new(app.0.directory.current().plans().clone()), ..rules },
+        None => rules,
+    }
+}
+
+impl From<NoBudget> for ApiError {
+    fn from(error: NoBudget) -> Self {
+        match error {
+            NoBudget::Unknown { .. } | NoBudget::NoTenant { .. } => ApiError::Unknown(error.to_string()),
+            NoBudget::NotIts { .. } => ApiError::Report(error.to_string()),
+        }
+    }
+}
+
+/// Raises a budget until a date. The ledger audits it, with the token's name.
 pub(super) async fn post_raise(
     State(app): State<App>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Json<Raise>, ApiError> {
+) -> Result<Json<Raised>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
     raise(&app, token, object(&body)?).await.map(Json)
 }
 
-/// Raises or pauses a budget for an administrator.
-pub(super) async fn raise(app: &App, token: Token, request: RaiseRequest) -> Result<Raise, ApiError> {
+/// Lets everything pass until a date, whatever a budget says.
+pub(super) async fn post_pause(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Raised>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    pause(&app, token, object(&body)?).await.map(Json)
+}
+
+/// Raises a budget for an administrator.
+pub(super) async fn raise(app: &App, token: Token, request: RaiseRequest) -> Result<Raised, ApiError> {
     allow(&token, Scope::Admin)?;
-    check_names(&request.budget, &request.tenant)?;
-    if !raise::is_reason(&request.why) {
-        return Err(ApiError::Request(raise::RaiseError::Why.to_string()));
-    }
-    let new = request.by(&app.0.budgets.rules(), token.name).map_err(|error| ApiError::Report(error.to_string()))?;
+    check_request(&request.budget, &request.tenant, &request.why)?;
+    let rules = rules_with(app, Some(&request.tenant));
+    put_in(app, request.by(&rules, token.name)?).await
+}
+
+/// Pauses a budget for an administrator.
+pub(super) async fn pause(app: &App, token: Token, request: PauseRequest) -> Result<Raised, ApiError> {
+    allow(&token, Scope::Admin)?;
+    check_request(&request.budget, &request.tenant, &request.why)?;
+    let rules = rules_with(app, Some(&request.tenant));
+    put_in(app, request.by(&rules, token.name)?).await
+}
+
+fn check_request(budget: &str, tenant: &str, why: &str) -> Result<(), ApiError> {
+    check_names(budget, tenant)?;
+    if raise::is_reason(why) { Ok(()) } else { Err(ApiError::Request(raise::RaiseError::Why.to_string())) }
+}
+
+async fn put_in(app: &App, new: NewRaise) -> Result<Raised, ApiError> {
     let now = app.0.clock.now();
     let raised = app.0.store.ledger.call(move |ledger| {
         let raised = ledger.durably(|db| raise::add(db, &new, now))?;
         ledger.review_steering(now, false)?;
         Ok::<_, LedgerError>(raised)
     });
-    raised.await?.map_err(|error| ApiError::Report(error.to_string()))
+    raised.await?.map_err(|error| {
+        if error.is_malformed() { ApiError::Request(error.to_string()) } else { ApiError::Report(error.to_string()) }
+    })
 }
 
 /// Takes back a raise or a pause.
@@ -442,8 +500,7 @@ pub(super) async fn resume(app: &App, token: Token, request: ResumeRequest) -> R
     allow(&token, Scope::Admin)?;
     let ResumeRequest { budget, tenant } = request;
     check_names(&budget, &tenant)?;
-    let subject = subject(&app.0.budgets.rules(), &budget, &tenant);
-    let subject = subject.map_err(|error| ApiError::Report(error.to_string()))?;
+    let (_, subject) = subject(&rules_with(app, Some(&tenant)), &budget, &tenant)?;
     let (now, who) = (app.0.clock.now(), token.name.to_string());
     let resumed = app.0.store.ledger.call(move |ledger| {
         let resumed = ledger.durably(|db| raise::end(db, &subject, &budget, &who, now))?;

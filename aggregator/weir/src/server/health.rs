@@ -62,6 +62,7 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
     let signal = app.0.budgets.signal();
     metrics.show_budgets(budgets::lag_ms(&app), signal.evaluated_through(), signal.changes());
     metrics.show_left_out_of_budgets(signal.left_out(), app.0.budgets.untold());
+    metrics.show_unpriced_of_budgets(signal.unpriced());
     let format = TextFormat::accepted(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()));
     let text = metrics.encode(format).map_err(|error| ApiError::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())

@@ -410,6 +410,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
     match Config::load(path).and_then(|config| Ok((config.tokens()?, config))) {
         Ok((tokens, config)) => {
             app.replace_tokens(with_note(tokens, note));
+            app.note_configuration(None);
             known.problem.clear();
             let changed = known.settings.as_ref().map_or_else(Vec::new, |settings| settings.differs(&config));
             if changed.is_empty() && !known.told.is_empty() {
@@ -426,6 +427,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
         }
         Err(error) => {
             let problem = masked(&error.to_string());
+            app.note_configuration(Some(problem.clone()));
             if known.problem != problem {
                 tracing::error!(%problem, "the configuration is not used; tokens, prices, price plans, budgets, alerts and the catalogue of models stay as they are");
                 known.problem = problem;

@@ -7,10 +7,12 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use weir_contract::id::is_gateway_name;
 use weir_contract::{Timestamp, plans};
+use weir_steer::view;
 
 use super::auth::require;
 use super::error::ApiError;
 use super::{App, billing_routes, health, read};
+use crate::budgets;
 use crate::config::tokens::Scope;
 use crate::lookup::LookupError;
 use crate::models::CatalogueUse;
@@ -40,6 +42,16 @@ struct Remembered {
     catalogues: BTreeMap<String, CatalogueUse>,
     last_report: Option<Timestamp>,
     next_report: Option<Timestamp>,
+    /// Why the configuration on disk is not used.
+    configuration: Option<String>,
+}
+
+impl App {
+    /// Remembers whether the configuration on disk is used: why not, if not.
+    pub(super) fn note_configuration(&self, problem: Option<String>) {
+        self.0.metrics.config_read(problem.is_none());
+        self.0.seen.with(|seen| seen.configuration = problem);
+    }
 }
 
 impl Seen {
@@ -73,6 +85,14 @@ impl Seen {
         self.with(|seen| {
             let mut lists = seen.plans.iter().filter(|(_, last)| now.millis_since(**last) < PLANS_KNOWN_MS).peekable();
             lists.peek().is_some() && !lists.any(|(list, _)| plans::read(list).any(|known| known == plan))
+        })
+    }
+
+    /// Whether a gateway has announced a plan lately.
+    pub(super) fn has_plan(&self, plan: &str, now: Timestamp) -> bool {
+        self.with(|seen| {
+            let mut lists = seen.plans.iter().filter(|(_, last)| now.millis_since(**last) < PLANS_KNOWN_MS);
+            lists.any(|(list, _)| plans::read(list).any(|known| known == plan))
         })
     }
 
@@ -151,6 +171,8 @@ pub(super) async fn system(app: &App) -> Result<SystemStatus, ApiError> {
         exports: app.exports(),
         catalogue_refused_by: refusing(app, now),
         unknown_plans: unknown_plans(app, now),
+        configuration: app.0.seen.with(|seen| seen.configuration.clone()),
+        budgets: budget_problems(app, now).await?,
     };
     let (last, next) = app.0.seen.with(|seen| (seen.last_report, seen.next_report));
     let billing = stripe.as_ref().map(|status| (BillingStatus::of(status, last, next), status));
@@ -172,6 +194,15 @@ async fn alerts(app: &App) -> Result<AlertsStatus, ApiError> {
         AlertsStatus::read(reader, &of, doubts)
     })
     .await
+}
+
+/// What is wrong with budgets: usage that they cannot count, and names that fit nobody.
+async fn budget_problems(app: &App, now: Timestamp) -> Result<Vec<String>, ApiError> {
+    let rules = app.0.budgets.rules();
+    let mut problems = budgets::unmatched(&rules, |plan| app.0.seen.has_plan(plan, now));
+    let lacking = read::with_reader(app, move |reader| view::lacking(reader.db(), &rules, now)).await?;
+    problems.extend(lacking.iter().map(budgets::lacking_words));
+    Ok(problems)
 }
 
 /// Gateways that have refused the catalogue in force.

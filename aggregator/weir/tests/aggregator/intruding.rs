@@ -13,12 +13,16 @@ use super::viewing::{PAGES, busy, busy_by, token};
 /// Text that a browser would run if a page did not escape it.
 const SCRIPT: &str = "<script>alert(1)</script>\"><img src=x onerror=alert(2)>";
 /// What changes something, with a body that would be good.
-const ACTS: [(&str, &[(&str, &str)]); 15] = [
+const ACTS: [(&str, &[(&str, &str)]); 16] = [
     ("/tenants/acme/keys", &[("id", "stolen")]),
     ("/tenants/acme/keys/main/rotate", &[]),
     ("/tenants/acme/keys/main/revoke", &[]),
     ("/tenants/acme/state", &[("state", "suspended"), ("version", "1")]),
-    ("/budgets/raise", &[("budget", "daily"), ("tenant", "acme"), ("until", "2026-11-22T00:00"), ("why", "x")]),
+    (
+        "/budgets/raise",
+        &[("budget", "daily"), ("tenant", "acme"), ("amount", "99"), ("until", "2026-11-22T00:00"), ("why", "x")],
+    ),
+    ("/budgets/pause", &[("budget", "daily"), ("tenant", "acme"), ("until", "2026-11-22T00:00"), ("why", "x")]),
     ("/budgets/resume", &[("budget", "daily"), ("tenant", "acme")]),
     ("/billing/settle", &[("row", "1"), ("as", "void"), ("why", "x")]),
     ("/tenants/acme/provider-keys", &[("provider", "openai"), ("secret", "sk-0123456789abcdef")]),
@@ -239,7 +243,7 @@ async fn script_in_names_models_features_and_reasons_is_text() {
     token(&server, SCRIPT, SCRIPT, json!("admin")).await;
     let admin = Browser::sign_in(&server, TOKEN).await;
     let raise = [("budget", "daily"), ("tenant", "acme"), ("until", "2026-11-22T00:00"), ("why", SCRIPT)];
-    assert_eq!(admin.act("/budgets/raise", &raise).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(admin.act("/budgets/pause", &raise).await.status, StatusCode::SEE_OTHER);
     let silence = [("rule", "*"), ("subject", SCRIPT), ("until", "2026-11-22T00:00"), ("why", SCRIPT)];
     assert_eq!(admin.act("/alerts/silence", &silence).await.status, StatusCode::SEE_OTHER);
     let encoded = "%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%3E";

@@ -59,15 +59,15 @@ pub struct Refuse {
     /// how long the period lasts.
     #[serde(default = "default_status")]
     pub status: u16,
-    /// The classes that are refused.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub classes: Vec<Class>,
+    /// The classes that are refused. Absent: none in particular; an empty list is an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<Class>>,
     /// The product features that are refused. A feature that a header names is the client's own choice.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub features: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Vec<String>>,
     /// The names of the routes that are refused.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub routes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<String>>,
 }
 
 fn default_status() -> u16 {

@@ -5,7 +5,7 @@ use weir_contract::stage::Stage;
 use weir_ledger::amount::Pico;
 
 use super::parse::parse_time;
-use crate::budgets::{BudgetQuery, HistoryQuery, RaiseRequest, ResumeRequest};
+use crate::budgets::{BudgetQuery, HistoryQuery, PauseRequest, RaiseRequest, ResumeRequest};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum BudgetsCommand {
@@ -20,7 +20,7 @@ pub(in crate::cli) enum BudgetsCommand {
         /// The tenant.
         tenant: String,
     },
-    /// Raise the budget of a tenant until a date. It takes effect at once.
+    /// Raise the budget of a tenant until a date. It takes effect at once, in place of an earlier raise or pause, which does not come back.
     #[command(
         after_help = "Example: weir budgets raise monthly acme --to 1000 --until 2026-12-01 --why 'launch, agreed with Ann'"
     )]
@@ -46,6 +46,9 @@ pub(in crate::cli) struct RaiseArgs {
     /// The amount, in the budget's unit.
     #[arg(long, value_parser = parse_amount)]
     to: Pico,
+    /// Allow an amount that is below the one in force.
+    #[arg(long)]
+    lower: bool,
 }
 
 #[derive(Debug, Args)]
@@ -54,7 +57,8 @@ pub(in crate::cli) struct PauseArgs {
     budget: String,
     /// The tenant; for a shared budget any of its tenants.
     tenant: String,
-    /// The first moment at which the usual amount counts again (RFC 3339, UTC), or the start of a month, day or hour: 2026-12.
+    /// The first moment at which the usual amount counts again (RFC 3339, UTC), or the start of a month, day or hour: 2026-12. At
+    /// most a year from now.
     #[arg(long, value_parser = parse_time)]
     until: Timestamp,
     /// The reason; it stands in the audit.
@@ -77,14 +81,15 @@ pub(in crate::cli) struct HistoryArgs {
 
 impl RaiseArgs {
     pub(in crate::cli) fn request(self) -> RaiseRequest {
-        RaiseRequest { amount: Some(self.to), ..self.pause.request() }
+        let PauseArgs { budget, tenant, until, why } = self.pause;
+        RaiseRequest { budget, tenant, amount: self.to, until, why, lower: self.lower }
     }
 }
 
 impl PauseArgs {
-    pub(in crate::cli) fn request(self) -> RaiseRequest {
+    pub(in crate::cli) fn request(self) -> PauseRequest {
         let PauseArgs { budget, tenant, until, why } = self;
-        RaiseRequest { budget, tenant, amount: None, until, why }
+        PauseRequest { budget, tenant, until, why }
     }
 }
 

@@ -51,6 +51,10 @@ impl Problem {
                 let location = Location { line: *line, column: *column };
                 return Problem { location, message: source.to_string() };
             }
+            ConfigError::Budgets { line, column, source, .. } => {
+                let location = Location { line: *line, column: *column };
+                return Problem { location, message: source.to_string() };
+            }
             ConfigError::Token { source, .. } => ("tokens", source.to_string()),
             ConfigError::Catalogue { source, .. } => (source.path.as_str(), source.problem.clone()),
             ConfigError::Field { field, problem, .. } => (*field, problem.clone()),

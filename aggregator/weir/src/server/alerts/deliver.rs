@@ -13,7 +13,7 @@ use weir_steer::message::alertmanager;
 use weir_steer::notice::outbox::{self, Attempt};
 use weir_steer::notice::{self, Notice, held};
 use weir_steer::receiver::tenant_mail::of_receiver;
-use weir_steer::receiver::{AlertmanagerFile, Receiver, Target};
+use weir_steer::receiver::{AlertmanagerFile, Receiver, Target, with_shared};
 
 use super::send::{self, answer};
 use super::{About, App, REASONS_MAX, SENT_MAX, base_context, reason_of_alert, reason_of_stage};
@@ -103,7 +103,8 @@ async fn serve(app: App, turn: Turn) -> Result<Option<(String, Attempt)>, ApiErr
 /// Tells Alertmanager what still holds, if anything does.
 async fn repeat(app: &App, receiver: &Receiver, target: &AlertmanagerFile) -> Result<Attempt, ApiError> {
     let alerts = app.0.alerts.current();
-    let (base, rules, of) = (base_context(app, &alerts), Arc::clone(&alerts.rules), receiver.clone());
+    let (base, rules, budgets) = (base_context(app, &alerts), Arc::clone(&alerts.rules), app.0.budgets.rules().budgets);
+    let Some(of) = with_shared(std::slice::from_ref(receiver), &budgets).pop() else { return Ok(Attempt::Delivered) };
     let now = app.0.clock.now();
     let standing = with_own_finance(app, move |finance| {
         // A message that waits says more, in its turn.
@@ -114,7 +115,8 @@ async fn repeat(app: &App, receiver: &Receiver, target: &AlertmanagerFile) -> Re
         stages.retain(|change| !waiting.contains(&notice::topic_of_stage(change)));
         let mut context = base;
         for change in stages.iter().take(REASONS_MAX) {
-            context.budget_drivers.extend(reason_of_stage(finance, change).map(|reason| (change.id, reason)));
+            let reason = reason_of_stage(finance, change, &budgets, !of.is_limited_to(&change.subject));
+            context.budget_drivers.extend(reason.map(|reason| (change.id, reason)));
         }
         for alert in alerts.iter().filter(|alert| alert.announced).take(REASONS_MAX) {
             let key = (alert.rule.clone(), alert.subject.clone(), alert.currency.clone());

@@ -5,7 +5,7 @@ use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use weir_contract::stage::Stage;
-use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table};
+use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table, Tone};
 use weir_ledger::amount::Pico;
 use weir_steer::engine::Rules;
 use weir_steer::subject;
@@ -14,7 +14,7 @@ use weir_steer::view::{BudgetView, Transition};
 use super::guard::{Acted, Fields, Staff};
 use super::words::{DONE, done, stage_tone, tenant_link};
 use super::{UiError, page};
-use crate::budgets::{BudgetQuery, HistoryQuery, RaiseRequest, ResumeRequest};
+use crate::budgets::{BudgetQuery, BudgetsView, HistoryQuery, PauseRequest, RaiseRequest, ResumeRequest};
 use crate::config::tokens::Scope;
 use crate::finance::{Finance, FinanceError};
 use crate::server::error::ApiError;
@@ -28,6 +28,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/budgets", get(get_page))
         .route("/budgets/raise", post(post_raise))
+        .route("/budgets/pause", post(post_pause))
         .route("/budgets/resume", post(post_resume))
 }
 
@@ -48,19 +49,25 @@ pub(super) async fn get_page(
 ) -> Result<Response, UiError> {
     let tenant = Some(asked.tenant.clone()).filter(|tenant| !tenant.is_empty());
     let may_act = staff.may(&Scope::Admin);
-    let found = match &tenant {
+    let (found, lacks) = match &tenant {
         None => {
             let least = Stage::from_name(&asked.stage).unwrap_or_default();
             let figures = app.0.ui.kept.budgets.get(&app, least.as_str()).await?;
-            vec![figures.as_of(), Block::Table(table(&figures.of, may_act))]
+            (vec![figures.as_of(), Block::Table(table(&figures.of, may_act))], lacking(&figures.of))
         }
         Some(_) => {
             let query = BudgetQuery { tenant: tenant.clone(), stage: Stage::from_name(&asked.stage) };
-            vec![Block::Table(table(&budgets::list(&app, query).await?.budgets, may_act))]
+            let view = match budgets::list(&app, query).await {
+                Err(ApiError::Unknown(_)) => BudgetsView::default(),
+                view => view?,
+            };
+            (vec![Block::Table(table(&view.budgets, may_act))], lacking(&view.budgets))
         }
     };
     let changes = HistoryQuery { subject: tenant, ..HistoryQuery::default() };
-    let changes = with_reader(&app, move |reader| crate::budgets::history(reader, &changes)).await?;
+    let rules = app.0.budgets.rules();
+    let changes = with_reader(&app, move |reader| crate::budgets::history(reader, &rules, &changes)).await?;
+    let changes = changes.unwrap_or_default();
     let stages = Stage::ALL.map(|stage| (stage.as_str().to_owned(), format!("{stage} or beyond")));
     let search = Form::ask(
         Href::to(&["budgets"]),
@@ -71,6 +78,7 @@ pub(super) async fn get_page(
         "Show",
     );
     let mut blocks = done(asked.done.as_deref());
+    blocks.extend(lacks.map(|words| Block::Notice(Tone::Warn, words)));
     blocks.push(Block::Form(search));
     blocks.extend(found);
     blocks.push(Block::Table(history(&changes)));
@@ -80,7 +88,21 @@ pub(super) async fn get_page(
 /// Reads the most used budgets at a stage or beyond it.
 pub(super) fn read(finance: &mut Finance, rules: &Rules, least: &str) -> Result<Vec<BudgetView>, FinanceError> {
     let query = BudgetQuery { tenant: None, stage: Stage::from_name(least) };
-    Ok(crate::budgets::budgets(&mut finance.reader, rules, &query, finance.now)?)
+    // A question that names no tenant names nobody unknown.
+    Ok(crate::budgets::budgets(&mut finance.reader, rules, &query, finance.now)?.unwrap_or_default())
+}
+
+/// What the shown budgets cannot count, if anything.
+fn lacking(budgets: &[BudgetView]) -> Option<String> {
+    let lacking = budgets.iter().filter(|budget| budget.unpriced_requests > 0);
+    let (count, requests) =
+        lacking.fold((0, 0), |(count, requests), budget| (count + 1, requests + budget.unpriced_requests));
+    (count > 0).then(|| {
+        format!(
+            "{count} of these budgets lack {requests} requests that have no price in their currency: the page of money names \
+             the models. Give them prices; until then `unpriced` of the budget says in which stage it stands."
+        )
+    })
 }
 
 /// The budgets, the most used first: name a tenant to see others.
@@ -130,15 +152,21 @@ fn whose(subject: &str) -> Cell {
 fn acts(budget: &BudgetView) -> Vec<Act> {
     let named =
         || vec![Field::hidden("budget", &budget.budget), Field::hidden("tenant", subject::tenant(&budget.subject))];
+    let until_and_why = || {
+        [
+            Field::required("until", "Until (UTC)", Kind::Time),
+            Field::required("why", "Reason", Kind::Text(String::new())),
+        ]
+    };
     let mut raise = named();
-    raise.push(
-        Field::optional("amount", "Amount", Kind::Text(String::new()))
-            .hint("A decimal in the budget's unit. Empty: the budget is paused."),
-    );
-    raise.push(Field::required("until", "Until (UTC)", Kind::Time));
-    raise.push(Field::required("why", "Reason", Kind::Text(String::new())));
-    let form = Form::act("", Href::to(&["budgets", "raise"]), raise, "Raise or pause");
-    let mut acts = vec![Act::new("Raise or pause", form)];
+    raise.push(Field::required("amount", "Amount", Kind::Text(String::new())).hint("A decimal in the budget's unit."));
+    let whether = [("", "no"), ("yes", "yes")].map(|(value, words)| (value.to_owned(), words.to_owned()));
+    raise.push(Field::optional("lower", "May be below the amount in force", Kind::Choice(whether.to_vec())));
+    raise.extend(until_and_why());
+    let raise = Form::act("", Href::to(&["budgets", "raise"]), raise, "Raise");
+    let pause = named().into_iter().chain(until_and_why()).collect();
+    let pause = Form::act("", Href::to(&["budgets", "pause"]), pause, "Let everything pass");
+    let mut acts = vec![Act::new("Raise", raise), Act::new("Pause", pause)];
     if budget.raise.is_some() {
         let form = Form::act("", Href::to(&["budgets", "resume"]), named(), "Use the usual amount again");
         acts.push(Act::new("Resume", form));
@@ -174,16 +202,32 @@ pub(super) async fn post_raise(
         amount: amount(&fields)?,
         until: fields.at("until")?,
         why: fields.text("why"),
+        lower: fields.text("lower") == "yes",
     };
     let back = Href::to(&["budgets"]).with("tenant", &request.tenant).with(DONE, "raised");
     budgets::raise(&app, staff.token().clone(), request).await?;
     Ok(Redirect::to(back.as_str()))
 }
 
-fn amount(fields: &Fields) -> Result<Option<Pico>, ApiError> {
-    let Some(text) = fields.optional("amount") else { return Ok(None) };
+fn amount(fields: &Fields) -> Result<Pico, ApiError> {
+    let text = fields.text("amount");
     let wrong = || ApiError::Request(format!("`amount`: {text:?} is no decimal such as 12.5"));
-    Pico::parse(&text).ok_or_else(wrong).map(Some)
+    Pico::parse(&text).ok_or_else(wrong)
+}
+
+pub(super) async fn post_pause(
+    State(app): State<App>,
+    Acted(staff, fields): Acted<Staff>,
+) -> Result<Redirect, UiError> {
+    let request = PauseRequest {
+        budget: fields.text("budget"),
+        tenant: fields.text("tenant"),
+        until: fields.at("until")?,
+        why: fields.text("why"),
+    };
+    let back = Href::to(&["budgets"]).with("tenant", &request.tenant).with(DONE, "raised");
+    budgets::pause(&app, staff.token().clone(), request).await?;
+    Ok(Redirect::to(back.as_str()))
 }
 
 pub(super) async fn post_resume(

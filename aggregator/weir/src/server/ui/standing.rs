@@ -77,7 +77,8 @@ fn rest_of(
     let mut budgets = HashMap::new();
     for tenant in of_budgets {
         let query = BudgetQuery { tenant: Some(tenant.clone()), stage: None };
-        let of_tenant = crate::budgets::budgets(&mut finance.reader, rules, &query, finance.now)?;
+        // A tenant that nobody knows any more has no budget.
+        let of_tenant = crate::budgets::budgets(&mut finance.reader, rules, &query, finance.now)?.unwrap_or_default();
         let own = of_tenant.iter().filter(|budget| budget.subject == tenant);
         let used = own.map(|budget| (budget.used_permille, budget.stage)).max_by_key(|(permille, _)| *permille);
         budgets.extend(used.map(|used| (tenant, used)));
