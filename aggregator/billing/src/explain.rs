@@ -19,10 +19,10 @@ mod readings;
 mod search;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
+use weir_database::Place;
 
 use period::Period;
 pub use search::EventLine;
@@ -175,7 +175,7 @@ pub enum ExplainError {
 
 /// Explains a line from the files of ledger and log. Hands each single event to `take`, in the order of the log.
 pub fn explain(
-    ledger: &Path,
+    ledger: &Place,
     log: &LogPlace,
     meters: &Meters,
     question: &Question,

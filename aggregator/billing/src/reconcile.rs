@@ -7,7 +7,6 @@ pub mod compare;
 pub mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
+use weir_database::Place;
 
 use crate::outbox::BillingError;
 use crate::{Account, BillingSink, RequestError, Summary};
@@ -127,7 +127,7 @@ pub enum ReconcileError {
 /// Compares. Reads the ledger at `ledger` on a connection of its own.
 pub async fn run<S: BillingSink>(
     sink: &S,
-    ledger: &Path,
+    ledger: &Place,
     scope: &Scope,
     request: &ReconcileRequest,
     clock: &dyn Clock,
@@ -281,7 +281,7 @@ impl ReconcileView {
 struct Shared(Arc<Mutex<Books>>);
 
 impl Shared {
-    fn open(ledger: &Path) -> Result<Self, LedgerError> {
+    fn open(ledger: &Place) -> Result<Self, LedgerError> {
         Ok(Shared(Arc::new(Mutex::new(Books::new(LedgerReader::open(ledger)?)))))
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::OpenFlags;
 
-use crate::postgres::{Access, Session};
+use crate::postgres::Leased;
 use crate::{Error, Params, Place, Row, Statement};
 
 /// How long a reader waits for a writer. In SQLite's WAL mode readers hardly ever wait.
@@ -17,9 +17,9 @@ const STATEMENTS_KEPT: usize = 64;
 pub struct Connection(Engine);
 
 #[derive(Debug)]
-enum Engine {
+pub(crate) enum Engine {
     Sqlite(rusqlite::Connection),
-    Postgres(Box<Session>),
+    Postgres(Box<Leased>),
 }
 
 impl Connection {
@@ -31,7 +31,7 @@ impl Connection {
                 db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
                 Ok(Connection(Engine::Sqlite(db)))
             }
-            Place::Postgres(place) => Ok(Connection(Engine::Postgres(Box::new(Session::open(&place, Access::Write)?)))),
+            Place::Postgres(place) => Ok(Connection(Engine::Postgres(Box::new(place.writer()?)))),
         }
     }
 
@@ -39,7 +39,7 @@ impl Connection {
     pub fn open_read_only(place: impl Into<Place>) -> Result<Self, Error> {
         match place.into() {
             Place::Sqlite(path) => Self::open_file_read_only(&path),
-            Place::Postgres(place) => Ok(Connection(Engine::Postgres(Box::new(Session::open(&place, Access::Read)?)))),
+            Place::Postgres(place) => Ok(Connection(Engine::Postgres(Box::new(place.reader()?)))),
         }
     }
 
@@ -53,6 +53,10 @@ impl Connection {
     /// Opens a SQLite database that nothing keeps.
     pub fn open_in_memory() -> Result<Self, Error> {
         Ok(Connection(Engine::Sqlite(rusqlite::Connection::open_in_memory()?)))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0
     }
 
     /// Prepares a statement that is used a few times at once.
@@ -128,8 +132,17 @@ impl Connection {
         matches!(self.0, Engine::Postgres(_))
     }
 
-    /// Makes this connection the only one that may write: the transactions of earlier ones fail with [`Error::Fenced`]. A SQLite ledger
-    /// has one writer by the lock of its folder.
+    /// Takes the right to write, before there is a table that [`Connection::take_over`] needs.
+    pub fn take_right(&self) -> Result<(), Error> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(session) => session.take_right(),
+        }
+    }
+
+    /// Makes this connection the only one that may write: waits some seconds for an earlier one that ends, fails with [`Error::Owned`] if it
+    /// lives, and makes its transactions fail with [`Error::Fenced`] if it was paused or cut off. A SQLite ledger has one writer by the lock
+    /// of its folder.
     pub fn take_over(&self) -> Result<(), Error> {
         match &self.0 {
             Engine::Sqlite(_) => Ok(()),
@@ -185,6 +198,17 @@ impl Connection {
             Engine::Sqlite(db) => Ok(db.pragma_update(None, "user_version", version)?),
             Engine::Postgres(session) => session.set_schema_version(version),
         }
+    }
+
+    /// Tells a schema of PostgreSQL from its copies: the server, its history (a standby that took over begins a new one), and the numbers
+    /// that the server gave to database and schema. Empty for SQLite.
+    pub fn place_in_server(&self) -> Result<String, Error> {
+        let Engine::Postgres(_) = &self.0 else { return Ok(String::new()) };
+        let sql = "SELECT 'server ' || s.system_identifier || ', history ' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
+                     || ', database ' || d.oid || ', schema ' || n.oid
+                   FROM pg_control_system() s, pg_database d, pg_namespace n
+                   WHERE d.datname = current_database() AND n.nspname = current_schema()";
+        self.query_row(sql, [], |row| row.get(0))
     }
 
     /// The tables whose names are `prefix` and a number.

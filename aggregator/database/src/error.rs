@@ -12,9 +12,26 @@ pub enum Error {
     /// PostgreSQL refused a statement, or its connection failed.
     #[error("{}", postgres_message(.0))]
     Postgres(tokio_postgres::Error),
-    /// The server of a PostgreSQL is of an older version than 15.
-    #[error("the server is PostgreSQL {0}; weir needs 15 or newer")]
-    ServerTooOld(i64),
+    /// A PostgreSQL cannot be reached, or is not fit for a ledger.
+    #[error("{place}: {why}")]
+    Unreachable {
+        /// Its address.
+        place: String,
+        /// Why.
+        why: Refused,
+    },
+    /// All connections for readers stayed in use.
+    #[error("all {0} connections for readers are in use; try again")]
+    Crowded(usize),
+    /// Two databases are of different kinds.
+    #[error("{0}: a database of another kind")]
+    OtherKind(String),
+    /// A database's file cannot be moved or removed.
+    #[error("{0}")]
+    File(std::io::Error),
+    /// Another process writes the ledger, and lives.
+    #[error("another weir writes this ledger ({0}): stop it first")]
+    Owned(Holder),
     /// Another process has opened the ledger for writing.
     #[error("another process has taken over this ledger; this one writes nothing more")]
     Fenced,
@@ -51,6 +68,45 @@ pub enum Error {
     },
 }
 
+/// Why there is no connection to a PostgreSQL.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Its settings cannot be used.
+    #[error("{0}")]
+    Settings(String),
+    /// The server refused, or does not answer.
+    #[error("{}", with_remedy(.0))]
+    Server(tokio_postgres::Error),
+    /// The server is of an older version than 15.
+    #[error("the server is PostgreSQL {0}; weir needs 15 or newer")]
+    TooOld(i64),
+    /// The database stores texts in another encoding.
+    #[error(
+        "the database's encoding is {0}, and weir needs UTF8: CREATE DATABASE weir ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    Encoding(String),
+    /// The server does not sync what it commits.
+    #[error(
+        "`fsync` is off, so a crash loses what was counted and reported: ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf()"
+    )]
+    Unsynced,
+}
+
+/// The process that writes a ledger, as the server knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// What it calls itself.
+    pub name: String,
+    /// The address that it comes from.
+    pub address: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.name.is_empty() { f.write_str("unknown") } else { write!(f, "{} from {}", self.name, self.address) }
+    }
+}
+
 /// What an [`Error`] means to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -76,7 +132,9 @@ impl Error {
         match self {
             Error::Sqlite(error) => of_sqlite(error),
             Error::Postgres(error) => of_postgres(error),
-            Error::Lost => Failure::Lost,
+            // Nothing was sent, but an earlier commit may have taken effect.
+            Error::Unreachable { .. } | Error::Owned(_) | Error::Lost => Failure::Lost,
+            Error::Crowded(_) => Failure::Busy,
             _ => Failure::Other,
         }
     }
@@ -113,13 +171,56 @@ fn of_postgres(error: &tokio_postgres::Error) -> Failure {
     }
 }
 
-/// What the server or the connection says, with its cause.
+/// What the server or the connection says, with its cause, and what to do where that is known.
 fn postgres_message(error: &tokio_postgres::Error) -> String {
-    match (error.as_db_error(), error.source()) {
-        (Some(said), _) => format!("PostgreSQL: {} ({})", said.message(), said.code().code()),
-        (None, Some(cause)) => format!("PostgreSQL: {error}: {cause}"),
-        (None, None) => format!("PostgreSQL: {error}"),
+    format!("PostgreSQL: {}", with_remedy(error))
+}
+
+fn with_remedy(error: &tokio_postgres::Error) -> String {
+    let said = match (error.as_db_error(), error.source()) {
+        (Some(said), _) => format!("{} ({})", said.message(), said.code().code()),
+        (None, Some(cause)) => format!("{error}: {cause}"),
+        (None, None) => error.to_string(),
+    };
+    match error.code().map_or_else(|| of_connection(&said), |code| of_code(code.code())) {
+        Some(remedy) => format!("{said}; {remedy}"),
+        None => said,
     }
+}
+
+/// What to do about an answer of the server.
+fn of_code(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "28P01" | "28000" => "correct the user in the address, or `password`",
+        "3D000" => "make it: CREATE DATABASE name OWNER user ENCODING 'UTF8' TEMPLATE template0",
+        "42501" => "the user needs CREATE on the database, or to own the schema: CREATE SCHEMA weir AUTHORIZATION user",
+        "53100" => "free space on the server's disk",
+        "53300" => "raise `max_connections`: weir uses at most 17",
+        "25006" => {
+            "the server or the database takes no writes: it is a standby, or `default_transaction_read_only` is on"
+        }
+        _ => return None,
+    })
+}
+
+/// What to do about a connection that was not made. The library tells these apart by words alone.
+fn of_connection(said: &str) -> Option<&'static str> {
+    Some(match said {
+        _ if said.contains("password missing") => {
+            "the server asks for a password: give `password: {env: NAME}` or `{file: PATH}`"
+        }
+        _ if said.contains("server does not support TLS") => {
+            "set `ssl = on` there, or on a closed network end the address in ?sslmode=disable"
+        }
+        _ if said.contains("UnknownIssuer") || said.contains("BadSignature") => {
+            "name the file of the authority that signed the server's certificate in `ca`"
+        }
+        _ if said.contains("not valid for name") || said.contains("NotValidForName") => {
+            "the certificate is for another name than the one in the address"
+        }
+        _ if said.contains("does not allow writes") => "name the primary: this server takes no writes",
+        _ => return None,
+    })
 }
 
 impl From<rusqlite::Error> for Error {

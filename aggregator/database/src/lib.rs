@@ -16,6 +16,8 @@
 //! - PostgreSQL: see [`postgres`].
 #![forbid(unsafe_code)]
 
+mod beside;
+mod bulk;
 mod connection;
 mod error;
 mod params;
@@ -25,10 +27,13 @@ mod statement;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use beside::Attached;
+pub use bulk::Values;
 pub use connection::{Connection, Transaction};
-pub use error::{Error, Failure, OptionalExtension};
+pub use error::{Error, Failure, Holder, OptionalExtension, Refused};
 pub use params::{Params, ParamsFromIter, params_from_iter};
-pub use place::{Place, PostgresPlace};
+pub use place::Place;
+pub use postgres::{PostgresPlace, Reach, Server};
 pub use statement::{MappedRows, Row, Rows, Statement};
 
 /// Values as they go to the database and come from it.

@@ -1,9 +1,6 @@
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use tokio_postgres::Config;
-
-use crate::Error;
+use crate::postgres::PostgresPlace;
 
 /// Where a database is.
 #[derive(Clone, Debug)]
@@ -14,39 +11,23 @@ pub enum Place {
     Postgres(PostgresPlace),
 }
 
-/// A schema of a database at a PostgreSQL server.
-#[derive(Clone)]
-pub struct PostgresPlace {
-    pub(crate) config: Box<Config>,
-    pub(crate) schema: String,
-}
-
 impl Place {
     /// The place as people read it, without what is secret.
     #[must_use]
     pub fn label(&self) -> String {
         match self {
             Place::Sqlite(path) => path.display().to_string(),
-            Place::Postgres(place) => {
-                let database = place.config.get_dbname().unwrap_or_default();
-                format!("schema {:?} of the PostgreSQL database {database:?}", place.schema)
-            }
+            Place::Postgres(place) => place.label(),
         }
     }
-}
 
-impl PostgresPlace {
-    /// The schema `schema` at `url`, `postgres://user@host:port/database`. It is made when it is opened for writing.
-    pub fn new(url: &str, schema: &str) -> Result<Self, Error> {
-        let config = Config::from_str(url).map_err(Error::Postgres)?;
-        Ok(PostgresPlace { config: Box::new(config), schema: schema.to_owned() })
-    }
-}
-
-/// Without what may be secret.
-impl std::fmt::Debug for PostgresPlace {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PostgresPlace").field("schema", &self.schema).finish_non_exhaustive()
+    /// The file, of a SQLite database.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Place::Sqlite(path) => Some(path),
+            Place::Postgres(_) => None,
+        }
     }
 }
 

@@ -9,33 +9,40 @@
 //! - Rows of a query are read to the end before the first is handed out, so that other statements can run in between.
 //! - PostgreSQL's texts cannot hold U+0000: it is stored as U+2400, the symbol for it.
 mod cell;
+mod connect;
 mod param;
+mod place;
+mod pool;
+mod server;
 mod sql;
+mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use tokio::runtime::Runtime;
-use tokio_postgres::{Client, NoTls, Row, Statement};
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::{Client, Row, Statement};
 
 pub(crate) use cell::cell;
-pub(crate) use param::Param;
+pub(crate) use connect::quoted;
+use connect::{IDLE_OWNER_MS, connect};
+pub(crate) use param::{Column, Param};
+pub use place::PostgresPlace;
+pub(crate) use pool::Leased;
+pub use server::{Reach, Server};
 use sql::variant;
 
-use crate::{Error, PostgresPlace};
+use crate::{Error, Holder};
 
-/// The oldest server that is supported: the number of its major version, times 10,000.
-const SERVER_MIN: i64 = 150_000;
 /// Prepared statements that a session keeps. Beyond them all are prepared anew.
 const STATEMENTS_KEPT: usize = 512;
-/// How long an owner may do nothing inside a transaction before the server ends its session: a process that hangs there would
-/// keep others from taking over.
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
-/// How long to wait for a connection.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long to wait for the right to write while another process has it: until the session of one that is paused or gone has ended.
+const OWNER_WAIT_MS: u64 = IDLE_OWNER_MS + 2_000;
+/// How often to ask for it.
+const OWNER_ASK_MS: u64 = 200;
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +55,8 @@ pub(crate) enum Access {
 
 /// One session at a server, and how to get another one.
 pub(crate) struct Session {
-    place: PostgresPlace,
+    server: Arc<dyn Server>,
+    schema: Arc<str>,
     access: Access,
     /// The number under which this session may write, once it has one.
     epoch: Cell<Option<i64>>,
@@ -72,15 +80,30 @@ enum InTransaction {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("schema", &self.place.schema).finish_non_exhaustive()
+        f.debug_struct("Session").field("schema", &self.schema).finish_non_exhaustive()
     }
 }
 
 impl Session {
-    pub(crate) fn open(place: &PostgresPlace, access: Access) -> Result<Self, Error> {
-        let client = Arc::new(connect(place, access)?);
+    pub(crate) fn open(server: &Arc<dyn Server>, schema: &Arc<str>, access: Access) -> Result<Self, Error> {
+        let client = Arc::new(connect(&**server, schema, access)?);
         let state = State { client, statements: HashMap::new(), transaction: InTransaction::No };
-        Ok(Session { place: place.clone(), access, epoch: Cell::new(None), state: RefCell::new(state) })
+        let (server, schema) = (Arc::clone(server), Arc::clone(schema));
+        Ok(Session { server, schema, access, epoch: Cell::new(None), state: RefCell::new(state) })
+    }
+
+    pub(crate) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        !self.state.borrow().client.is_closed()
+    }
+
+    pub(crate) fn end_transaction(&self) {
+        if self.is_in_transaction() {
+            self.rollback();
+        }
     }
 
     pub(crate) fn is_in_transaction(&self) -> bool {
@@ -104,8 +127,21 @@ impl Session {
         found.and(Err(Error::Fenced))
     }
 
-    /// Takes the next number of those who may write. Earlier writers are refused from then on.
+    /// Takes the right to write, which ends with the session. Waits while another session has it, but not for ever.
+    pub(crate) fn take_right(&self) -> Result<(), Error> {
+        let client = self.client()?;
+        for _ in 0..OWNER_WAIT_MS / OWNER_ASK_MS {
+            if try_own(&client)? {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(OWNER_ASK_MS));
+        }
+        own(&client)
+    }
+
+    /// Takes the right to write, and the next number of those who had it: earlier ones are refused from then on.
     pub(crate) fn take_over(&self) -> Result<(), Error> {
+        self.take_right()?;
         let taken = self.query("UPDATE ledger_owner SET epoch = epoch + 1 RETURNING epoch", &[])?;
         self.epoch.set(taken.first().map(|row| row.get(0)));
         Ok(())
@@ -169,6 +205,23 @@ impl Session {
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
 
+    /// Copies rows by a statement. All of a row's values are of the types of the first one's.
+    pub(crate) fn copy(&self, sql: &str, rows: &[Vec<Param>]) -> Result<(), Error> {
+        self.owned(|| {
+            let client = self.client()?;
+            let types: Vec<_> = rows.iter().take(1).flatten().map(Param::declared).collect();
+            self.noted(block_on(async {
+                let into = BinaryCopyInWriter::new(client.copy_in(sql).await?, &types);
+                futures::pin_mut!(into);
+                for row in rows {
+                    into.as_mut().write_raw(row).await?;
+                }
+                into.finish().await
+            }))?;
+            Ok(())
+        })
+    }
+
     pub(crate) fn query(&self, sql: &str, params: &[Param]) -> Result<Vec<Row>, Error> {
         // A statement that returns rows of what it changes.
         if sql.trim_start().starts_with("SELECT") {
@@ -189,7 +242,11 @@ impl Session {
         let mut state = self.state.borrow_mut();
         if state.client.is_closed() && state.transaction == InTransaction::No {
             state.statements.clear();
-            state.client = Arc::new(connect(&self.place, self.access)?);
+            let client = connect(&*self.server, &self.schema, self.access)?;
+            if self.epoch.get().is_some() {
+                own(&client)?;
+            }
+            state.client = Arc::new(client);
         }
         Ok(Arc::clone(&state.client))
     }
@@ -233,68 +290,30 @@ impl Session {
     }
 }
 
-/// Runs the connections of all sessions. Sessions block the threads that use them, so they must not depend on a runtime of those.
-fn runtime() -> Result<&'static Runtime, Error> {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    if let Some(running) = RUNTIME.get() {
-        return Ok(running);
+/// Takes the right to write for a session, which may have it already. It ends with the session, and by the server's own clock once the
+/// session has been silent.
+fn try_own(client: &Client) -> Result<bool, Error> {
+    let sql = "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) THEN TRUE
+                 ELSE pg_try_advisory_lock(hashtextextended('weir ' || current_schema(), 0)) END";
+    let row = block_on(client.query_one(sql, &[])).map_err(Error::Postgres)?;
+    if !row.get::<_, bool>(0) {
+        return Ok(false);
     }
-    let made = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("postgres")
-        .enable_all()
-        .build()
-        .map_err(Error::Runtime)?;
-    Ok(RUNTIME.get_or_init(|| made))
+    let limit = format!("SET idle_session_timeout = {IDLE_OWNER_MS}");
+    block_on(client.batch_execute(&limit)).map_err(Error::Postgres)?;
+    Ok(true)
 }
 
-fn connect(place: &PostgresPlace, access: Access) -> Result<Client, Error> {
-    let runtime = runtime()?;
-    let mut config = (*place.config).clone();
-    config.application_name("weir").connect_timeout(CONNECT).keepalives_idle(Duration::from_secs(10));
-    config.tcp_user_timeout(Duration::from_secs(20));
-    let (made, connected) = std::sync::mpsc::sync_channel(1);
-    runtime.spawn(async move {
-        match config.connect(NoTls).await {
-            Ok((client, connection)) => {
-                let _ = made.send(Ok(client));
-                // The client's next call reports why a connection ended.
-                let _ = connection.await;
-            }
-            Err(error) => {
-                let _ = made.send(Err(error));
-            }
-        }
-    });
-    let client = connected.recv().map_err(|_| Error::Lost)?.map_err(Error::Postgres)?;
-    prepare_session(&client, place, access)?;
-    Ok(client)
-}
-
-fn prepare_session(client: &Client, place: &PostgresPlace, access: Access) -> Result<(), Error> {
-    let version = block_on(client.query_one("SELECT current_setting('server_version_num')::int8", &[]));
-    let version: i64 = version.map_err(Error::Postgres)?.get(0);
-    if version < SERVER_MIN {
-        return Err(Error::ServerTooOld(version / 10_000));
+/// As [`try_own`]; says who has the right otherwise.
+fn own(client: &Client) -> Result<(), Error> {
+    if try_own(client)? {
+        return Ok(());
     }
-    let schema = quoted(&place.schema);
-    let limit = IDLE_IN_TRANSACTION.as_millis();
-    let mut settings = format!("SET search_path TO {schema}; SET idle_in_transaction_session_timeout = {limit};");
-    if access == Access::Read {
-        settings.push_str("SET default_transaction_read_only = on;");
-    } else {
-        // Plans of the few statements that count do not depend on their parameters.
-        settings.push_str("SET plan_cache_mode = force_generic_plan; SET jit = off;");
-        // Who may use a schema may not always make one.
-        let known = block_on(client.query_one("SELECT to_regnamespace($1) IS NOT NULL", &[&schema]));
-        if !known.map_err(Error::Postgres)?.get::<_, bool>(0) {
-            settings.insert_str(0, &format!("CREATE SCHEMA {schema};"));
-        }
-    }
-    block_on(client.batch_execute(&settings)).map_err(Error::Postgres)
-}
-
-/// A name as SQL quotes it.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+    let sql = "SELECT coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'the server itself')
+               FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+               WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                 AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('weir ' || current_schema(), 0)";
+    let found = block_on(client.query_opt(sql, &[])).map_err(Error::Postgres)?;
+    let holder = found.map(|row| Holder { name: row.get(0), address: row.get(1) });
+    Err(Error::Owned(holder.unwrap_or_default()))
 }

@@ -183,6 +183,10 @@ impl ColumnIndex for usize {
 }
 
 impl<'r> Row<'r> {
+    pub(crate) fn of_postgres(row: &'r tokio_postgres::Row) -> Self {
+        Row(Lent::Postgres(row))
+    }
+
     /// The value of a column, from 0.
     pub fn get<I: ColumnIndex, T: FromSql>(&self, column: I) -> Result<T, Error> {
         let column = column.number();

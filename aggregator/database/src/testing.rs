@@ -1,8 +1,12 @@
 //! Where the databases of tests are: the same tests run over SQLite and over PostgreSQL.
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
 
-use crate::{Place, PostgresPlace};
+use tokio_postgres::Config;
+
+use crate::{Place, PostgresPlace, Reach, Server};
 
 /// The place of a test's database that SQLite would keep at `path`: that file, or a schema of its own at the server that
 /// `WEIR_TEST_POSTGRES` names.
@@ -13,9 +17,24 @@ use crate::{Place, PostgresPlace};
 pub fn place(path: &Path) -> Place {
     match server() {
         Some(server) => {
-            Place::Postgres(PostgresPlace::new(&server, &schema(path)).expect("an address of a PostgreSQL"))
+            let server = Config::from_str(&server).expect("an address of a PostgreSQL");
+            Place::Postgres(PostgresPlace::new(Arc::new(Near(server)), &schema(path)))
         }
         None => Place::Sqlite(path.to_owned()),
+    }
+}
+
+/// A server on this machine that asks for no password.
+#[derive(Debug)]
+struct Near(Config);
+
+impl Server for Near {
+    fn label(&self) -> String {
+        "the PostgreSQL of tests".to_owned()
+    }
+
+    fn reach(&self) -> Result<Reach, String> {
+        Ok(Reach { config: self.0.clone(), tls: None })
     }
 }
 

@@ -1,7 +1,11 @@
 //! What every engine does alike. SQLite is the reference; PostgreSQL is asked where `WEIR_TEST_POSTGRES` names a server.
 use weir_database::testing::place;
-use weir_database::types::Value;
-use weir_database::{Connection, Error, Failure, OptionalExtension, Place, params, params_from_iter};
+use weir_database::types::{ToSqlOutput, Value, ValueRef};
+use weir_database::{Connection, Error, Failure, OptionalExtension, Place, Values, params, params_from_iter};
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// A new database, and where it is.
 struct Database {
@@ -160,6 +164,59 @@ fn a_schema_has_a_version_and_numbered_tables() {
     assert_eq!(db.numbered_tables("seen_").expect("found"), ["seen_7"]);
 }
 
+const PAIRS: &str = "CREATE TABLE pair(k TEXT PRIMARY KEY, n INTEGER NOT NULL, b BLOB)";
+
+fn pairs(db: &Connection) -> Vec<(String, i64, Option<Vec<u8>>)> {
+    let mut select = db.prepare("SELECT k, n, b FROM pair ORDER BY k").expect("prepared");
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("asked");
+    rows.collect::<Result<_, _>>().expect("read")
+}
+
+fn pair<'k>(key: &'k str, number: i64, bytes: Option<&'k [u8]>) -> Values<'k> {
+    let bytes = bytes.map_or(ValueRef::Null, ValueRef::Blob);
+    vec![ToSqlOutput::Borrowed(ValueRef::Text(key.as_bytes())), number.into(), ToSqlOutput::Borrowed(bytes)]
+}
+
+#[test]
+fn many_rows_are_inserted_or_added_to_those_that_are_there() {
+    let Database { db, _folder, .. } = database(PAIRS);
+    let conflict = "ON CONFLICT (k) DO UPDATE SET n = pair.n + excluded.n";
+    let insert = |rows: &[Values<'_>]| db.insert_rows("pair(k, n, b)", conflict, rows).expect("inserted");
+    insert(&[]);
+    insert(&[pair("a", 1, None), pair("b", 2, Some(&[0, 255]))]);
+    insert(&[pair("b", 5, None), pair("c", i64::MIN, None), pair("ü'?1", 7, None)]);
+    let expected = [("a", 1, None), ("b", 7, Some(vec![0, 255])), ("c", i64::MIN, None), ("ü'?1", 7, None)]
+        .map(|(k, n, b)| (k.to_owned(), n, b));
+    assert_eq!(pairs(&db), expected);
+}
+
+#[test]
+fn keys_that_differ_in_nul_alone_stop_no_statement_of_many_rows() {
+    let Database { db, _folder, .. } = database(PAIRS);
+    let conflict = "ON CONFLICT (k) DO UPDATE SET n = pair.n + excluded.n";
+    let rows = [pair("a\0", 1, None), pair("a\u{2400}", 2, None)];
+    db.insert_rows("pair(k, n, b)", conflict, &rows).expect("inserted");
+    assert_eq!(pairs(&db).iter().map(|(_, number, _)| number).sum::<i64>(), 3);
+}
+
+#[test]
+fn rows_are_copied_and_found_by_many_keys() {
+    let Database { mut db, _folder, .. } = database(PAIRS);
+    let keys: Vec<String> = (0..20_000).map(|number| format!("{number:05}")).collect();
+    let rows: Vec<Values<'_>> = keys.iter().zip(0..).map(|(key, number)| pair(key, number, Some(&[1]))).collect();
+    let tx = db.transaction().expect("begun");
+    tx.copy_rows("pair(k, n, b)", &rows).expect("copied");
+    tx.commit().expect("committed");
+    assert_eq!(pairs(&db).len(), keys.len());
+    let asked: Vec<_> = rows.iter().step_by(2).map(|row| row[0].clone()).chain(["absent".into()]).collect();
+    let mut found =
+        db.query_among("SELECT n FROM pair WHERE k IN (?1)", &asked, |row| row.get::<_, i64>(0)).expect("asked");
+    found.sort_unstable();
+    assert_eq!(found, (0..20_000).step_by(2).collect::<Vec<i64>>());
+    let twice = db.copy_rows("pair(k, n, b)", &rows[..1]).expect_err("it is there");
+    assert_eq!(twice.failure(), Failure::Constraint, "{twice}");
+}
+
 #[test]
 fn a_failed_statement_lets_no_transaction_be_committed_in_postgres() {
     let Database { mut db, _folder, .. } = database(NUMBERS);
@@ -175,20 +232,87 @@ fn a_failed_statement_lets_no_transaction_be_committed_in_postgres() {
     assert_eq!(numbers(&db), if is_postgres { vec![] } else { vec![1] });
 }
 
-#[test]
-fn who_takes_over_ends_the_one_before() {
-    let Database { mut db, place, _folder } = database(
+/// Two connections to one database of which one may write; None where SQLite is asked.
+fn writers() -> Option<(Database, Connection)> {
+    let database = database(
         "CREATE TABLE ledger_owner(epoch INTEGER NOT NULL); INSERT INTO ledger_owner VALUES (0); CREATE TABLE t(n INTEGER)",
     );
-    if !db.is_postgres() {
-        return;
-    }
+    let other = database.db.is_postgres().then(|| Connection::open(&database.place).expect("opened"))?;
+    Some((database, other))
+}
+
+#[test]
+fn a_second_writer_is_refused_while_the_first_one_lives() {
+    let Some((Database { db, _folder, .. }, other)) = writers() else { return };
     db.take_over().expect("taken");
     db.execute("INSERT INTO t VALUES (1)", []).expect("it may write");
-    let other = Connection::open(&place).expect("opened");
-    other.take_over().expect("taken");
+    let done = AtomicBool::new(false);
+    let refused = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let db = db;
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(numbers(&db), [1]);
+                sleep(Duration::from_millis(500));
+            }
+        });
+        let refused = other.take_over();
+        done.store(true, Ordering::Relaxed);
+        refused
+    });
+    let error = refused.expect_err("the first one lives").to_string();
+    assert!(error.contains("weir, process") && error.contains("stop it first"), "{error}");
+}
+
+#[test]
+fn a_writer_that_is_silent_for_too_long_can_write_nothing_more_once_another_one_took_over() {
+    let Some((Database { mut db, _folder, .. }, other)) = writers() else { return };
+    db.take_over().expect("taken");
+    db.execute("INSERT INTO t VALUES (1)", []).expect("it may write");
+    other.take_over().expect("the first one says nothing");
     other.execute("INSERT INTO t VALUES (2)", []).expect("it may write now");
-    assert!(matches!(db.execute("INSERT INTO t VALUES (3)", []), Err(Error::Fenced)));
-    assert!(matches!(db.transaction().map(drop), Err(Error::Fenced)));
-    assert_eq!(numbers(&other), [1, 2]);
+    assert!(matches!(db.execute("INSERT INTO t VALUES (3)", []), Err(Error::Owned(_))));
+    drop(other);
+    let error = (0..50).find_map(|_| match db.transaction().map(drop) {
+        Err(Error::Owned(_)) => {
+            sleep(Duration::from_millis(100));
+            None
+        }
+        outcome => Some(outcome.expect_err("there was another one")),
+    });
+    assert!(matches!(error, Some(Error::Fenced)), "{error:?}");
+}
+
+#[test]
+fn a_writer_that_was_silent_goes_on_where_nobody_took_over() {
+    let Some((Database { db, _folder, .. }, _)) = writers() else { return };
+    db.take_over().expect("taken");
+    sleep(Duration::from_secs(5));
+    db.execute("INSERT INTO t VALUES (1)", []).expect("it may write");
+    assert_eq!(numbers(&db), [1]);
+}
+
+#[test]
+fn a_database_is_filled_from_another_one_and_put_in_its_place() {
+    let Database { db, place, _folder } =
+        database("CREATE TABLE ledger_owner(epoch INTEGER NOT NULL); CREATE TABLE t(n INTEGER)");
+    db.execute_batch("INSERT INTO ledger_owner VALUES (7); INSERT INTO t VALUES (1), (2)").expect("stored");
+    let (new, old) = (place.beside("new"), place.beside("old"));
+    let other = Connection::open(&new).expect("made");
+    other
+        .execute_batch("CREATE TABLE ledger_owner(epoch INTEGER NOT NULL); CREATE TABLE t(n INTEGER)")
+        .expect("tables");
+    other.execute_batch("INSERT INTO ledger_owner VALUES (7)").expect("stored");
+    let both = other.attach(&place).expect("attached");
+    other.execute(&both.named("INSERT INTO main.t SELECT n * 10 FROM living.t"), []).expect("filled");
+    other.detach().expect("detached");
+    let is_postgres = db.is_postgres();
+    drop((db, other));
+    place.replace_by(&new, &old).expect("put in place");
+    let db = Connection::open(&place).expect("opened");
+    assert_eq!(numbers(&db), [10, 20]);
+    let epoch: i64 = db.query_row("SELECT epoch FROM ledger_owner", [], |row| row.get(0)).expect("read");
+    assert_eq!(epoch, if is_postgres { 8 } else { 7 }, "owners of the one before are refused");
+    assert_eq!(numbers(&Connection::open(&old).expect("it stays")), [1, 2]);
+    old.remove().expect("removed");
+    new.remove().expect("none is there");
 }

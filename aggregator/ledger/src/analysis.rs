@@ -94,16 +94,13 @@ impl Analysis {
     /// Writes everything.
     pub(super) fn write(&self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
         let mut late = values::Late::begin(tx)?;
-        for line in self.sorted() {
-            let combination = rows::write(tx, Table::Analysis, line)?;
-            late.note(line, &combination);
-        }
+        rows::write_all(tx, Table::Analysis, &self.sorted(), |line, combination| late.note(line, combination))?;
         late.write(tx)
     }
 
     /// Writes everything to another table.
     pub(super) fn write_to(&self, tx: &Transaction<'_>, table: Table) -> Result<(), LedgerError> {
-        self.sorted().into_iter().try_for_each(|line| rows::write(tx, table, line).map(drop))
+        rows::write_all(tx, table, &self.sorted(), |_, _| ())
     }
 
     /// Sorted by the table's key: neighbours share a page, and the same events cause the same writes.

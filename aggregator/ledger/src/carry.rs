@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use weir_contract::TenantId;
+use weir_database::types::{ToSqlOutput, ValueRef};
 use weir_database::{OptionalExtension, Transaction, params};
 
-use super::LedgerError;
+use super::{LedgerError, signed};
 use crate::meters::Exclusion;
 use crate::meters::weight::NANO;
 
@@ -39,13 +40,14 @@ impl FractionCarry {
 
     /// Writes all fractions; `names` maps a meter's number to its name.
     pub(super) fn write(&self, tx: &Transaction<'_>, names: &[String]) -> Result<(), LedgerError> {
-        let sql = "INSERT INTO carry(tenant, meter, reason, nano) VALUES (?1,?2,?3,?4)
-             ON CONFLICT (tenant, meter, reason) DO UPDATE SET nano = ?4";
+        let mut rows = Vec::with_capacity(self.0.len());
         for ((tenant, meter, reason), nano) in &self.0 {
-            let row = params![tenant.as_str(), names[*meter], word(*reason), *nano];
-            tx.prepare_cached(sql)?.execute(row)?;
+            let key = [tenant.as_str(), &names[*meter], word(*reason)];
+            let key = key.into_iter().map(|text| ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())));
+            rows.push(key.chain([signed(*nano)?.into()]).collect());
         }
-        Ok(())
+        let conflict = "ON CONFLICT (tenant, meter, reason) DO UPDATE SET nano = excluded.nano";
+        Ok(tx.insert_rows("carry(tenant, meter, reason, nano)", conflict, &rows)?)
     }
 }
 

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use weir_contract::{TenantId, Timestamp};
-use weir_database::types::Value;
-use weir_database::{Row, Transaction, params, params_from_iter};
+use weir_database::types::{ToSqlOutput, ValueRef};
+use weir_database::{Row, Transaction, Values, params};
 
 use super::{LedgerError, signed, totals};
 use crate::amount::{Currency, PICO, Pico};
@@ -103,47 +103,41 @@ pub(crate) fn of_lines<'l>(lines: impl Iterator<Item = &'l Line>) -> Costs {
     costs
 }
 
-static UPSERT: LazyLock<String> = LazyLock::new(|| {
-    let first = 4 + COUNTS.len();
+/// The columns that [`write`] fills, and what it does to a row that is there.
+static INTO: LazyLock<(String, String)> = LazyLock::new(|| {
     let units: Vec<String> =
         AMOUNTS.iter().flat_map(|amount| [format!("{amount}_units"), format!("{amount}_pico")]).collect();
-    let values: Vec<String> = (1..first + units.len()).map(|number| format!("?{number}")).collect();
     let mut set: Vec<String> =
-        COUNTS.iter().zip(4..).map(|(count, number)| format!("{count} = cost.{count} + ?{number}")).collect();
-    for (amount, number) in AMOUNTS.iter().zip((first..).step_by(2)) {
-        let pico = number + 1;
-        set.push(format!("{amount}_units = cost.{amount}_units + ?{number} + (cost.{amount}_pico + ?{pico}) / {PICO}"));
-        set.push(format!("{amount}_pico = (cost.{amount}_pico + ?{pico}) % {PICO}"));
-    }
-    format!(
-        "INSERT INTO cost(window_start, tenant, currency, {}, {}) VALUES ({})
-         ON CONFLICT (window_start, tenant, currency) DO UPDATE SET {}",
-        COUNTS.join(", "),
-        units.join(", "),
-        values.join(","),
-        set.join(", ")
+        COUNTS.iter().map(|count| format!("{count} = cost.{count} + excluded.{count}")).collect();
+    set.extend(AMOUNTS.iter().map(|amount| {
+        format!(
+            "{amount}_units = cost.{amount}_units + excluded.{amount}_units + (cost.{amount}_pico + excluded.{amount}_pico) / {PICO},
+             {amount}_pico = (cost.{amount}_pico + excluded.{amount}_pico) % {PICO}"
+        )
+    }));
+    (
+        format!("cost(window_start, tenant, currency, {}, {})", COUNTS.join(", "), units.join(", ")),
+        format!("ON CONFLICT (window_start, tenant, currency) DO UPDATE SET {}", set.join(", ")),
     )
 });
 
 /// Adds costs to the table.
 pub(crate) fn write(tx: &Transaction<'_>, costs: &Costs) -> Result<(), LedgerError> {
-    let mut upsert = tx.prepare_cached(&UPSERT)?;
+    let mut rows = Vec::with_capacity(costs.len());
     for ((window, tenant, currency), sums) in costs {
-        let mut row = vec![
-            Value::Integer(signed(window.as_millis())?),
-            Value::Text(tenant.as_str().to_owned()),
-            Value::Text(currency.as_ref().map_or("", Currency::as_str).to_owned()),
-        ];
+        let texts = [tenant.as_str(), currency.as_ref().map_or("", Currency::as_str)];
+        let mut row: Values<'_> = vec![signed(window.as_millis())?.into()];
+        row.extend(texts.map(|text| ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))));
         for count in counts(sums) {
-            row.push(Value::Integer(signed(count)?));
+            row.push(signed(count)?.into());
         }
         for amount in amounts(sums) {
             let (units, pico) = amount.columns();
-            row.extend([Value::Integer(units), Value::Integer(pico)]);
+            row.extend([units.into(), pico.into()]);
         }
-        upsert.execute(params_from_iter(row))?;
+        rows.push(row);
     }
-    Ok(())
+    Ok(tx.insert_rows(&INTO.0, &INTO.1, &rows)?)
 }
 
 /// Drops the costs of one window and tenant.

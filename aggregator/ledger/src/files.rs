@@ -1,7 +1,6 @@
 //! Opens log and ledger of one data directory together, and drops records from the log that the ledger has counted.
-use std::path::Path;
-
 use weir_contract::Timestamp;
+use weir_database::Place;
 use weir_event_log::place::{LogPlace, OpenLog, Opening};
 use weir_event_log::writer::LogWriter;
 use weir_event_log::{AppendError, EventLog, LogError, LogReader, Position};
@@ -32,12 +31,12 @@ impl Files {
     pub fn open(
         place: &LogPlace,
         opening: Opening,
-        ledger_path: &Path,
+        ledger: &Place,
         meters: Meters,
         options: LedgerOptions,
     ) -> Result<Self, FilesError> {
         let OpenLog { id, log, reader } = place.open(opening)?;
-        let ledger = SqliteLedger::open_with(ledger_path, &id, meters, options)?;
+        let ledger = SqliteLedger::open_with(ledger, &id, meters, options)?;
         ledger.check_log(log.end().position)?;
         Ok(Files { log, reader, ledger })
     }

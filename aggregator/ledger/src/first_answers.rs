@@ -2,9 +2,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use weir_contract::{Outcome, TenantId, Timestamp, UsageData, UsageStatus};
-use weir_database::{Connection, Transaction, params};
+use weir_database::types::{ToSqlOutput, ValueRef};
+use weir_database::{Connection, Transaction};
 
-use super::LedgerError;
+use super::{LedgerError, signed};
 
 /// The first answers of a transaction's events.
 #[derive(Debug, Default)]
@@ -24,13 +25,13 @@ impl FirstAnswers {
 
     /// Writes what is earlier than known.
     pub(super) fn write(self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
-        let sql = "INSERT INTO first_answer VALUES (?1, ?2)
-                   ON CONFLICT (tenant) DO UPDATE SET at = excluded.at WHERE excluded.at < first_answer.at";
-        let mut upsert = tx.prepare_cached(sql)?;
-        self.0.iter().try_for_each(|(tenant, at)| {
-            upsert.execute(params![tenant.as_str(), at.as_millis()])?;
-            Ok(())
-        })
+        let mut rows = Vec::with_capacity(self.0.len());
+        for (tenant, at) in &self.0 {
+            let tenant = ToSqlOutput::Borrowed(ValueRef::Text(tenant.as_str().as_bytes()));
+            rows.push(vec![tenant, signed(at.as_millis())?.into()]);
+        }
+        let conflict = "ON CONFLICT (tenant) DO UPDATE SET at = excluded.at WHERE excluded.at < first_answer.at";
+        Ok(tx.insert_rows("first_answer(tenant, at)", conflict, &rows)?)
     }
 }
 

@@ -3,11 +3,33 @@
 //! A response that was made in the background, a run or a batch is fetched by anyone, as often as they like, and tells its
 //! usage each time. It counts once for a tenant and `response_id`, beside the event's own id. Days are forgotten as ids of events
 //! are, which bounds the table; providers keep such answers for 30 days.
+use std::borrow::Cow;
+use std::hash::Hasher;
+
+use siphasher::sip128::{Hasher128, SipHasher13};
 use weir_contract::{EventId, TenantId, Timestamp};
 use weir_database::{Connection, OptionalExtension, Transaction, params};
 
 use super::{LedgerError, signed};
 use crate::validate::day;
+
+/// The longest id of an answer that is kept as it is, in bytes: providers' have some dozens, and an index of PostgreSQL takes no more than
+/// 2,700.
+const ID_MAX_BYTES: usize = 1_024;
+
+/// The id under which an answer is kept: of a longer one its beginning, and a hash of all of it.
+fn kept_id(response_id: &str) -> Cow<'_, str> {
+    if response_id.len() <= ID_MAX_BYTES {
+        return response_id.into();
+    }
+    let mut end = ID_MAX_BYTES;
+    while !response_id.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut hasher = SipHasher13::new();
+    hasher.write(response_id.as_bytes());
+    format!("{}…{:032x}", &response_id[..end], hasher.finish128().as_u128()).into()
+}
 
 /// Notes an answer that an event tells; true if it is counted for the first time.
 pub(super) fn note(
@@ -16,7 +38,8 @@ pub(super) fn note(
     (id, time): (EventId, Timestamp),
 ) -> Result<bool, LedgerError> {
     let sql = "INSERT INTO kept_answer(tenant, response_id, day, event) VALUES (?1,?2,?3,?4) ON CONFLICT DO NOTHING";
-    let row = params![tenant.as_str(), response_id, signed(day(time))?, id.as_bytes()];
+    let response_id = kept_id(response_id);
+    let row = params![tenant.as_str(), &*response_id, signed(day(time))?, id.as_bytes()];
     Ok(tx.prepare_cached(sql)?.execute(row)? == 1)
 }
 
@@ -27,7 +50,8 @@ pub(super) fn is_repeat(
     id: EventId,
 ) -> Result<Option<bool>, LedgerError> {
     let sql = "SELECT event FROM kept_answer WHERE tenant = ?1 AND response_id = ?2";
-    let key = params![tenant.as_str(), response_id];
+    let response_id = kept_id(response_id);
+    let key = params![tenant.as_str(), &*response_id];
     let first: Option<Option<Vec<u8>>> = db.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
     Ok(first.flatten().map(|first| first != id.as_bytes()))
 }

@@ -199,6 +199,9 @@ pub enum LedgerError {
         /// The one that it follows.
         follows: Position,
     },
+    /// The ledger is behind the event log, and does not follow it at the moment.
+    #[error("the ledger does not follow the event log: {0}")]
+    Behind(String),
     /// Stored data contradicts itself.
     #[error("the ledger contradicts itself: {0}; rebuild it from the event log")]
     Inconsistent(String),

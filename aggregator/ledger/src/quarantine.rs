@@ -1,8 +1,6 @@
 //! Events that were refused for good: kept whole, with the reason, so that a person can decide.
-use std::path::Path;
-
 use weir_contract::{SourceId, Timestamp};
-use weir_database::{OptionalExtension, Transaction, params};
+use weir_database::{OptionalExtension, Place, Transaction, params};
 use weir_fault::{self as fault, Point};
 
 use super::dedupe::LogRef;
@@ -161,12 +159,11 @@ impl SqliteLedger {
     }
 
     /// Lets go of the same refused events as the ledger at `living`: no log says that a person did so.
-    pub(super) fn adopt_drops(&mut self, living: &Path) -> Result<(), LedgerError> {
-        self.attach(living)?;
-        self.db().execute_batch(
-            "UPDATE main.quarantine SET dropped = 1 WHERE hash IN (SELECT hash FROM living.quarantine WHERE dropped); DETACH living",
-        )?;
-        Ok(())
+    pub(super) fn adopt_drops(&mut self, living: &Place) -> Result<(), LedgerError> {
+        let both = self.db.attach(living)?;
+        let sql = "UPDATE main.quarantine SET dropped = 1 WHERE hash IN (SELECT hash FROM living.quarantine WHERE dropped = 1)";
+        self.db.execute(&both.named(sql), [])?;
+        Ok(self.db.detach()?)
     }
 }
 

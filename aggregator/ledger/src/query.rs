@@ -42,6 +42,11 @@ impl LedgerReader {
         Ok(Some(self.0.query_row("SELECT log_id FROM ledger", [], |row| row.get(0))?))
     }
 
+    /// Where a ledger in PostgreSQL is: see [`Connection::place_in_server`].
+    pub fn place_in_server(&self) -> Result<String, LedgerError> {
+        Ok(self.0.place_in_server()?)
+    }
+
     pub fn db(&mut self) -> &mut Connection {
         &mut self.0
     }

@@ -1,8 +1,6 @@
 //! Counts everything again from the event log, and compares with the living ledger.
-use std::path::Path;
-
 use weir_contract::Timestamp;
-use weir_database::{Connection, params};
+use weir_database::{Connection, Place, params};
 
 use super::{LedgerError, SqliteLedger, apply};
 use crate::cost::Rules;
@@ -78,36 +76,40 @@ impl From<weir_database::Error> for RebuildError {
     }
 }
 
-/// Counts the log into a new ledger at `path`, up to the position of the living one at `living`. The new ledger takes
+/// Counts the log into a new ledger at `new`, up to the position of the living one at `living`. The new ledger takes
 /// over name and hash key, so that all columns are comparable. It counts the early events that are due by `now`; the
 /// caller must have the living one do so first. `progress` receives each position reached.
 pub fn rebuild(
-    path: &Path,
-    living: &Path,
+    new: impl Into<Place>,
+    living: impl Into<Place>,
     log: &mut dyn LogReader,
     rules: impl Into<Rules>,
     now: Timestamp,
     mut progress: impl FnMut(Position),
 ) -> Result<SqliteLedger, RebuildError> {
-    let (id, log_id, key, through) =
-        Connection::open(living)?.query_row("SELECT id, log_id, hash_key, position FROM ledger", [], |row| {
+    let (new, living) = (new.into(), living.into());
+    let (id, log_id, key, through) = Connection::open_read_only(&living)?.query_row(
+        "SELECT id, log_id, hash_key, position FROM ledger",
+        [],
+        |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, [u8; 16]>(2)?, row.get::<_, i64>(3)?))
-        })?;
+        },
+    )?;
     let Rules { meters, prices } = rules.into();
-    drop(SqliteLedger::open(path, &log_id, meters.clone())?);
-    Connection::open(path)?.execute("UPDATE ledger SET id = ?1, hash_key = ?2", params![id, key])?;
-    let mut ledger = SqliteLedger::open(path, &log_id, meters)?;
-    ledger.adopt(living)?;
+    drop(SqliteLedger::open(&new, &log_id, meters.clone())?);
+    Connection::open(&new)?.execute("UPDATE ledger SET id = ?1, hash_key = ?2", params![id, key])?;
+    let mut ledger = SqliteLedger::open(&new, &log_id, meters)?;
+    ledger.adopt(&living)?;
     ledger.read_books_with(prices)?;
     count(&mut ledger, log, through.unsigned_abs(), now, &mut progress)?;
-    ledger.adopt_drops(living)?;
+    ledger.adopt_drops(&living)?;
     Ok(ledger)
 }
 
-/// Counts the whole log into a new ledger at `path`, up to `through`, where none is left to be compared with: damaged, or gone.
+/// Counts the whole log into a new ledger at `new`, up to `through`, where none is left to be compared with: damaged, or gone.
 /// It is another ledger, under a name of its own, and knows nothing of what was reported.
 pub fn anew(
-    path: &Path,
+    new: impl Into<Place>,
     log_id: &str,
     log: &mut dyn LogReader,
     through: Position,
@@ -116,7 +118,7 @@ pub fn anew(
     mut progress: impl FnMut(Position),
 ) -> Result<SqliteLedger, RebuildError> {
     let Rules { meters, prices } = rules.into();
-    let mut ledger = SqliteLedger::open(path, log_id, meters)?;
+    let mut ledger = SqliteLedger::open(new, log_id, meters)?;
     if let Some(prices) = prices {
         ledger.set_prices(prices, now)?;
     }
@@ -153,9 +155,9 @@ impl SqliteLedger {
         apply::release(self, now)
     }
 
-    /// The differences between this ledger and the living one at `path`; empty if they agree.
-    pub fn compare(&mut self, living: &Path) -> Result<Vec<Difference>, LedgerError> {
-        self.attach(living)?;
+    /// The differences between this ledger and the living one at `living`; empty if they agree.
+    pub fn compare(&mut self, living: impl Into<Place>) -> Result<Vec<Difference>, LedgerError> {
+        let both = self.db.attach(&living.into())?;
         let mut differences = Vec::new();
         for (table, columns) in COMPARED {
             let chosen = match table {
@@ -166,36 +168,30 @@ impl SqliteLedger {
             let only = |a: &str, b: &str| {
                 let sql = format!(
                     "SELECT count(*) FROM (SELECT {columns} FROM {a}.{table} WHERE {chosen}
-                     EXCEPT SELECT {columns} FROM {b}.{table} WHERE {chosen})"
+                     EXCEPT SELECT {columns} FROM {b}.{table} WHERE {chosen}) AS only_here"
                 );
-                self.db.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+                self.db.query_row(&both.named(&sql), [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
             };
             let (only_living, only_rebuilt) = (only("living", "main")?, only("main", "living")?);
             if only_living + only_rebuilt > 0 {
                 differences.push(Difference { table, only_living, only_rebuilt });
             }
         }
-        self.db.execute_batch("DETACH living")?;
+        self.db.detach()?;
         Ok(differences)
     }
 
     /// Takes over what no log contains: the splits of hours, which depend on anchors, which prices applied when, the plans
     /// of tenants, and how far exports are.
-    fn adopt(&mut self, living: &Path) -> Result<(), LedgerError> {
-        self.attach(living)?;
+    fn adopt(&mut self, living: &Place) -> Result<(), LedgerError> {
+        let both = self.db.attach(living)?;
         for table in
             ["cut", "price_book", "pricing", "repricing", "repriced", "repricing_left", "export", "tenant_plan"]
         {
-            self.db.execute_batch(&format!("INSERT INTO main.{table} SELECT * FROM living.{table}"))?;
+            self.db.execute(&both.named(&format!("INSERT INTO main.{table} SELECT * FROM living.{table}")), [])?;
         }
-        self.db.execute_batch(
-            "UPDATE main.ledger SET costs_from = (SELECT costs_from FROM living.ledger); DETACH living",
-        )?;
-        Ok(())
-    }
-
-    pub(super) fn attach(&self, living: &Path) -> Result<(), LedgerError> {
-        self.db.execute("ATTACH ?1 AS living", [living.to_string_lossy()])?;
-        Ok(())
+        let sql = "UPDATE main.ledger SET costs_from = (SELECT costs_from FROM living.ledger)";
+        self.db.execute(&both.named(sql), [])?;
+        Ok(self.db.detach()?)
     }
 }

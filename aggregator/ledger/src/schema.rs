@@ -86,17 +86,29 @@ pub(super) fn open(db: &Connection, place: &Place, log_id: &str) -> Result<(), L
     // Counts that a crash of the machine takes are repeated from the synced log. Outbox rows must survive, so their
     // transactions are synced.
     db.sync_commits(false)?;
-    let found = db.schema_version()?;
-    if found > VERSION {
-        return Err(LedgerError::Version { place: place.label(), found, known: VERSION });
-    }
+    check(db, place, log_id)?;
+    // Nobody changes tables under a process that writes them.
+    db.take_right()?;
+    let found = check(db, place, log_id)?;
     if db.is_postgres() {
         migrate_postgres(db, found, log_id)?;
     } else {
         migrate(db, found, log_id)?;
     }
+    Ok(())
+}
+
+/// Checks that the tables are of a version that this one knows, and belong to the log; returns their version, 0 where there are none.
+fn check(db: &Connection, place: &Place, log_id: &str) -> Result<i64, LedgerError> {
+    let found = db.schema_version()?;
+    if found > VERSION {
+        return Err(LedgerError::Version { place: place.label(), found, known: VERSION });
+    }
+    if found == 0 {
+        return Ok(found);
+    }
     let follows: String = db.query_row("SELECT log_id FROM ledger", [], |row| row.get(0))?;
-    if follows == log_id { Ok(()) } else { Err(LedgerError::ForeignLog) }
+    if follows == log_id { Ok(found) } else { Err(LedgerError::ForeignLog) }
 }
 
 /// Brings the tables in a schema of PostgreSQL from version `found` to the latest, all or nothing. 0 is a new schema.

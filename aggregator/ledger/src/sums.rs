@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 
 use foldhash::HashMap;
 use weir_contract::{RefusedData, TenantId, Timestamp, UsageData};
-use weir_database::{Transaction, params};
+use weir_database::types::{ToSqlOutput, ValueRef};
+use weir_database::{Transaction, Values, params_from_iter};
 
 use super::analysis::{Analysis, Marks};
 use super::carry::FractionCarry;
@@ -103,36 +104,26 @@ impl Sums {
 
     /// Writes what is billed, excluded or refused.
     pub(super) fn write(&self, tx: &Transaction<'_>, meters: &Meters) -> Result<(), LedgerError> {
-        // A sum that is open is the usual one: no index changes with it. The casts keep a sum that would leave SQLite's integers
-        // at their end: as a float it, and every total with it, could not be read again.
-        let mut usage = tx.prepare_cached(
-            "UPDATE usage SET billable = CAST(billable + ?4 AS INTEGER) WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3 AND open = 1",
-        )?;
-        let mut opened = tx.prepare_cached(
-            "INSERT INTO usage(window_start, tenant, meter, billable) VALUES (?1,?2,?3,?4)
-             ON CONFLICT (window_start, tenant, meter)
-             DO UPDATE SET billable = CAST(usage.billable + excluded.billable AS INTEGER), open = 1",
-        )?;
-        let mut excluded = tx.prepare_cached(
-            // Not `excluded.amount`: the table has that name itself.
-            "INSERT INTO excluded AS kept(window_start, tenant, meter, reason, amount) VALUES (?1,?2,?3,?4,?5)
-             ON CONFLICT (window_start, tenant, meter, reason) DO UPDATE SET amount = CAST(kept.amount + ?5 AS INTEGER)",
-        )?;
+        let (mut usage, mut excluded) = (Vec::new(), Vec::new());
         let mut totals: BTreeMap<(&str, String), u64> = BTreeMap::new();
         for (tenant, window, meter, sum) in self.each(meters) {
-            let window = window.as_millis();
+            let window = signed(window.as_millis())?;
             *totals.entry(("billable", meter.to_owned())).or_default() += sum.billable;
             if sum.billable > 0 {
-                let row = params![window, tenant.as_str(), meter, sum.billable];
-                if usage.execute(row)? == 0 {
-                    opened.execute(row)?;
-                }
+                usage.push(vec![window.into(), text(tenant.as_str()), text(meter), signed(sum.billable)?.into()]);
             }
             for (reason, amount) in Exclusion::ALL.iter().zip(sum.excluded).filter(|(_, amount)| *amount > 0) {
-                excluded.execute(params![window, tenant.as_str(), meter, reason.as_str(), amount])?;
+                let key = [window.into(), text(tenant.as_str()), text(meter), text(reason.as_str())];
+                excluded.push(key.into_iter().chain([signed(amount)?.into()]).collect());
                 *totals.entry(("excluded", format!("{meter} {}", reason.as_str()))).or_default() += amount;
             }
         }
+        write_billable(tx, &usage)?;
+        tx.insert_rows(
+            "excluded AS kept(window_start, tenant, meter, reason, amount)",
+            "ON CONFLICT (window_start, tenant, meter, reason) DO UPDATE SET amount = CAST(kept.amount + excluded.amount AS INTEGER)",
+            &excluded,
+        )?;
         for ((kind, key), value) in &totals {
             totals::add(tx, kind, key, signed(*value)?)?;
         }
@@ -169,15 +160,40 @@ impl Sums {
     }
 
     fn write_refused(&self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
-        let mut refused = tx.prepare_cached(
-            "INSERT INTO refused(window_start, tenant, reason, count) VALUES (?1,?2,?3,?4)
-             ON CONFLICT (window_start, tenant, reason)
-             DO UPDATE SET count = CAST(refused.count + excluded.count AS INTEGER)",
-        )?;
+        let mut rows = Vec::with_capacity(self.refused.len());
         for ((window, tenant, reason), count) in &self.refused {
             let tenant = tenant.as_ref().map_or("", TenantId::as_str);
-            refused.execute(params![window.as_millis(), tenant, reason, *count])?;
+            rows.push(vec![signed(window.as_millis())?.into(), text(tenant), text(reason), signed(*count)?.into()]);
         }
-        Ok(())
+        Ok(tx.insert_rows(
+            "refused(window_start, tenant, reason, count)",
+            "ON CONFLICT (window_start, tenant, reason) DO UPDATE SET count = CAST(refused.count + excluded.count AS INTEGER)",
+            &rows,
+        )?)
     }
+}
+
+/// Adds what is billed. The casts keep a sum that would leave SQLite's integers at their end: as a float it, and every total with it, could
+/// not be read again.
+fn write_billable(tx: &Transaction<'_>, rows: &[Values<'_>]) -> Result<(), LedgerError> {
+    let into = "usage(window_start, tenant, meter, billable)";
+    let conflict = "ON CONFLICT (window_start, tenant, meter)
+                    DO UPDATE SET billable = CAST(usage.billable + excluded.billable AS INTEGER), open = 1";
+    if tx.is_postgres() {
+        return Ok(tx.insert_rows(into, conflict, rows)?);
+    }
+    // A sum that is open is the usual one: no index changes with it.
+    let mut open = tx.prepare_cached(
+        "UPDATE usage SET billable = CAST(billable + ?4 AS INTEGER) WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3 AND open = 1",
+    )?;
+    for row in rows {
+        if open.execute(params_from_iter(row))? == 0 {
+            tx.insert_rows(into, conflict, std::slice::from_ref(row))?;
+        }
+    }
+    Ok(())
+}
+
+fn text(text: &str) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
 }

@@ -47,6 +47,7 @@ pub struct Progress {
     quarantined: AtomicU64,
     early: AtomicU64,
     failure: Mutex<Option<String>>,
+    taken_over: AtomicBool,
 }
 
 impl Progress {
@@ -70,6 +71,11 @@ impl Progress {
     /// Why the ledger is not following the log at the moment, if so.
     pub fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether another process writes the ledger now: this one counts nothing any more.
+    pub fn is_taken_over(&self) -> bool {
+        self.taken_over.load(Ordering::Acquire)
     }
 
     fn add(&self, position: Position, applied: Applied) {
@@ -316,7 +322,7 @@ impl LedgerHandle {
     pub async fn reach(&self, position: Position) -> Result<(), LedgerError> {
         while self.progress.position() < position {
             if let Some(failure) = self.progress.failure() {
-                return Err(LedgerError::Inconsistent(failure));
+                return Err(LedgerError::Behind(failure));
             }
             self.wake();
             // The thread answers a call after the step under way.
@@ -369,12 +375,17 @@ impl std::fmt::Debug for Follower {
 impl Follower {
     /// Waits at most `patience` for work, does it, and follows the log to its end.
     pub fn turn(&mut self, patience: Duration) -> Next {
+        let mut is_there = true;
         let next = match self.queue.recv_timeout(patience) {
             Ok(message) => self.handle(message),
-            Err(RecvTimeoutError::Timeout) => self.idle(),
+            Err(RecvTimeoutError::Timeout) => {
+                is_there = self.idle();
+                Next::Follow
+            }
             Err(RecvTimeoutError::Disconnected) => Next::End,
         };
-        let followed = self.follow();
+        // Without its database the ledger need not read the log.
+        let followed = if is_there { self.follow() } else { Next::Follow };
         if let Some(why) = self.ledger.broken() {
             tracing::error!(%why, "the ledger is broken; nothing more is counted until weir is started again");
             self.progress.set_failure(Some(LedgerError::Broken(why.to_owned()).to_string()));
@@ -392,11 +403,10 @@ impl Follower {
         Next::Follow
     }
 
-    fn idle(&mut self) -> Next {
-        if let Err(error) = apply::release(&mut self.ledger, self.clock.now()) {
-            tracing::error!(%error, "early events could not be counted; trying again");
-        }
-        Next::Follow
+    /// Counts early events that are due; false if the ledger cannot be asked.
+    fn idle(&mut self) -> bool {
+        let released = apply::release(&mut self.ledger, self.clock.now());
+        released.map_err(|error| self.fails(&error.into())).is_ok()
     }
 
     /// Counts to the end of the log, running queued calls between transactions.
@@ -426,17 +436,24 @@ impl Follower {
                     tracing::info!("the ledger follows the event log again");
                 }
                 self.progress.set_failure(None);
+                self.progress.taken_over.store(false, Ordering::Release);
                 step
             }
             Err(error) => {
-                let problem = error.to_string();
-                if self.progress.failure().as_ref() != Some(&problem) {
-                    tracing::error!(%error, "the ledger does not follow the event log; trying again");
-                }
-                self.progress.set_failure(Some(problem));
+                self.fails(&error);
                 Step::Nothing
             }
         }
+    }
+
+    /// Tells a failure once.
+    fn fails(&self, error: &StepError) {
+        let problem = error.to_string();
+        if self.progress.failure().as_ref() != Some(&problem) {
+            tracing::error!(%error, "the ledger does not follow the event log; trying again");
+        }
+        self.progress.set_failure(Some(problem));
+        self.progress.taken_over.store(error.is_taken_over(), Ordering::Release);
     }
 
     fn try_step(&mut self) -> Result<Step, StepError> {
@@ -465,4 +482,12 @@ enum StepError {
     Log(#[from] LogError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+}
+
+impl StepError {
+    /// Whether another process writes the ledger.
+    fn is_taken_over(&self) -> bool {
+        use weir_database::Error::{Fenced, Owned};
+        matches!(self, StepError::Ledger(LedgerError::Database(Fenced | Owned(_))))
+    }
 }

@@ -5,6 +5,7 @@
 pub mod duration;
 pub mod kafka;
 pub mod mask;
+pub mod postgres;
 pub mod redis;
 pub mod secret;
 mod written;

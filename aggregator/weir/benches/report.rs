@@ -121,7 +121,7 @@ async fn run() {
         epoch: 0,
     };
     let pace = Pace { concurrency: CONCURRENCY, calls_per_second: u32::try_from(rate).expect("a rate") };
-    let file = store.home.ledger_file().expect("a file");
+    let file = store.home.ledger_identity().expect("a file");
     let reporter = Reporter::new(store.ledger.clone(), file, sink, policy, pace, clock);
     let customers: HashMap<String, String> =
         (0..TENANTS).map(|tenant| (name(tenant), format!("cus_{tenant}"))).collect();

@@ -1,8 +1,10 @@
 //! Online backup and restore.
 //!
 //! A backup is a directory with log, ledger and tenants, copied while the server runs: by SQLite, or record by record where the log is
-//! in a Redis. The ledger is copied first. The log may then be ahead of it, as it may at any time; the records between are counted
+//! elsewhere. The ledger is copied first. The log may then be ahead of it, as it may at any time; the records between are counted
 //! after a restore. A backup can be restored into any kind of log, so this is also the way from one to another.
+//!
+//! A ledger in a PostgreSQL is dumped and restored by PostgreSQL's own programs, before the rest: see `docs/fleet.md`.
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -11,11 +13,13 @@ use rusqlite::{Connection, OpenFlags};
 use crate::forgotten::{Forgotten, ForgottenError};
 use crate::store::{DataDir, Lock, StoreError, private};
 use weir_clock::SystemClock;
+use weir_database::Place;
 use weir_event_log::copy::{CopyError, copy};
 use weir_event_log::place::{LogFacts, LogPlace, Opening};
 use weir_event_log::redis::move_aside as move_aside_in_redis;
 use weir_event_log::sqlite::SqliteLog;
 use weir_event_log::{Create, LogError, Position};
+use weir_ledger::query::LedgerReader;
 
 /// The directory into which [`restore`] moves the previous files of the data directory.
 const REPLACED: &str = "replaced";
@@ -94,7 +98,10 @@ pub fn backup(home: &DataDir, into: &Path) -> Result<Contents, BackupError> {
     }
     std::fs::create_dir_all(&partial).map_err(io(&partial))?;
     let copy = DataDir::at(&partial);
-    copy_file(&home.ledger(), &copy.ledger())?;
+    let elsewhere = match home.ledger() {
+        Place::Sqlite(path) => copy_file(path, &copy.ledger_file()).map(|()| None)?,
+        place => Some(counted(place)?),
+    };
     if home.tenants().exists() {
         copy_file(&home.tenants(), &copy.tenants())?;
     }
@@ -104,7 +111,7 @@ pub fn backup(home: &DataDir, into: &Path) -> Result<Contents, BackupError> {
     }
     sync(&copy)?;
     Forgotten::read(&home.forgotten())?.write(&copy.forgotten())?;
-    let contents = check(&copy)?;
+    let contents = check(&copy, elsewhere)?;
     std::fs::rename(&partial, into).map_err(io(into))?;
     sync_dir(into.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
     Ok(contents)
@@ -185,7 +192,8 @@ fn put_log(home: &DataDir, place: &LogPlace, backup: &DataDir, contents: Content
 /// files aside.
 pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, Lock), BackupError> {
     let backup = DataDir::at(from);
-    let contents = check(&backup)?;
+    let elsewhere = ledger_elsewhere(home, &backup)?;
+    let contents = check(&backup, elsewhere)?;
     let lock = home.take_lock()?;
     // Who asked to be forgotten after the backup was made is in it.
     let forgotten = Forgotten::read(&home.forgotten())?.merge(Forgotten::read(&backup.forgotten())?);
@@ -200,7 +208,9 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
         LogPlace::Sqlite(_) => put_file(&backup.log(), &home.log())?,
         place => put_log(home, place, &backup, contents)?,
     }
-    put_file(&backup.ledger(), &home.ledger())?;
+    if let Place::Sqlite(path) = home.ledger() {
+        put_file(&backup.ledger_file(), path)?;
+    }
     // A backup of a version before has no tenants; those here were moved aside.
     if backup.tenants().exists() {
         put_file(&backup.tenants(), &home.tenants())?;
@@ -208,6 +218,33 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
     forgotten.write(&home.forgotten())?;
     sync_dir(home.dir())?;
     Ok((contents, lock))
+}
+
+/// Which log the ledger counts that is in a PostgreSQL already; None where the backup has it.
+fn ledger_elsewhere(home: &DataDir, backup: &DataDir) -> Result<Option<Counted>, BackupError> {
+    let in_backup = backup.ledger_file().exists();
+    let problem = match home.ledger() {
+        Place::Sqlite(_) if in_backup => return Ok(None),
+        Place::Sqlite(_) => {
+            "the ledger of this backup is a dump of PostgreSQL: set `ledger`, and restore the dump there first"
+        }
+        place if !in_backup => return counted(place).map(Some),
+        _ => "this backup has a ledger of its own, and `ledger` names a PostgreSQL: restore it without `ledger`",
+    };
+    Err(BackupError::Unusable { path: backup.dir().to_owned(), problem: problem.to_owned() })
+}
+
+/// The name of the log that a ledger counts, and how far it is.
+type Counted = (String, Position);
+
+/// What the ledger in a PostgreSQL counts.
+fn counted(place: &Place) -> Result<Counted, BackupError> {
+    let ledger = LedgerReader::open(place).map_err(StoreError::from)?;
+    let log = ledger.log_id().map_err(StoreError::from)?.ok_or_else(|| BackupError::Unusable {
+        path: place.label().into(),
+        problem: "there is no ledger: restore its dump first (`pg_restore`)".to_owned(),
+    })?;
+    Ok((log, ledger.position().map_err(StoreError::from)?))
 }
 
 fn put_file(from: &Path, to: &Path) -> Result<(), BackupError> {
@@ -218,7 +255,7 @@ fn put_file(from: &Path, to: &Path) -> Result<(), BackupError> {
 
 /// Syncs the files of a new backup.
 fn sync(copy: &DataDir) -> Result<(), BackupError> {
-    for path in [copy.ledger(), copy.log(), copy.tenants()].into_iter().filter(|path| path.exists()) {
+    for path in [copy.ledger_file(), copy.log(), copy.tenants()].into_iter().filter(|path| path.exists()) {
         File::open(&path).and_then(|file| file.sync_all()).map_err(io(&path))?;
     }
     Ok(())
@@ -230,7 +267,7 @@ fn move_aside(home: &DataDir) -> Result<(), BackupError> {
         std::fs::remove_dir_all(&aside).map_err(io(&aside))?;
     }
     std::fs::create_dir(&aside).map_err(io(&aside))?;
-    for file in [home.log(), home.ledger(), home.tenants()] {
+    for file in [home.log(), home.ledger_file(), home.tenants()] {
         for part in ["", "-wal", "-shm"] {
             let mut name = file.as_os_str().to_owned();
             name.push(part);
@@ -243,38 +280,43 @@ fn move_aside(home: &DataDir) -> Result<(), BackupError> {
     sync_dir(&aside)
 }
 
-/// Checks that both files are intact and belong together.
-fn check(home: &DataDir) -> Result<Contents, BackupError> {
-    let (log, ledger) = (read_only(&home.log())?, read_only(&home.ledger())?);
+/// Checks that the files are intact and belong together; `elsewhere` tells of a ledger that is in none.
+fn check(home: &DataDir, elsewhere: Option<Counted>) -> Result<Contents, BackupError> {
     let unusable = |path: PathBuf, problem: &str| Err(BackupError::Unusable { path, problem: problem.to_owned() });
-    for (db, path) in [(&log, home.log()), (&ledger, home.ledger())] {
-        let found: String = db.query_row("PRAGMA quick_check", [], |row| row.get(0)).map_err(sqlite(&path))?;
-        if found != "ok" {
-            return unusable(path, &format!("damaged: {found}"));
-        }
-    }
+    let log = intact(&home.log())?;
     if home.tenants().exists() {
-        let tenants = read_only(&home.tenants())?;
-        let found: String =
-            tenants.query_row("PRAGMA quick_check", [], |row| row.get(0)).map_err(sqlite(&home.tenants()))?;
-        if found != "ok" {
-            return unusable(home.tenants(), &format!("damaged: {found}"));
-        }
+        intact(&home.tenants())?;
     }
+    let (follows, position) = match elsewhere {
+        Some(counted) => counted,
+        None => {
+            let path = home.ledger_file();
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
+            intact(&path)?.query_row("SELECT log_id, position FROM ledger", [], read).map_err(sqlite(&path))?
+        }
+    };
     let log_id: String = log.query_row("SELECT id FROM log", [], |row| row.get(0)).map_err(sqlite(&home.log()))?;
     let ends = "SELECT coalesce(min(position), 1), coalesce(max(position), 0) FROM record";
-    let (first, last): (i64, i64) =
-        log.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(sqlite(&home.log()))?;
-    let (follows, position): (String, i64) = ledger
-        .query_row("SELECT log_id, position FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .map_err(sqlite(&home.ledger()))?;
+    let read =
+        |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()));
+    let (first, last) = log.query_row(ends, [], read).map_err(sqlite(&home.log()))?;
     if follows != log_id {
         return unusable(home.dir().to_owned(), "log and ledger do not belong together");
     }
     if position > last || position + 1 < first {
         return unusable(home.dir().to_owned(), "the log does not go on where the ledger stands");
     }
-    Ok(Contents { log_position: last.unsigned_abs(), position: position.unsigned_abs() })
+    Ok(Contents { log_position: last, position })
+}
+
+/// Opens a file of a backup, if it is intact.
+fn intact(path: &Path) -> Result<Connection, BackupError> {
+    let db = read_only(path)?;
+    let found: String = db.query_row("PRAGMA quick_check", [], |row| row.get(0)).map_err(sqlite(path))?;
+    if found == "ok" {
+        return Ok(db);
+    }
+    Err(BackupError::Unusable { path: path.to_owned(), problem: format!("damaged: {found}") })
 }
 
 fn read_only(path: &Path) -> Result<Connection, BackupError> {

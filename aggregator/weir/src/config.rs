@@ -9,6 +9,7 @@ pub mod finances;
 mod flags;
 pub mod home;
 pub mod leases;
+pub mod ledger;
 mod log;
 pub mod prices;
 pub mod provisioning;
@@ -33,6 +34,7 @@ use export::{Export, ExportFile};
 use finances::{Finances, FinancesError, Planned};
 use home::TenantsHome;
 use leases::{LeaseSettings, LeasesFile};
+use ledger::LedgerPlace;
 use log::LogFile;
 use prices::PriceSources;
 use provisioning::{Provisioning, ProvisioningFile};
@@ -53,6 +55,7 @@ use weir_money::other::{self, OtherCost};
 use weir_money::plans::file::PricePlanFile;
 use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
+use weir_settings::postgres::PostgresServer;
 use weir_settings::secret::{SecretError, SecretSource};
 use weir_settings::yaml::located::Node;
 use weir_settings::yaml::{self, YamlError};
@@ -96,6 +99,8 @@ pub(crate) struct ConfigFile {
     pub data: Option<PathBuf>,
     /// Where the event log is. Absent: in `data`.
     pub log: Option<LogFile>,
+    /// The PostgreSQL that holds the ledger and the outbox. Absent: they are in `data`.
+    pub ledger: Option<PostgresServer>,
     /// The center of limits with `scope: fleet`. Absent: this server alone, in `data`.
     pub leases: Option<LeasesFile>,
     /// The tenants file, relative to this file; watched for changes. Absent: gateways receive no tenants, and nobody is
@@ -188,6 +193,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The event log; None means in the data directory.
     pub log: Option<LogPlace>,
+    /// The ledger; None means in the data directory.
+    pub ledger: Option<LedgerPlace>,
     /// The center of fleet-wide limits.
     pub leases: LeaseSettings,
     /// Where tenants are kept.
@@ -412,6 +419,7 @@ impl Config {
             user_keys: check_user_keys(path, file.user_keys)?,
             export: export::check(path, &base, file.export, log.as_ref())?,
             log,
+            ledger: file.ledger.map(|server| LedgerPlace::new(server, &base)),
             base,
             path: path.to_owned(),
         })
@@ -425,6 +433,7 @@ impl Config {
                 ("tls", format!("{:?}", config.tls)),
                 ("data", format!("{:?}", config.data)),
                 ("log", format!("{:?}", config.log)),
+                ("ledger", format!("{:?}", config.ledger)),
                 ("leases", format!("{:?}", config.leases)),
                 ("tenants", format!("{:?}", config.tenants)),
                 ("meters", format!("{:?}", config.meters)),

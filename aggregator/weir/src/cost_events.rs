@@ -238,7 +238,7 @@ struct Search<'q> {
 
 impl<'q> Search<'q> {
     fn open(home: &DataDir, query: &'q EventCostQuery, limit: usize) -> Result<Self, EventCostsError> {
-        let ledger = LedgerReader::open(&home.ledger())?;
+        let ledger = LedgerReader::open(home.ledger())?;
         Ok(Search {
             query,
             counted: Counted::open(&ledger)?,

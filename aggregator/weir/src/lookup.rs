@@ -80,7 +80,7 @@ impl LookupError {
 
 /// Finds an event by its id; None if it was not counted or is no longer stored.
 pub(crate) fn find_event(home: &DataDir, id: EventId) -> Result<Option<EventView>, LookupError> {
-    let ledger = LedgerReader::open(&home.ledger())?;
+    let ledger = LedgerReader::open(home.ledger())?;
     let Some(log_ref) = ledger.find(id)? else { return Ok(None) };
     let Some(record) = home.log_place().reader()?.get(log_ref.position)? else { return Ok(None) };
     let items = validate::split(record.format, &record.body)?;
@@ -202,7 +202,7 @@ fn add_matches(record: &Record, query: &EventsQuery, found: &mut Vec<EventView>)
 
 /// Finds a reading by its id; None if it was not counted or is no longer stored.
 pub fn find_reading(home: &DataDir, id: &str) -> Result<Option<ReadingView>, LookupError> {
-    let Some((log_ref, _)) = LedgerReader::open(&home.ledger())?.find_reading(id)? else { return Ok(None) };
+    let Some((log_ref, _)) = LedgerReader::open(home.ledger())?.find_reading(id)? else { return Ok(None) };
     let Some(record) = home.log_place().reader()?.get(log_ref.position)? else { return Ok(None) };
     let items = validate::split(record.format, &record.body)?;
     let Some(raw) = items.get(log_ref.item) else { return Ok(None) };

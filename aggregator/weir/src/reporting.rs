@@ -61,7 +61,7 @@ pub fn reporter(
         late: stripe.late,
         epoch: 0,
     };
-    let file = store.home.ledger_file()?;
+    let file = store.home.ledger_identity()?;
     Ok(Some(Reporter::new(store.ledger.clone(), file, sink, policy, pace, clock)))
 }
 

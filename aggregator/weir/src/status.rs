@@ -78,6 +78,9 @@ pub struct ServerStatus {
     /// Where the event log is: its file, or its address elsewhere.
     #[serde(default)]
     pub log_place: String,
+    /// Where the ledger is: its file, or its address elsewhere.
+    #[serde(default)]
+    pub ledger_place: String,
     /// The exports.
     #[serde(default)]
     pub exports: Vec<ExportStatus>,
@@ -281,7 +284,7 @@ impl BillingStatus {
 /// The gateways that were heard of within a day before `now`, by name.
 pub fn gateways(home: &DataDir, now: Timestamp) -> Result<Vec<GatewayStatus>, LookupError> {
     let since = Timestamp::from_millis(now.as_millis().saturating_sub(LISTED_MS));
-    let workers = LedgerReader::open(&home.ledger())?.workers_since(since)?;
+    let workers = LedgerReader::open(home.ledger())?.workers_since(since)?;
     let mut found: BTreeMap<String, GatewayStatus> = BTreeMap::new();
     for WorkerView { source, accepted, missing, closed, last_at } in workers {
         let Some(name) = gateway_of(&source) else { continue };
@@ -292,7 +295,7 @@ pub fn gateways(home: &DataDir, now: Timestamp) -> Result<Vec<GatewayStatus>, Lo
         gateway.last_at = gateway.last_at.max(Some(last_at));
     }
     let mut log = home.log_place().reader()?;
-    let end = LedgerReader::open(&home.ledger())?.position()?;
+    let end = LedgerReader::open(home.ledger())?.position()?;
     read_configurations(log.as_mut(), end, &mut found)?;
     Ok(found.into_iter().map(|(name, gateway)| GatewayStatus { gateway: name, ..gateway }).collect())
 }
@@ -304,7 +307,7 @@ pub(crate) fn providers(
     now: Timestamp,
 ) -> Result<Vec<ProviderStatus>, LookupError> {
     let from = Timestamp::from_millis(now.as_millis().saturating_sub(HOUR_MS));
-    let found = LedgerReader::open(&home.ledger())?.provider_health(from, now)?;
+    let found = LedgerReader::open(home.ledger())?.provider_health(from, now)?;
     Ok(found.into_iter().map(|health| ProviderStatus::of(health, catalogue)).collect())
 }
 

@@ -12,9 +12,11 @@ use std::net::SocketAddr;
 use tokio::time::timeout;
 
 use crate::config::Config;
+use crate::config::ledger::LedgerPlace;
 use crate::config::tokens::random_token;
 use crate::forgotten::{Forgotten, ForgottenError};
 use weir_clock::Clock;
+use weir_database::Place;
 use weir_event_log::place::{LogPlace, Opening};
 use weir_event_log::writer::{LogWriter, WriterThread};
 use weir_event_log::{Create, LogError, Position, Taking};
@@ -30,23 +32,27 @@ use weir_ledger::{LedgerError, LedgerOptions, SqliteLedger, ValidatedBody};
 const PAGE_WAITS: Duration = Duration::from_millis(25);
 
 /// The paths of a data directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct DataDir {
     dir: PathBuf,
     log: LogPlace,
+    ledger: Place,
     log_max_bytes: Option<u64>,
 }
 
 impl DataDir {
-    /// The data directory at `path`, with the event log in it.
+    /// The data directory at `path`, with event log and ledger in it.
     pub fn at(path: &Path) -> Self {
-        DataDir { dir: path.to_owned(), log: LogPlace::Sqlite(embedded(path)), log_max_bytes: None }
+        let (log, ledger) = (LogPlace::Sqlite(embedded(path)), Place::Sqlite(ledger_in(path)));
+        DataDir { dir: path.to_owned(), log, ledger, log_max_bytes: None }
     }
 
-    /// The data directory of `config`, with its bounds, and the event log where the configuration says.
+    /// The data directory of `config`, with its bounds, and event log and ledger where the configuration says.
     pub fn of(config: &Config) -> Self {
-        let log = config.log.clone().unwrap_or_else(|| LogPlace::Sqlite(embedded(&config.data)));
-        DataDir { dir: config.data.clone(), log, log_max_bytes: config.log_max_bytes }
+        let here = Self::at(&config.data);
+        let log = config.log.clone().unwrap_or(here.log);
+        let ledger = config.ledger.as_ref().map_or(here.ledger, LedgerPlace::place);
+        DataDir { dir: here.dir, log, ledger, log_max_bytes: config.log_max_bytes }
     }
 
     /// The directory.
@@ -65,35 +71,55 @@ impl DataDir {
     }
 
     /// The ledger and the outbox.
-    pub fn ledger(&self) -> PathBuf {
-        self.dir.join("ledger.sqlite")
+    pub fn ledger(&self) -> &Place {
+        &self.ledger
     }
 
-    /// Identifies the ledger's file by its place on disk, which a copy cannot share.
-    pub fn ledger_file(&self) -> Result<String, StoreError> {
-        let path = self.ledger();
-        let of = std::fs::metadata(&path).map_err(|source| StoreError::Io { path, source })?;
-        Ok(format!("inode {}", of.ino()))
+    /// The file of a ledger in the directory.
+    pub fn ledger_file(&self) -> PathBuf {
+        ledger_in(&self.dir)
+    }
+
+    /// Whether there is a ledger.
+    pub(crate) fn has_ledger(&self) -> Result<bool, StoreError> {
+        match &self.ledger {
+            Place::Sqlite(path) => Ok(path.exists()),
+            place => Ok(LedgerReader::open(place)?.log_id()?.is_some()),
+        }
+    }
+
+    /// Tells a ledger from its copies: a file by its place on disk, a schema by its place in its server.
+    pub fn ledger_identity(&self) -> Result<String, StoreError> {
+        match &self.ledger {
+            Place::Sqlite(path) => {
+                let of = std::fs::metadata(path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
+                Ok(format!("inode {}", of.ino()))
+            }
+            place => Ok(LedgerReader::open(place)?.place_in_server()?),
+        }
     }
 
     /// Makes the databases readable to the owner only, before SQLite opens them: they hold what tenants did and who pays. SQLite gives
     /// the files beside them the same rights.
     pub(crate) fn make_private(&self) -> Result<(), StoreError> {
         let log = (!self.log_is_elsewhere()).then(|| self.log());
-        for path in log.into_iter().chain([self.ledger(), self.tenants()]) {
+        let ledger = self.ledger.file().map(Path::to_owned);
+        for path in log.into_iter().chain(ledger).chain([self.tenants()]) {
             private(&path).map_err(|source| StoreError::Io { path, source })?;
         }
         Ok(())
     }
 
-    /// Whether weir ever kept something here. A log elsewhere that cannot be asked counts: opening it says why.
+    /// Whether weir ever kept something here. A log or a ledger elsewhere that cannot be asked counts: opening it says why.
     pub fn exists(&self) -> bool {
-        self.has_files() || (self.log_is_elsewhere() && self.log.facts().map_or(true, |log| log.is_some()))
+        self.has_files()
+            || (self.log_is_elsewhere() && self.log.facts().map_or(true, |log| log.is_some()))
+            || (self.ledger.file().is_none() && self.has_ledger().unwrap_or(true))
     }
 
     /// Whether there is a log or a ledger in the directory.
     pub(crate) fn has_files(&self) -> bool {
-        self.log().exists() || self.ledger().exists()
+        self.log().exists() || self.ledger_file().exists()
     }
 
     fn log_is_elsewhere(&self) -> bool {
@@ -102,10 +128,10 @@ impl DataDir {
 
     /// A log with records and without a ledger lost it: counting anew would report everything a second time.
     fn check_ledger_is_there(&self) -> Result<(), StoreError> {
-        if self.ledger().exists() || self.log.facts()?.is_none_or(|log| log.last == 0) {
+        if self.has_ledger()? || self.log.facts()?.is_none_or(|log| log.last == 0) {
             return Ok(());
         }
-        Err(StoreError::LedgerMissing(self.ledger()))
+        Err(StoreError::LedgerMissing(self.ledger.label()))
     }
 
     /// The leases of fleet-wide limits.
@@ -134,7 +160,7 @@ impl DataDir {
         if !self.log_is_elsewhere() {
             return Ok(embedded);
         }
-        let known = if self.ledger().exists() { LedgerReader::open(&self.ledger())?.log_id()? } else { None };
+        let known = if self.has_ledger()? { LedgerReader::open(&self.ledger)?.log_id()? } else { None };
         let create = known.map_or(Create::IfMissing, Create::Never);
         Ok(Opening { taking: self.taking(create)?, ..embedded })
     }
@@ -287,7 +313,7 @@ impl Store {
         let counted = Arc::new(meters.clone());
         let opening = home.opening(Arc::clone(&clock))?;
         let Files { log, reader, mut ledger } =
-            Files::open(&home.log, opening, &home.ledger(), meters, LedgerOptions::default())?;
+            Files::open(&home.log, opening, &home.ledger, meters, LedgerOptions::default())?;
         if let Some(prices) = prices {
             ledger.set_prices(prices, clock.now())?;
         }
@@ -308,9 +334,12 @@ impl Store {
         Ok((store, prepared))
     }
 
-    /// Checks that an embedded log's file is still the one that was opened: what is written into a deleted one is gone. A shared log
-    /// is checked at every write.
+    /// Checks that what the log takes will be counted: no other weir has taken over the ledger, and an embedded log's file is still the
+    /// one that was opened, since what is written into a deleted one is gone. A shared log is checked at every write.
     pub(crate) fn check_in_place(&self) -> Result<(), StoreError> {
+        if self.ledger.progress().is_taken_over() {
+            return Err(StoreError::TakenOver);
+        }
         let Some(opened) = self.log_file else { return Ok(()) };
         match file_number(&self.home.log()) {
             Ok(number) if number == opened => Ok(()),
@@ -320,7 +349,7 @@ impl Store {
 
     /// A reader of the ledger.
     pub fn reader(&self) -> Result<LedgerReader, LedgerError> {
-        LedgerReader::open(&self.home.ledger())
+        LedgerReader::open(self.home.ledger())
     }
 
     /// Waits until the whole log is counted.
@@ -347,6 +376,11 @@ impl Store {
 /// The event log's file in a data directory.
 fn embedded(dir: &Path) -> PathBuf {
     dir.join("log.sqlite")
+}
+
+/// The ledger's file in a data directory.
+fn ledger_in(dir: &Path) -> PathBuf {
+    dir.join("ledger.sqlite")
 }
 
 /// Opens a file that only its owner may read, making it if need be.
@@ -389,9 +423,9 @@ pub enum StoreError {
     #[error(
         "{}: missing, though the event log beside it has records; put it back (`weir restore`), or count the log anew: \
          `weir ledger rebuild --replace`",
-        .0.display()
+        .0
     )]
-    LedgerMissing(PathBuf),
+    LedgerMissing(String),
     /// The list of forgotten users.
     #[error(transparent)]
     Forgotten(#[from] ForgottenError),
@@ -401,6 +435,9 @@ pub enum StoreError {
     /// A file was deleted or replaced under the running server.
     #[error("{}: deleted or replaced while the server runs; stop it, put the data directory back and start again", .0.display())]
     Gone(PathBuf),
+    /// Another process writes the ledger.
+    #[error("another weir has taken over the ledger of this one; stop one of them")]
+    TakenOver,
     /// The event log.
     #[error(transparent)]
     Log(#[from] LogError),

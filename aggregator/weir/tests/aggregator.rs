@@ -87,6 +87,8 @@ mod operating;
 mod overview;
 #[path = "aggregator/plans.rs"]
 mod plans;
+#[path = "aggregator/postgres_ledger.rs"]
+mod postgres_ledger;
 #[path = "aggregator/pricing.rs"]
 mod pricing;
 #[path = "aggregator/proving.rs"]

@@ -10,6 +10,7 @@
 //! | the real Alertmanager | [`alertmanager`] |
 //! | the real Redis, killed and started again | [`redis`] |
 //! | a real broker of Kafka's protocol, killed and started again | [`kafka`] |
+//! | the real PostgreSQL, killed and started again | [`postgres`] |
 //! | a TCP proxy that cuts connections | [`cutter`] |
 //! | any child process | [`process`] |
 //! | many requests at once, answers recorded | [`load`] |
@@ -25,6 +26,7 @@ pub mod envoy;
 pub mod kafka;
 pub mod llm;
 pub mod load;
+pub mod postgres;
 pub mod probe;
 pub mod process;
 pub mod redis;

@@ -1,16 +1,15 @@
 //! Copies the outbox of the living ledger into a rebuilt one.
-use std::path::Path;
-
+use weir_database::Place;
 use weir_ledger::{LedgerError, SqliteLedger};
 
 /// Copies outbox and audit from the living ledger at `living`: no event log records what was sent, or what operators
 /// did.
-pub fn adopt_outbox(ledger: &mut SqliteLedger, living: &Path) -> Result<(), LedgerError> {
+pub fn adopt_outbox(ledger: &mut SqliteLedger, living: &Place) -> Result<(), LedgerError> {
     let db = ledger.db();
-    db.execute("ATTACH ?1 AS living", [living.to_string_lossy()])?;
-    db.execute_batch(
-        "BEGIN IMMEDIATE;
-         INSERT INTO main.outbox SELECT * FROM living.outbox;
+    let both = db.attach(living)?;
+    let tx = db.write_transaction()?;
+    tx.execute_batch(&both.named(
+        "INSERT INTO main.outbox SELECT * FROM living.outbox;
          INSERT INTO main.billing SELECT * FROM living.billing;
          INSERT INTO main.adjustment SELECT * FROM living.adjustment;
          INSERT INTO main.settlement SELECT * FROM living.settlement;
@@ -23,10 +22,9 @@ pub fn adopt_outbox(ledger: &mut SqliteLedger, living: &Path) -> Result<(), Ledg
          UPDATE main.usage SET outboxed = coalesce(
            (SELECT sum(value) FROM main.outbox o
             WHERE o.kind = 'usage' AND o.window_start = usage.window_start AND o.tenant = usage.tenant
-              AND o.meter = usage.meter), 0);
-         COMMIT;
-         DETACH living;
-         PRAGMA wal_checkpoint(TRUNCATE);",
-    )?;
-    Ok(())
+              AND o.meter = usage.meter), 0)",
+    ))?;
+    tx.commit()?;
+    db.detach()?;
+    Ok(db.checkpoint_all()?)
 }

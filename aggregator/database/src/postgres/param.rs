@@ -17,6 +17,77 @@ pub(crate) enum Param {
     Integer(i64),
     Text(String),
     Blob(Vec<u8>),
+    /// The values of a column.
+    Column(Column),
+}
+
+/// The values of a column, which are of one type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Column {
+    Integers(Vec<Option<i64>>),
+    Texts(Vec<Option<String>>),
+    Blobs(Vec<Option<Vec<u8>>>),
+    /// So many values, all NULL so far.
+    Nulls(usize),
+}
+
+impl Default for Column {
+    fn default() -> Self {
+        Column::Nulls(0)
+    }
+}
+
+/// A column without any value is NULL.
+impl From<Column> for Param {
+    fn from(column: Column) -> Self {
+        match column {
+            Column::Nulls(_) => Param::Null,
+            column => Param::Column(column),
+        }
+    }
+}
+
+impl Column {
+    /// Adds a value, which is of the type of those before.
+    pub(crate) fn push(&mut self, value: Param) -> Result<(), Error> {
+        if let Column::Nulls(count) = *self {
+            *self = match &value {
+                Param::Null => Column::Nulls(count + 1),
+                Param::Integer(_) => Column::Integers(vec![None; count]),
+                Param::Text(_) => Column::Texts(vec![None; count]),
+                Param::Blob(_) => Column::Blobs(vec![None; count]),
+                Param::Column(_) => return Err(Error::Unstorable),
+            };
+        }
+        match (self, value) {
+            (Column::Nulls(_), _) => {}
+            (Column::Integers(values), Param::Integer(number)) => values.push(Some(number)),
+            (Column::Texts(values), Param::Text(text)) => values.push(Some(text)),
+            (Column::Blobs(values), Param::Blob(bytes)) => values.push(Some(bytes)),
+            (Column::Integers(values), Param::Null) => values.push(None),
+            (Column::Texts(values), Param::Null) => values.push(None),
+            (Column::Blobs(values), Param::Null) => values.push(None),
+            _ => return Err(Error::Unstorable),
+        }
+        Ok(())
+    }
+
+    fn declared(&self) -> Type {
+        match self {
+            Column::Integers(_) => Type::INT8_ARRAY,
+            Column::Texts(_) | Column::Nulls(_) => Type::TEXT_ARRAY,
+            Column::Blobs(_) => Type::BYTEA_ARRAY,
+        }
+    }
+
+    fn write(&self, out: &mut BytesMut) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        match self {
+            Column::Integers(values) => values.to_sql(&Type::INT8_ARRAY, out),
+            Column::Texts(values) => values.to_sql(&Type::TEXT_ARRAY, out),
+            Column::Blobs(values) => values.to_sql(&Type::BYTEA_ARRAY, out),
+            Column::Nulls(count) => vec![None::<String>; *count].to_sql(&Type::TEXT_ARRAY, out),
+        }
+    }
 }
 
 impl Param {
@@ -42,6 +113,19 @@ impl Param {
             Param::Integer(_) => Type::INT8,
             Param::Text(_) | Param::Null => Type::TEXT,
             Param::Blob(_) => Type::BYTEA,
+            Param::Column(column) => column.declared(),
+        }
+    }
+
+    /// The type as SQL names it.
+    pub(crate) fn sql_type(&self) -> &'static str {
+        match self {
+            Param::Integer(_) => "bigint",
+            Param::Text(_) | Param::Null => "text",
+            Param::Blob(_) => "bytea",
+            Param::Column(Column::Integers(_)) => "bigint[]",
+            Param::Column(Column::Texts(_) | Column::Nulls(_)) => "text[]",
+            Param::Column(Column::Blobs(_)) => "bytea[]",
         }
     }
 
@@ -52,6 +136,9 @@ impl Param {
             Param::Integer(_) => 'i',
             Param::Text(_) => 't',
             Param::Blob(_) => 'b',
+            Param::Column(Column::Integers(_)) => 'I',
+            Param::Column(Column::Texts(_) | Column::Nulls(_)) => 'T',
+            Param::Column(Column::Blobs(_)) => 'B',
         }
     }
 }
@@ -63,6 +150,7 @@ impl PostgresToSql for Param {
             Param::Integer(number) => out.extend_from_slice(&number.to_be_bytes()),
             Param::Text(text) => out.extend_from_slice(text.as_bytes()),
             Param::Blob(bytes) => out.extend_from_slice(bytes),
+            Param::Column(column) => return column.write(out),
         }
         Ok(IsNull::No)
     }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use weir_contract::{TenantId, Timestamp};
 use weir_database::types::{ToSqlOutput, ValueRef};
-use weir_database::{Row, Transaction, params, params_from_iter};
+use weir_database::{Row, Transaction, Values, params, params_from_iter};
 
 use super::{Amounts, COMBINATIONS_MAX, Combination, DIMENSIONS, Line, Marks};
 use crate::amount::{Currency, PICO, Pico};
@@ -52,13 +52,22 @@ impl Table {
         }
     }
 
+    /// The most rows of a tenant's window that keep all dimensions apart.
+    fn apart(self) -> u32 {
+        match self {
+            Table::Analysis => COMBINATIONS_MAX,
+            Table::Flags => FLAG_ROWS_MAX,
+        }
+    }
+
     /// The combination that one is summed under where a tenant's window has so many rows.
     fn bounded<'c>(self, combination: &'c Combination, rows: u32) -> Cow<'c, Combination> {
         // Rows by model have room for as many as `analysis` has in all: where it names every model, so do the rows of flags.
-        let (apart, by_model) = match self {
-            Table::Analysis => (COMBINATIONS_MAX, COMBINATIONS_MAX),
-            Table::Flags => (FLAG_ROWS_MAX, 2 * COMBINATIONS_MAX),
+        let by_model = match self {
+            Table::Analysis => COMBINATIONS_MAX,
+            Table::Flags => 2 * COMBINATIONS_MAX,
         };
+        let apart = self.apart();
         match rows {
             rows if rows < apart => Cow::Borrowed(combination),
             rows => Cow::Owned(combination.folded(rows < apart + by_model)),
@@ -74,7 +83,9 @@ pub(crate) const FLAG_ROWS_MAX: u32 = 1_000;
 
 struct Sql {
     update: String,
-    insert: String,
+    /// The columns of a new row, and what happens to one that is there.
+    into: String,
+    conflict: String,
     select: String,
     count: String,
 }
@@ -86,40 +97,89 @@ impl Sql {
         let name = table.name();
         let summed: Vec<&str> = SUMMED.into_iter().chain(kinds.iter().map(String::as_str)).collect();
         let units = key.len() + summed.len() + 1;
-        let mut set: Vec<String> = summed
-            .iter()
-            .zip(key.len() + 1..)
-            .map(|(column, number)| format!("{column} = {name}.{column} + ?{number}"))
-            .collect();
-        set.push(format!("cost_units = {name}.cost_units + ?{units} + ({name}.cost_pico + ?{}) / {PICO}", units + 1));
-        set.push(format!("cost_pico = ({name}.cost_pico + ?{}) % {PICO}", units + 1));
-        let (set, values) = (set.join(", "), (1..=units + 1).map(|n| format!("?{n}")).collect::<Vec<_>>().join(","));
+        let numbered: Vec<String> = (key.len() + 1..=units + 1).map(|number| format!("?{number}")).collect();
+        let given = [&summed[..], &["cost_units", "cost_pico"]].concat();
+        let given: Vec<String> = given.into_iter().map(|column| format!("excluded.{column}")).collect();
+        let set = |values: &[String]| set(name, &summed, values);
         let is: Vec<String> = key.iter().zip(1..).map(|(column, number)| format!("{column} = ?{number}")).collect();
         let all = [&key[..], &summed[..], &["cost_units", "cost_pico"]].concat().join(", ");
         Sql {
-            update: format!("UPDATE {name} SET {set} WHERE {}", is.join(" AND ")),
-            insert: format!(
-                "INSERT INTO {name}({all}) VALUES ({values}) ON CONFLICT ({}) DO UPDATE SET {set}",
-                key.join(", ")
-            ),
+            update: format!("UPDATE {name} SET {} WHERE {}", set(&numbered), is.join(" AND ")),
+            into: format!("{name}({all})"),
+            conflict: format!("ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), set(&given)),
             select: format!("SELECT {all} FROM {name} WHERE window_start = ?1 AND tenant = ?2"),
             count: format!("SELECT count(*) FROM {name} WHERE window_start = ?1 AND tenant = ?2"),
         }
     }
 }
 
-/// Adds a line to its row; returns the combination that the row is of.
-pub(super) fn write<'l>(
+/// Adds values to the sums of a row: those of the columns `summed`, then units and trillionths of its cost.
+fn set(table: &str, summed: &[&str], values: &[String]) -> String {
+    let (of_summed, of_cost) = values.split_at(summed.len());
+    let add = |(column, value): (&&str, &String)| format!("{column} = {table}.{column} + {value}");
+    let mut set: Vec<String> = summed.iter().zip(of_summed).map(add).collect();
+    if let [units, pico] = of_cost {
+        set.push(format!("cost_units = {table}.cost_units + {units} + ({table}.cost_pico + {pico}) / {PICO}"));
+        set.push(format!("cost_pico = ({table}.cost_pico + {pico}) % {PICO}"));
+    }
+    set.join(", ")
+}
+
+/// Adds lines to their rows, each of another combination, sorted by window and tenant; hands each with the combination that its row is
+/// of to `note`. PostgreSQL takes those at once that have room whatever rows are there.
+pub(super) fn write_all(
     tx: &Transaction<'_>,
     table: Table,
-    line: &'l Line,
-) -> Result<Cow<'l, Combination>, LedgerError> {
+    lines: &[&Line],
+    mut note: impl FnMut(&Line, &Combination),
+) -> Result<(), LedgerError> {
+    let windows: Vec<&[&Line]> =
+        lines.chunk_by(|one, other| (one.window, &one.tenant) == (other.window, &other.tenant)).collect();
+    let rows = if tx.is_postgres() { rows_there(tx, table, &windows)? } else { Vec::new() };
+    let mut rows = rows.into_iter();
+    let mut at_once = Vec::new();
+    for of_window in windows {
+        let has_room = rows.next().is_some_and(|rows| rows.saturating_add(of_window.len()) <= table.apart() as usize);
+        for line in of_window {
+            if has_room {
+                at_once.push(row(table, line, &line.combination)?);
+                note(line, &line.combination);
+            } else {
+                let combination = write(tx, table, line)?;
+                note(line, &combination);
+            }
+        }
+    }
+    Ok(tx.insert_rows(&table.sql().into, &table.sql().conflict, &at_once)?)
+}
+
+/// How many rows there are in the windows and of the tenants of some lines, in their order; for PostgreSQL.
+fn rows_there(tx: &Transaction<'_>, table: Table, windows: &[&[&Line]]) -> Result<Vec<usize>, LedgerError> {
+    let mut of = Vec::with_capacity(windows.len());
+    for line in windows.iter().filter_map(|lines| lines.first()) {
+        of.push(vec![
+            signed(of.len() as u64)?.into(),
+            signed(line.window.as_millis())?.into(),
+            text(line.tenant.as_str()),
+        ]);
+    }
+    let sql = format!(
+        "SELECT (SELECT count(*) FROM {} s WHERE s.window_start = given.window_start AND s.tenant = given.tenant)
+         FROM given(number, window_start, tenant) ORDER BY number",
+        table.name()
+    );
+    Ok(tx.query_given(&sql, &of, |row| Ok(usize::try_from(row.get::<_, u64>(0)?).unwrap_or(usize::MAX)))?)
+}
+
+/// Adds a line to its row; returns the combination that the row is of.
+fn write<'l>(tx: &Transaction<'_>, table: Table, line: &'l Line) -> Result<Cow<'l, Combination>, LedgerError> {
     let sql = table.sql();
-    if execute(tx, (table, &sql.update), line, &line.combination)? > 0 {
+    let known = row(table, line, &line.combination)?;
+    if tx.prepare_cached(&sql.update)?.execute(params_from_iter(known))? > 0 {
         return Ok(Cow::Borrowed(&line.combination));
     }
     let combination = table.bounded(&line.combination, combinations(tx, table, line)?);
-    execute(tx, (table, &sql.insert), line, &combination)?;
+    tx.insert_rows(&sql.into, &sql.conflict, &[row(table, line, &combination)?])?;
     Ok(combination)
 }
 
@@ -127,20 +187,15 @@ fn text(text: &str) -> ToSqlOutput<'_> {
     ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
 }
 
-fn execute(
-    tx: &Transaction<'_>,
-    (table, sql): (Table, &str),
-    line: &Line,
-    combination: &Combination,
-) -> Result<usize, LedgerError> {
+/// The row of a line, summed under a combination.
+fn row<'l>(table: Table, line: &'l Line, combination: &'l Combination) -> Result<Values<'l>, LedgerError> {
     let number = |number: u64| signed(number).map(ToSqlOutput::from);
     let Combination { dimensions, provider, tariff, marks, unpriced, currency } = combination;
     let Amounts {
         requests, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, ..
     } = line.amounts;
     let (units, pico) = line.amounts.cost.columns();
-    let mut row: Vec<ToSqlOutput<'_>> =
-        Vec::with_capacity(2 + dimensions.len() + KEY.len() + SUMMED.len() + Kind::COUNT + 2);
+    let mut row: Values<'_> = Vec::with_capacity(2 + dimensions.len() + KEY.len() + SUMMED.len() + Kind::COUNT + 2);
     row.push(number(line.window.as_millis())?);
     row.push(text(line.tenant.as_str()));
     for (value, _) in dimensions.iter().zip(table.dimensions()) {
@@ -156,7 +211,7 @@ fn execute(
         row.push(number(line.amounts.quantities.get(kind))?);
     }
     row.extend([units.into(), pico.into()]);
-    Ok(tx.prepare_cached(sql)?.execute(params_from_iter(row))?)
+    Ok(row)
 }
 
 fn combinations(tx: &Transaction<'_>, table: Table, line: &Line) -> Result<u32, LedgerError> {
@@ -250,7 +305,7 @@ pub(crate) fn replace_window(
     }
     for (combination, amounts) in merged {
         let line = Line { window, tenant: tenant.clone(), combination: combination.clone(), amounts };
-        execute(tx, (table, &table.sql().insert), &line, combination)?;
+        tx.insert_rows(&table.sql().into, &table.sql().conflict, &[row(table, &line, combination)?])?;
     }
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! The entry for readings. Its answer also says what the ledger counted, because an importer must know whether a file
 //! repeats earlier amounts or contradicts them.
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 use weir_contract::batch::RejectedEvent;
+use weir_database::Place;
 
 use super::{Intake, IntakeError};
 use crate::LedgerError;
@@ -95,7 +95,7 @@ impl Intake {
 /// not get that far in time.
 pub async fn counted(
     ledger: &LedgerHandle,
-    path: PathBuf,
+    place: Place,
     position: Position,
     asked: Vec<Asked>,
 ) -> Result<Option<CountedReadings>, LedgerError> {
@@ -107,7 +107,7 @@ pub async fn counted(
         }
         Err(_) => return Ok(None),
     }
-    let compared = tokio::task::spawn_blocking(move || compare(&LedgerReader::open(&path)?, position, &asked));
+    let compared = tokio::task::spawn_blocking(move || compare(&LedgerReader::open(&place)?, position, &asked));
     compared.await.map_err(|_| LedgerError::Closed)?.map(Some)
 }
 

@@ -64,7 +64,7 @@ pub(super) fn run(config: &Config, args: ExplainArgs, as_json: bool) -> anyhow::
 
 fn csv(config: &Config, home: &DataDir, question: &Question) -> anyhow::Result<ExplainView> {
     let mut out = Explained::new(std::io::stdout().lock())?;
-    let view = explain(&home.ledger(), home.log_place(), &config.meters, question, &mut |event| out.event(&event))?;
+    let view = explain(home.ledger(), home.log_place(), &config.meters, question, &mut |event| out.event(&event))?;
     out.finish(&view).context("writing CSV")?;
     complain!("the column `amount` adds up to what is billed: {}", view.billed);
     Ok(view)
@@ -73,7 +73,7 @@ fn csv(config: &Config, home: &DataDir, question: &Question) -> anyhow::Result<E
 fn listed(config: &Config, home: &DataDir, question: &Question, shown: Shown) -> anyhow::Result<ExplainView> {
     let (mut events, mut left_out): (Vec<EventLine>, u64) = (Vec::new(), 0);
     let wanted = shown != Shown::Table { events: false };
-    let mut view = explain(&home.ledger(), home.log_place(), &config.meters, question, &mut |event| {
+    let mut view = explain(home.ledger(), home.log_place(), &config.meters, question, &mut |event| {
         if wanted && events.len() < EVENTS_SHOWN {
             events.push(event);
         } else {

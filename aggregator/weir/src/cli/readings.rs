@@ -111,7 +111,7 @@ async fn append(store: &Store, body: Vec<u8>) -> anyhow::Result<ReadingsAnswer> 
     let Taken { answer, synced, asked } = taken;
     let position = synced.await??;
     Ok(ReadingsAnswer {
-        ledger: readings::counted(&store.ledger, store.home.ledger(), position, asked).await?,
+        ledger: readings::counted(&store.ledger, store.home.ledger().clone(), position, asked).await?,
         ..answer
     })
 }

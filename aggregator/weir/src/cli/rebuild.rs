@@ -11,10 +11,14 @@ use crate::config::Config;
 use crate::store::{DataDir, Store, StoreError, private};
 use weir_billing::outbox::adopt::adopt_outbox;
 use weir_billing::outbox::sender;
-use weir_database::Failure;
+use weir_database::{Failure, Place};
 use weir_event_log::Position;
 use weir_ledger::LedgerError;
 use weir_ledger::rebuild::{self, rebuild};
+
+/// Where a ledger is rebuilt, and where the one before it stays: beside the one in use.
+const REBUILT: &str = "rebuilt";
+const OLD: &str = "old";
 
 pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Result<u8> {
     let home = DataDir::of(config);
@@ -41,13 +45,11 @@ fn is_lost(error: &anyhow::Error) -> bool {
 
 fn compared(config: &Config, home: &DataDir, now: Timestamp, replace: bool, as_json: bool) -> anyhow::Result<u8> {
     let lock = home.take_lock()?;
-    let new = home.dir().join("ledger.rebuilt.sqlite");
-    remove(&new)?;
-    private(&new)?;
+    let new = room(home)?;
     let mut log = home.log_place().reader()?;
-    let mut ledger = rebuild(&new, &home.ledger(), log.as_mut(), config.rules()?, now, shown)?;
+    let mut ledger = rebuild(&new, home.ledger(), log.as_mut(), config.rules()?, now, shown)?;
     complain!("");
-    let differences = ledger.compare(&home.ledger())?;
+    let differences = ledger.compare(home.ledger())?;
     if as_json {
         json(&differences)?;
     } else if differences.is_empty() {
@@ -57,7 +59,7 @@ fn compared(config: &Config, home: &DataDir, now: Timestamp, replace: bool, as_j
         say!("{}: {} rows only in the ledger, {} only in the rebuilt one", d.table, d.only_living, d.only_rebuilt);
     }
     if replace {
-        adopt_outbox(&mut ledger, &home.ledger())?;
+        adopt_outbox(&mut ledger, home.ledger())?;
         drop(ledger);
         put_in_place(home, &new)?;
         drop(lock);
@@ -68,7 +70,7 @@ fn compared(config: &Config, home: &DataDir, now: Timestamp, replace: bool, as_j
         return Ok(EXIT_DONE);
     }
     drop((ledger, lock));
-    remove(&new)?;
+    new.remove()?;
     Ok(if differences.is_empty() { EXIT_DONE } else { EXIT_ATTENTION })
 }
 
@@ -81,9 +83,7 @@ fn anew(config: &Config, home: &DataDir, now: Timestamp, replace: bool, why: &an
         return Ok(EXIT_ATTENTION);
     }
     let lock = home.take_lock()?;
-    let new = home.dir().join("ledger.rebuilt.sqlite");
-    remove(&new)?;
-    private(&new)?;
+    let new = room(home)?;
     let log = home.log_place().facts()?.context("the event log is gone")?;
     let mut reader = home.log_place().reader()?;
     drop(rebuild::anew(&new, &log.id, reader.as_mut(), log.last, config.rules()?, now, shown)?);
@@ -110,7 +110,7 @@ fn note(config: &Config, home: &DataDir, detail: String, restored: Option<Timest
         audit_here(&store, "ledger rebuild --replace", detail).await
     })?;
     store.close().finish();
-    say!("the rebuilt ledger is in place; the old one is {}", home.dir().join("ledger.old.sqlite").display());
+    say!("the rebuilt ledger is in place; the old one is {}", home.ledger().beside(OLD).label());
     Ok(())
 }
 
@@ -129,43 +129,16 @@ fn catch_up(config: &Config, home: &DataDir, now: Timestamp) -> anyhow::Result<(
     Ok(())
 }
 
-/// The suffixes of a database's files. A write-ahead log left under the old name would bring old pages back.
-const PARTS: [&str; 3] = ["", "-wal", "-shm"];
-
-fn put_in_place(home: &DataDir, new: &std::path::Path) -> anyhow::Result<()> {
-    let old = home.dir().join("ledger.old.sqlite");
-    remove(&old)?;
-    for part in PARTS {
-        rename(&part_of(&home.ledger(), part), &part_of(&old, part))?;
-    }
-    for part in PARTS {
-        rename(&part_of(new, part), &part_of(&home.ledger(), part))?;
-    }
-    Ok(())
+fn put_in_place(home: &DataDir, new: &Place) -> anyhow::Result<()> {
+    Ok(home.ledger().replace_by(new, &home.ledger().beside(OLD))?)
 }
 
-fn part_of(path: &std::path::Path, part: &str) -> std::path::PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(part);
-    name.into()
-}
-
-fn rename(from: &std::path::Path, to: &std::path::Path) -> anyhow::Result<()> {
-    match std::fs::rename(from, to) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context(from.display().to_string()),
-        _ => Ok(()),
+/// Makes room for a new ledger beside the one in use.
+fn room(home: &DataDir) -> anyhow::Result<Place> {
+    let new = home.ledger().beside(REBUILT);
+    new.remove().with_context(|| new.label())?;
+    if let Some(path) = new.file() {
+        private(path)?;
     }
-}
-
-fn remove(path: &std::path::Path) -> anyhow::Result<()> {
-    for part in PARTS {
-        let path = part_of(path, part);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).context(path.display().to_string());
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    Ok(new)
 }

@@ -32,7 +32,7 @@ async fn here(config: &Config, store: &Store, request: &ReconcileRequest) -> any
     let directory = config.directory(access::clock().now())?;
     store.catch_up().await?;
     let scope = reconcile::Scope { customers: customers(&directory), ..scope(config, stripe, &sink) };
-    let view = reconcile::run(&sink, &store.home.ledger(), &scope, request, &*access::clock()).await?;
+    let view = reconcile::run(&sink, store.home.ledger(), &scope, request, &*access::clock()).await?;
     if request.customer.is_none() {
         let noted = view.clone();
         store.ledger.call(move |ledger| record::write(ledger.db(), &noted)).await?;

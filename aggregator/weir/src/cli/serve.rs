@@ -131,8 +131,8 @@ fn check_all(path: &Path) -> anyhow::Result<(Config, Vec<String>)> {
     if let Some(leases) = &config.leases.place {
         access::block_on(async { Ok(crate::leases::check(leases).await?) })?;
     }
-    if home.ledger().exists() {
-        LedgerReader::open(&home.ledger())?.check_meters(&config.meters)?;
+    if home.has_ledger()? {
+        LedgerReader::open(home.ledger())?.check_meters(&config.meters)?;
     }
     Ok((config, doubts))
 }

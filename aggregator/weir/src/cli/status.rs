@@ -31,7 +31,7 @@ pub(super) fn run(config: &Config, as_json: bool) -> anyhow::Result<u8> {
 /// The status of the files, without a server.
 fn here(config: &Config, home: &crate::store::DataDir) -> anyhow::Result<SystemStatus> {
     let now = access::clock().now();
-    let mut reader = LedgerReader::open(&home.ledger())?;
+    let mut reader = LedgerReader::open(home.ledger())?;
     let ledger = reader.totals()?;
     let billed = config.stripe.as_ref().map(|stripe| stripe.event_names.clone());
     let billing = billed.map(|billed| stripe::read(reader.db(), now, false, &billed)).transpose()?;
@@ -70,6 +70,7 @@ fn print_server(server: Option<&ServerStatus>) {
     let Some(server) = server else { return };
     say!("server: {} tenants with {} keys, directory {}", server.tenants, server.keys, server.directory);
     say!("event log: {}", server.log_place);
+    say!("ledger: {}", server.ledger_place);
     for ExportStatus { name, position, behind_records, events, .. } in &server.exports {
         say!(
             "export {name}: up to record {position}, {behind_records} behind; {events} events since the server's start"

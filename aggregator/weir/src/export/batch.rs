@@ -71,7 +71,7 @@ pub(super) fn read(
     let Some(first) = records.first().filter(|first| first.position <= counted) else { return Ok(None) };
     // What was dropped before an export began was never its own.
     let lost = if after == 0 { 0 } else { first.follows - after };
-    let ledger = LedgerReader::open(&home.ledger())?;
+    let ledger = LedgerReader::open(home.ledger())?;
     let mut batch = Batch { lost, ..Batch::default() };
     for record in records.iter().take_while(|record| record.position <= counted) {
         add(&ledger, record, types, &mut batch)?;

@@ -32,7 +32,7 @@ pub(super) async fn post_reconcile(
     let _only = provider.comparing.lock().await;
     app.0.store.catch_up().await?;
     let scope = reconcile::Scope { customers: customers(&app.0.directory), ..provider.scope.clone() };
-    let view = reconcile::run(&provider.sink, &app.0.store.home.ledger(), &scope, &request, &*app.0.clock).await?;
+    let view = reconcile::run(&provider.sink, app.0.store.home.ledger(), &scope, &request, &*app.0.clock).await?;
     if request.customer.is_none() {
         let noted = view.clone();
         app.0.store.ledger.call(move |ledger| record::write(ledger.db(), &noted)).await?;

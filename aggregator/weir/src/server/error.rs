@@ -13,7 +13,9 @@ use crate::forget::ForgetError;
 use crate::forgotten::ForgottenError;
 use crate::lookup::LookupError;
 use crate::retry::RetryError;
+use crate::store::StoreError;
 use weir_billing::outbox::BillingError;
+use weir_database::Failure;
 use weir_event_log::writer::SubmitError;
 use weir_event_log::{AppendError, LogError};
 use weir_ledger::LedgerError;
@@ -96,6 +98,9 @@ pub enum ApiError {
     /// The event log cannot be written, for a reason that may pass.
     #[error("nothing was taken: {0}")]
     Unwritable(&'static str),
+    /// The database of the ledger cannot be reached, or has no place.
+    #[error("the ledger's database cannot be reached at the moment")]
+    Away,
     /// Fields of the body contradict each other.
     #[error("{0}")]
     Contradiction(String),
@@ -131,6 +136,14 @@ impl ApiError {
         ApiError::Internal
     }
 
+    /// What is said where an event that the log has taken may never be counted.
+    pub(super) fn not_kept(error: &StoreError) -> Self {
+        match error {
+            StoreError::TakenOver => ApiError::Unwritable("another weir has taken over the ledger of this one"),
+            _ => ApiError::Gone,
+        }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         match self {
             ApiError::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -151,7 +164,7 @@ impl ApiError {
             ApiError::NotConfigured(_) | ApiError::Contradiction(_) | ApiError::Unsummed(_) | ApiError::Report(_) => {
                 StatusCode::CONFLICT
             }
-            ApiError::Busy | ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone => {
+            ApiError::Busy | ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone | ApiError::Away => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             ApiError::Stale(_) => StatusCode::PRECONDITION_FAILED,
@@ -163,7 +176,7 @@ impl ApiError {
     /// Says when it is worth trying again, if it is.
     pub(super) fn tell_when(&self, headers: &mut HeaderMap) {
         let seconds = match self {
-            ApiError::Busy => RETRY_BUSY_SECS,
+            ApiError::Busy | ApiError::Away => RETRY_BUSY_SECS,
             ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone => RETRY_STOPPED_SECS,
             _ => return,
         };
@@ -233,7 +246,17 @@ impl From<IntakeError> for ApiError {
 
 impl From<LedgerError> for ApiError {
     fn from(error: LedgerError) -> Self {
-        ApiError::internal(&error)
+        match &error {
+            LedgerError::Database(cause) if matches!(cause.failure(), Failure::Lost | Failure::Busy) => {
+                tracing::warn!(%error, "the ledger cannot be asked");
+                ApiError::Away
+            }
+            LedgerError::Behind(_) => {
+                tracing::warn!(%error, "the ledger cannot be asked");
+                ApiError::Away
+            }
+            _ => ApiError::internal(&error),
+        }
     }
 }
 

@@ -158,7 +158,7 @@ fn asked<T, E: From<LedgerError>>(
     let (home, tenants, now) = (app.0.store.home.clone(), app.0.directory.current(), app.0.clock.now());
     let (finances, other_costs, prices) = (app.finances(), app.0.other_costs.clone(), app.0.prices.book());
     move || {
-        let reader = LedgerReader::open(&home.ledger())?;
+        let reader = LedgerReader::open(home.ledger())?;
         ask(&mut Finance { reader, finances, other_costs, tenants, prices, now })
     }
 }

@@ -62,7 +62,7 @@ async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswe
     let Taken { answer, reasons, synced } = app.0.store.intake.take(app.0.clock.now(), gateway, format, body.into())?;
     // The acknowledgement depends on this line alone: it resolves once the log has synced.
     synced.await.map_err(|_| ApiError::Stopped)??;
-    app.0.store.check_in_place().map_err(|_| ApiError::Gone)?;
+    app.0.store.check_in_place().map_err(|error| ApiError::not_kept(&error))?;
     if let Some(first) = answer.rejected.first() {
         app.0.conditions.refused(&token.name, &first.reason, app.0.clock.elapsed());
     }

@@ -164,7 +164,7 @@ pub(super) async fn with_reader<T: Send + 'static>(
     ask: impl FnOnce(&mut LedgerReader) -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let home = app.0.store.home.clone();
-    Ok(app.0.reads.ledger.run(move || ask(&mut LedgerReader::open(&home.ledger())?)).await??)
+    Ok(app.0.reads.ledger.run(move || ask(&mut LedgerReader::open(home.ledger())?)).await??)
 }
 
 /// The same for the server itself, which asks one thing at a time and waits for no caller.
@@ -173,6 +173,6 @@ pub(super) async fn with_own_reader<T: Send + 'static>(
     ask: impl FnOnce(&mut LedgerReader) -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let home = app.0.store.home.clone();
-    let asked = tokio::task::spawn_blocking(move || ask(&mut LedgerReader::open(&home.ledger())?)).await;
+    let asked = tokio::task::spawn_blocking(move || ask(&mut LedgerReader::open(home.ledger())?)).await;
     Ok(asked.map_err(|error| ApiError::internal(&error))??)
 }

@@ -30,9 +30,9 @@ pub(super) async fn post_readings(
     let Taken { mut answer, synced, asked } = taken;
     // The acknowledgement depends on this line alone: it resolves once the log has synced.
     let position = synced.await.map_err(|_| ApiError::Stopped)??;
-    store.check_in_place().map_err(|_| ApiError::Gone)?;
+    store.check_in_place().map_err(|error| ApiError::not_kept(&error))?;
     drop(room);
-    answer.ledger = readings::counted(&store.ledger, store.home.ledger(), position, asked).await?;
+    answer.ledger = readings::counted(&store.ledger, store.home.ledger().clone(), position, asked).await?;
     app.0.metrics.readings(&answer);
     let detail = format!("{} accepted, {} rejected", answer.accepted, answer.rejected.len());
     audit(&app, token.name, "readings", detail).await?;

@@ -168,6 +168,7 @@ pub(super) async fn system(app: &App) -> Result<SystemStatus, ApiError> {
         directory: snapshot.version().to_owned(),
         fetches: app.0.seen.fetches(),
         log_place: app.0.store.home.log_place().label(),
+        ledger_place: app.0.store.home.ledger().label(),
         exports: app.exports(),
         catalogue_refused_by: refusing(app, now),
         unknown_plans: unknown_plans(app, now),

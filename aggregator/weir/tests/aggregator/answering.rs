@@ -334,7 +334,7 @@ async fn until_expired(dir: &Path, period: &str) -> ExplainView {
     for _ in 0..300 {
         let home = DataDir::at(&config.data);
         let view =
-            explain(&home.ledger(), home.log_place(), &config.meters, &question, &mut |_| Ok(())).expect("explained");
+            explain(home.ledger(), home.log_place(), &config.meters, &question, &mut |_| Ok(())).expect("explained");
         if view.windows.iter().any(|window| window.expired) {
             return view;
         }

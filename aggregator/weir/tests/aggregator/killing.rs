@@ -38,6 +38,12 @@ impl Process {
         Process { child, dir: dir.to_owned() }
     }
 
+    /// Sends it a signal, such as `-STOP`.
+    pub(super) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().expect("sent").success());
+    }
+
     /// Waits until it listens, and returns its note.
     pub(super) fn note(&self) -> ServerNote {
         let home = DataDir::at(&self.dir.join("weir-data"));

@@ -1,4 +1,5 @@
 //! A server inside the test: real files, real TCP, and a manual clock where it matters.
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,9 +27,19 @@ pub(crate) struct Running {
 /// The configuration that tests start from, followed by `more`.
 pub(crate) fn config(dir: &Path, more: &str) -> String {
     std::fs::write(dir.join("token"), TOKEN).expect("written");
+    let ledger = if more.contains("ledger:") { String::new() } else { shared_ledger(dir) };
     format!(
-        "listen: 127.0.0.1:0\ntokens:\n- {{name: all, scopes: [ingest, directory, readings, admin], file: token}}\n{more}"
+        "{ledger}listen: 127.0.0.1:0\ntokens:\n- {{name: all, scopes: [ingest, directory, readings, admin], file: token}}\n{more}"
     )
+}
+
+/// A schema for the tests' folder in the PostgreSQL that `WEIR_TEST_POSTGRES` names: `scripts/test-postgres` runs some suites so. Nothing
+/// without one.
+fn shared_ledger(dir: &Path) -> String {
+    let Ok(url) = std::env::var("WEIR_TEST_POSTGRES") else { return String::new() };
+    let mut hasher = DefaultHasher::new();
+    dir.hash(&mut hasher);
+    format!("ledger: {{url: '{url}', schema: test_{:016x}}}\n", hasher.finish())
 }
 
 impl Running {

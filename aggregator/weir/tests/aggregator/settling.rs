@@ -225,7 +225,7 @@ async fn a_run_ends_after_a_minute_and_says_that_there_is_more() {
         invoice_delay_ms: 3_600_000,
         ..BillingPolicy::default()
     };
-    let file = store.home.ledger_file().expect("a file");
+    let file = store.home.ledger_identity().expect("a file");
     let pace = Pace { concurrency: 1, calls_per_second: 1_000 };
     let sink = Slow { clock: Arc::clone(&clock), account };
     let reporter = Reporter::new(store.ledger.clone(), file, sink, policy, pace, clock.clone());

@@ -33,8 +33,10 @@ const COUNTED: [(&str, &str, u64); 5] = [
 fn left_behind() -> (tempfile::TempDir, DataDir) {
     let dir = tempfile::tempdir().expect("a directory");
     let home = DataDir::at(dir.path());
-    let files =
-        [(home.log(), include_str!("version_0_1/log.sql")), (home.ledger(), include_str!("version_0_1/ledger.sql"))];
+    let files = [
+        (home.log(), include_str!("version_0_1/log.sql")),
+        (home.ledger_file(), include_str!("version_0_1/ledger.sql")),
+    ];
     for (path, sql) in files {
         Connection::open(path).expect("a file").execute_batch(sql).expect("the version before");
     }
@@ -81,14 +83,14 @@ async fn a_data_directory_of_the_version_before_opens_and_goes_on() {
     store.close().finish();
     let mut log = SqliteLogReader::open(&home.log()).expect("a reader");
     let path = dir.path().join("rebuilt.sqlite");
-    let mut rebuilt = rebuild(&path, &home.ledger(), &mut log, meters(), clock.now(), |_| ()).expect("counted again");
-    assert_eq!(rebuilt.compare(&home.ledger()).expect("compared"), [], "the log says the same");
+    let mut rebuilt = rebuild(&path, home.ledger(), &mut log, meters(), clock.now(), |_| ()).expect("counted again");
+    assert_eq!(rebuilt.compare(home.ledger()).expect("compared"), [], "the log says the same");
 }
 
 #[test]
 fn rows_of_the_version_before_keep_their_identifiers() {
     let (_dir, home) = left_behind();
-    let mut reader = LedgerReader::open(&home.ledger()).expect("a reader");
+    let mut reader = LedgerReader::open(home.ledger()).expect("a reader");
     let rows = view::billing(reader.db()).expect("rows").rows;
     assert_eq!(rows.len(), 8);
     let account = Account { id: "acct_1".to_owned(), livemode: false };
