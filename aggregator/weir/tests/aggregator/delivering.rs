@@ -1,4 +1,5 @@
 //! Messages arrive in order, in words for whoever gets them, and Alertmanager knows at any time what holds.
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,16 +144,21 @@ async fn alertmanager_knows_what_holds_through_an_outage_and_a_restart_and_nothi
     let well: Value = serde_json::from_slice(&well.stdout).expect("JSON");
     assert!(well["alerts"]["receivers"][0]["failing"].is_null(), "{well}");
 
+    raise(&manager, &clock, &dir, now).await;
+}
+
+/// A person raises the budget, and its alert is over for good.
+async fn raise(manager: &Alertmanager, clock: &ManualClock, dir: &Path, now: Timestamp) {
     let raise = ["budgets", "raise", "calls", "acme", "--to", "100", "--until"];
     let until_then = now.plus_millis(7 * 24 * 3_600_000).to_string();
-    let raised = run(&dir, &[&raise[..], &[until_then.as_str(), "--why", "agreed"]].concat()).await;
+    let raised = run(dir, &[&raise[..], &[until_then.as_str(), "--why", "agreed"]].concat()).await;
     assert_eq!(raised.status.code(), Some(0), "{raised:?}");
-    until("end", || async { firing(&manager, "weir_budget").is_empty().then_some(()) }).await;
+    until("end", || async { firing(manager, "weir_budget").is_empty().then_some(()) }).await;
     // No repeat brings it back.
     for _ in 0..5 {
         clock.advance(Duration::from_secs(61));
         tokio::time::sleep(Duration::from_millis(1_100)).await;
-        assert_eq!(firing(&manager, "weir_budget"), [json!(null); 0]);
+        assert_eq!(firing(manager, "weir_budget"), [json!(null); 0]);
     }
 }
 
