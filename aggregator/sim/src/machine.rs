@@ -8,6 +8,7 @@ use std::time::Duration;
 use weir_contract::Timestamp;
 
 use weir_clock::{Clock, ManualClock};
+use weir_database::Place;
 use weir_event_log::place::{LogPlace, Opening};
 use weir_event_log::sqlite::{LogOptions, SqliteLogReader};
 use weir_event_log::writer::{LogWriter, Turn, Writer};
@@ -34,8 +35,8 @@ const REBUILT: &str = "file:rebuilt.sqlite?vfs=weir-disk";
 pub(super) fn differences(clock: &Arc<ManualClock>) -> Result<Vec<Difference>, RebuildError> {
     let mut log = SqliteLogReader::open(Path::new(LOG))?;
     let rules = Rules { meters: meters(), prices: Some(prices()) };
-    let mut rebuilt = rebuild(Path::new(REBUILT), Path::new(LEDGER), &mut log, rules, clock.now(), |_| ())?;
-    Ok(rebuilt.compare(Path::new(LEDGER))?)
+    let mut rebuilt = rebuild(REBUILT, LEDGER, &mut log, rules, clock.now(), |_| ())?;
+    Ok(rebuilt.compare(LEDGER)?)
 }
 
 /// The most polls of a future before it is given up, because the turns that it waits for no longer come.
@@ -76,7 +77,7 @@ impl Machine {
         let opening = Opening { options: SMALL_LOG, ..Opening::embedded(clock.clone()) };
         let place = LogPlace::Sqlite(LOG.into());
         let Files { log, reader, mut ledger } =
-            Files::open(&place, opening, Path::new(LEDGER), meters(), SMALL_LEDGER)?;
+            Files::open(&place, opening, &Place::from(LEDGER), meters(), SMALL_LEDGER)?;
         ledger.set_prices(prices(), clock.now())?;
         let forgotten_before = log.end().forgotten_before;
         let (ledger, follower) = LedgerHandle::without_thread(ledger, reader, clock.clone());

@@ -19,7 +19,7 @@ use weir_steer::acts;
 use weir_steer::budget::{self, Budget};
 use weir_steer::engine::{Engine, Rules, Signal};
 use weir_steer::file::Measure;
-use weir_steer::notice;
+use weir_steer::notice::held;
 use weir_steer::raise::{self, NewRaise};
 use weir_steer::view::{self, Transition};
 
@@ -223,7 +223,7 @@ impl World {
 
     /// The changes that people are still to be told of.
     pub(crate) fn untold(&self) -> Vec<Transition> {
-        notice::untold_transitions(&self.reader()).expect("read")
+        held::plan(&self.reader(), at(self.hour)).expect("read").told
     }
 
     /// Who did what, by the audit.
