@@ -10,7 +10,7 @@ pub fn tenant(subject: &str) -> &str {
 }
 
 /// Under which name owners and playbooks of a subject stand: its tenant, or the shared budget itself.
-pub fn responsible(subject: &str) -> &str {
+pub(crate) fn responsible(subject: &str) -> &str {
     if is_shared(subject) { subject } else { tenant(subject) }
 }
 

@@ -132,7 +132,7 @@ impl Running {
 
     /// The billable units of a meter.
     pub(crate) async fn billable(&self, meter: &str) -> u64 {
-        let view = self.json("/v1/usage").await;
+        let view = self.json("/v1/usage?from=2000-01-01T00:00:00Z").await;
         let rows = view["usage"].as_array().expect("rows");
         rows.iter().filter(|row| row["meter"] == meter).filter_map(|row| row["billable"].as_u64()).sum()
     }
