@@ -8,6 +8,9 @@ help:
 
 target := $(or $(CARGO_TARGET_DIR),target)
 
+# Most tests wait for a gateway, a server or a clock: two for each core keep the cores busy.
+export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+
 ##@ Try it
 
 demo: wasm binaries ## run everything end to end and compare the numbers to the unit (two minutes once built)

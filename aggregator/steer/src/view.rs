@@ -171,18 +171,21 @@ pub fn list(db: &Connection, rules: &Rules, least: Stage, now: Timestamp) -> Res
     Ok(views)
 }
 
-/// The budget that each subject has used most of in its current period, in thousandths, and its stage; of at most `most` subjects. True if
-/// there are more.
-pub fn most_used(
-    db: &Connection,
-    rules: &Rules,
-    now: Timestamp,
-    most: usize,
-) -> Result<(HashMap<String, (u32, Stage)>, bool), LedgerError> {
+/// Of each subject the budget that it has used most of in its current period.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MostUsed {
+    /// The share that is used, in thousandths, and the budget's stage.
+    pub by_subject: HashMap<String, (u32, Stage)>,
+    /// Whether there are subjects beside these.
+    pub has_more: bool,
+}
+
+/// The budgets that at most `most` subjects have used most of.
+pub fn most_used(db: &Connection, rules: &Rules, now: Timestamp, most: usize) -> Result<MostUsed, LedgerError> {
     let raises = raise::active(db, now)?;
     let mut select = db.prepare_cached("SELECT subject, used FROM budget_use")?;
     let mut rows = select.query([])?;
-    let mut found = HashMap::new();
+    let mut found = MostUsed::default();
     while let Some(row) = rows.next()? {
         let subject: String = row.get(0)?;
         let mut counters = Counters::parse(row.get_ref(1)?.as_str().unwrap_or_default(), &rules.budgets)?;
@@ -193,12 +196,13 @@ pub fn most_used(
             Some((view.used_permille, view.stage))
         });
         let Some(used) = views.max_by_key(|(permille, _)| *permille) else { continue };
-        if found.len() >= most {
-            return Ok((found, true));
+        if found.by_subject.len() >= most {
+            found.has_more = true;
+            break;
         }
-        found.insert(subject, used);
+        found.by_subject.insert(subject, used);
     }
-    Ok((found, false))
+    Ok(found)
 }
 
 fn view(

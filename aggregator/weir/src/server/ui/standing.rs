@@ -101,6 +101,6 @@ pub(super) fn read(finance: &mut Finance, rules: &Rules, _: &str) -> Result<Stan
     for (place, row) in margin.rows.iter().enumerate() {
         rows.entry(row.key.clone()).or_default().push(place);
     }
-    let (budgets, has_more_budgets) = view::most_used(finance.reader.db(), rules, finance.now, BUDGETS_KEPT)?;
-    Ok(Standing { margin, rows, budgets, has_more_budgets })
+    let most_used = view::most_used(finance.reader.db(), rules, finance.now, BUDGETS_KEPT)?;
+    Ok(Standing { margin, rows, budgets: most_used.by_subject, has_more_budgets: most_used.has_more })
 }

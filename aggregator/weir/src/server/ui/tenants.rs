@@ -189,7 +189,7 @@ fn by_figures(asked: &Asked, sort: Sort, standing: &Standing, tenants: &Snapshot
         Sort::Cost => found.sort_by_key(|row| (row.currency, Reverse(row.llm_cost + row.other_cost))),
         Sort::Revenue => found.sort_by_key(|row| (row.currency, Reverse(row.revenue))),
         Sort::Budget => {
-            found.sort_by_key(|row| Reverse(standing.budget(&Rest::default(), &row.key).map(|(used, _)| used)))
+            found.sort_by_key(|row| Reverse(standing.budget(&Rest::default(), &row.key).map(|(used, _)| used)));
         }
     }
     let end = before.saturating_add(SHOWN);
