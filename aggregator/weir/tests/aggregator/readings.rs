@@ -146,7 +146,7 @@ async fn a_reading_ahead_waits_and_one_that_is_too_old_is_kept_uncounted() {
     clock.advance(Duration::from_millis(HOUR_MS));
     let repeat = post(&server, &json!([reading("ahead", ahead, "100"), reading("now", ahead, "0")])).await.1;
     assert_eq!((&repeat["ledger"], server.billable("storage").await), (&made(1, 1), 15));
-    let hourly = server.json("/v1/usage?meter=storage&hourly=true").await;
+    let hourly = server.json("/v1/usage?meter=storage&hourly=true&from=2026-10-01T00:00:00Z").await;
     assert_eq!(hourly["usage"][1]["window"], "2026-11-21T13:00:00.000Z", "{hourly}");
     let dir = server.stop().await;
     let rebuilt = run(dir.path(), &["ledger", "rebuild", "--json"]).await;
