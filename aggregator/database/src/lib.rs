@@ -24,6 +24,7 @@ mod params;
 mod place;
 mod postgres;
 mod statement;
+pub mod tables;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -27,9 +27,9 @@ use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::{Client, Row, Statement};
 
 pub(crate) use cell::cell;
-pub(crate) use connect::quoted;
+pub use connect::quoted;
 use connect::{IDLE_OWNER_MS, connect};
-pub(crate) use param::{Column, Param};
+pub(crate) use param::{Column, Param, shown};
 pub use place::PostgresPlace;
 pub(crate) use pool::Leased;
 pub use server::{Reach, Server};
@@ -249,6 +249,15 @@ impl Session {
             state.client = Arc::new(client);
         }
         Ok(Arc::clone(&state.client))
+    }
+
+    /// Makes the schema anew.
+    pub(crate) fn empty_schema(&self) -> Result<(), Error> {
+        let schema = quoted(&self.schema);
+        // Nobody has taken over who does not exist any more.
+        self.epoch.set(None);
+        self.state.borrow_mut().statements.clear();
+        self.batch(&format!("DROP SCHEMA {schema} CASCADE; CREATE SCHEMA {schema}"))
     }
 
     /// The version that [`Session::set_schema_version`] noted; 0 if none.

@@ -173,12 +173,8 @@ impl<'tx> DedupeIndex<'tx> {
     }
 
     fn open_day(&self, day: u64) -> Result<Day<'tx>, LedgerError> {
+        create_day(self.tx, day)?;
         let table = table(day);
-        self.tx.execute_batch(&format!(
-            "CREATE TABLE IF NOT EXISTS {table}(
-               id BLOB PRIMARY KEY, hash INTEGER NOT NULL, position INTEGER NOT NULL, item INTEGER NOT NULL
-             ) WITHOUT ROWID"
-        ))?;
         let insert = |rows: usize| {
             let rows = vec!["(?,?,?,?)"; rows].join(",");
             let sql = format!("INSERT INTO {table}(id, hash, position, item) VALUES {rows} ON CONFLICT DO NOTHING");
@@ -234,6 +230,16 @@ impl LogRef {
         let item = usize::try_from(row.get::<_, i64>(at + 1)?).unwrap_or(usize::MAX);
         Ok(LogRef { position: row.get::<_, u64>(at)?, item })
     }
+}
+
+/// Makes the table for the ids of a day, if it is not there.
+pub(super) fn create_day(db: &Connection, day: u64) -> Result<(), weir_database::Error> {
+    db.execute_batch(&format!(
+        "CREATE TABLE IF NOT EXISTS {}(
+           id BLOB PRIMARY KEY, hash INTEGER NOT NULL, position INTEGER NOT NULL, item INTEGER NOT NULL
+         ) WITHOUT ROWID",
+        table(day)
+    ))
 }
 
 /// Drops the days before `oldest`. Events of those days are refused from then on.

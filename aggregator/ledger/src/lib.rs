@@ -100,6 +100,7 @@ mod sums;
 pub mod tenant_plans;
 pub mod thread;
 pub mod totals;
+pub mod transfer;
 mod unsure;
 pub mod validate;
 pub mod values;
@@ -161,6 +162,9 @@ pub enum LedgerError {
         /// The latest format that this version knows.
         known: i64,
     },
+    /// A copy that has not ended.
+    #[error("ledger {0}: a copy of another ledger that has not ended; run `weir migrate` again")]
+    Unfinished(String),
     /// The ledger belongs to another log than the one beside it.
     #[error("the ledger does not belong to this event log: restore both from the same backup")]
     ForeignLog,

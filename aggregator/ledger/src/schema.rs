@@ -9,7 +9,7 @@ use super::LedgerError;
 use crate::meters::Meters;
 
 /// `user_version` of the file: the number of [`MIGRATIONS`] applied to it.
-const VERSION: i64 = MIGRATIONS.len() as i64;
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 /// How a file becomes one of the latest version, from whichever it is of.
 const MIGRATIONS: [&str; 26] = [
     include_str!("migrations/1_ledger.sql"),
@@ -103,6 +103,9 @@ fn check(db: &Connection, place: &Place, log_id: &str) -> Result<i64, LedgerErro
     let found = db.schema_version()?;
     if found > VERSION {
         return Err(LedgerError::Version { place: place.label(), found, known: VERSION });
+    }
+    if found < 0 {
+        return Err(LedgerError::Unfinished(place.label()));
     }
     if found == 0 {
         return Ok(found);

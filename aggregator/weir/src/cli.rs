@@ -16,6 +16,7 @@ mod flags;
 mod gateway;
 mod keys;
 mod limits;
+mod migrate;
 mod models;
 mod operate;
 mod prices;
@@ -103,6 +104,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Backup { into } => operate::backup(&load()?, &into, cli.json),
         Command::Restore { from, replace } => operate::restore(&load()?, &from, replace, cli.json),
+        Command::Migrate(args) => migrate::run(&load()?, &args, cli.json),
         Command::User(UserCommand::Forget(args)) => operate::forget_user(&asking()?, &args.request(), cli.json),
         Command::Adjust(args) => operate::adjust(&asking()?, &args.request(), cli.json),
         Command::Status => status::run(&asking()?, cli.json),

@@ -73,6 +73,8 @@ mod killing;
 mod leasing;
 #[path = "aggregator/listing.rs"]
 mod listing;
+#[path = "aggregator/migrating.rs"]
+mod migrating;
 #[path = "aggregator/moving.rs"]
 mod moving;
 #[path = "aggregator/notifying.rs"]

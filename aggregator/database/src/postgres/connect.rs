@@ -124,6 +124,6 @@ fn runtime() -> Result<&'static Runtime, Error> {
 }
 
 /// A name as SQL quotes it.
-pub(crate) fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

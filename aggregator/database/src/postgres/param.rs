@@ -10,6 +10,11 @@ use crate::Error;
 /// The character that stands for U+0000 in stored texts.
 const NUL_SHOWN: &str = "\u{2400}";
 
+/// A text as it is stored.
+pub(crate) fn shown(text: &str) -> String {
+    text.replace('\0', NUL_SHOWN)
+}
+
 /// A parameter of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Param {
@@ -101,7 +106,7 @@ impl Param {
         match borrowed {
             ValueRef::Null => Ok(Param::Null),
             ValueRef::Integer(number) => Ok(Param::Integer(number)),
-            ValueRef::Text(text) => Ok(Param::Text(String::from_utf8_lossy(text).replace('\0', NUL_SHOWN))),
+            ValueRef::Text(text) => Ok(Param::Text(shown(&String::from_utf8_lossy(text)))),
             ValueRef::Blob(bytes) => Ok(Param::Blob(bytes.to_vec())),
             ValueRef::Real(_) => Err(Error::Unstorable),
         }

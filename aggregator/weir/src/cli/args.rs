@@ -8,6 +8,7 @@ pub(super) mod counting;
 pub(super) mod deploys;
 pub(super) mod flags;
 pub(super) mod margin;
+pub(super) mod migrate;
 pub(super) mod money;
 mod parse;
 mod placement;
@@ -33,6 +34,7 @@ use counting::{
 use deploys::DeploysCommand;
 use flags::FlagsCommand;
 use margin::FinanceCommand;
+use migrate::MigrateArgs;
 use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
 use tenants::{KeyCreateArgs, RotateArgs, TenantsCommand, WhichKey};
 use tokens::TokensCommand;
@@ -105,6 +107,12 @@ pub(super) enum Command {
         #[arg(long)]
         replace: bool,
     },
+    /// Copy the ledger into a PostgreSQL, or from there into a file, and compare both. The server must be stopped. An interrupted copy goes
+    /// on where it was.
+    #[command(
+        after_help = "Example: weir migrate --to postgres://weir@db.internal/weir --password-env WEIR_POSTGRES_PASSWORD\n         weir migrate --to file"
+    )]
+    Migrate(MigrateArgs),
     /// Show on one screen how everything stands: gateways, counting, billing, and what needs a person. Exit code 3 when something
     /// does.
     Status,

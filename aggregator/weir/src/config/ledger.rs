@@ -14,7 +14,7 @@ pub struct LedgerPlace {
 }
 
 impl LedgerPlace {
-    pub(super) fn new(server: PostgresServer, base: &Path) -> Self {
+    pub(crate) fn new(server: PostgresServer, base: &Path) -> Self {
         LedgerPlace { server, base: base.to_owned() }
     }
 
