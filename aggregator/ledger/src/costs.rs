@@ -103,7 +103,7 @@ pub(crate) fn of_lines<'l>(lines: impl Iterator<Item = &'l Line>) -> Costs {
     costs
 }
 
-/// The columns that [`write`] fills, and what it does to a row that is there.
+/// The columns that [`write()`] fills, and what it does to a row that is there.
 static INTO: LazyLock<(String, String)> = LazyLock::new(|| {
     let units: Vec<String> =
         AMOUNTS.iter().flat_map(|amount| [format!("{amount}_units"), format!("{amount}_pico")]).collect();

@@ -102,10 +102,12 @@ pub fn seed_wanted() -> Option<u64> {
 fn build_weir() -> io::Result<PathBuf> {
     let folder = artifacts()?;
     let mut cargo = Command::new(Var::Cargo.read().unwrap_or_else(|| "cargo".into()));
-    // With the whole workspace's features, so that it shares what `cargo test --workspace` builds.
     cargo.args(["build", "--quiet", "--workspace", "--bin", "weir"]).current_dir(root());
     if folder.ends_with("release") {
         cargo.arg("--release");
+    } else {
+        // With a test beside it cargo takes the features of `cargo test --workspace`, as `make binaries` does, and compiles nothing twice.
+        cargo.args(["--test", "golden"]);
     }
     if let Some(target) = folder.parent() {
         cargo.arg("--target-dir").arg(target);
