@@ -2,7 +2,8 @@
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 
 use crate::connection::Engine;
-use crate::postgres::{Column, Param};
+use crate::postgres::{Column, Param, Session};
+use crate::tables::Kind;
 use crate::{Connection, Error, Row, params_from_iter};
 
 /// Rows of one statement in PostgreSQL: some megabytes of parameters.
@@ -31,14 +32,23 @@ impl Connection {
         if rows.iter().flatten().any(has_nul) {
             return Ok(false);
         }
-        let columns = columns(count, rows)?;
+        let columns = columns(vec![Column::default(); count], rows)?;
         // Nothing says which type a column has that is NULL throughout.
         if columns.contains(&Param::Null) {
             return Ok(false);
         }
-        let sql = format!("INSERT INTO {into} SELECT * FROM unnest({}) {conflict}", unnested(&columns));
-        session.execute(&sql, &columns)?;
+        insert_columns(session, into, conflict, &columns)?;
         Ok(true)
+    }
+
+    /// Inserts rows whose columns are of these kinds.
+    pub(crate) fn insert_of_kinds(&self, into: &str, kinds: &[Kind], rows: &[Values<'_>]) -> Result<(), Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let Engine::Postgres(session) = self.engine() else { return self.insert_each(into, "", rows) };
+        let columns = columns(kinds.iter().map(|kind| Column::of(*kind)).collect(), rows)?;
+        insert_columns(session, into, "", &columns)
     }
 
     fn insert_each(&self, into: &str, conflict: &str, rows: &[Values<'_>]) -> Result<(), Error> {
@@ -98,7 +108,7 @@ impl Connection {
         let (Engine::Postgres(session), Some(first)) = (self.engine(), rows.first()) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for rows in rows.chunks(ROWS_MAX) {
-            let columns = columns(first.len(), rows)?;
+            let columns = columns(vec![Column::default(); first.len()], rows)?;
             let sql = sql.replace("FROM given(", &format!("FROM unnest({}) AS given(", unnested(&columns)));
             for row in session.query(&sql, &columns)? {
                 found.push(read(&Row::of_postgres(&row))?);
@@ -112,9 +122,14 @@ fn has_nul(value: &ToSqlOutput<'_>) -> bool {
     matches!(value, ToSqlOutput::Borrowed(ValueRef::Text(text)) if text.contains(&0))
 }
 
-/// The values of each column.
-fn columns(count: usize, rows: &[Values<'_>]) -> Result<Vec<Param>, Error> {
-    let mut columns = vec![Column::default(); count];
+/// Inserts by one statement what the columns hold.
+fn insert_columns(session: &Session, into: &str, conflict: &str, columns: &[Param]) -> Result<(), Error> {
+    let sql = format!("INSERT INTO {into} SELECT * FROM unnest({}) {conflict}", unnested(columns));
+    session.execute(&sql, columns).map(drop)
+}
+
+/// Adds the values of rows to each column.
+fn columns(mut columns: Vec<Column>, rows: &[Values<'_>]) -> Result<Vec<Param>, Error> {
     for row in rows {
         for (column, value) in columns.iter_mut().zip(row) {
             column.push(Param::of(value as &dyn ToSql)?)?;

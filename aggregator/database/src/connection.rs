@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::OpenFlags;
 
-use crate::postgres::{Leased, Session};
+use crate::postgres::Leased;
 use crate::{Error, Params, Place, Row, Statement};
 
 /// How long a reader waits for a writer. In SQLite's WAL mode readers hardly ever wait.
@@ -124,14 +124,6 @@ impl Connection {
         match &self.0 {
             Engine::Sqlite(db) => !db.is_autocommit(),
             Engine::Postgres(session) => session.is_in_transaction(),
-        }
-    }
-
-    /// The session, where the database is PostgreSQL.
-    pub(crate) fn session(&self) -> Option<&Session> {
-        match &self.0 {
-            Engine::Sqlite(_) => None,
-            Engine::Postgres(session) => Some(session),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The tables of a database, and rows of them in bulk, whatever they hold.
-use rusqlite::types::Value;
+use rusqlite::types::{ToSqlOutput, Value};
 
-use crate::postgres::{Column as Values, Param, Session};
-use crate::{Connection, Error};
+use crate::connection::Engine;
+use crate::{Connection, Error, Values};
 
 pub use crate::postgres::quoted;
 
@@ -16,18 +16,20 @@ pub struct Table {
 }
 
 /// A column of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Column {
     /// Its name.
     pub name: String,
     /// What it holds.
     pub kind: Kind,
+    /// Whether it may hold NULL.
+    pub is_nullable: bool,
     /// Its place in the table's primary key, from 1; 0: it is in none.
     pub key: u32,
 }
 
 /// What a column holds, besides NULL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A signed number of 64 bits.
     Integer,
@@ -54,10 +56,10 @@ impl Table {
     }
 }
 
-const OF_SQLITE: &str = "SELECT m.name, c.name, c.type, c.pk FROM sqlite_schema m JOIN pragma_table_info(m.name) c
+const OF_SQLITE: &str = "SELECT m.name, c.name, c.type, c.\"notnull\" = 0 AND c.pk = 0, c.pk FROM sqlite_schema m JOIN pragma_table_info(m.name) c
     WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' ORDER BY m.name, c.cid";
 const OF_POSTGRES: &str =
-    "SELECT c.table_name::text, c.column_name::text, c.data_type::text, coalesce(k.ordinal_position, 0)::int8
+    "SELECT c.table_name::text, c.column_name::text, c.data_type::text, c.is_nullable = 'YES', coalesce(k.ordinal_position, 0)::int8
     FROM information_schema.columns c
     LEFT JOIN information_schema.table_constraints t
       ON t.table_schema = c.table_schema AND t.table_name = c.table_name AND t.constraint_type = 'PRIMARY KEY'
@@ -82,7 +84,7 @@ impl Connection {
                 "BLOB" | "bytea" => Kind::Blob,
                 _ => return Err(Error::Unstorable),
             };
-            let column = Column { name: row.get(1)?, kind, key: row.get(3)? };
+            let column = Column { name: row.get(1)?, kind, is_nullable: row.get(3)?, key: row.get(4)? };
             match tables.last_mut() {
                 Some(table) if table.name == name => table.columns.push(column),
                 _ => tables.push(Table { name, columns: vec![column] }),
@@ -93,7 +95,7 @@ impl Connection {
 
     /// Takes all tables away, and whatever belongs to them.
     pub fn remove_tables(&self) -> Result<(), Error> {
-        if let Some(session) = self.session() {
+        if let Engine::Postgres(session) = self.engine() {
             return session.empty_schema();
         }
         let tx = self.unchecked_transaction()?;
@@ -109,17 +111,11 @@ impl Connection {
         if let Some(row) = rows.iter().find(|row| row.len() != table.columns.len()) {
             return Err(Error::Parameters { expected: table.columns.len(), given: row.len() });
         }
-        match self.session() {
-            Some(session) => add_at_once(session, table, rows),
-            None => self.add_one_by_one(table, rows),
-        }
-    }
-
-    fn add_one_by_one(&self, table: &Table, rows: Vec<Vec<Value>>) -> Result<(), Error> {
-        let marks = vec!["?"; table.columns.len()].join(", ");
-        let sql = format!("INSERT INTO {} ({}) VALUES ({marks})", quoted(&table.name), table.column_list());
-        let mut insert = self.prepare(&sql)?;
-        rows.into_iter().try_for_each(|row| insert.execute(crate::params_from_iter(row)).map(drop))
+        let into = format!("{} ({})", quoted(&table.name), table.column_list());
+        let kinds: Vec<Kind> = table.columns.iter().map(|column| column.kind).collect();
+        let rows: Vec<Values<'_>> =
+            rows.into_iter().map(|row| row.into_iter().map(ToSqlOutput::Owned).collect()).collect();
+        self.insert_of_kinds(&into, &kinds, &rows)
     }
 
     /// Lets the numbers that PostgreSQL gives to new rows go on behind those that are there. SQLite does so by itself.
@@ -138,31 +134,6 @@ impl Connection {
             self.query_row(&sql, [sequence], |_| Ok(()))?;
         }
         Ok(())
-    }
-}
-
-/// One statement for all rows: an array for each column.
-fn add_at_once(session: &Session, table: &Table, rows: Vec<Vec<Value>>) -> Result<(), Error> {
-    let mut columns: Vec<Values> = table.columns.iter().map(|column| Values::of(column.kind)).collect();
-    for row in rows {
-        columns.iter_mut().zip(&row).try_for_each(|(column, value)| column.push(Param::of(value)?))?;
-    }
-    let columns: Vec<Param> = columns.into_iter().map(Param::from).collect();
-    let arrays: Vec<String> =
-        columns.iter().zip(1..).map(|(column, number)| format!("?{number}::{}", column.sql_type())).collect();
-    let (name, names) = (quoted(&table.name), table.column_list());
-    session.execute(&format!("INSERT INTO {name} ({names}) SELECT * FROM unnest({})", arrays.join(", ")), &columns)?;
-    Ok(())
-}
-
-impl Values {
-    /// No values yet, of a kind.
-    fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Integer => Values::Integers(Vec::new()),
-            Kind::Text => Values::Texts(Vec::new()),
-            Kind::Blob => Values::Blobs(Vec::new()),
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use tokio_postgres::types::{IsNull, ToSql as PostgresToSql, Type, to_sql_checked};
 
 use crate::Error;
+use crate::tables::Kind;
 
 /// The character that stands for U+0000 in stored texts.
 const NUL_SHOWN: &str = "\u{2400}";
@@ -53,6 +54,15 @@ impl From<Column> for Param {
 }
 
 impl Column {
+    /// No value yet, of a kind.
+    pub(crate) fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Integer => Column::Integers(Vec::new()),
+            Kind::Text => Column::Texts(Vec::new()),
+            Kind::Blob => Column::Blobs(Vec::new()),
+        }
+    }
+
     /// Adds a value, which is of the type of those before.
     pub(crate) fn push(&mut self, value: Param) -> Result<(), Error> {
         if let Column::Nulls(count) = *self {

@@ -2,23 +2,19 @@
 //! server or `weir serve` is killed.
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
-use weir::store::DataDir;
-use weir_clock::SystemClock;
 use weir_rig::postgres::Postgres;
 
 use super::commands::{json as answer, weir};
 use super::encrypting::Authority;
 use super::events::{Worker, batch, noon};
-use super::killing::{Process, check, finish, kills, send};
+use super::killing::Process;
 use super::server::{Running, config};
-use super::shared_log::{fails, said, succeeds};
+use super::shared_log::{fails, killed_in_turn_under_load, said, succeeds};
 
 fn started() -> Postgres {
     Postgres::start().expect("a PostgreSQL")
@@ -256,32 +252,7 @@ async fn a_second_server_is_refused_and_one_that_was_paused_writes_nothing_more(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_in_turn_under_load_nothing_is_lost_or_doubled() {
     let mut postgres = started();
-    let dir = tempfile::tempdir().expect("a directory");
-    let prices = "prices: {shipped: false, entries: [{model: '*', per_million: {input: 1, output: 2}}]}\n";
-    let text = config(dir.path(), &format!("{prices}{}", ledger(&postgres)));
-    std::fs::write(dir.path().join("weir.yaml"), text).expect("written");
-    let home = DataDir::at(&dir.path().join("weir-data"));
-    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let now = SystemClock::start().now();
-    let senders: Vec<_> =
-        (1..=4).map(|life| tokio::spawn(send(life, now, home.clone(), Arc::clone(&stop), Arc::clone(&sent)))).collect();
-    let mut process = Process::start(dir.path());
-    for round in 0..kills() {
-        process.note();
-        let before = sent.load(Ordering::Relaxed);
-        while sent.load(Ordering::Relaxed) < before + 4 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        tokio::time::sleep(Duration::from_micros(round * 7_919 % 40_000)).await;
-        if round % 2 == 0 {
-            postgres.kill().and_then(|()| postgres.restart()).expect("killed and started");
-        } else {
-            drop(process);
-            process = Process::start(dir.path());
-        }
-    }
-    process.note();
-    let acknowledged = finish(&stop, senders).await;
-    println!("{} kills, {acknowledged} events acknowledged", kills());
-    check(&process.note(), acknowledged).await;
+    let more = ledger(&postgres);
+    killed_in_turn_under_load(&more, || postgres.kill().and_then(|()| postgres.restart()).expect("killed and started"))
+        .await;
 }

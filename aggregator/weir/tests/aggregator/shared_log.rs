@@ -249,11 +249,12 @@ async fn killed_under_load_with_its_redis_it_loses_nothing_and_doubles_nothing()
     killed_in_turn_under_load(&log, kill).await;
 }
 
-/// Kills the server of the log and `weir serve` in turn while events come; `kill_log` starts it again.
-pub(super) async fn killed_in_turn_under_load(log: &str, mut kill_log: impl FnMut()) {
+/// Kills a server that `weir serve` needs and itself in turn while events come. `more` of the configuration names the server; `kill` ends it and
+/// starts it again.
+pub(super) async fn killed_in_turn_under_load(more: &str, mut kill: impl FnMut()) {
     let dir = tempfile::tempdir().expect("a directory");
     let prices = "prices: {shipped: false, entries: [{model: '*', per_million: {input: 1, output: 2}}]}\n";
-    let text = config(dir.path(), &format!("{prices}{log}"));
+    let text = config(dir.path(), &format!("{prices}{more}"));
     std::fs::write(dir.path().join("weir.yaml"), text).expect("written");
     let home = DataDir::at(&dir.path().join("weir-data"));
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -269,7 +270,7 @@ pub(super) async fn killed_in_turn_under_load(log: &str, mut kill_log: impl FnMu
         }
         tokio::time::sleep(Duration::from_micros(round * 7_919 % 40_000)).await;
         if round % 2 == 0 {
-            kill_log();
+            kill();
         } else {
             drop(process);
             process = Process::start(dir.path());
