@@ -2,8 +2,8 @@
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 
 use crate::connection::Engine;
+use crate::kind::Kind;
 use crate::postgres::{Column, Param, Session};
-use crate::tables::Kind;
 use crate::{Connection, Error, Row, params_from_iter};
 
 /// Rows of one statement in PostgreSQL: some megabytes of parameters.

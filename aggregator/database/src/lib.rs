@@ -20,6 +20,7 @@ mod beside;
 mod bulk;
 mod connection;
 mod error;
+mod kind;
 mod params;
 mod place;
 mod postgres;

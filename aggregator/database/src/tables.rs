@@ -4,6 +4,7 @@ use rusqlite::types::{ToSqlOutput, Value};
 use crate::connection::Engine;
 use crate::{Connection, Error, Values};
 
+pub use crate::kind::Kind;
 pub use crate::postgres::quoted;
 
 /// A table, and its columns in order.
@@ -26,17 +27,6 @@ pub struct Column {
     pub is_nullable: bool,
     /// Its place in the table's primary key, from 1; 0: it is in none.
     pub key: u32,
-}
-
-/// What a column holds, besides NULL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// A signed number of 64 bits.
-    Integer,
-    /// A text.
-    Text,
-    /// Bytes.
-    Blob,
 }
 
 impl Table {

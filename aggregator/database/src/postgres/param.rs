@@ -6,7 +6,7 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use tokio_postgres::types::{IsNull, ToSql as PostgresToSql, Type, to_sql_checked};
 
 use crate::Error;
-use crate::tables::Kind;
+use crate::kind::Kind;
 
 /// The character that stands for U+0000 in stored texts.
 const NUL_SHOWN: &str = "\u{2400}";
