@@ -22,7 +22,7 @@ use crate::analysis::Marks;
 use crate::books::Books;
 use crate::meters::Meters;
 use crate::recent::Call;
-use crate::validate::{Claim, EARLY_AFTER_MS, Rejection};
+use crate::validate::{Claim, EARLY_AFTER_MS, EventHasher, Rejection};
 use crate::validate::{Fact, FactPayload, ValidatedBatch};
 use weir_event_log::{Position, Record};
 
@@ -37,16 +37,21 @@ struct Entry<'r> {
 
 /// Counts records as they come from the log.
 pub(super) fn run(ledger: &mut SqliteLedger, records: &[Record]) -> Result<Applied, LedgerError> {
-    let entries = records.iter().map(|record| {
-        // Only bodies that split into events were logged.
-        let validated = ValidatedBatch::new(record.format, &record.body, record.admission(), &ledger.hasher)
-            .map_err(|error| LedgerError::Inconsistent(format!("record {}: {error}", record.position)))?;
-        Ok(Entry { record, validated: Cow::Owned(validated) })
-    });
-    count(ledger, &entries.collect::<Result<Vec<_>, LedgerError>>()?)
+    let entries = records
+        .iter()
+        .map(|record| Ok(Entry { record, validated: Cow::Owned(judge(record, &ledger.hasher)?) }))
+        .collect::<Result<Vec<_>, LedgerError>>()?;
+    count(ledger, &entries)
 }
 
-/// Counts records that the intake has already judged.
+/// The verdicts on the events of a record.
+pub(super) fn judge(record: &Record, hasher: &EventHasher) -> Result<ValidatedBatch, LedgerError> {
+    // Only bodies that split into events were logged.
+    ValidatedBatch::new(record.format, &record.body, record.admission(), hasher)
+        .map_err(|error| LedgerError::Inconsistent(format!("record {}: {error}", record.position)))
+}
+
+/// Counts records that are judged already.
 pub(super) fn run_batches(ledger: &mut SqliteLedger, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
     let entries =
         batches.iter().map(|batch| Entry { record: &batch.record, validated: Cow::Borrowed(&batch.validated) });

@@ -57,6 +57,7 @@
 //!   its place, and `weir ledger rebuild` counts again.
 #![forbid(unsafe_code)]
 
+mod ahead;
 pub mod amount;
 pub mod analysis;
 mod apply;

@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use super::{Applied, LedgerError, LedgerFailure, LoggedBatch, SqliteLedger, ValidatedBody, apply};
+use crate::ahead::{Judge, Reading, StepError};
 use crate::recent::Recent;
 use crate::validate::EventHasher;
 use weir_clock::Clock;
 use weir_event_log::writer::Synced;
-use weir_event_log::{LogError, LogReader, Position};
+use weir_event_log::{LogReader, Position};
 
 /// Bytes of records per transaction, uncompressed: some 12,000 events. Each sum is then written once for many events,
 /// and a transaction still takes a fraction of a second.
@@ -215,13 +216,14 @@ impl LedgerThread {
 }
 
 impl LedgerHandle {
-    /// Starts the thread.
+    /// Starts the thread, and one that reads the log for it.
     pub fn start(
         ledger: SqliteLedger,
         log: Box<dyn LogReader>,
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<(Self, LedgerThread)> {
-        let (handle, mut follower) = Self::without_thread(ledger, log, clock);
+        let log = Reading::Ahead(judge(&ledger, log).start()?);
+        let (handle, mut follower) = Self::following(ledger, log, clock);
         follower.waits_for_more = true;
         let run = move || while follower.turn(IDLE) == Next::Follow {};
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(run)?;
@@ -231,6 +233,11 @@ impl LedgerHandle {
 
     /// As [`LedgerHandle::start`], but the caller drives the returned follower.
     pub fn without_thread(ledger: SqliteLedger, log: Box<dyn LogReader>, clock: Arc<dyn Clock>) -> (Self, Follower) {
+        let log = Reading::Here(judge(&ledger, log));
+        Self::following(ledger, log, clock)
+    }
+
+    fn following(ledger: SqliteLedger, log: Reading, clock: Arc<dyn Clock>) -> (Self, Follower) {
         let (messages, queue) = sync_channel(CALLS_MAX);
         let woken = Arc::new(AtomicBool::new(false));
         let progress = Arc::new(Progress { position: AtomicU64::new(ledger.position()), ..Progress::default() });
@@ -333,10 +340,15 @@ impl LedgerHandle {
     }
 }
 
+/// Reads a log for a ledger.
+fn judge(ledger: &SqliteLedger, log: Box<dyn LogReader>) -> Judge {
+    Judge { log, hasher: *ledger.hasher(), max_bytes: STEP_MAX_BYTES }
+}
+
 /// The loop of the ledger's thread.
 pub struct Follower {
     ledger: SqliteLedger,
-    log: Box<dyn LogReader>,
+    log: Reading,
     clock: Arc<dyn Clock>,
     queue: Receiver<Message>,
     woken: Arc<AtomicBool>,
@@ -453,14 +465,14 @@ impl Follower {
             tracing::error!(%error, "the ledger does not follow the event log; trying again");
         }
         self.progress.set_failure(Some(problem));
-        self.progress.taken_over.store(error.is_taken_over(), Ordering::Release);
+        self.progress.taken_over.store(is_taken_over(error), Ordering::Release);
     }
 
     fn try_step(&mut self) -> Result<Step, StepError> {
         let before = self.ledger.position();
         let batches = self.batches.take(before, STEP_MAX_BYTES);
         let applied = match batches.as_slice() {
-            [] => self.ledger.apply(&self.log.read_after(before, STEP_MAX_BYTES)?)?,
+            [] => self.ledger.apply_batches(&self.log.after(before)?)?,
             batches => self.ledger.apply_batches(batches)?,
         };
         self.progress.add(self.ledger.position(), applied);
@@ -476,18 +488,8 @@ impl Follower {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum StepError {
-    #[error(transparent)]
-    Log(#[from] LogError),
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-}
-
-impl StepError {
-    /// Whether another process writes the ledger.
-    fn is_taken_over(&self) -> bool {
-        use weir_database::Error::{Fenced, Owned};
-        matches!(self, StepError::Ledger(LedgerError::Database(Fenced | Owned(_))))
-    }
+/// Whether another process writes the ledger.
+fn is_taken_over(error: &StepError) -> bool {
+    use weir_database::Error::{Fenced, Owned};
+    matches!(error, StepError::Ledger(LedgerError::Database(Fenced | Owned(_))))
 }
