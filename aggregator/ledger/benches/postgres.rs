@@ -11,37 +11,57 @@ mod bare;
 mod events;
 
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bare::Bare;
 use tokio_postgres::Config;
+use weir_clock::SystemClock;
 use weir_contract::Timestamp;
-use weir_database::{Place, PostgresPlace, Reach, Server};
-use weir_event_log::Record;
-use weir_ledger::SqliteLedger;
-use weir_ledger::meters::{self, Meters};
+use weir_event_log::{LogError, LogReader, Position, Record};
+use weir_ledger::thread::LedgerHandle;
 use weir_ledger::validate::Format;
 use weir_rig::postgres::Postgres;
 
-/// Events of a body, bodies of a transaction, transactions of a round, and rounds of each side.
+/// Events of a body, bodies of a round, and rounds of each side.
 const BATCH: u64 = 1_000;
-const BATCHES: u64 = 10;
-const STEPS: u64 = 5;
+const BATCHES: u64 = 100;
 const ROUNDS: u64 = 7;
-const EVENTS: u64 = BATCH * BATCHES * STEPS;
+const EVENTS: u64 = BATCH * BATCHES;
 
-/// The server of the benchmark, which asks for no password.
-#[derive(Debug)]
-struct Near(Config);
+/// A log in memory, of which the ledger reads what is there.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Kept>>);
 
-impl Server for Near {
-    fn label(&self) -> String {
-        "the benchmark's PostgreSQL".to_owned()
+#[derive(Default)]
+struct Kept {
+    records: Vec<Record>,
+    /// The most records of a transaction so far.
+    most: usize,
+}
+
+impl LogReader for Log {
+    /// As many records as make a transaction.
+    fn read_after(&mut self, after: Position, max_bytes: usize) -> Result<Vec<Record>, LogError> {
+        let mut kept = self.0.lock().expect("whole");
+        let mut bytes = 0;
+        let fits = |record: &&Record| {
+            let fits = bytes < max_bytes;
+            bytes += record.body.len();
+            fits
+        };
+        let start = usize::try_from(after).expect("small");
+        let read: Vec<_> = kept.records.iter().skip(start).take_while(fits).cloned().collect();
+        kept.most = kept.most.max(read.len());
+        Ok(read)
     }
 
-    fn reach(&self) -> Result<Reach, String> {
-        Ok(Reach { config: self.0.clone(), tls: None })
+    fn get(&mut self, _: Position) -> Result<Option<Record>, LogError> {
+        Ok(None)
+    }
+
+    fn before(&mut self, _: Timestamp) -> Result<Position, LogError> {
+        Ok(0)
     }
 }
 
@@ -53,42 +73,68 @@ struct Round {
 }
 
 fn main() {
+    // Many events of a tenant in a transaction, and hardly two.
+    for tenants in [1_000, 15_000] {
+        compare(tenants);
+    }
+}
+
+/// Compares both sides with events of so many tenants.
+fn compare(tenants: u64) {
     let server = Postgres::start().expect("a PostgreSQL; `make setup` installs it");
     let config = Config::from_str(&server.url()).expect("an address");
-    let reached: Arc<dyn Server> = Arc::new(Near(config.clone()));
-    let open = |schema: &str| {
-        let place = Place::Postgres(PostgresPlace::new(Arc::clone(&reached), schema));
-        SqliteLedger::open(place, "log", Meters::new(meters::defaults(), Vec::new()).expect("good")).expect("a ledger")
-    };
-    drop(open("bare"));
-    let (mut ledger, start) = (open("weir"), events::start());
-    let bare = Bare::connect(&config, start);
-    let (mut floors, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    drop(bare::ledger(&config, "bare"));
+    let (log, start) = (Log::default(), events::start());
+    let (ledger, thread) =
+        LedgerHandle::start(bare::ledger(&config, "weir"), Box::new(log.clone()), SystemClock::start())
+            .expect("a thread");
+    let bare = Bare::connect(&config, start, usize::try_from(tenants).expect("few"));
+    let (mut floors, mut ours, mut ratios, mut step) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for number in 0..ROUNDS {
-        let rows: Vec<_> = (0..STEPS).map(|step| bare.rows(number * STEPS + step, BATCH * BATCHES)).collect();
-        let floor = round(&server, || rows.iter().for_each(|rows| bare.step(rows)));
-        let steps: Vec<Vec<Record>> = (0..STEPS).map(|step| records(number * STEPS + step, start)).collect();
+        let records = records(tenants, number, start);
         let own = round(&server, || {
-            for step in &steps {
-                let applied = ledger.apply(step).expect("applied");
-                assert_eq!(applied.counted, BATCH * BATCHES);
+            log.0.lock().expect("whole").records.extend(records);
+            ledger.wake();
+            while ledger.progress().applied().counted < (number + 1) * EVENTS {
+                assert_eq!(ledger.progress().failure(), None);
+                std::thread::sleep(Duration::from_millis(1));
             }
         });
+        // As many events in a transaction as the ledger takes.
+        step = log.0.lock().expect("whole").most as u64 * BATCH;
+        let rows: Vec<_> = (0..EVENTS.div_ceil(step))
+            .map(|of_round| bare.rows(number * EVENTS + of_round * step, step.min(EVENTS - of_round * step)))
+            .collect();
+        let floor = round(&server, || rows.iter().for_each(|rows| bare.step(rows)));
         ratios.push(floor.time.as_secs_f64() / own.time.as_secs_f64());
         floors.push(floor);
         ours.push(own);
     }
-    println!("postgres: one writer, {} events of {} tenants in a transaction", BATCH * BATCHES, bare::TENANTS);
+    thread.stop();
+    println!("postgres: one writer, {step} events of {tenants} tenants in a transaction");
     show("  a bare client: the same statements and rows", &mut floors);
-    show("  weir's ledger, from bodies in memory", &mut ours);
+    show("  weir's ledger, from a log in memory", &mut ours);
     ratios.sort_by(f64::total_cmp);
     println!(
         "  weir's ledger to the bare client: {:.0} % (median of {ROUNDS} pairs)",
         ratios[ratios.len() / 2] * 100.0
     );
+    let ids = on_disk(&server, "relname LIKE 'seen_%'") / (EVENTS * ROUNDS);
+    let sums = on_disk(&server, "relname IN ('usage', 'analysis')") / tenants;
+    println!("  on disk: {ids} bytes for the id of an event, {sums} bytes for an hour of a tenant with one model");
 }
 
-fn records(step: u64, start: Timestamp) -> Vec<Record> {
+/// Bytes of the ledger's tables with their indexes.
+fn on_disk(server: &Postgres, which: &str) -> u64 {
+    let sql = format!(
+        "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = 'weir' AND c.relkind = 'r' AND {which}"
+    );
+    server.run(&sql).expect("asked").parse().expect("a number")
+}
+
+/// The records of a round.
+fn records(tenants: u64, number: u64, start: Timestamp) -> Vec<Record> {
     let record = |number: u64| Record {
         position: number + 1,
         follows: number,
@@ -96,9 +142,9 @@ fn records(step: u64, start: Timestamp) -> Vec<Record> {
         format: Format::Batch,
         gateway: None,
         forgotten_before: 0,
-        body: events::batch(1, number, BATCH, start),
+        body: events::batch_of(tenants, 1, number, BATCH, start),
     };
-    (step * BATCHES..(step + 1) * BATCHES).map(record).collect()
+    (number * BATCHES..(number + 1) * BATCHES).map(record).collect()
 }
 
 fn round(server: &Postgres, work: impl FnOnce()) -> Round {

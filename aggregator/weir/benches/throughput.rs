@@ -4,12 +4,16 @@
 //! sends, `KEYS` the number of ids that `cold` stores beforehand.
 #![allow(clippy::disallowed_methods, clippy::float_arithmetic, reason = "a benchmark measures real time")]
 
+#[path = "../../ledger/benches/postgres/bare.rs"]
+mod bare;
 #[path = "throughput/cpu.rs"]
 mod cpu;
 #[path = "throughput/dashboard.rs"]
 mod dashboard;
 #[path = "throughput/events.rs"]
 mod events;
+#[path = "throughput/fleet.rs"]
+mod fleet;
 #[path = "throughput/floor.rs"]
 mod floor;
 #[path = "throughput/http.rs"]
@@ -37,13 +41,14 @@ use std::time::Duration;
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_default();
-    let parts: [(&str, fn()); 12] = [
+    let parts: [(&str, fn()); 13] = [
         ("judge", store::judge),
         ("log", log::run),
         ("redis", redis_log::run),
         ("kafka", kafka_log::run),
         ("store", store::run),
         ("http", http::run),
+        ("fleet", fleet::run),
         ("prices", || {
             prices::ledger();
             prices::served();

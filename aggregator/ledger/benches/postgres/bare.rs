@@ -1,15 +1,38 @@
 //! A bare client: one connection, rows that are known beforehand.
 use std::pin::pin;
+use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, NoTls, Statement};
 use weir_contract::{EventId, Sequence, SourceId, Timestamp};
+use weir_database::{Place, PostgresPlace, Reach, Server};
+use weir_ledger::SqliteLedger;
+use weir_ledger::meters::{self, Meters};
 
-/// Tenants in the sums of each transaction.
-pub(crate) const TENANTS: usize = 1_000;
 const METERS: [&str; 5] = ["cached_input_tokens", "input_tokens", "output_tokens", "reasoning_tokens", "requests"];
+
+/// The server of the benchmark, which asks for no password.
+#[derive(Debug)]
+struct Near(Config);
+
+impl Server for Near {
+    fn label(&self) -> String {
+        "the benchmark's PostgreSQL".to_owned()
+    }
+
+    fn reach(&self) -> Result<Reach, String> {
+        Ok(Reach { config: self.0.clone(), tls: None })
+    }
+}
+
+/// A ledger in the schema `schema`. The bare client writes into the tables of the one in `bare`.
+pub(crate) fn ledger(config: &Config, schema: &str) -> SqliteLedger {
+    let server: Arc<dyn Server> = Arc::new(Near(config.clone()));
+    let place = Place::Postgres(PostgresPlace::new(server, schema));
+    SqliteLedger::open(place, "log", Meters::new(meters::defaults(), Vec::new()).expect("good")).expect("a ledger")
+}
 
 /// Columns of `usage` that counting leaves alone; changes of the first one run a trigger.
 const OF_BILLING: [&str; 2] = ["outboxed", "open"];
@@ -49,34 +72,34 @@ pub(crate) struct Rows {
 }
 
 impl Bare {
-    pub(crate) fn connect(config: &Config, start: Timestamp) -> Self {
+    /// A client whose transactions each add to the sums of `tenants` tenants.
+    pub(crate) fn connect(config: &Config, start: Timestamp, tenants: usize) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let (client, find, sums) = runtime.block_on(async {
             let (client, connection) = config.connect(NoTls).await.expect("connected");
             tokio::spawn(connection);
             let settings = "SET search_path TO bare; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off;
-                            CREATE TABLE seen(id bytea PRIMARY KEY, hash bigint NOT NULL, position bigint NOT NULL, item bigint NOT NULL)";
+                            CREATE TABLE seen(hash bigint NOT NULL, position bigint NOT NULL, item bigint NOT NULL, id bytea PRIMARY KEY)";
             client.batch_execute(settings).await.expect("set");
             let find = client.prepare("SELECT id, hash FROM seen WHERE id = ANY($1)").await.expect("prepared");
             let mut sums = Vec::new();
             // Nothing has a price here, so that the ledger has no rows of `cost`.
             for table in ["usage", "analysis", "first_answer"] {
-                sums.push(upsert(&client, table).await);
+                sums.push(upsert(&client, table, tenants).await);
             }
             (client, find, sums)
         });
         Bare { runtime, client, find, sums, start }
     }
 
-    /// The rows of a transaction with so many events.
-    pub(crate) fn rows(&self, step: u64, events: u64) -> Rows {
+    /// The rows of a transaction of so many events, behind the first `before`.
+    pub(crate) fn rows(&self, before: u64, events: u64) -> Rows {
         let source = SourceId::new("gw-1", [1; 16]).expect("a source");
         let id = |number: u64| EventId::derive(self.start.plus_millis(number / 4), &source, Sequence(number));
-        let mut ids: Vec<Vec<u8>> =
-            (step * events + 1..=(step + 1) * events).map(|n| id(n).as_bytes().to_vec()).collect();
+        let mut ids: Vec<Vec<u8>> = (before + 1..=before + events).map(|n| id(n).as_bytes().to_vec()).collect();
         ids.sort_unstable();
-        Rows { ids, position: i64::try_from(step).expect("a small number") }
+        Rows { ids, position: i64::try_from(before).expect("a small number") }
     }
 
     /// Runs one transaction, with the statements of the ledger.
@@ -107,12 +130,12 @@ impl Bare {
 }
 
 /// Prepares the upsert of a table: keys as they are, sums added up.
-async fn upsert(client: &Client, table: &str) -> Upsert {
+async fn upsert(client: &Client, table: &str, tenants: usize) -> Upsert {
     let sql = "SELECT a.attname::text, a.atttypid = 'text'::regtype, coalesce(a.attnum = ANY(i.indkey), FALSE)
                FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
                WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND a.attname <> ALL($2) ORDER BY a.attnum";
     let found = client.query(sql, &[&table, &OF_BILLING.as_slice()]).await.expect("asked");
-    let rows = if table == "usage" { TENANTS * METERS.len() } else { TENANTS };
+    let rows = if table == "usage" { tenants * METERS.len() } else { tenants };
     let (mut names, mut given, mut keys, mut set, mut columns) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (number, row) in (1..).zip(&found) {
@@ -122,7 +145,7 @@ async fn upsert(client: &Client, table: &str) -> Upsert {
             true => keys.push(name.clone()),
             false => set.push(format!("{name} = {table}.{name} + excluded.{name}")),
         }
-        columns.push(values(&name, is_text, is_key, rows));
+        columns.push(values(&name, is_text, is_key, (rows, tenants)));
         names.push(name);
     }
     // The ledger changes a first answer only if one is earlier.
@@ -137,11 +160,11 @@ async fn upsert(client: &Client, table: &str) -> Upsert {
     Upsert { statement: client.prepare(&sql).await.expect("prepared"), columns }
 }
 
-fn values(name: &str, is_text: bool, is_key: bool, rows: usize) -> Values {
-    let tenant = |row: usize| format!("tenant-{:04}", row % TENANTS);
+fn values(name: &str, is_text: bool, is_key: bool, (rows, tenants): (usize, usize)) -> Values {
+    let tenant = |row: usize| format!("tenant-{:04}", row % tenants);
     match name {
         "tenant" => Values::Texts((0..rows).map(tenant).collect()),
-        "meter" => Values::Texts((0..rows).map(|row| METERS[row / TENANTS].to_owned()).collect()),
+        "meter" => Values::Texts((0..rows).map(|row| METERS[row / tenants].to_owned()).collect()),
         _ if is_text => Values::Texts(vec!["gpt-4o-2024-08-06".to_owned(); rows]),
         // Keys stay the same, and sums small.
         "at" => Values::Numbers(vec![0; rows]),

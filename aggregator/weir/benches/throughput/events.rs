@@ -14,14 +14,20 @@ pub(crate) fn start() -> Timestamp {
 }
 
 /// Batch `number` of worker `life`: `size` events with every dimension set, four per millisecond.
+#[allow(dead_code, reason = "one benchmark says how many tenants there are")]
 pub(crate) fn batch(life: u8, number: u64, size: u64, start: Timestamp) -> Vec<u8> {
+    batch_of(TENANTS, life, number, size, start)
+}
+
+/// As [`batch`], of so many tenants in turn.
+pub(crate) fn batch_of(tenants: u64, life: u8, number: u64, size: u64, start: Timestamp) -> Vec<u8> {
     let source = SourceId::new("gw-1", [life; 16]).expect("a source");
     let first = number * size + 1;
-    let events: Vec<Vec<u8>> = (first..first + size).map(|n| event(&source, n, start)).collect();
+    let events: Vec<Vec<u8>> = (first..first + size).map(|n| event(tenants, &source, n, start)).collect();
     join(events.iter().map(Vec::as_slice))
 }
 
-fn event(source: &SourceId, sequence: u64, start: Timestamp) -> Vec<u8> {
+fn event(tenants: u64, source: &SourceId, sequence: u64, start: Timestamp) -> Vec<u8> {
     let time = start.plus_millis(sequence / 4);
     let request_id = format!("5f0c6c1e-{sequence:012}");
     let data = UsageData {
@@ -58,7 +64,7 @@ fn event(source: &SourceId, sequence: u64, start: Timestamp) -> Vec<u8> {
         id: EventId::derive(time, source, Sequence(sequence)),
         source: source.clone(),
         sequence: Some(Sequence(sequence)),
-        subject: TenantId::new(&format!("tenant-{:04}", sequence * 7_919 % TENANTS)).ok(),
+        subject: TenantId::new(&format!("tenant-{:04}", sequence * 7_919 % tenants)).ok(),
         time,
         payload: Payload::Usage(Box::new(data)),
     };

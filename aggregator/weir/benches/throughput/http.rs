@@ -87,7 +87,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-fn seconds(otherwise: u64) -> Duration {
+pub(crate) fn seconds(otherwise: u64) -> Duration {
     Duration::from_secs(number("WEIR_BENCH_SECS").unwrap_or(otherwise))
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn serve_by<T>(dir: &Path, settings: &str, work: impl FnOnce(SocketAd
 
 /// Sends batches of `size` for `lasts`, at `rate` events a second or at full speed, and prints how that went. Returns the number of events
 /// counted per second.
-fn load(address: SocketAddr, size: u64, rate: Option<u64>, lasts: Duration) -> f64 {
+pub(crate) fn load(address: SocketAddr, size: u64, rate: Option<u64>, lasts: Duration) -> f64 {
     let cpu = Cpu::now();
     let sent = send_all(address, 1, size, rate, lasts);
     print("  acknowledged", sent.events, sent.acknowledged_in);
