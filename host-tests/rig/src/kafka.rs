@@ -29,7 +29,15 @@ impl Kafka {
     /// # Errors
     /// When there is no broker, or it does not start; the message names the remedy.
     pub fn start() -> io::Result<Self> {
-        Self::start_as(workspace::kafka_binary()?, |_| "memory://tansu/".to_owned())
+        Self::start_as(workspace::kafka_binary()?, |_| "memory://tansu/".to_owned(), None)
+    }
+
+    /// As [`Kafka::start`], behind something at `door` (`localhost:9093`), where clients are told to connect.
+    ///
+    /// # Errors
+    /// As [`Kafka::start`].
+    pub fn start_behind(door: &str) -> io::Result<Self> {
+        Self::start_as(workspace::kafka_binary()?, |_| "memory://tansu/".to_owned(), Some(door))
     }
 
     /// Starts a broker with its records in a file.
@@ -37,16 +45,16 @@ impl Kafka {
     /// # Errors
     /// As [`Kafka::start`].
     pub fn start_durable() -> io::Result<Self> {
-        Self::start_as(workspace::durable_kafka_binary()?, |folder| {
-            format!("libsql://{}", folder.path().join("kafka.db").display())
-        })
+        let storage = |folder: &TempDir| format!("libsql://{}", folder.path().join("kafka.db").display());
+        Self::start_as(workspace::durable_kafka_binary()?, storage, None)
     }
 
-    fn start_as(program: PathBuf, storage: impl FnOnce(&TempDir) -> String) -> io::Result<Self> {
+    fn start_as(program: PathBuf, storage: impl FnOnce(&TempDir) -> String, door: Option<&str>) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = Port::reserve()?;
         let url = format!("tcp://{}", port.address());
-        let args = ["--storage-engine", &storage(&folder), "--listener-url", &url, "--advertised-listener-url", &url];
+        let told = door.map_or_else(|| url.clone(), |door| format!("tcp://{door}"));
+        let args = ["--storage-engine", &storage(&folder), "--listener-url", &url, "--advertised-listener-url", &told];
         let recipe = Recipe {
             name: "tansu".to_owned(),
             program,
