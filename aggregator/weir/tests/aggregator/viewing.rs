@@ -136,7 +136,7 @@ async fn figures_of_all_tenants_say_of_when_they_are_and_are_read_again_while_so
     tokio::time::timeout(Duration::from_secs(30), read_again).await.expect("it is read again");
     let metrics = server.get("/metrics").await.text().await.expect("text");
     let kept = metrics.lines().find_map(|line| line.strip_prefix("weir_ui_answers ")).expect("the metric");
-    assert_eq!(kept, "6", "{metrics}");
+    assert_eq!(kept, "7", "{metrics}");
 }
 
 #[tokio::test]
@@ -253,6 +253,31 @@ async fn a_budget_is_raised_and_resumed_on_the_page_with_a_reason() {
     browser.act("/budgets/resume", &[("budget", "daily"), ("tenant", "acme")]).await;
     assert!(browser.page("/budgets?tenant=acme").await.contains("90.0 %"));
     assert!(server.json("/v1/audit").await.to_string().contains("budgets.raise"));
+}
+
+#[tokio::test]
+async fn a_tenant_gets_an_amount_of_its_own_of_a_budget_and_gives_it_back_on_its_page() {
+    let server = busy("").await;
+    let browser = Browser::sign_in(&server, &token(&server, "ops", "Ada", json!("operator")).await).await;
+    let amount = async || server.json("/v1/budgets?tenant=acme").await["budgets"][0]["amount"].clone();
+    let waited = async |wanted: &str| {
+        while amount().await != wanted {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let set = [("budget", "daily"), ("amount", "30"), ("version", "1")];
+    assert_eq!(browser.act("/tenants/acme/budget", &set).await.location(), "/ui/tenants/acme?done=changed");
+    tokio::time::timeout(Duration::from_secs(20), waited("30")).await.expect("it counts");
+    assert!(browser.page("/tenants/acme").await.contains("daily: 30"));
+    assert_eq!(browser.act("/tenants/acme/budget", &set).await.status, StatusCode::PRECONDITION_FAILED, "seen before");
+    for (budget, amount) in [("weekly", "30"), ("daily", "many"), ("daily", "-1")] {
+        let wrong = [("budget", budget), ("amount", amount), ("version", "2")];
+        assert_eq!(browser.act("/tenants/acme/budget", &wrong).await.status, StatusCode::BAD_REQUEST, "{wrong:?}");
+    }
+    let back = [("budget", "daily"), ("amount", ""), ("version", "2")];
+    assert_eq!(browser.act("/tenants/acme/budget", &back).await.status, StatusCode::SEE_OTHER);
+    tokio::time::timeout(Duration::from_secs(20), waited("10")).await.expect("the usual amount counts again");
+    assert!(server.json("/v1/tenants/acme/history").await.to_string().contains("Ada, with ops"));
 }
 
 #[tokio::test]
