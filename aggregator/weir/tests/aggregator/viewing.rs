@@ -105,6 +105,10 @@ async fn every_page_shows_what_the_api_says() {
     let event = browser.page(&format!("/requests?event={id}")).await;
     assert!(event.contains("What it cost, line by line") && event.contains("search"), "{event}");
     assert!(browser.page("/requests?id=r").await.contains(&id));
+    let bill = browser.page("/tenants/acme/bill").await;
+    let (_, behind) = bill.split_once("/ui/requests?tenant=acme").expect("a bill leads to its requests");
+    let query = behind.split('"').next().unwrap_or_default().replace("&amp;", "&");
+    assert!(browser.page(&format!("/requests?tenant=acme{query}")).await.contains(&id), "{query}");
 }
 
 #[tokio::test]
@@ -294,6 +298,16 @@ async fn alerts_are_silenced_and_tokens_made_on_their_pages() {
     let made = browser.act("/tokens", &[("name", "grafana"), ("scopes", "metrics, viewer"), ("person", "")]).await;
     let secret = made.secret().to_owned();
     assert!(secret.starts_with("sk_weir_api_"));
+    let last = async || {
+        let tokens = server.json("/v1/tokens").await;
+        let of = tokens.as_array().and_then(|tokens| tokens.iter().find(|token| token["name"] == "grafana").cloned());
+        of.expect("the token")["last_used"].clone()
+    };
+    assert_eq!(last().await, json!(null), "nobody has used it");
+    let asked = server.http.get(format!("{}/v1/usage", server.url)).bearer_auth(&secret).send().await;
+    assert_eq!(asked.expect("an answer").status(), StatusCode::OK);
+    assert_eq!(last().await, json!("2026-11-21T12:30:00.000Z"));
+    assert!(browser.page("/tokens").await.contains("Last used"));
     assert_eq!(Browser::fresh(&server).try_token(&secret).await.status, StatusCode::SEE_OTHER);
     assert_eq!(browser.act("/tokens/revoke", &[("name", "grafana")]).await.location(), "/ui/tokens?done=revoked");
     assert_eq!(Browser::fresh(&server).try_token(&secret).await.status, StatusCode::UNAUTHORIZED);

@@ -359,9 +359,21 @@ pub(super) async fn get_bill(
     let (as_of, view) = read.await?;
     let mut blocks = vec![as_of];
     blocks.extend(bill(&view, true));
+    blocks.push(behind(&view));
     blocks.extend(view.notes.iter().map(|note| Block::Notice(Tone::Warn, note.clone())));
     blocks.extend(view.unpriced.words().map(|words| Block::Notice(Tone::Warn, words)));
     Ok(page(&app, &staff, Section::Tenants, format!("Bill of {id}, so far"), blocks))
+}
+
+/// Links to what a bill sums: the requests of its period, and its usage by model.
+fn behind(view: &BillView) -> Block {
+    let requests = Section::Requests.href().with("tenant", &view.tenant);
+    let requests = requests.with("from", &view.from.to_string()).with("to", &view.to.to_string());
+    let links = vec![
+        ("The requests of the period".to_owned(), requests, false),
+        ("Usage by model".to_owned(), Href::to(&["tenants", &view.tenant]), false),
+    ];
+    Block::Tabs("Behind the bill".to_owned(), links)
 }
 
 /// A bill's lines and sums. Only who may see what the operator pays sees what a line of cost-plus multiplies.
