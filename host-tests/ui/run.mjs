@@ -101,6 +101,12 @@ const signIn = async (page, { url, token }) => {
   await page.waitForURL("**/ui/overview");
 };
 
+/** Goes to a page, and waits until all of its figures are there: it loads again by itself while some are being read. */
+const look = async (page, url) => {
+  await page.goto(url);
+  await page.waitForFunction(() => !document.querySelector(".notice a[href='']"));
+};
+
 /** The serious findings of axe. The page's own policy forbids the script, so it runs in a world of its own. */
 const findings = async (page) => {
   const session = await page.context().newCDPSession(page);
@@ -141,7 +147,7 @@ const lookAtPages = async (browser, demo) => {
     troubles.push(...(await findings(page)).map((found) => `sign-in: ${found}`));
     await signIn(page, demo);
     for (const path of PAGES) {
-      await page.goto(`${demo.url}/${path}`);
+      await look(page, `${demo.url}/${path}`);
       assert.ok(await page.locator("h1").isVisible(), `${path}, ${name}`);
       troubles.push(...(await findings(page)).map((found) => `${path}: ${found}`));
       const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
@@ -180,6 +186,43 @@ const figuresAreLive = async (browser, demo) => {
   await context.close();
 };
 
+/** A gateway's call for a lease of a limit that all gateways share. */
+const lend = async ({ url, token }, gateway) => {
+  const post = (path, bearer, body) =>
+    fetch(new URL(path, url), {
+      method: "POST",
+      headers: { authorization: `Bearer ${bearer}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    }).then((answer) => answer.json());
+  const made = await post("/v1/tokens", token, { name: gateway, scopes: ["directory"] });
+  const definition = { capacity: 100, refill: 100, period_ms: 60_000 };
+  const lease = { key: { owner: { tenant: "globex" }, limit: "requests" }, definition, lease: 1, want: 100, largest: 1 };
+  return post("/v1/leases", made.token, { gateway, sent_ms: 1, draws: true, leases: [lease] });
+};
+
+const levelsAndLeasesAreFollowed = async (browser, demo) => {
+  const context = await browser.newContext();
+  const { page, troubles } = await open(context, demo.url);
+  await signIn(page, demo);
+  await page.goto(`${demo.url}/limits`);
+  await lend(demo, "gw-west");
+  const leases = page.getByRole("table", { name: "Leases" });
+  await leases.getByText("gw-west").waitFor();
+  // What a person has sorted and focused stays so while rows come.
+  const heading = leases.getByRole("button", { name: "Gateway" });
+  await heading.click();
+  await heading.click();
+  await lend(demo, "gw-east");
+  await leases.getByText("gw-east").waitFor();
+  const gateways = await leases.locator("tbody tr td:nth-child(3)").allTextContents();
+  assert.deepEqual(gateways, ["gw-west", "gw-east"]);
+  assert.equal(await leases.locator("th[aria-sort=descending]").textContent(), "Gateway");
+  assert.ok(await heading.evaluate((button) => button === document.activeElement));
+  assert.deepEqual(await findings(page), [], "limits");
+  assert.deepEqual(troubles, []);
+  await context.close();
+};
+
 const timesAreInTheViewersZone = async (browser, demo) => {
   const context = await browser.newContext({ timezoneId: "Asia/Tokyo", locale: "en-GB" });
   const { page } = await open(context, demo.url);
@@ -198,7 +241,7 @@ const tablesSortAndFormsWorkByKeyboard = async (browser, demo) => {
   await signIn(page, demo);
   await page.keyboard.press("Tab");
   assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to the content");
-  await page.goto(`${demo.url}/money?by=model`);
+  await look(page, `${demo.url}/money?by=model`);
   const table = page.getByRole("table", { name: "This month" });
   await table.getByRole("button", { name: "Requests" }).focus();
   await page.keyboard.press("Enter");
@@ -219,7 +262,7 @@ const aTokenIsMadeShownOnceAndSignsIn = async (browser, demo) => {
   const { page } = await open(context, demo.url);
   await signIn(page, demo);
   await page.goto(`${demo.url}/tokens`);
-  await page.locator('input[name="name"]').fill("tenant page");
+  await page.locator('input[type="text"][name="name"]').fill("tenant page");
   await page.getByLabel("Opens").fill("tenant:globex");
   await page.getByRole("button", { name: "Make the token" }).click();
   const token = await page.locator("#secret").textContent();
@@ -229,8 +272,19 @@ const aTokenIsMadeShownOnceAndSignsIn = async (browser, demo) => {
   await page.waitForURL("**/ui/own");
   assert.ok(await page.getByRole("heading", { name: "Usage of globex" }).isVisible());
   assert.ok(!(await page.content()).includes("acme"));
-  assert.deepEqual(await findings(page), [], "own");
-  if (pictures) await page.screenshot({ path: join(pictures, "own-light.png"), fullPage: true });
+  for (const { name, colorScheme, viewport } of VIEWS) {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize(viewport);
+    assert.deepEqual(await findings(page), [], `own, ${name}`);
+    const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    assert.ok(wider <= 0, `own, ${name}: ${wider} pixels too wide`);
+    if (pictures) await page.screenshot({ path: join(pictures, `own-${name}.png`), fullPage: true });
+  }
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("link", { name: "Download as CSV" }).first().click(),
+  ]);
+  assert.equal(download.suggestedFilename(), "units.csv");
   await context.close();
 };
 
@@ -269,7 +323,7 @@ try {
   await new Promise((done) => setTimeout(done, 3_000));
   await run(stack.weir, "report", "--as-of", "now+2h");
   const checks = [
-    lookAtPages, firstLoadIsSmall, figuresAreLive, timesAreInTheViewersZone, tablesSortAndFormsWorkByKeyboard,
+    lookAtPages, firstLoadIsSmall, figuresAreLive, levelsAndLeasesAreFollowed, timesAreInTheViewersZone, tablesSortAndFormsWorkByKeyboard,
     aTokenIsMadeShownOnceAndSignsIn, aLinkOfAnotherSiteSignsIn, pagesWorkWithoutScript,
   ];
   for (const check of checks) {

@@ -79,6 +79,10 @@ pub enum Block {
     Text(String, String),
     /// The moment that figures are of, and the record of the event log up to which they have everything, where that is the viewer's to know.
     AsOf(Timestamp, Option<u64>),
+    /// Stands in the place of figures that the server is still reading, and says which. The page loads again by itself.
+    BeingRead(String),
+    /// Parts that the script keeps up to date, from a stream of [`fragment`]s at this address.
+    Followed(Href, Vec<Block>),
     /// A drawing that the server makes, and what it shows, in words.
     Picture(Href, String),
 }
@@ -122,9 +126,24 @@ impl Block {
                     "."
                 }
             },
+            Block::BeingRead(what) => html! {
+                p.notice.plain role="status" {
+                    (what) " are being read. This page loads again by itself and shows them once they are there, or "
+                    a href="" { "load it now" } "."
+                }
+            },
+            Block::Followed(href, blocks) => html! {
+                div data-follow=(href.as_str()) { @for block in blocks { (block.render(viewer)) } }
+            },
             Block::Picture(href, words) => html! { figure.chart { img src=(href.as_str()) alt=(words); } },
         }
     }
+}
+
+/// Parts of a page by themselves, for those who follow them. They hold no forms: these belong to one viewer.
+pub fn fragment(blocks: &[Block]) -> String {
+    let viewer = Viewer::default();
+    html! { @for block in blocks { (block.render(&viewer)) } }.into_string()
 }
 
 fn figure(tile: &Tile, viewer: &Viewer) -> Markup {
@@ -137,5 +156,20 @@ fn figure(tile: &Tile, viewer: &Viewer) -> Markup {
                 @if let Some(href) = &tile.href { a href=(href.as_str()) aria-label={ "More about: " (tile.label) } { "More" } }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_followed_stands_in_the_page_as_the_stream_brings_it() {
+        let table = || Table::new("Levels", &["Limit"], "").rows([vec![Cell::text("<b>")]]);
+        let now = fragment(&[Block::Table(table())]);
+        assert!(now.contains("&lt;b&gt;") && !now.contains("<b>"), "{now}");
+        let href = Href::to(&["limits", "live"]).with("tenant", "a&b");
+        let page = Block::Followed(href, vec![Block::Table(table())]).render(&Viewer::default()).into_string();
+        assert_eq!(page, format!("<div data-follow=\"/ui/limits/live?tenant=a%26b\">{now}</div>"));
     }
 }

@@ -4,6 +4,7 @@
 use maud::{Markup, html};
 
 use crate::cell::Cell;
+use crate::href::Href;
 use crate::table::Table;
 use crate::viewer::Viewer;
 
@@ -14,8 +15,12 @@ const HEIGHT: i128 = 180;
 const FOOT: i128 = 24;
 /// Words below the bars, at most.
 const WORDS_MAX: usize = 6;
-/// The widest bar with its gap: a single one does not fill the drawing.
+/// The widest bar: a single one does not fill the drawing.
+const BAR_MAX: i128 = 48;
+/// The least room for a bar and its word, where there is room.
 const STEP_MAX: i128 = 60;
+/// The room of a letter.
+const LETTER: i128 = 7;
 /// The most bars; further ones stand in the table alone.
 const BARS_MAX: usize = 400;
 
@@ -43,6 +48,8 @@ pub struct Chart {
     pub points: Vec<Point>,
     /// Says, where there are none, why and what to do.
     pub empty: String,
+    /// The numbers as a file.
+    pub csv: Option<Href>,
 }
 
 impl Chart {
@@ -51,7 +58,8 @@ impl Chart {
             return html! { section { h2 { (self.caption) } p.empty { (self.empty) } } };
         }
         let rows = self.points.iter().map(|point| vec![Cell::text(point.label.as_str()), point.exact.clone()]);
-        let table = Table::new(&self.caption, &[&self.of, &self.unit], &self.empty).rows(rows);
+        let mut table = Table::new(&self.caption, &[&self.of, &self.unit], &self.empty).rows(rows);
+        table.csv.clone_from(&self.csv);
         html! {
             figure.chart {
                 figcaption { h2 { (self.caption) } p.unit { (self.unit) } }
@@ -64,8 +72,8 @@ impl Chart {
     fn drawing(&self) -> Markup {
         let points = &self.points[..self.points.len().min(BARS_MAX)];
         let greatest = points.iter().map(|point| point.value).max().unwrap_or(0).max(1);
-        let step = (WIDTH * 100 / i128::try_from(points.len()).unwrap_or(1).max(1)).min(STEP_MAX * 100);
-        let every = points.len().div_ceil(WORDS_MAX).max(1);
+        let (step, every) = spacing(points);
+        let bar = (step * 8 / 10).clamp(10, BAR_MAX * 100);
         let summary = format!("Bar chart: {}. The table below has the numbers.", self.caption);
         html! {
             svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT + FOOT) } role="img" aria-label=(summary) {
@@ -74,7 +82,7 @@ impl Chart {
                     @let left = step * i128::try_from(at).unwrap_or(0);
                     @let height = scaled(point.value, greatest);
                     @if height > 0 {
-                        rect.bar x=(units(left + step / 10)) width=(units((step * 8 / 10).max(10)))
+                        rect.bar x=(units(left + step / 10)) width=(units(bar))
                             y=(units(HEIGHT * 100 - height)) height=(units(height)) {
                             title { (point.label) ": " (plain(&point.exact)) }
                         }
@@ -86,6 +94,16 @@ impl Chart {
             }
         }
     }
+}
+
+/// The room of a bar in hundredths, and how many bars have one word together, so that no word stands on the next one.
+fn spacing(points: &[Point]) -> (i128, usize) {
+    let letters = points.iter().map(|point| point.label.chars().count()).max().unwrap_or(0);
+    let word = (i128::try_from(letters).unwrap_or(0) + 1) * LETTER;
+    let room = WIDTH * 100 / i128::try_from(points.len()).unwrap_or(1).max(1);
+    let step = room.min(word.max(STEP_MAX) * 100).max(1);
+    let together = usize::try_from((word * 100 + step - 1) / step).unwrap_or(usize::MAX);
+    (step, together.max(points.len().div_ceil(WORDS_MAX)).max(1))
 }
 
 /// A bar's height in hundredths; at least one unit for what is not nothing.
@@ -126,6 +144,24 @@ mod tests {
     }
 
     #[test]
+    fn no_word_below_the_bars_stands_on_the_next_one() {
+        let of = |count: usize, letters: usize| {
+            let point = Point { label: "m".repeat(letters), value: 1, exact: Cell::Number(1) };
+            spacing(&vec![point; count])
+        };
+        for (count, letters) in [(1, 3), (2, 26), (20, 26), (30, 10), (400, 128)] {
+            let (step, every) = of(count, letters);
+            let room = step * i128::try_from(every).expect("few");
+            assert!(
+                room > i128::try_from(letters).expect("few") * LETTER * 100,
+                "{count} of {letters}: {step} {every}"
+            );
+            assert!(step * i128::try_from(count).expect("few") <= WIDTH * 100, "{count} of {letters}: {step}");
+        }
+        assert_eq!(of(2, 26).1, 1, "both have their word");
+    }
+
+    #[test]
     fn a_chart_has_the_same_numbers_as_a_table() {
         let point = |label: &str, value| Point { label: label.to_owned(), value, exact: Cell::Number(value) };
         let chart = Chart {
@@ -134,6 +170,7 @@ mod tests {
             unit: "Requests".to_owned(),
             points: vec![point("Mon", 1_200), point("<b>", 3)],
             empty: String::new(),
+            csv: None,
         };
         let html = chart.render(&Viewer::default()).into_string();
         assert!(html.contains("As a table") && html.contains("1,200") && html.contains("role=\"img\""), "{html}");

@@ -6,7 +6,7 @@
 //!
 //! * Text is escaped, wherever it comes from. Addresses are built of parts ([`Href`]) that cannot leave `/ui`.
 //! * Nothing is rounded silently: a shortened number says so and carries the exact one in its `title`.
-//! * Nothing needs a script. The script shows times in the viewer's zone, sorts tables, copies keys and follows live figures.
+//! * Nothing needs a script. The script shows times in the viewer's zone, sorts tables, copies keys and follows live figures and tables.
 //!
 //! The pages carry no inline style or script, so that the server can forbid both by its Content-Security-Policy.
 mod assets;
@@ -22,7 +22,7 @@ mod table;
 mod viewer;
 
 pub use assets::{Asset, asset};
-pub use block::{Block, Fact, Tile};
+pub use block::{Block, Fact, Tile, fragment};
 pub use cell::{Cell, Tone};
 pub use chart::{Chart, Point};
 pub use form::{Act, Field, Form, Kind};

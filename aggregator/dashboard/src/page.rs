@@ -97,6 +97,11 @@ pub struct Page {
 }
 
 impl Page {
+    /// Whether some of its figures are still being read.
+    pub fn is_unfinished(&self) -> bool {
+        self.blocks.iter().any(|block| matches!(block, Block::BeingRead(_)))
+    }
+
     /// Writes the page.
     pub fn render(&self, viewer: &Viewer) -> String {
         let body = html! {

@@ -1,5 +1,6 @@
 //! Reads the ledger on a read-only connection of its own, so that no query delays counting.
 mod credentials;
+mod last_window;
 mod refusals;
 pub(crate) mod units;
 

@@ -2,6 +2,7 @@
 //!
 //! Sums never come from here: the list reads the event log, which is pruned one day, and sums stay. A page reads a bounded part of the
 //! log; where that holds fewer events than asked for, the page is short, and its cursor says where to go on.
+mod latest;
 mod line;
 mod users;
 
@@ -20,6 +21,7 @@ use weir_ledger::query::{LedgerReader, LogRef};
 use weir_ledger::validate;
 use weir_money::prices::Book;
 
+pub(crate) use latest::{END, Latest, latest};
 pub(crate) use line::EventCost;
 pub(crate) use users::{RecentUsers, recent_users};
 
@@ -155,7 +157,7 @@ impl EventCostQuery {
 
 /// The place in the log after an item: a record, and how many of its items are behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Cursor {
+pub(crate) struct Cursor {
     position: Position,
     items: usize,
 }
@@ -264,16 +266,16 @@ impl<'q> Search<'q> {
         self.query.to.is_some_and(|to| record.forgotten_before > validate::day(to))
     }
 
-    /// Returns true if the record may hold events of the tenant.
-    fn may_have(&self, record: &Record) -> bool {
+    /// Returns true if a record, or an event, may be of the tenant: parsing it costs more.
+    fn may_have(&self, text: &[u8]) -> bool {
         let needle = self.query.tenant.as_deref().and_then(plain);
-        needle.is_none_or(|tenant| std::str::from_utf8(&record.body).map_or(true, |body| body.contains(tenant)))
+        needle.is_none_or(|tenant| std::str::from_utf8(text).map_or(true, |text| text.contains(tenant)))
     }
 
     fn record(&mut self, record: &Record) -> Result<(), EventCostsError> {
         let done = if self.cursor.position == record.position { self.cursor.items } else { 0 };
         self.cursor = Cursor { position: record.position + 1, items: 0 };
-        if record.format.is_of_readings() || !self.may_have(record) {
+        if record.format.is_of_readings() || !self.may_have(&record.body) {
             return Ok(());
         }
         let items = validate::split(record.format, &record.body).map_err(LookupError::from)?;
@@ -292,6 +294,9 @@ impl<'q> Search<'q> {
 
     /// The event, if it was counted and fits the query.
     fn event(&mut self, record: &Record, raw: &[u8], log_ref: LogRef) -> Result<Option<EventCost>, EventCostsError> {
+        if !self.may_have(raw) {
+            return Ok(None);
+        }
         let Ok(event) = validate::validate(raw, record.admission()) else { return Ok(None) };
         let (Some(tenant), Payload::Usage(data)) = (&event.subject, &event.payload) else { return Ok(None) };
         let is_of = |asked: &Option<String>, value: &str| {

@@ -6,6 +6,7 @@ mod budgeted;
 mod compare;
 mod cost;
 mod crossover;
+pub(crate) mod drift;
 mod lifetime;
 mod margin;
 mod models;
@@ -18,7 +19,7 @@ pub mod stripe_prices;
 mod watched;
 mod whatif;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use weir_contract::Timestamp;
@@ -32,7 +33,7 @@ use weir_ledger::view::cost::CostRow;
 use weir_money::crossover::CrossoverError;
 use weir_money::margin::Unpriced;
 use weir_money::other::OtherCost;
-use weir_money::plans::PricePlan;
+use weir_money::plans::{Charge, PricePlan, Pricing};
 use weir_money::prices::Book;
 use weir_money::weeks::WeekError;
 use weir_money::whatif::WhatIfError;
@@ -163,6 +164,16 @@ impl Finance {
     /// The price plan that applies to a tenant now.
     fn price_plan(&self, tenant: &str) -> Option<&PricePlan> {
         self.finances.plans.of(tenant, self.plan_of(tenant), self.now)
+    }
+
+    /// Units of a billing period that a tenant's price plan includes, by meter.
+    pub(crate) fn included(&self, tenant: &str) -> BTreeMap<String, u64> {
+        let charges = self.price_plan(tenant).map_or(&[][..], |plan| &plan.charges);
+        let of = |charge: &Charge| match &charge.pricing {
+            Pricing::PerUnit { included, .. } => Some((charge.meter.clone(), *included)),
+            Pricing::Graduated(_) | Pricing::Volume(_) => None,
+        };
+        charges.iter().filter_map(of).filter(|(_, included)| *included > 0).collect()
     }
 
     /// Refuses a tenant that nobody knows.

@@ -73,6 +73,8 @@ mod killing;
 mod leasing;
 #[path = "aggregator/listing.rs"]
 mod listing;
+#[path = "aggregator/looking.rs"]
+mod looking;
 #[path = "aggregator/migrating.rs"]
 mod migrating;
 #[path = "aggregator/moving.rs"]

@@ -97,3 +97,53 @@ async fn a_key_a_suspension_and_a_revocation_are_in_force_within_a_second() {
     stack.change(Method::PATCH, "/v1/tenants/acme", &json!({"state": "suspended"})).await;
     stack.until(&second, 403, IN_FORCE_MAX).await;
 }
+
+/// Somebody who is signed in to the dashboard.
+struct Person {
+    http: reqwest::Client,
+    ui: String,
+    cookie: String,
+}
+
+impl Person {
+    async fn sign_in(stack: &Stack) -> Self {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        let mut person = Person { http, ui: format!("{}/ui", stack.aggregator.url()), cookie: String::new() };
+        let answer = person.send("/sign-in", &[("token", TOKEN)]).await;
+        let cookie = answer.headers()["set-cookie"].to_str().expect("text");
+        cookie.split(';').next().unwrap_or_default().clone_into(&mut person.cookie);
+        person
+    }
+
+    async fn send(&self, path: &str, fields: &[(&str, &str)]) -> reqwest::Response {
+        let request = self.http.post(format!("{}{path}", self.ui)).form(fields).header("cookie", &self.cookie);
+        request.header("origin", self.ui.trim_end_matches("/ui")).send().await.expect("an answer")
+    }
+
+    /// Sends a form of the tenant's page, with what the page gave it.
+    async fn act(&self, path: &str) -> String {
+        let request = self.http.get(format!("{}/tenants/acme", self.ui)).header("cookie", &self.cookie);
+        let page = request.send().await.expect("an answer").text().await.expect("a page");
+        let given = |name: &str| -> String {
+            let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\"")).expect("a form");
+            rest.split('"').next().unwrap_or_default().to_owned()
+        };
+        let (csrf, once) = (given("csrf"), given("once"));
+        let answer = self.send(path, &[("csrf", &csrf), ("once", &once)]).await;
+        assert!(answer.status().is_success() || answer.status().is_redirection(), "{path}: {}", answer.status());
+        answer.text().await.expect("a page")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_a_person_makes_on_the_dashboard_works_at_the_gateway_until_it_is_revoked_there() {
+    let stack = Stack::start();
+    stack.change(Method::POST, "/v1/tenants", &json!({"id": "acme", "plan": "starter"})).await;
+    let person = Person::sign_in(&stack).await;
+    let made = person.act("/tenants/acme/keys").await;
+    let (_, rest) = made.split_once("id=\"secret\" data-copy>").expect("the key, this once");
+    let key = rest.split('<').next().unwrap_or_default();
+    stack.until(key, 200, Duration::from_secs(10)).await;
+    person.act("/tenants/acme/keys/key-1/revoke").await;
+    stack.until(key, 401, IN_FORCE_MAX).await;
+}

@@ -1,14 +1,16 @@
-// Pages work without this file. It shows times in the viewer's zone, sorts tables, copies secrets and follows live figures.
+// Pages work without this file. It shows times in the viewer's zone, sorts tables, copies secrets and follows live figures and tables.
 "use strict";
 
 const zone = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-for (const time of document.querySelectorAll("time[datetime]")) {
-  const utc = document.createElement("span");
-  utc.className = "utc";
-  utc.textContent = time.textContent;
-  time.title = time.dateTime;
-  time.replaceChildren(zone.format(new Date(time.dateTime)), utc);
-}
+const showTimes = (within) => {
+  for (const time of within.querySelectorAll("time[datetime]")) {
+    const utc = document.createElement("span");
+    utc.className = "utc";
+    utc.textContent = time.textContent;
+    time.title = time.dateTime;
+    time.replaceChildren(zone.format(new Date(time.dateTime)), utc);
+  }
+};
 
 const collator = new Intl.Collator(undefined, { numeric: true });
 const keyOf = (row, at) => {
@@ -19,21 +21,28 @@ const compare = (a, b) => {
   const difference = Number(a) - Number(b);
   return Number.isNaN(difference) ? collator.compare(a, b) : difference;
 };
-const sortBy = (head) => {
+const sort = (head) => {
   const body = head.closest("table").tBodies[0];
-  const descending = head.getAttribute("aria-sort") === "ascending";
   const rows = [...body.rows].sort((a, b) => compare(keyOf(a, head.cellIndex), keyOf(b, head.cellIndex)));
-  body.append(...(descending ? rows.reverse() : rows));
-  for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
-  head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+  body.append(...(head.getAttribute("aria-sort") === "descending" ? rows.reverse() : rows));
 };
-for (const head of document.querySelectorAll("th[data-sorts]")) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.append(...head.childNodes);
-  button.addEventListener("click", () => sortBy(head));
-  head.append(button);
-}
+const sortBy = (head) => {
+  const next = head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
+  for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", next);
+  sort(head);
+};
+const letSort = (within) => {
+  for (const head of within.querySelectorAll("th[data-sorts]")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    button.addEventListener("click", () => sortBy(head));
+    head.append(button);
+  }
+};
+showTimes(document);
+letSort(document);
 
 for (const secret of document.querySelectorAll("[data-copy]")) {
   if (!navigator.clipboard) break;
@@ -47,14 +56,39 @@ for (const secret of document.querySelectorAll("[data-copy]")) {
   secret.after(" ", button);
 }
 
+const follow = (address, show) =>
+  new EventSource(address).addEventListener("message", (message) => show(JSON.parse(message.data)));
+
 const figures = document.querySelectorAll("[data-live]");
 if (figures.length > 0) {
-  const stream = new EventSource("/ui/live");
-  stream.addEventListener("message", (message) => {
-    const values = JSON.parse(message.data);
+  follow("/ui/live", (values) => {
     for (const figure of figures) {
       const value = values[figure.dataset.live];
       if (typeof value === "string") figure.textContent = value;
     }
   });
+}
+
+// Of tables that stay, only the rows are replaced: the order, the focus and the place that a person scrolled to stay as well.
+const tablesOf = (block) => [...block.querySelectorAll("table")];
+const shape = (block) =>
+  JSON.stringify([...block.children].map((part) => part.querySelector("thead")?.textContent ?? part.textContent));
+const replace = (block, html) => {
+  const next = document.createElement("div");
+  next.innerHTML = html;
+  showTimes(next);
+  const now = tablesOf(block);
+  if (shape(block) !== shape(next)) {
+    letSort(next);
+    block.replaceChildren(...next.childNodes);
+    return;
+  }
+  for (const [at, table] of tablesOf(next).entries()) {
+    now[at].tBodies[0].replaceChildren(...table.tBodies[0].rows);
+    const head = now[at].querySelector("th[aria-sort]");
+    if (head) sort(head);
+  }
+};
+for (const block of document.querySelectorAll("[data-follow]")) {
+  follow(block.dataset.follow, ({ html }) => replace(block, html));
 }

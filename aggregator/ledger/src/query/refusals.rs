@@ -1,4 +1,6 @@
 //! The most frequent refusals since a moment: rows begin with their hour, so the span alone bounds what is read.
+use std::collections::BTreeMap;
+
 use weir_contract::Timestamp;
 use weir_database::params;
 
@@ -10,6 +12,7 @@ use crate::view::RefusedRow;
 const SHOWN: u32 = 200;
 const FREQUENT: &str = "SELECT tenant, reason, sum(count) FROM refused WHERE window_start >= ?1 AND ?2 IS NULL
     GROUP BY tenant, reason ORDER BY sum(count) DESC, tenant, reason LIMIT ?3";
+const BY_REASON: &str = "SELECT reason, sum(count) FROM refused WHERE window_start >= ?1 GROUP BY reason";
 /// The same of one tenant, whose rows are looked up in each hour by themselves.
 const FREQUENT_OF: &str = "WITH RECURSIVE times(at) AS (
        SELECT min(window_start) FROM refused WHERE window_start >= ?1
@@ -25,6 +28,13 @@ impl LedgerReader {
         let rows = select.query_map(params![from.as_millis(), tenant, SHOWN], |row| {
             Ok(RefusedRow { tenant: row.get(0)?, reason: row.get(1)?, count: row.get(2)? })
         })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// How often requests of all tenants were refused for each reason, in windows that begin at `from` or later.
+    pub fn refusals_by_reason(&mut self, from: Timestamp) -> Result<BTreeMap<String, u64>, LedgerError> {
+        let mut select = self.db().prepare_cached(BY_REASON)?;
+        let rows = select.query_map([from.as_millis()], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }
@@ -53,6 +63,8 @@ mod tests {
         };
         assert_eq!(found(None), [("acme".to_owned(), 5), ("globex".to_owned(), 4)]);
         assert_eq!(found(Some("globex")), [("globex".to_owned(), 4)]);
+        let reasons = reader.refusals_by_reason(Timestamp::from_millis(2)).expect("reasons");
+        assert_eq!(reasons, [("rate_limited".to_owned(), 9)].into());
         if ledger.db().is_postgres() {
             return;
         }
@@ -61,7 +73,11 @@ mod tests {
             let steps = plan.query_map(params![1, "acme", 1], |row| row.get::<_, String>(3)).expect("steps");
             steps.collect::<Result<_, _>>().expect("words")
         };
-        assert_eq!(steps(FREQUENT)[0], "SEARCH refused USING PRIMARY KEY (window_start>?)");
+        // Each has the same parameters.
+        let by_reason = BY_REASON.replace("GROUP BY", "AND (?2 = ?3 OR true) GROUP BY");
+        for sql in [FREQUENT, by_reason.as_str()] {
+            assert_eq!(steps(sql)[0], "SEARCH refused USING PRIMARY KEY (window_start>?)");
+        }
         let of_one = steps(FREQUENT_OF);
         let by_key = "SEARCH refused USING PRIMARY KEY (window_start=? AND tenant=?)";
         assert!(of_one.iter().any(|step| step == by_key), "{of_one:?}");

@@ -115,12 +115,16 @@ impl Boundary {
 }
 
 impl Deploy {
-    /// Whether a value of `by` may have changed with it.
-    fn concerns(&self, by: &str, value: &str) -> bool {
+    /// Whether a value of `by` may have changed with it. A mark names features and prompt versions: of anything else one that names neither.
+    pub fn concerns(&self, by: &str, value: &str) -> bool {
         match (&self.feature, &self.prompt_version) {
             (None, None) => true,
             (feature, prompt_version) => {
-                let pattern = if by == "feature" { feature } else { prompt_version };
+                let pattern = match by {
+                    "feature" => feature,
+                    "prompt_version" => prompt_version,
+                    _ => &None,
+                };
                 pattern.as_ref().is_some_and(|pattern| glob::matches(pattern, value))
             }
         }

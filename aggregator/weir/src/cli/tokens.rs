@@ -55,14 +55,15 @@ fn list(config: &Config, as_json: bool) -> anyhow::Result<u8> {
         json(&views)?;
         return Ok(EXIT_DONE);
     }
-    let mut rows = table(&["token", "person", "opens", "made", "by", "expires", "revoked"]);
+    let mut rows = table(&["token", "person", "opens", "made", "by", "expires", "revoked", "last used"]);
     for view in views {
         let opens = view.opens();
         let time = |time: Option<weir_contract::Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
         let made = view.created_at.map_or_else(|| "in the configuration".to_owned(), |at| at.to_string());
         let by = view.created_by.unwrap_or_default();
         let person = view.person.unwrap_or_default();
-        rows.add_row([view.name, person, opens, made, by, time(view.expires), time(view.revoked_at)]);
+        let (expires, revoked, used) = (time(view.expires), time(view.revoked_at), time(view.last_used));
+        rows.add_row([view.name, person, opens, made, by, expires, revoked, used]);
     }
     say!("{rows}");
     Ok(EXIT_DONE)

@@ -50,6 +50,7 @@ pub(super) fn presented(app: &App, headers: &HeaderMap) -> Result<Token, ApiErro
     let found = app.tokens().find(presented).cloned();
     let kept = || app.kept_tokens().find(presented, app.0.clock.now()).cloned();
     let mut token = found.or_else(kept).ok_or(ApiError::Unauthorized)?;
+    app.0.seen.used(&token.name, app.0.clock.now());
     // Only who reads the data directory has this token; others are named by theirs.
     if token.name == COMMANDS {
         token.name = by_command(&user_name(headers.get(USER_HEADER).map_or(&[], |value| value.as_bytes())));

@@ -11,7 +11,7 @@ use super::error::{ApiError, object};
 use super::finance::{Asked, ask, with_finance};
 use super::read::{Begins, begin, with_reader};
 use crate::config::tokens::Scope;
-use crate::cost_events::{self, EventCostQuery, EventCosts, RecentUsers, recent_users};
+use crate::cost_events::{self, EventCostQuery, EventCosts, Latest, RecentUsers, recent_users};
 use crate::finance::Finance;
 use crate::money::{self, OtherQuery, PriceQuery, PriceView, RepriceRequest};
 use weir_ledger::query::LedgerReader;
@@ -40,13 +40,23 @@ pub(super) async fn get_events(
 }
 
 /// A page of the events behind a sum.
-pub(super) async fn events(app: &App, query: EventCostQuery) -> Result<EventCosts, ApiError> {
+async fn events(app: &App, query: EventCostQuery) -> Result<EventCosts, ApiError> {
     app.0.store.catch_up().await?;
     if let Some(tenant) = query.tenant.clone() {
         with_finance(app, move |finance| finance.check_tenant(&tenant)).await?;
     }
     let home = app.0.store.home.clone();
     Ok(app.0.reads.log.run(move || cost_events::page(&home, &query)).await??)
+}
+
+/// A page of the latest events that fit a query.
+pub(super) async fn latest(app: &App, query: EventCostQuery, before: String) -> Result<Latest, ApiError> {
+    app.0.store.catch_up_for_page().await?;
+    if let Some(tenant) = query.tenant.clone() {
+        with_finance(app, move |finance| finance.check_tenant(&tenant)).await?;
+    }
+    let home = app.0.store.home.clone();
+    Ok(app.0.reads.log.run(move || cost_events::latest(&home, &query, &before)).await??)
 }
 
 /// What end users of a tenant used lately.

@@ -26,6 +26,8 @@ const PLAN_LISTS_MAX: usize = 64;
 
 /// The most gateways whose catalogue is remembered: further ones are in no list.
 const CATALOGUE_USERS_MAX: usize = 1_024;
+/// The most tokens whose last use is remembered: more than people and machines have. That of further ones is not known.
+const TOKENS_MAX: usize = 4_096;
 /// The longest version of a catalogue that is remembered, in bytes.
 const CATALOGUE_VERSION_MAX_BYTES: usize = 64;
 
@@ -40,6 +42,8 @@ struct Remembered {
     plans: BTreeMap<String, Timestamp>,
     /// The catalogue that each gateway has, by its name. At most [`CATALOGUE_USERS_MAX`].
     catalogues: BTreeMap<String, CatalogueUse>,
+    /// When each token was last used, by its name. At most [`TOKENS_MAX`].
+    tokens: BTreeMap<String, Timestamp>,
     last_report: Option<Timestamp>,
     next_report: Option<Timestamp>,
     /// Why the configuration on disk is not used.
@@ -57,6 +61,22 @@ impl App {
 impl Seen {
     fn with<T>(&self, act: impl FnOnce(&mut Remembered) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A token was used.
+    pub(super) fn used(&self, token: &str, at: Timestamp) {
+        self.with(|seen| {
+            if let Some(last) = seen.tokens.get_mut(token) {
+                *last = at;
+            } else if seen.tokens.len() < TOKENS_MAX {
+                seen.tokens.insert(token.to_owned(), at);
+            }
+        });
+    }
+
+    /// When a token was last used; None if that is not known.
+    pub(super) fn last_used(&self, token: &str) -> Option<Timestamp> {
+        self.with(|seen| seen.tokens.get(token).copied())
     }
 
     /// The directory was fetched under a token.

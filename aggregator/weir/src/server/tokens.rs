@@ -26,7 +26,7 @@ pub(super) async fn list(app: &App, token: &Token) -> Result<Vec<TokenView>, Api
     let kept = on_store(app, TenantStore::tokens).await?;
     let configured = app.tokens();
     let views = configured.views().chain(kept.into_iter().map(TokenView::from));
-    Ok(views.collect())
+    Ok(views.map(|view| TokenView { last_used: app.0.seen.last_used(&view.name), ..view }).collect())
 }
 
 pub(super) async fn post_token(

@@ -7,7 +7,7 @@
 //! | `/ui/overview`, `/ui/live` | viewer | [`overview`], [`live`] |
 //! | `/ui/tenants`, `/ui/tenants/{id}` and below | viewer; acts: operator | [`tenants`], [`tenant`], [`keys`] |
 //! | `/ui/budgets` | viewer; acts: admin | [`budgets`] |
-//! | `/ui/limits` | viewer | [`limits`] |
+//! | `/ui/limits`, `/ui/limits/live` | viewer | [`limits`], [`live`] |
 //! | `/ui/money` and below | viewer | [`money`] |
 //! | `/ui/billing` | viewer; acts: admin | [`billing`] |
 //! | `/ui/alerts` | viewer; acts: operator, tests: admin | [`alerts`] |
@@ -30,10 +30,12 @@ mod billing;
 mod budgets;
 mod cookies;
 mod crossover;
+mod drift;
 mod gateways;
 mod guard;
 mod kept;
 mod keys;
+mod levels;
 mod limits;
 mod links;
 pub(super) mod live;
@@ -61,7 +63,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use weir_dashboard::{Block, Brand, Page, Section, asset, error};
+use weir_dashboard::{Block, Brand, Page, Section, Viewer, asset, error};
 
 use super::App;
 use super::error::ApiError;
@@ -74,6 +76,8 @@ use guard::{Anyone, Staff};
 const FORM_MAX_BYTES: usize = 64 * 1024;
 /// How long a browser keeps stylesheet and script, in seconds: short, so that a new version is seen soon.
 const ASSETS_KEPT: HeaderValue = HeaderValue::from_static("private, max-age=600");
+/// How soon a browser loads a page again whose figures are still being read, in seconds.
+const LOOK_AGAIN: HeaderValue = HeaderValue::from_static("2");
 
 /// The Content-Security-Policy of pages that these sites may show in a frame.
 macro_rules! policy {
@@ -159,6 +163,7 @@ fn routes(framed: Option<HeaderValue>) -> Router<App> {
         .route("/live", get(live::get_live))
         .route("/overview", get(overview::get_page))
         .route("/limits", get(limits::get_page))
+        .route("/limits/live", get(limits::get_live))
         .route("/billing", get(billing::get_page))
         .route("/billing/settle", post(billing::post_settle))
         .route("/models", get(models::get_page))
@@ -223,8 +228,16 @@ async fn nothing_here() -> UiError {
 
 /// A page for the person who asked.
 fn page(app: &App, staff: &Staff, section: Section, title: impl Into<String>, blocks: Vec<Block>) -> Response {
-    let page = Page { title: title.into(), section, at: app.0.clock.now(), blocks };
-    Html(page.render(staff.viewer())).into_response()
+    answer(&Page { title: title.into(), section, at: app.0.clock.now(), blocks }, staff.viewer())
+}
+
+/// A page as an answer. One that lacks figures is loaded again by the browser.
+fn answer(page: &Page, viewer: &Viewer) -> Response {
+    let mut response = Html(page.render(viewer)).into_response();
+    if page.is_unfinished() {
+        response.headers_mut().insert(HeaderName::from_static("refresh"), LOOK_AGAIN);
+    }
+    response
 }
 
 /// An error as a page.
@@ -249,5 +262,24 @@ impl IntoResponse for UiError {
         let mut response = (status, Html(error(title, &self.0.to_string()))).into_response();
         self.0.tell_when(response.headers_mut());
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_contract::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_page_whose_figures_are_being_read_is_there_at_once_and_loaded_again() {
+        let answer = |blocks| {
+            let page = Page { title: "Money".to_owned(), section: Section::Money, at: Timestamp::default(), blocks };
+            answer(&page, &Viewer::default())
+        };
+        let read = Block::Paragraph("read".to_owned());
+        let unfinished = answer(vec![read.clone(), kept::being_read("The figures of all tenants")]);
+        assert_eq!((unfinished.status(), &unfinished.headers()["refresh"]), (StatusCode::OK, &LOOK_AGAIN));
+        assert!(!answer(vec![read]).headers().contains_key("refresh"));
     }
 }

@@ -1,6 +1,7 @@
 //! A browser of the dashboard: keeps a session's cookie and the token of its forms, and says where a form comes from.
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use reqwest::header::{HeaderMap, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::{Client, Method, Response, StatusCode, redirect};
@@ -76,9 +77,20 @@ impl Browser {
         shown(self.request(Method::GET, path).send().await.expect("an answer")).await
     }
 
-    /// Gets a page that must be there.
+    /// Gets a page with all its figures: where some are still being read it loads the page again, as the page asks.
+    pub(super) async fn whole(&self, path: &str) -> Shown {
+        loop {
+            let shown = self.get(path).await;
+            if !shown.headers.contains_key("refresh") {
+                return shown;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Gets a page that must be there, with all its figures.
     pub(super) async fn page(&self, path: &str) -> String {
-        let shown = self.get(path).await;
+        let shown = self.whole(path).await;
         assert_eq!(shown.status, StatusCode::OK, "{path}: {}", shown.text);
         shown.text
     }

@@ -13,11 +13,12 @@ use super::viewing::{PAGES, busy, busy_by, token};
 /// Text that a browser would run if a page did not escape it.
 const SCRIPT: &str = "<script>alert(1)</script>\"><img src=x onerror=alert(2)>";
 /// What changes something, with a body that would be good.
-const ACTS: [(&str, &[(&str, &str)]); 16] = [
+const ACTS: [(&str, &[(&str, &str)]); 17] = [
     ("/tenants/acme/keys", &[("id", "stolen")]),
     ("/tenants/acme/keys/main/rotate", &[]),
     ("/tenants/acme/keys/main/revoke", &[]),
     ("/tenants/acme/state", &[("state", "suspended"), ("version", "1")]),
+    ("/tenants/acme/budget", &[("budget", "daily"), ("amount", "1000"), ("version", "1")]),
     (
         "/budgets/raise",
         &[("budget", "daily"), ("tenant", "acme"), ("amount", "99"), ("until", "2026-11-22T00:00"), ("why", "x")],
@@ -45,9 +46,11 @@ async fn nobody_sees_a_page_without_a_session() {
             "",
             "/own",
             "/live",
+            "/limits/live",
             "/tokens",
             "/requests",
             "/own/usage.csv",
+            "/own/bill.csv",
             "/money/margin.csv",
         ]) {
             let shown = stranger.get(path).await;
@@ -70,9 +73,15 @@ async fn another_tenants_pages_are_refused_to_a_tenant_whatever_the_address() {
     let server = busy("").await;
     let own = token(&server, "globex-own", "Eve", json!({"tenant": "globex"})).await;
     let browser = Browser::sign_in(&server, &own).await;
-    for path in
-        PAGES.into_iter().chain(["/tokens", "/requests?tenant=acme", "/live", "/money/margin.csv", "/tenants/globex"])
-    {
+    let more = [
+        "/tokens",
+        "/requests?tenant=acme",
+        "/live",
+        "/limits/live?tenant=globex",
+        "/money/margin.csv",
+        "/tenants/globex",
+    ];
+    for path in PAGES.into_iter().chain(more) {
         let shown = browser.get(path).await;
         assert_eq!(shown.status, StatusCode::FORBIDDEN, "{path}");
         assert!(!shown.text.contains("acme") && !shown.text.contains("gpt-4o-mini"), "{}", shown.text);
@@ -82,7 +91,10 @@ async fn another_tenants_pages_are_refused_to_a_tenant_whatever_the_address() {
     }
     let own = browser.page("/own?tenant=acme&done=acme").await;
     assert!(own.contains("Usage of globex") && !own.contains("acme") && !own.contains("search"), "{own}");
-    assert_eq!(browser.get("/own/usage.csv?tenant=acme").await.text.lines().count(), 1, "headings alone");
+    for file in ["usage", "features", "keys"] {
+        let text = browser.get(&format!("/own/{file}.csv?tenant=acme")).await.text;
+        assert_eq!(text.lines().count(), 1, "{file}: headings alone");
+    }
     // Ids of another tenant's keys lead nowhere.
     let staff = Browser::sign_in(&server, TOKEN).await;
     staff.act("/tenants/acme/keys", &[("id", "main")]).await;
@@ -263,7 +275,7 @@ async fn script_in_names_models_features_and_reasons_is_text() {
     ];
     let mut shown = Vec::new();
     for path in PAGES.iter().map(|path| (*path).to_owned()).chain(asked.clone()) {
-        let page = admin.get(&path).await.text;
+        let page = admin.whole(&path).await.text;
         assert!(!page.contains("<script>") && !page.contains("<img"), "{path}: {page}");
         if page.contains("&lt;script&gt;") {
             shown.push(path);

@@ -105,6 +105,10 @@ async fn every_page_shows_what_the_api_says() {
     let event = browser.page(&format!("/requests?event={id}")).await;
     assert!(event.contains("What it cost, line by line") && event.contains("search"), "{event}");
     assert!(browser.page("/requests?id=r").await.contains(&id));
+    let bill = browser.page("/tenants/acme/bill").await;
+    let (_, behind) = bill.split_once("/ui/requests?tenant=acme").expect("a bill leads to its requests");
+    let query = behind.split('"').next().unwrap_or_default().replace("&amp;", "&");
+    assert!(browser.page(&format!("/requests?tenant=acme{query}")).await.contains(&id), "{query}");
 }
 
 #[tokio::test]
@@ -136,7 +140,7 @@ async fn figures_of_all_tenants_say_of_when_they_are_and_are_read_again_while_so
     tokio::time::timeout(Duration::from_secs(30), read_again).await.expect("it is read again");
     let metrics = server.get("/metrics").await.text().await.expect("text");
     let kept = metrics.lines().find_map(|line| line.strip_prefix("weir_ui_answers ")).expect("the metric");
-    assert_eq!(kept, "6", "{metrics}");
+    assert_eq!(kept, "7", "{metrics}");
 }
 
 #[tokio::test]
@@ -256,6 +260,31 @@ async fn a_budget_is_raised_and_resumed_on_the_page_with_a_reason() {
 }
 
 #[tokio::test]
+async fn a_tenant_gets_an_amount_of_its_own_of_a_budget_and_gives_it_back_on_its_page() {
+    let server = busy("").await;
+    let browser = Browser::sign_in(&server, &token(&server, "ops", "Ada", json!("operator")).await).await;
+    let amount = async || server.json("/v1/budgets?tenant=acme").await["budgets"][0]["amount"].clone();
+    let waited = async |wanted: &str| {
+        while amount().await != wanted {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let set = [("budget", "daily"), ("amount", "30"), ("version", "1")];
+    assert_eq!(browser.act("/tenants/acme/budget", &set).await.location(), "/ui/tenants/acme?done=changed");
+    tokio::time::timeout(Duration::from_secs(20), waited("30")).await.expect("it counts");
+    assert!(browser.page("/tenants/acme").await.contains("daily: 30"));
+    assert_eq!(browser.act("/tenants/acme/budget", &set).await.status, StatusCode::PRECONDITION_FAILED, "seen before");
+    for (budget, amount) in [("weekly", "30"), ("daily", "many"), ("daily", "-1")] {
+        let wrong = [("budget", budget), ("amount", amount), ("version", "2")];
+        assert_eq!(browser.act("/tenants/acme/budget", &wrong).await.status, StatusCode::BAD_REQUEST, "{wrong:?}");
+    }
+    let back = [("budget", "daily"), ("amount", ""), ("version", "2")];
+    assert_eq!(browser.act("/tenants/acme/budget", &back).await.status, StatusCode::SEE_OTHER);
+    tokio::time::timeout(Duration::from_secs(20), waited("10")).await.expect("the usual amount counts again");
+    assert!(server.json("/v1/tenants/acme/history").await.to_string().contains("Ada, with ops"));
+}
+
+#[tokio::test]
 async fn alerts_are_silenced_and_tokens_made_on_their_pages() {
     let server = busy("").await;
     let browser = Browser::sign_in(&server, TOKEN).await;
@@ -269,6 +298,16 @@ async fn alerts_are_silenced_and_tokens_made_on_their_pages() {
     let made = browser.act("/tokens", &[("name", "grafana"), ("scopes", "metrics, viewer"), ("person", "")]).await;
     let secret = made.secret().to_owned();
     assert!(secret.starts_with("sk_weir_api_"));
+    let last = async || {
+        let tokens = server.json("/v1/tokens").await;
+        let of = tokens.as_array().and_then(|tokens| tokens.iter().find(|token| token["name"] == "grafana").cloned());
+        of.expect("the token")["last_used"].clone()
+    };
+    assert_eq!(last().await, json!(null), "nobody has used it");
+    let asked = server.http.get(format!("{}/v1/usage", server.url)).bearer_auth(&secret).send().await;
+    assert_eq!(asked.expect("an answer").status(), StatusCode::OK);
+    assert_eq!(last().await, json!("2026-11-21T12:30:00.000Z"));
+    assert!(browser.page("/tokens").await.contains("Last used"));
     assert_eq!(Browser::fresh(&server).try_token(&secret).await.status, StatusCode::SEE_OTHER);
     assert_eq!(browser.act("/tokens/revoke", &[("name", "grafana")]).await.location(), "/ui/tokens?done=revoked");
     assert_eq!(Browser::fresh(&server).try_token(&secret).await.status, StatusCode::UNAUTHORIZED);

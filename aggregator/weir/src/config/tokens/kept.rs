@@ -98,6 +98,9 @@ pub struct TokenView {
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
+    /// When the server was last asked with it, or a page was, since its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<Timestamp>,
 }
 
 impl TokenView {
@@ -120,6 +123,7 @@ impl From<KeptToken> for TokenView {
             created_by: Some(kept.created_by),
             expires: kept.expires,
             revoked_at: kept.revoked_at,
+            last_used: None,
         }
     }
 }

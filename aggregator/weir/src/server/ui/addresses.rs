@@ -3,6 +3,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Table, Tone, stop_page, stopped};
+use weir_steer::receiver::{Receiver, Target};
 use weir_tenants::store::addresses::{ADDRESSES_MAX, AddressView};
 
 use super::UiError;
@@ -12,28 +13,51 @@ use super::words::DONE;
 use crate::server::error::ApiError;
 use crate::server::{App, addresses};
 
-/// The addresses of a tenant's own page; none where tenants cannot set any.
+/// Where a tenant is told of its budgets: addresses of its own, which it may change where these are set up, and those that the operator
+/// has set for it.
 pub(super) async fn blocks(app: &App, tenant: &str) -> Result<Vec<Block>, UiError> {
-    if !addresses::is_configured(app) {
+    let own = own(app, tenant).await?;
+    let set: Vec<Vec<Cell>> = app.0.alerts.current().receivers.iter().filter_map(|of| operators(of, tenant)).collect();
+    if own.is_none() && set.is_empty() {
         return Ok(Vec::new());
     }
-    let list = match addresses::list(app, tenant.to_owned()).await {
-        Ok(list) => list,
-        // Tenants of a file have none.
-        Err(ApiError::NotConfigured(_) | ApiError::Unknown(_)) => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
     let columns = ["Address", "State", "Added by", "Added", "Actions"];
     let empty = "Nobody is told of your budgets. Add an address below.";
-    let table = Table::new("Addresses for alerts", &columns, empty).rows(list.iter().map(row));
-    let mut blocks = vec![Block::Table(table)];
-    if list.len() < ADDRESSES_MAX {
+    let rows = own.iter().flatten().map(row).chain(set);
+    let mut blocks = vec![Block::Table(Table::new("Addresses for alerts", &columns, empty).rows(rows))];
+    if own.is_some_and(|own| own.len() < ADDRESSES_MAX) {
         let email = Field::required("email", "E-mail address", Kind::Text(String::new()))
             .hint("A code is sent there. Enter it here within an hour; nothing else is sent before.");
         let form = Form::act("A new address", Href::to(&["own", "alert-addresses"]), vec![email], "Send the code");
         blocks.push(Block::Form(form));
     }
     Ok(blocks)
+}
+
+/// The addresses that a tenant has set; None where it cannot set any.
+async fn own(app: &App, tenant: &str) -> Result<Option<Vec<AddressView>>, UiError> {
+    if !addresses::is_configured(app) {
+        return Ok(None);
+    }
+    match addresses::list(app, tenant.to_owned()).await {
+        Ok(list) => Ok(Some(list)),
+        // Tenants of a file set none.
+        Err(ApiError::NotConfigured(_) | ApiError::Unknown(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A receiver of the configuration that is the tenant's own. The address of a webhook or a chat may be a secret.
+fn operators(receiver: &Receiver, tenant: &str) -> Option<Vec<Cell>> {
+    let of_tenant = receiver.tenant.as_deref() == Some(tenant);
+    let address = match &receiver.target {
+        Target::Email(email) => email.to.join(", "),
+        Target::Webhook(_) => "a webhook".to_owned(),
+        Target::Slack(_) => "a chat".to_owned(),
+        Target::Alertmanager(_) => "an Alertmanager".to_owned(),
+    };
+    let told = Cell::status("is told", Tone::Good);
+    of_tenant.then(|| vec![Cell::text(address), told, Cell::text("the operator"), Cell::Missing, Cell::Missing])
 }
 
 fn row(address: &AddressView) -> Vec<Cell> {

@@ -2,14 +2,15 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use weir_ledger::view::RefusedRow;
 use weir_money::document::Document;
 use weir_steer::view::BudgetView;
 
+use super::drift::Drift;
 use super::kept::Kept;
+use super::limits::Refused;
 use super::money::{self, Margins};
 use super::standing::{self, Standing};
-use super::{budgets, limits};
+use super::{budgets, drift, limits};
 use crate::server::App;
 
 /// How often to look for what is to be read again.
@@ -26,8 +27,10 @@ pub(super) struct Everything {
     pub(super) reviews: Kept<Document>,
     /// The most used budgets, by the least stage.
     pub(super) budgets: Kept<Vec<BudgetView>>,
-    /// The most frequent refusals of the last day.
-    pub(super) refusals: Kept<Vec<RefusedRow>>,
+    /// Costs of requests against the weeks before.
+    pub(super) drift: Kept<Drift>,
+    /// The refusals of the last day.
+    pub(super) refusals: Kept<Refused>,
 }
 
 impl Default for Everything {
@@ -37,6 +40,7 @@ impl Default for Everything {
             margins: Kept::new(money::read_margins),
             reviews: Kept::new(money::read_review),
             budgets: Kept::new(budgets::read),
+            drift: Kept::new(drift::read),
             refusals: Kept::new(limits::read),
         }
     }
@@ -45,8 +49,9 @@ impl Default for Everything {
 impl Everything {
     /// How many answers are kept.
     pub(super) fn count(&self) -> usize {
-        let Everything { standing, margins, reviews, budgets, refusals } = self;
-        standing.count() + margins.count() + reviews.count() + budgets.count() + refusals.count()
+        let Everything { standing, margins, reviews, budgets, drift, refusals } = self;
+        let of_tenants = standing.count() + margins.count() + reviews.count();
+        of_tenants + budgets.count() + drift.count() + refusals.count()
     }
 }
 
@@ -59,6 +64,7 @@ pub(in crate::server) async fn follow(app: App) {
         kept().margins.read_again(&app).await;
         kept().reviews.read_again(&app).await;
         kept().budgets.read_again(&app).await;
+        kept().drift.read_again(&app).await;
         kept().refusals.read_again(&app).await;
     }
 }

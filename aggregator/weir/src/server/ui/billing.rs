@@ -2,6 +2,7 @@
 use axum::extract::{Query, State};
 use axum::response::{Redirect, Response};
 use weir_billing::outbox::view::{OutboxRow, SettleRequest, Settlement};
+use weir_contract::time::HOUR_MS;
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table, Tile, Tone};
 use weir_stripe::status::StatusView;
 
@@ -69,6 +70,7 @@ fn rows(status: &StatusView, state: &str, may_settle: bool) -> Table {
         "Stripe's last words",
         "Customer",
         "Attempts",
+        "Behind it",
         "Actions",
     ];
     let of_state = status.billing.rows.iter().filter(|row| row.state == state);
@@ -87,8 +89,16 @@ fn outbox_row(row: &OutboxRow, may_settle: bool) -> Vec<Cell> {
         text(&row.detail),
         text(&row.customer),
         row.attempts.into(),
+        Cell::link("Requests", requests_of(row)),
         Cell::Acts(if may_settle { vec![settle_act(row.id)] } else { Vec::new() }),
     ]
+}
+
+/// The requests of a row's hour: `weir explain` takes the sums of whole billing periods apart.
+fn requests_of(row: &OutboxRow) -> Href {
+    let (from, to) = (row.window, row.window.plus_millis(HOUR_MS));
+    let requests = Section::Requests.href().with("tenant", &row.tenant);
+    requests.with("from", &from.to_string()).with("to", &to.to_string())
 }
 
 fn settle_act(row: i64) -> Act {

@@ -12,6 +12,7 @@ use weir_steer::subject;
 use weir_steer::view::{BudgetView, Transition};
 
 use super::guard::{Acted, Fields, Staff};
+use super::kept::being_read;
 use super::words::{DONE, done, stage_tone, tenant_link};
 use super::{UiError, page};
 use crate::budgets::{BudgetQuery, BudgetsView, HistoryQuery, PauseRequest, RaiseRequest, ResumeRequest};
@@ -21,8 +22,8 @@ use crate::server::error::ApiError;
 use crate::server::read::with_reader;
 use crate::server::{App, budgets};
 
-/// Budgets of a page: with their forms some 120 KB.
-const SHOWN: usize = 75;
+/// Budgets of a page: with their forms some 125 KB.
+const SHOWN: usize = 50;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -52,8 +53,12 @@ pub(super) async fn get_page(
     let (found, lacks) = match &tenant {
         None => {
             let least = Stage::from_name(&asked.stage).unwrap_or_default();
-            let figures = app.0.ui.kept.budgets.get(&app, least.as_str()).await?;
-            (vec![figures.as_of(), Block::Table(table(&figures.of, may_act))], lacking(&figures.of))
+            match app.0.ui.kept.budgets.get(&app, least.as_str()).await? {
+                Some(figures) => {
+                    (vec![figures.as_of(), Block::Table(table(&figures.of, may_act))], lacking(&figures.of))
+                }
+                None => (vec![being_read("The budgets of all tenants")], None),
+            }
         }
         Some(_) => {
             let query = BudgetQuery { tenant: tenant.clone(), stage: Stage::from_name(&asked.stage) };

@@ -8,7 +8,7 @@ use weir_ledger::view::{LedgerView, SourceView};
 use super::guard::Staff;
 use super::words::problem_count;
 use super::{UiError, page};
-use crate::server::{App, read, status};
+use crate::server::{App, budgets, read, status};
 use crate::status::{GatewayStatus, SILENT_MS, SystemStatus};
 
 /// Sources that are listed: those with problems first, then the latest.
@@ -21,6 +21,9 @@ pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Res
     let tiles = vec![
         Tile::new("Sources", totals.sources),
         Tile::new("Events counted", totals.accepted),
+        Tile::new("Waiting to be counted", status.events.uncounted_records).note("records of the event log"),
+        Tile::new("Budgets lag", Cell::amount(budgets::lag_ms(&app), "ms"))
+            .note("the oldest event that is not evaluated"),
         Tile::new("Missing numbers", problem_count(totals.missing)),
         Tile::new("Repeats", totals.duplicates).note("arrived again, counted once"),
         Tile::new("Conflicts", problem_count(totals.conflicts)),

@@ -91,7 +91,9 @@ pub(super) fn token_of(app: &App, holder: &Holder) -> Option<Token> {
     let mut token = match holder {
         Holder::Token(hash) => {
             let configured = app.tokens().find_hash(hash).cloned();
-            configured.or_else(|| app.kept_tokens().find_hash(hash, app.0.clock.now()).cloned())?
+            let token = configured.or_else(|| app.kept_tokens().find_hash(hash, app.0.clock.now()).cloned())?;
+            app.0.seen.used(&token.name, app.0.clock.now());
+            token
         }
         Holder::Person(token, _) => token.as_ref().clone(),
     };

@@ -1,50 +1,45 @@
 //! Fleet-wide limits and pools as they stand: what is left, who holds leases, what was refused.
+use std::collections::BTreeMap;
+
+use axum::Extension;
 use axum::extract::{Query, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
-use serde::Deserialize;
 use weir_contract::Timestamp;
 use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table};
+use weir_filter::refusal::Refusal;
 use weir_ledger::view::RefusedRow;
 use weir_steer::engine::Rules;
 
 use super::guard::Staff;
+use super::kept::being_read;
+use super::levels::{Asked, tables};
 use super::words::tenant_link;
-use super::{UiError, page};
+use super::{UiError, live, page};
 use crate::finance::{Finance, FinanceError};
-use crate::leases::view::{LimitRow, LimitsQuery};
 use crate::server::App;
+use crate::server::connections::Slot;
 use crate::server::read::with_reader;
 
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
-
-/// What the address says.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
-    #[serde(default)]
-    tenant: String,
-    #[serde(default)]
-    pool: String,
-}
-
 pub(super) async fn get_page(
     State(app): State<App>,
     staff: Staff,
     Query(asked): Query<Asked>,
 ) -> Result<Response, UiError> {
-    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let query = LimitsQuery { tenant: some(&asked.tenant), pool: some(&asked.pool) };
-    let limits = app.0.leases.view(query).await?;
-    let refused = match some(&asked.tenant) {
-        None => {
-            let figures = app.0.ui.kept.refusals.get(&app, "").await?;
-            vec![Block::Table(refusals(&figures.of)), figures.as_of()]
-        }
+    let now = tables(&app.0.leases.view(asked.query()).await?);
+    let refused = match asked.query().tenant {
+        None => match app.0.ui.kept.refusals.get(&app, "").await? {
+            Some(figures) => figures.of.blocks().into_iter().chain([figures.as_of()]).collect(),
+            None => vec![being_read("The refused requests of all tenants")],
+        },
         Some(tenant) => {
             let since = day_before(app.0.clock.now());
             let rows = with_reader(&app, move |reader| reader.frequent_refusals(Some(&tenant), since)).await?;
-            vec![Block::Table(refusals(&rows))]
+            Refused::of(rows).blocks()
         }
     };
+    let followed = Block::Followed(asked.live(), now);
     let search = Form::ask(
         Href::to(&["limits"]),
         vec![
@@ -53,14 +48,37 @@ pub(super) async fn get_page(
         ],
         "Show",
     );
-    let tables = [levels(&limits), holders(&limits)];
-    let blocks = [Block::Form(search)].into_iter().chain(tables.map(Block::Table)).chain(refused).collect();
+    let blocks = [Block::Form(search), followed].into_iter().chain(refused).collect();
     Ok(page(&app, &staff, Section::Limits, "Limits", blocks))
 }
 
-/// Reads the most frequent refusals of the last day.
-pub(super) fn read(finance: &mut Finance, _: &Rules, _: &str) -> Result<Vec<RefusedRow>, FinanceError> {
-    Ok(finance.reader.frequent_refusals(None, day_before(finance.now))?)
+/// Sends levels and leases as they change.
+pub(super) async fn get_live(
+    State(app): State<App>,
+    Extension(slot): Extension<Slot>,
+    headers: HeaderMap,
+    _staff: Staff,
+    Query(asked): Query<Asked>,
+) -> Result<Response, UiError> {
+    let place = live::place(&app, &headers)?;
+    let tables = app.0.ui.live.limits(asked);
+    Ok(live::respond(app, &slot, place, tables))
+}
+
+/// Refused requests of the last day.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// By reason.
+    reasons: BTreeMap<String, u64>,
+    /// By tenant and reason, the most frequent first.
+    frequent: Vec<RefusedRow>,
+}
+
+/// Reads the refusals of all tenants.
+pub(super) fn read(finance: &mut Finance, _: &Rules, _: &str) -> Result<Refused, FinanceError> {
+    let since = day_before(finance.now);
+    let frequent = finance.reader.frequent_refusals(None, since)?;
+    Ok(Refused { reasons: finance.reader.refusals_by_reason(since)?, frequent })
 }
 
 /// The hour that was a day before.
@@ -68,61 +86,57 @@ fn day_before(now: Timestamp) -> Timestamp {
     Timestamp::from_millis(now.as_millis().saturating_sub(DAY_MS)).hour()
 }
 
-fn owner(row: &LimitRow) -> Cell {
-    match (&row.tenant, &row.pool) {
-        (Some(tenant), _) => tenant_link(tenant),
-        (None, Some(pool)) => Cell::text(format!("pool {pool}")),
-        (None, None) => Cell::Missing,
+impl Refused {
+    /// Those of one tenant, which has a row for each reason.
+    fn of(frequent: Vec<RefusedRow>) -> Self {
+        Refused { reasons: frequent.iter().map(|row| (row.reason.clone(), row.count)).collect(), frequent }
+    }
+
+    fn blocks(&self) -> Vec<Block> {
+        let mut reasons: Vec<_> = self.reasons.iter().collect();
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let rows = reasons.into_iter().map(|(reason, count)| {
+            let (status, told) = meaning(reason);
+            vec![Cell::Code(reason.clone()), Cell::maybe(status), Cell::maybe(told), (*count).into()]
+        });
+        let columns = ["Reason", "Status", "What clients are told", "Requests"];
+        let empty = "No request was refused in the last day.";
+        let by_reason = Table::new("Refused requests of the last day, by reason", &columns, empty).rows(rows);
+        let rows = self.frequent.iter().map(|row| {
+            let tenant = if row.tenant.is_empty() { Cell::text("(not identified)") } else { tenant_link(&row.tenant) };
+            vec![tenant, Cell::Code(row.reason.clone()), row.count.into()]
+        });
+        let columns = ["Tenant", "Reason", "Requests"];
+        let by_tenant = Table::new("The most frequent, by tenant", &columns, "").rows(rows);
+        let shown = if self.frequent.is_empty() { vec![by_reason] } else { vec![by_reason, by_tenant] };
+        shown.into_iter().map(Block::Table).collect()
     }
 }
 
-fn levels(limits: &[LimitRow]) -> Table {
-    let rows = limits.iter().flat_map(|row| {
-        row.state.tiers.iter().map(move |tier| {
-            vec![
-                owner(row),
-                Cell::text(&row.limit),
-                Cell::maybe(row.part.clone()),
-                Cell::text(&tier.name),
-                row.state.definition.capacity.into(),
-                tier.level.into(),
-                tier.available.into(),
-                row.state.set_aside.into(),
-                row.minute_max.into(),
-            ]
-        })
+/// The status of a refusal, and what clients are told. Gateways of a later version may have others.
+fn meaning(reason: &str) -> (Option<String>, Option<&'static str>) {
+    let known = Refusal::one_of_each_code().into_iter().find(|refusal| refusal.code() == reason);
+    let status = known.map(|refusal| match refusal {
+        Refusal::Budget(_) => "402, or 429 where the plan says so".to_owned(),
+        Refusal::UnknownTenant => "403, or 404 where the configuration says so".to_owned(),
+        other => other.status().to_string(),
     });
-    let columns =
-        ["Whose", "Limit", "Bucket", "Tier", "Capacity", "Level", "Available now", "Set aside", "At most in a minute"];
-    let empty =
-        "No fleet-wide limit is in use. Plans have them with `scope: fleet`; other limits live in the gateways.";
-    Table::new("Levels", &columns, empty).rows(rows)
+    (status, known.map(Refusal::message))
 }
 
-fn holders(limits: &[LimitRow]) -> Table {
-    let rows = limits.iter().flat_map(|row| {
-        row.state.holders.iter().map(move |holder| {
-            vec![
-                owner(row),
-                Cell::text(&row.limit),
-                Cell::text(&holder.gateway),
-                holder.holds.into(),
-                holder.granted.into(),
-                Cell::text(if holder.draws { "asks for each request" } else { "holds a lease" }),
-                Cell::amount(holder.ends_in_ms, "ms"),
-            ]
-        })
-    });
-    let columns = ["Whose", "Limit", "Gateway", "May still spend", "Granted", "How", "Ends in"];
-    Table::new("Leases", &columns, "No gateway holds a lease.").rows(rows)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Refusals of the last day, the most frequent first.
-fn refusals(refused: &[RefusedRow]) -> Table {
-    let rows = refused.iter().map(|row| {
-        let tenant = if row.tenant.is_empty() { Cell::text("(not identified)") } else { tenant_link(&row.tenant) };
-        vec![tenant, Cell::Code(row.reason.clone()), row.count.into()]
-    });
-    let empty = "No request was refused in the last day.";
-    Table::new("Refused requests of the last day, by reason", &["Tenant", "Reason", "Requests"], empty).rows(rows)
+    #[test]
+    fn every_reason_has_its_status_and_its_words() {
+        for refusal in Refusal::one_of_each_code() {
+            let (status, told) = meaning(refusal.code());
+            let status = status.expect("a status");
+            assert!(status.starts_with(&refusal.status().to_string()), "{}: {status}", refusal.code());
+            assert!(told.is_some_and(|told| !told.is_empty()), "{}", refusal.code());
+        }
+        assert_eq!(meaning("rate_limited").0.as_deref(), Some("429"));
+        assert_eq!(meaning("of_a_later_version"), (None, None));
+    }
 }

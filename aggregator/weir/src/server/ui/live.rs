@@ -1,7 +1,8 @@
-//! Live figures: read once every two seconds while somebody watches, however many do, and sent to each as server-sent events.
-use std::collections::HashMap;
+//! Live figures, and the levels and leases of limits: read every two seconds while somebody watches, once for all who watch the same,
+//! and sent to each as server-sent events.
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Extension;
@@ -12,10 +13,11 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep};
 
-use super::UiError;
 use super::guard::{Staff, session_name, token_of};
 use super::words::grouped;
+use super::{UiError, levels};
 use crate::config::tokens::Scope;
 use crate::server::connections::Slot;
 use crate::server::error::ApiError;
@@ -24,6 +26,8 @@ use crate::server::{App, budgets};
 
 /// How often figures are read.
 const EVERY: Duration = Duration::from_secs(2);
+/// The pause after levels were read, in times of what that took: they cost at most a tenth of a core, whatever is asked for.
+const PAUSE_FACTOR: u32 = 9;
 /// The most pages that follow at a time; further ones have no live figures.
 const VIEWERS_MAX: usize = 64;
 /// The most of one session: so many pages has a person open, and nobody takes the places of others.
@@ -36,18 +40,21 @@ pub(super) struct Live {
     /// Pages that follow, by session.
     following: Arc<Mutex<HashMap<String, usize>>>,
     figures: watch::Sender<String>,
+    /// Levels and leases, by what pages ask for. At most [`VIEWERS_MAX`]: what nobody follows is forgotten.
+    limits: Mutex<BTreeMap<levels::Asked, watch::Sender<String>>>,
 }
 
 impl Default for Live {
     fn default() -> Self {
         let room = Semaphore::new(VIEWERS_MAX).into();
-        Live { room, following: Arc::default(), figures: watch::Sender::new(String::new()) }
+        let (following, limits) = (Arc::default(), Mutex::default());
+        Live { room, following, figures: watch::Sender::new(String::new()), limits }
     }
 }
 
 /// The place of a page that follows; it is free again once this is dropped.
 #[derive(Debug)]
-struct Place {
+pub(super) struct Place {
     session: String,
     following: Arc<Mutex<HashMap<String, usize>>>,
     _permit: OwnedSemaphorePermit,
@@ -81,31 +88,78 @@ impl Live {
 
     /// How many people watch.
     pub(super) fn viewers(&self) -> usize {
-        self.figures.receiver_count()
+        VIEWERS_MAX - self.room.available_permits()
+    }
+
+    fn lock_limits(&self) -> MutexGuard<'_, BTreeMap<levels::Asked, watch::Sender<String>>> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Levels and leases for a page, from now on.
+    pub(super) fn limits(&self, asked: levels::Asked) -> watch::Receiver<String> {
+        let mut all = self.lock_limits();
+        all.retain(|_, tables| tables.receiver_count() > 0);
+        all.entry(asked).or_insert_with(|| watch::Sender::new(String::new())).subscribe()
+    }
+
+    /// What somebody follows.
+    fn followed_limits(&self) -> Vec<levels::Asked> {
+        let mut all = self.lock_limits();
+        all.retain(|_, tables| tables.receiver_count() > 0);
+        all.keys().cloned().collect()
+    }
+
+    fn show_limits(&self, asked: &levels::Asked, html: &str) {
+        if let Some(tables) = self.lock_limits().get(asked) {
+            let now = json!({ "html": html }).to_string();
+            tables.send_if_modified(|before| {
+                let is_new = *before != now;
+                *before = now;
+                is_new
+            });
+        }
     }
 }
 
-/// Reads the figures for as long as the server runs, while somebody watches.
+/// Reads what is watched, for as long as the server runs.
 pub(in crate::server) async fn follow(app: App) {
+    tokio::join!(follow_figures(&app), follow_limits(&app));
+}
+
+async fn follow_figures(app: &App) {
     let mut before: Option<(Duration, u64)> = None;
     loop {
-        tokio::time::sleep(EVERY).await;
-        if app.0.ui.live.viewers() == 0 {
+        sleep(EVERY).await;
+        if app.0.ui.live.figures.receiver_count() == 0 {
             before = None;
             continue;
         }
-        let Ok(view) = own_totals_view(&app).await else { continue };
+        let Ok(view) = own_totals_view(app).await else { continue };
         let (now, accepted) = (app.0.clock.elapsed(), view.totals.accepted);
         let figures = json!({
             "accepted": grouped(accepted),
             "per_second": before.map(|before| per_second(before, (now, accepted))),
             "uncounted": grouped(view.log_position.saturating_sub(view.position)),
             "missing": grouped(view.totals.missing),
-            "lag": format!("{} ms", grouped(budgets::lag_ms(&app))),
+            "lag": format!("{} ms", grouped(budgets::lag_ms(app))),
             "books": if view.balanced { "every equation holds" } else { "an equation does not hold" },
         });
         before = Some((now, accepted));
         app.0.ui.live.figures.send_replace(figures.to_string());
+    }
+}
+
+async fn follow_limits(app: &App) {
+    loop {
+        sleep(EVERY).await;
+        for asked in app.0.ui.live.followed_limits() {
+            let began = Instant::now();
+            match levels::now(app, &asked).await {
+                Ok(html) => app.0.ui.live.show_limits(&asked, &html),
+                Err(error) => tracing::debug!(%error, "levels are not shown anew"),
+            }
+            sleep(began.elapsed() * PAUSE_FACTOR).await;
+        }
     }
 }
 
@@ -125,28 +179,49 @@ struct Watching {
 impl Watching {
     /// The next figures; None once the session or the server ends.
     async fn next(&mut self) -> Option<Event> {
-        tokio::select! {
-            changed = self.figures.changed() => changed.ok()?,
-            _ = self.stopped.wait_for(|stopped| *stopped) => return None,
+        loop {
+            let is_new = tokio::select! {
+                changed = self.figures.changed() => changed.map(|()| true).ok()?,
+                () = sleep(EVERY) => false,
+                _ = self.stopped.wait_for(|stopped| *stopped) => return None,
+            };
+            if !self.lasts() {
+                return None;
+            }
+            if is_new {
+                return Some(Event::default().data(self.figures.borrow_and_update().clone()));
+            }
         }
+    }
+
+    /// Whether the session may still see them. A token that was revoked ends what it began.
+    fn lasts(&self) -> bool {
         let holder = self.app.0.ui.sessions.holder(&self.place.session, self.app.0.clock.elapsed());
-        // A token that was revoked ends what it began.
-        let lasts =
-            holder.and_then(|holder| token_of(&self.app, &holder)).is_some_and(|token| token.opens(&Scope::Viewer));
-        lasts.then(|| Event::default().data(self.figures.borrow_and_update().clone()))
+        holder.and_then(|holder| token_of(&self.app, &holder)).is_some_and(|token| token.opens(&Scope::Viewer))
     }
 }
 
-/// Sends figures until the person leaves. The connection takes no place from those of gateways.
+/// Sends figures until the person leaves.
 pub(super) async fn get_live(
     State(app): State<App>,
     Extension(slot): Extension<Slot>,
     headers: HeaderMap,
     _staff: Staff,
 ) -> Result<Response, UiError> {
-    let place = app.0.ui.live.place(session_name(&app, &headers).unwrap_or_default()).ok_or(ApiError::Busy)?;
+    let place = place(&app, &headers)?;
+    let figures = app.0.ui.live.figures.subscribe();
+    Ok(respond(app, &slot, place, figures))
+}
+
+/// A place for the page that asks.
+pub(super) fn place(app: &App, headers: &HeaderMap) -> Result<Place, ApiError> {
+    app.0.ui.live.place(session_name(app, headers).unwrap_or_default()).ok_or(ApiError::Busy)
+}
+
+/// Sends what is watched until the person leaves. The connection takes no place from those of gateways.
+pub(super) fn respond(app: App, slot: &Slot, place: Place, figures: watch::Receiver<String>) -> Response {
     slot.leave();
-    let (figures, stopped) = (app.0.ui.live.figures.subscribe(), app.0.waiters.stopped());
+    let stopped = app.0.waiters.stopped();
     let watching = Watching { app, place, figures, stopped };
     let events = stream::unfold(watching, |mut watching| async move {
         let event = watching.next().await?;
@@ -154,7 +229,7 @@ pub(super) async fn get_live(
     });
     let mut response = Sse::new(events).keep_alive(KeepAlive::default()).into_response();
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    Ok(response)
+    response
 }
 
 #[cfg(test)]
@@ -176,5 +251,19 @@ mod tests {
         assert_eq!(per_second(at(10, 1_000), at(12, 41_000)), "20,000");
         assert_eq!(per_second(at(10, 1_000), at(12, 1_000)), "0");
         assert_eq!(per_second(at(10, 1_000), at(10, 900)), "0", "a rebuilt ledger counts from the beginning");
+    }
+
+    #[test]
+    fn levels_are_read_once_for_all_who_ask_the_same_and_not_for_those_who_have_left() {
+        let (live, all) = (Live::default(), levels::Asked::default());
+        let (one, mut other) = (live.limits(all.clone()), live.limits(all.clone()));
+        assert_eq!(live.followed_limits().len(), 1);
+        live.show_limits(&all, "<p>3 left</p>");
+        assert!(other.has_changed().expect("it lasts"));
+        assert_eq!(*other.borrow_and_update(), "{\"html\":\"<p>3 left</p>\"}");
+        live.show_limits(&all, "<p>3 left</p>");
+        assert!(!other.has_changed().expect("it lasts"), "nothing new is not sent");
+        drop((one, other));
+        assert!(live.followed_limits().is_empty());
     }
 }

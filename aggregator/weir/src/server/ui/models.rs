@@ -8,7 +8,8 @@ use weir_money::margin::MarginRow;
 use weir_money::ratio::Percent;
 
 use super::guard::Staff;
-use super::money::MODEL;
+use super::kept::being_read;
+use super::money::{MODEL, Margins};
 use super::words::{level, problem_count};
 use super::{UiError, page};
 use crate::models::ModelsView;
@@ -21,12 +22,27 @@ const MODELS_SHOWN: usize = 200;
 const BARS_SHOWN: usize = 20;
 
 pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Response, UiError> {
-    let figures = app.0.ui.kept.margins.get(&app, MODEL).await?;
-    let view = &figures.of.view;
+    let kept = &app.0.ui.kept;
+    let (lately, status) = (models::shown(&app), status::system(&app).await?);
+    let mut blocks = vec![Block::Table(live(&lately)), Block::Table(providers_now(&status))];
+    match kept.margins.get(&app, MODEL).await? {
+        Some(figures) => blocks.extend([figures.as_of()].into_iter().chain(month(&figures.of))),
+        None => blocks.push(being_read("The figures of the month")),
+    }
+    match kept.drift.get(&app, "").await? {
+        Some(figures) => blocks.extend(figures.of.blocks().into_iter().chain([figures.as_of()])),
+        None => blocks.push(being_read("Costs of the weeks before")),
+    }
+    Ok(page(&app, &staff, Section::Models, "Models", blocks))
+}
+
+/// What each model did and cost this month.
+fn month(margins: &Margins) -> Vec<Block> {
+    let view = &margins.view;
     let mut sorted: Vec<&MarginRow> = view.rows.iter().collect();
     sorted.sort_by_key(|row| (row.currency, std::cmp::Reverse(row.llm_cost)));
     let rows = sorted.iter().map(|row| {
-        let served: Vec<&str> = figures.of.providers.get(&row.key).into_iter().flatten().map(String::as_str).collect();
+        let served: Vec<&str> = margins.providers.get(&row.key).into_iter().flatten().map(String::as_str).collect();
         line(row, served.join(", "), (view.from, view.to))
     });
     let columns = [
@@ -43,14 +59,11 @@ pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Res
         "Behind it",
     ];
     let table = Table::new("Models this month", &columns, "No model was used this month.").first(MODELS_SHOWN, rows);
-    let (lately, status) = (models::shown(&app), status::system(&app).await?);
-    let tables = [live(&lately), providers_now(&status), table];
     let of_currency = sorted.chunk_by(|one, other| one.currency == other.currency);
-    let mut blocks = vec![figures.as_of()];
-    blocks.extend(of_currency.map(|rows| Block::Chart(chart(rows))));
-    blocks.extend(tables.map(Block::Table));
+    let mut blocks: Vec<Block> = of_currency.map(|rows| Block::Chart(chart(rows))).collect();
+    blocks.push(Block::Table(table));
     blocks.extend(view.notes.iter().map(|note| Block::Paragraph(note.clone())));
-    Ok(page(&app, &staff, Section::Models, "Models", blocks))
+    blocks
 }
 
 /// How requests of the last 15 minutes went, by model and class.
@@ -141,5 +154,6 @@ fn chart(rows: &[&MarginRow]) -> Chart {
             })
             .collect(),
         empty: "No model has cost anything this month.".to_owned(),
+        csv: None,
     }
 }

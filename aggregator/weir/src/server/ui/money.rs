@@ -17,7 +17,7 @@ use weir_money::review;
 use weir_steer::engine::Rules;
 
 use super::guard::Staff;
-use super::kept::Figures;
+use super::kept::{Figures, being_read};
 use super::tenant::words_of;
 use super::words::{level, tenant_link};
 use super::{UiError, page};
@@ -92,13 +92,14 @@ async fn get_page(State(app): State<App>, staff: Staff, Query(asked): Query<Aske
     let by = asked.by();
     let kept = &app.0.ui.kept;
     // How all tenants stand is these sums, too.
-    let (as_of, parts) = if by == TENANT {
+    let parts = if by == TENANT {
         let figures = kept.standing.get(&app, "").await?;
-        (figures.as_of(), shown(by, &figures.of.margin))
+        figures.map(|figures| (figures.as_of(), shown(by, &figures.of.margin)))
     } else {
         let figures = kept.margins.get(&app, by).await?;
-        (figures.as_of(), shown(by, &figures.of.view))
+        figures.map(|figures| (figures.as_of(), shown(by, &figures.of.view)))
     };
+    let (as_of, parts) = parts.unwrap_or_else(|| (being_read("The figures of all tenants"), Vec::new()));
     let blocks = [tabs(by), as_of].into_iter().chain(parts).collect();
     Ok(page(&app, &staff, Section::Money, "Money", blocks))
 }
@@ -225,8 +226,14 @@ async fn get_review(State(app): State<App>, staff: Staff, Query(asked): Query<As
         "Show",
     );
     let mut blocks = vec![tabs("review"), Block::Form(ask)];
-    let title = report.as_ref().map_or("Weekly review", |report| &*report.of.title).to_owned();
-    let shown = |report: Arc<Figures<Document>>| [report.as_of()].into_iter().chain(parts(&report.of)).collect();
+    let title = match &report {
+        Ok(Some(report)) => report.of.title.clone(),
+        _ => "Weekly review".to_owned(),
+    };
+    let shown = |report: Option<Arc<Figures<Document>>>| match report {
+        Some(report) => [report.as_of()].into_iter().chain(parts(&report.of)).collect(),
+        None => vec![being_read("The figures of the week")],
+    };
     blocks.extend(or_why(report.map(shown))?);
     Ok(page(&app, &staff, Section::Money, title, blocks))
 }

@@ -1,5 +1,7 @@
 //! A tenant's own page: what it has used and has left, its bill so far, its keys. The tenant is the session's: no address names one,
 //! and nothing that the operator pays or plans is shown.
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Router;
@@ -7,7 +9,7 @@ use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use weir_contract::Timestamp;
-use weir_dashboard::{Block, Cell, Chart, Page, Point, Section, Sheet, Table, Tone};
+use weir_dashboard::{Block, Cell, Chart, Href, Page, Point, Section, Table, Tone};
 use weir_ledger::LedgerError;
 use weir_ledger::amount::Currency;
 use weir_ledger::query::LedgerReader;
@@ -16,7 +18,6 @@ use weir_ledger::view::cost::{CostQuery, CostRow, CostSums, Step};
 use weir_steer::view::BudgetView;
 
 use super::guard::Member;
-use super::money::download;
 use super::words::{AfterAct, done, forecast, stage_tone};
 use super::{UiError, addresses, keys as key_pages, tenant};
 use crate::budgets::BudgetQuery;
@@ -34,7 +35,7 @@ const VALUES_SHOWN: usize = 100;
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/own", get(get_page))
-        .route("/own/usage.csv", get(get_csv))
+        .route("/own/{file}", get(files::get_file))
         .route("/own/alert-addresses", post(addresses::post_add))
         .route("/own/alert-addresses/{number}/prove", post(addresses::post_prove))
         .route("/own/alert-addresses/{number}/remove", post(addresses::post_remove))
@@ -46,11 +47,27 @@ pub(super) fn routes() -> Router<App> {
 /// What the ledger says of the tenant.
 struct Used {
     bill: BillView,
-    /// Units by meter, today and in the billing period.
-    meters: Vec<(String, u64, u64)>,
+    meters: Vec<MeterUse>,
     days: Vec<CostRow>,
     features: Counts,
     keys: Counts,
+}
+
+/// Units of a meter.
+struct MeterUse {
+    meter: String,
+    today: u64,
+    /// In the billing period.
+    period: u64,
+    /// Units of a billing period that cost nothing; None where the price plan has no such part.
+    included: Option<u64>,
+}
+
+impl MeterUse {
+    /// Included units that are left.
+    fn left(&self) -> Option<u64> {
+        self.included.map(|included| included.saturating_sub(self.period))
+    }
 }
 
 /// Requests, input and output tokens, by a value or a day.
@@ -71,6 +88,9 @@ async fn get_page(State(app): State<App>, member: Member, Query(asked): Query<Af
     blocks.push(Block::Table(by("feature", &used.features)));
     blocks.push(Block::Table(by("key", &used.keys)));
     blocks.extend(tenant::bill(&used.bill, false));
+    if !used.bill.bills.is_empty() {
+        blocks.push(Block::Tabs("The bill".to_owned(), vec![("Download as CSV".to_owned(), file("bill.csv"), false)]));
+    }
     match keys::list(&app, tenant.clone()).await {
         Ok(list) => blocks.extend(key_pages::blocks(&list, &key_pages::Place::own(), true, app.0.clock.now())),
         // Keys of a tenants file are the operator's to change.
@@ -87,7 +107,20 @@ fn today(now: Timestamp) -> Timestamp {
 }
 
 fn used(finance: &mut Finance, tenant: &str) -> Result<Used, FinanceError> {
-    let bill = finance.bill(&BillQuery { tenant: tenant.to_owned(), at: None })?;
+    let bill = bill(finance, tenant)?;
+    let (meters, days) = (meters_used(finance, tenant, &bill)?, days(finance, tenant)?);
+    let features = values(&mut finance.reader, tenant, "feature", (bill.from, finance.now))?;
+    let keys = values(&mut finance.reader, tenant, "credential", (bill.from, finance.now))?;
+    Ok(Used { meters, days, features, keys, bill })
+}
+
+/// The bill of the current period, so far.
+fn bill(finance: &mut Finance, tenant: &str) -> Result<BillView, FinanceError> {
+    finance.bill(&BillQuery { tenant: tenant.to_owned(), at: None })
+}
+
+/// Units by meter, today and in the billing period.
+fn meters_used(finance: &mut Finance, tenant: &str, bill: &BillView) -> Result<Vec<MeterUse>, FinanceError> {
     let (now, since) = (finance.now, today(finance.now));
     let names: Vec<String> = finance.reader.totals()?.meters.into_iter().map(|meter| meter.meter).collect();
     let asked: BTreeSet<&str> = names.iter().map(String::as_str).collect();
@@ -95,11 +128,14 @@ fn used(finance: &mut Finance, tenant: &str) -> Result<Used, FinanceError> {
         Ok(finance.reader.units(Some(tenant), &asked, from, now)?.remove(tenant).unwrap_or_default())
     };
     let (of_today, of_period) = (units(since)?, units(bill.from)?);
-    let meters = names.iter().map(|name| (name.clone(), of_today.get(name), of_period.get(name))).collect();
-    let days = days(finance, tenant)?;
-    let features = values(&mut finance.reader, tenant, "feature", (bill.from, now))?;
-    let keys = values(&mut finance.reader, tenant, "credential", (bill.from, now))?;
-    Ok(Used { meters, days, features, keys, bill })
+    let included = finance.included(tenant);
+    let used = |meter: String| MeterUse {
+        today: of_today.get(&meter),
+        period: of_period.get(&meter),
+        included: included.get(&meter).copied(),
+        meter,
+    };
+    Ok(names.into_iter().map(used).collect())
 }
 
 /// Requests, input and output tokens by the values of a dimension.
@@ -139,14 +175,27 @@ fn days(finance: &mut Finance, id: &str) -> Result<Vec<CostRow>, FinanceError> {
 
 fn meters(used: &Used, now: Timestamp) -> Table {
     let span = (used.bill.from, used.bill.to);
-    let rows = used.meters.iter().map(|(meter, today, period)| {
-        let end = forecast(i128::from(*period), span, now).map_or(Cell::Missing, Cell::Number);
-        vec![Cell::text(meter), (*today).into(), (*period).into(), end]
+    let rows = used.meters.iter().map(|of| {
+        let end = forecast(i128::from(of.period), span, now).map_or(Cell::Missing, Cell::Number);
+        let (included, left) = (Cell::maybe(of.included), Cell::maybe(of.left()));
+        vec![Cell::text(&of.meter), of.today.into(), of.period.into(), end, included, left]
     });
-    let columns = ["Meter", "Today (UTC)", "This billing period", "At its end, if it goes on so"];
+    let columns = [
+        "Meter",
+        "Today (UTC)",
+        "This billing period",
+        "At its end, if it goes on so",
+        "Included in the price",
+        "Left of that",
+    ];
     let mut table = Table::new("Billed units", &columns, "Nothing is measured yet.").rows(rows);
-    table.csv = Some(weir_dashboard::Href::to(&["own", "usage.csv"]));
+    table.csv = Some(file("units.csv"));
     table
+}
+
+/// A file of the tenant's own.
+fn file(name: &str) -> Href {
+    Href::to(&["own", name])
 }
 
 /// The tenant's own budgets. Of one in money, which may be the operator's cost, only the share is told; of one that tenants share,
@@ -200,6 +249,7 @@ fn chart(days: &[CostRow], now: Timestamp) -> Chart {
             .map(|(day, sums)| Point { label: day, value: sums[0].into(), exact: Cell::Number(sums[0].into()) })
             .collect(),
         empty: "There were no requests in the last 30 days.".to_owned(),
+        csv: Some(file("usage.csv")),
     }
 }
 
@@ -225,17 +275,8 @@ fn by(what: &str, counts: &Counts) -> Table {
         vec![Cell::text(name), (*requests).into(), (*input).into(), (*output).into()]
     });
     let heading = format!("This billing period by {what}");
-    Table::new(&heading, &[what, "Requests", "Input tokens", "Output tokens"], "Nothing was used yet.")
-        .first(VALUES_SHOWN, rows)
-}
-
-/// Usage by day as a file.
-async fn get_csv(State(app): State<App>, member: Member) -> Result<Response, UiError> {
-    let tenant = member.tenant().to_string();
-    let days = with_finance(&app, move |finance| days(finance, &tenant)).await?;
-    let mut sheet = Sheet::new(&["day", "requests", "input_tokens", "output_tokens"]);
-    for (day, [requests, input, output]) in requests_by_day(&days) {
-        sheet.row(&[day, requests.to_string(), input.to_string(), output.to_string()]);
-    }
-    Ok(download(sheet, "usage.csv"))
+    let columns = [what, "Requests", "Input tokens", "Output tokens"];
+    let mut table = Table::new(&heading, &columns, "Nothing was used yet.").first(VALUES_SHOWN, rows);
+    table.csv = Some(file(&format!("{what}s.csv")));
+    table
 }

@@ -8,7 +8,7 @@ use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table, Tone}
 use super::guard::Staff;
 use super::words::tenant_link;
 use super::{UiError, page};
-use crate::cost_events::{EventCost, EventCostQuery};
+use crate::cost_events::{END, EventCost, EventCostQuery, Latest};
 use crate::lookup::{EventView, EventsQuery};
 use crate::server::error::ApiError;
 use crate::server::{App, money, read};
@@ -37,7 +37,8 @@ pub(super) struct Asked {
     /// Only requests counted in hours from this moment on, and before the next one.
     from: String,
     to: String,
-    after: String,
+    /// Only requests before this place in the log: the cursor of the page with later ones.
+    before: String,
 }
 
 pub(super) async fn get_page(
@@ -66,7 +67,7 @@ pub(super) async fn get_page(
         blocks.push(asked.how_far());
         blocks.push(Block::Table(found(&read::events(&app, query).await?)));
     } else {
-        blocks.push(Block::Table(list(&app, &asked).await?));
+        blocks.extend(list(&app, &asked).await?);
     }
     Ok(page(&app, &staff, Section::Requests, "Requests", blocks))
 }
@@ -154,8 +155,8 @@ fn moment(text: &str) -> Result<Timestamp, ApiError> {
     Timestamp::parse(text).ok_or_else(wrong)
 }
 
-/// The requests behind a sum, a page at a time.
-async fn list(app: &App, asked: &Asked) -> Result<Table, UiError> {
+/// The latest requests that fit, a page at a time.
+async fn list(app: &App, asked: &Asked) -> Result<Vec<Block>, UiError> {
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let time = |text: &str| (!text.is_empty()).then(|| moment(text)).transpose();
     let query = EventCostQuery {
@@ -170,15 +171,34 @@ async fn list(app: &App, asked: &Asked) -> Result<Table, UiError> {
         environment: some(&asked.environment),
         credential: some(&asked.credential),
         plan: some(&asked.plan),
-        after: some(&asked.after),
         ..EventCostQuery::default()
     };
-    let events = money::events(app, query).await?;
+    let latest = money::latest(app, query, asked.before.clone()).await?;
     let columns = ["Event", "When", "Tenant", "Model", "Outcome", "Input tokens", "Output tokens", "Cost"];
-    let empty = "No request fits in this part of the event log. A next page, if there is one, goes on.";
-    let mut table = Table::new("Requests", &columns, empty).rows(events.events.iter().map(row));
-    table.next = events.next.map(|after| asked.href().with("after", &after));
-    Ok(table)
+    let empty = "No request fits in the part of the event log that was looked at.";
+    let table = Table::new("Requests, the latest first", &columns, empty).rows(latest.events.iter().map(row));
+    let mut blocks = vec![Block::Table(table)];
+    blocks.extend(
+        latest.since.map(|since| Block::Facts("What was looked at".to_owned(), vec![("Received since", since.into())])),
+    );
+    blocks.extend(further(asked, &latest));
+    if latest.further.is_none() && latest.is_pruned {
+        let told =
+            "Older events are no longer in the log, which keeps them for `log_retention`: only their sums stand.";
+        blocks.push(Block::Paragraph(told.to_owned()));
+    }
+    Ok(blocks)
+}
+
+/// Links to other parts of the log: what comes before, and what came late.
+fn further(asked: &Asked, latest: &Latest) -> Option<Block> {
+    let before = |words: String, cursor: &str| (words, asked.href().with("before", cursor), false);
+    let mut links: Vec<_> = latest.further.iter().map(|cursor| before("Further back".to_owned(), cursor)).collect();
+    links.extend(latest.earlier.as_ref().map(|(window, cursor)| {
+        before(format!("To the last hour before with requests of {}: {window}", asked.tenant), &cursor.to_string())
+    }));
+    links.extend(latest.later.then(|| before("Received later than that".to_owned(), END)));
+    (!links.is_empty()).then(|| Block::Tabs("Other requests".to_owned(), links))
 }
 
 fn row(event: &EventCost) -> Vec<Cell> {
@@ -221,9 +241,11 @@ impl Asked {
         Block::Tabs("How far back".to_owned(), spans.map(link).into())
     }
 
-    /// The address that asks the same from the beginning.
+    /// The address that asks the same of the latest requests.
     fn href(&self) -> Href {
-        let Asked { tenant, model, class, route, feature, prompt_version, environment, credential, plan, .. } = self;
+        let Asked {
+            tenant, model, class, route, feature, prompt_version, environment, credential, plan, from, to, ..
+        } = self;
         let named = [
             ("tenant", tenant),
             ("model", model),
@@ -234,6 +256,8 @@ impl Asked {
             ("environment", environment),
             ("credential", credential),
             ("plan", plan),
+            ("from", from),
+            ("to", to),
         ];
         let given = named.into_iter().filter(|(_, value)| !value.is_empty());
         given.fold(Section::Requests.href(), |href, (name, value)| href.with(name, value))

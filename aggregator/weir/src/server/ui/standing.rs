@@ -1,6 +1,7 @@
 //! How all tenants stand this month: margins and budgets.
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
 use weir_money::margin::{MarginRow, MarginView};
 use weir_steer::engine::Rules;
@@ -37,6 +38,17 @@ pub(super) struct Rest {
 }
 
 impl Standing {
+    /// What is known before anything was read.
+    pub(super) fn unknown() -> Self {
+        let (rows, budgets, now) = (HashMap::new(), HashMap::new(), Timestamp::default());
+        Standing {
+            margin: MarginView::new("tenant", now, now, BTreeMap::new()),
+            rows,
+            budgets,
+            has_more_budgets: false,
+        }
+    }
+
     /// A tenant's rows: one for each currency.
     pub(super) fn of<'a>(&'a self, rest: &'a Rest, tenant: &str) -> impl Iterator<Item = &'a MarginRow> {
         let places = self.rows.get(tenant).map_or(&[][..], Vec::as_slice);

@@ -23,6 +23,7 @@ use crate::cost_events::RecentUsers;
 use crate::finance::bill::BillView;
 use crate::finance::query::{BillQuery, MarginQuery};
 use crate::finance::{Finance, FinanceError};
+use crate::server::auth::allow;
 use crate::server::error::ApiError;
 use crate::server::finance::with_finance;
 use crate::server::{App, budgets, keys, money, tenants};
@@ -86,7 +87,9 @@ pub(super) async fn get_page(
         blocks.extend(key_pages::blocks(&list, &key_pages::Place::of(&id), may_act, app.0.clock.now()));
         blocks.extend(own);
         blocks.push(Block::Facts("Configuration".to_owned(), facts(tenant)));
-        blocks.extend(may_act.then(|| Block::Form(state_form(tenant))));
+        if may_act {
+            blocks.extend([Block::Form(state_form(tenant)), Block::Form(budget_form(tenant))]);
+        }
         blocks.push(Block::Table(history(changes)));
     }
     Ok(page(&app, &staff, Section::Tenants, &*id, blocks))
@@ -160,6 +163,7 @@ fn charts(days: &[CostRow], now: Timestamp) -> Vec<Block> {
             unit: format!("Cost, {currency}"),
             points: days.into_iter().map(|day| point(currency, day)).collect(),
             empty: String::new(),
+            csv: None,
         })
     };
     by_currency.into_iter().map(chart).collect()
@@ -285,6 +289,45 @@ pub(super) async fn post_state(
     Ok(Redirect::to(Href::to(&["tenants", &id]).with(DONE, "changed").as_str()))
 }
 
+fn budget_form(tenant: &TenantView) -> Form {
+    let fields = vec![
+        Field::required("budget", "Budget", Kind::Text(String::new())).hint("Its name in weir.yaml."),
+        Field::optional("amount", "Amount", Kind::Text(String::new()))
+            .hint("In the budget's unit, until it is changed. Empty: the amount of the budget itself."),
+        Field::hidden("version", tenant.version.to_string()),
+    ];
+    let words = "Set the tenant's own amount";
+    Form::act("Own amount of a budget", Href::to(&["tenants", tenant.id.as_str(), "budget"]), fields, words)
+}
+
+/// Gives a tenant an amount of its own of a budget, or takes it back, if nobody has changed the tenant since the page was made.
+pub(super) async fn post_budget(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Acted(staff, fields): Acted<Staff>,
+) -> Result<Redirect, UiError> {
+    allow(staff.token(), Scope::Operator)?;
+    let (budget, of, now) = (fields.text("budget"), id.clone(), app.0.clock.now());
+    if !app.0.budgets.rules().budgets.iter().any(|known| *known.name == *budget) {
+        return Err(ApiError::Request(format!("`budget`: there is no budget {budget:?} in the configuration")).into());
+    }
+    let amount = |text: &String| {
+        let wrong = || ApiError::Request(format!("`amount` is a decimal, such as 500 or 0.50, not {text:?}"));
+        Pico::parse(text).filter(|amount| *amount >= Pico::ZERO).ok_or_else(wrong)
+    };
+    let amount = fields.optional("amount").as_ref().map(amount).transpose()?;
+    let version = u64::try_from(fields.number("version")?).ok();
+    let mut budgets = tenants::kept(&app, move |store| store.tenant(&of, now)).await?.budgets;
+    match amount {
+        Some(amount) => budgets.insert(budget, amount),
+        None => budgets.remove(&budget),
+    };
+    let by = By { who: staff.token().name.clone(), at: now, key: None };
+    let patch = TenantPatch { budgets: Some(budgets), ..TenantPatch::default() };
+    tenants::change(&app, staff.token(), (id.clone(), version), patch, by).await?;
+    Ok(Redirect::to(Href::to(&["tenants", &id]).with(DONE, "changed").as_str()))
+}
+
 fn history(changes: &[HistoryEntry]) -> Table {
     let json =
         |value: &Option<serde_json::Value>| value.as_ref().map_or(Cell::Missing, |value| Cell::Code(value.to_string()));
@@ -316,9 +359,21 @@ pub(super) async fn get_bill(
     let (as_of, view) = read.await?;
     let mut blocks = vec![as_of];
     blocks.extend(bill(&view, true));
+    blocks.push(behind(&view));
     blocks.extend(view.notes.iter().map(|note| Block::Notice(Tone::Warn, note.clone())));
     blocks.extend(view.unpriced.words().map(|words| Block::Notice(Tone::Warn, words)));
     Ok(page(&app, &staff, Section::Tenants, format!("Bill of {id}, so far"), blocks))
+}
+
+/// Links to what a bill sums: the requests of its period, and its usage by model.
+fn behind(view: &BillView) -> Block {
+    let requests = Section::Requests.href().with("tenant", &view.tenant);
+    let requests = requests.with("from", &view.from.to_string()).with("to", &view.to.to_string());
+    let links = vec![
+        ("The requests of the period".to_owned(), requests, false),
+        ("Usage by model".to_owned(), Href::to(&["tenants", &view.tenant]), false),
+    ];
+    Block::Tabs("Behind the bill".to_owned(), links)
 }
 
 /// A bill's lines and sums. Only who may see what the operator pays sees what a line of cost-plus multiplies.

@@ -12,6 +12,7 @@ use weir_money::margin::MarginRow;
 use weir_tenants::Snapshot;
 
 use super::guard::Staff;
+use super::kept::being_read;
 use super::standing::{Rest, Standing};
 use super::words::{level, stage_tone, tenant_link};
 use super::{UiError, keys, page, provider_keys, tenant};
@@ -28,6 +29,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/tenants/{id}", get(tenant::get_page))
         .route("/tenants/{id}/bill", get(tenant::get_bill))
         .route("/tenants/{id}/state", post(tenant::post_state))
+        .route("/tenants/{id}/budget", post(tenant::post_budget))
         .route("/tenants/{id}/keys", post(keys::post_create))
         .route("/tenants/{id}/keys/{key}/rotate", post(keys::post_rotate))
         .route("/tenants/{id}/keys/{key}/revoke", post(keys::post_revoke))
@@ -89,7 +91,6 @@ pub(super) async fn get_page(
     Query(asked): Query<Asked>,
 ) -> Result<Response, UiError> {
     let (figures, tenants) = (app.0.ui.kept.standing.get(&app, "").await?, app.directory().current());
-    let standing = &figures.of;
     let search = Form::ask(
         Href::to(&["tenants"]),
         vec![
@@ -98,6 +99,14 @@ pub(super) async fn get_page(
         ],
         "Search",
     );
+    let Some(figures) = figures else {
+        let after = if asked.sort == Sort::Name { asked.after } else { String::new() };
+        let by_name = Asked { sort: Sort::Name, after, q: asked.q };
+        let table = table(&app, &by_name, &Standing::unknown(), &tenants).await?;
+        let blocks = vec![being_read("The figures of all tenants"), Block::Form(search), Block::Table(table)];
+        return Ok(page(&app, &staff, Section::Tenants, "Tenants", blocks));
+    };
+    let standing = &figures.of;
     let mut blocks = vec![figures.as_of(), Block::Tiles(totals(standing)), Block::Form(search)];
     if asked.sort != Sort::Name && standing.margin.left_out > 0 {
         blocks.push(Block::Paragraph(CUT.to_owned()));

@@ -20,7 +20,8 @@ pub(super) fn routes() -> Router<App> {
 
 async fn get_page(State(app): State<App>, staff: Staff, Query(asked): Query<AfterAct>) -> Result<Response, UiError> {
     let (list, now) = (tokens::list(&app, staff.token()).await?, app.0.clock.now());
-    let columns = ["Name", "Person", "Opens", "Gateway", "From", "Made", "By", "Expires", "State", "Actions"];
+    let columns =
+        ["Name", "Person", "Opens", "Gateway", "From", "Made", "By", "Last used", "Expires", "State", "Actions"];
     let table = Table::new("Tokens", &columns, "There is no token.").rows(list.iter().map(|token| row(token, now)));
     let mut blocks = done(asked.done.as_deref());
     blocks.push(Block::Table(table));
@@ -40,6 +41,7 @@ fn row(token: &TokenView, now: Timestamp) -> Vec<Cell> {
         Cell::text(if is_made { "a call or a command" } else { "the configuration" }),
         Cell::maybe(token.created_at),
         text(&token.created_by),
+        Cell::maybe(token.last_used),
         Cell::maybe(token.expires),
         standing(token.revoked_at, token.expires, now),
         Cell::Acts(acts),

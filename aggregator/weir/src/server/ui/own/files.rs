@@ -1,0 +1,112 @@
+//! What a tenant's own page shows, as files: every row, with exact numbers.
+use axum::extract::{Path, State};
+use axum::response::Response;
+use weir_dashboard::Sheet;
+use weir_money::revenue::LineKind;
+
+use super::{Counts, bill, days, meters_used, requests_by_day, values};
+use crate::finance::bill::BillView;
+use crate::finance::{Finance, FinanceError};
+use crate::server::App;
+use crate::server::error::ApiError;
+use crate::server::finance::with_finance;
+use crate::server::ui::UiError;
+use crate::server::ui::guard::Member;
+use crate::server::ui::money::download;
+
+/// A file, by its name.
+#[derive(Clone, Copy, Debug)]
+enum File {
+    /// Requests and tokens by day.
+    Usage,
+    /// Billed units by meter.
+    Units,
+    /// Requests and tokens of the billing period by feature.
+    Features,
+    /// The same by key.
+    Keys,
+    /// The bill so far.
+    Bill,
+}
+
+impl File {
+    fn named(name: &str) -> Option<(Self, &'static str)> {
+        Some(match name {
+            "usage.csv" => (File::Usage, "usage.csv"),
+            "units.csv" => (File::Units, "units.csv"),
+            "features.csv" => (File::Features, "features.csv"),
+            "keys.csv" => (File::Keys, "keys.csv"),
+            "bill.csv" => (File::Bill, "bill.csv"),
+            _ => return None,
+        })
+    }
+
+    fn read(self, finance: &mut Finance, tenant: &str) -> Result<Sheet, FinanceError> {
+        let since = |finance: &mut Finance| Ok::<_, FinanceError>(bill(finance, tenant)?.from);
+        Ok(match self {
+            File::Usage => counts("day", &requests_by_day(&days(finance, tenant)?)),
+            File::Units => units(finance, tenant)?,
+            File::Features => {
+                let span = (since(finance)?, finance.now);
+                counts("feature", &values(&mut finance.reader, tenant, "feature", span)?)
+            }
+            File::Keys => {
+                let span = (since(finance)?, finance.now);
+                counts("key", &values(&mut finance.reader, tenant, "credential", span)?)
+            }
+            File::Bill => lines(&bill(finance, tenant)?),
+        })
+    }
+}
+
+/// A file of the tenant's own. What was accepted is counted first.
+pub(super) async fn get_file(
+    State(app): State<App>,
+    member: Member,
+    Path(name): Path<String>,
+) -> Result<Response, UiError> {
+    let (file, name) = File::named(&name).ok_or(ApiError::NotFound("there is no such file"))?;
+    let tenant = member.tenant().to_string();
+    app.0.store.catch_up().await?;
+    let sheet = with_finance(&app, move |finance| file.read(finance, &tenant)).await?;
+    Ok(download(sheet, name))
+}
+
+fn counts(of: &str, counts: &Counts) -> Sheet {
+    let mut sheet = Sheet::new(&[of, "requests", "input_tokens", "output_tokens"]);
+    for (name, [requests, input, output]) in counts {
+        sheet.row(&[name.clone(), requests.to_string(), input.to_string(), output.to_string()]);
+    }
+    sheet
+}
+
+fn units(finance: &mut Finance, tenant: &str) -> Result<Sheet, FinanceError> {
+    let bill = bill(finance, tenant)?;
+    let mut sheet = Sheet::new(&["meter", "today", "billing_period", "included", "left"]);
+    for of in meters_used(finance, tenant, &bill)? {
+        let text = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+        let (included, left) = (text(of.included), text(of.left()));
+        sheet.row(&[of.meter, of.today.to_string(), of.period.to_string(), included, left]);
+    }
+    Ok(sheet)
+}
+
+/// A bill's lines. What a line of cost-plus multiplies is the operator's to know.
+fn lines(bill: &BillView) -> Sheet {
+    let mut sheet = Sheet::new(&["currency", "line", "meter", "price_plan", "quantity", "price", "amount"]);
+    for of in &bill.bills {
+        for line in &of.lines {
+            let factor = |text: String| if line.kind == LineKind::CostPlus { String::new() } else { text };
+            sheet.row(&[
+                of.currency.to_string(),
+                line.kind.as_str().to_owned(),
+                line.meter.clone().unwrap_or_default(),
+                line.plan.clone(),
+                factor(line.exact_quantity()),
+                factor(line.price.to_string()),
+                line.amount.to_string(),
+            ]);
+        }
+    }
+    sheet
+}
