@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rusqlite::OpenFlags;
 
-use crate::postgres::Leased;
-use crate::{Error, Params, Place, Row, Statement};
+use crate::postgres::{Leased, holder_of};
+use crate::{Error, Holder, OptionalExtension, Params, Place, Row, Statement};
 
 /// How long a reader waits for a writer. In SQLite's WAL mode readers hardly ever wait.
 const BUSY: Duration = Duration::from_secs(5);
@@ -138,6 +138,21 @@ impl Connection {
             Engine::Sqlite(_) => Ok(()),
             Engine::Postgres(session) => session.take_right(),
         }
+    }
+
+    /// As [`Connection::take_right`]; fails with [`Error::Owned`] at once if another session has it.
+    pub fn take_right_now(&self) -> Result<(), Error> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(session) => session.take_right_now(),
+        }
+    }
+
+    /// Who has the right to write `schema` of this PostgreSQL database; None if nobody has, and for SQLite.
+    pub fn writer_of(&self, schema: &str) -> Result<Option<Holder>, Error> {
+        let Engine::Postgres(_) = &self.0 else { return Ok(None) };
+        let holder = |row: &Row<'_>| Ok(Holder { name: row.get(0)?, address: row.get(1)? });
+        self.query_row(&holder_of("?1"), [schema], holder).optional()
     }
 
     /// Makes this connection the only one that may write: waits some seconds for an earlier one that ends, fails with [`Error::Owned`] if it

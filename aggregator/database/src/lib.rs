@@ -35,7 +35,7 @@ pub use connection::{Connection, Transaction};
 pub use error::{Error, Failure, Holder, OptionalExtension, Refused};
 pub use params::{Params, ParamsFromIter, params_from_iter};
 pub use place::Place;
-pub use postgres::{PostgresPlace, Reach, Server};
+pub use postgres::{PostgresPlace, Reach, Server, quoted};
 pub use statement::{MappedRows, Row, Rows, Statement};
 
 /// Values as they go to the database and come from it.

@@ -139,6 +139,12 @@ impl Session {
         own(&client)
     }
 
+    /// As [`Session::take_right`], without waiting.
+    pub(crate) fn take_right_now(&self) -> Result<(), Error> {
+        let client = self.client()?;
+        own(&client)
+    }
+
     /// Takes the right to write, and the next number of those who had it: earlier ones are refused from then on.
     pub(crate) fn take_over(&self) -> Result<(), Error> {
         self.take_right()?;
@@ -318,11 +324,17 @@ fn own(client: &Client) -> Result<(), Error> {
     if try_own(client)? {
         return Ok(());
     }
-    let sql = "SELECT coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'the server itself')
-               FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-               WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                 AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('weir ' || current_schema(), 0)";
-    let found = block_on(client.query_opt(sql, &[])).map_err(Error::Postgres)?;
+    let found = block_on(client.query_opt(&holder_of("current_schema()"), &[])).map_err(Error::Postgres)?;
     let holder = found.map(|row| Holder { name: row.get(0), address: row.get(1) });
     Err(Error::Owned(holder.unwrap_or_default()))
+}
+
+/// Asks who has the right to write the schema that an expression names.
+pub(crate) fn holder_of(schema: &str) -> String {
+    format!(
+        "SELECT coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'the server itself')
+         FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+         WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+           AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('weir ' || {schema}, 0)"
+    )
 }

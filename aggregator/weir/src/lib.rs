@@ -26,6 +26,7 @@ pub mod cost_events;
 pub mod export;
 mod figures;
 pub mod finance;
+mod fleet;
 pub mod forget;
 pub mod forgotten;
 mod home;

@@ -38,13 +38,15 @@ pub struct DataDir {
     log: LogPlace,
     ledger: Place,
     log_max_bytes: Option<u64>,
+    /// Whether other nodes share log and ledger.
+    is_node: bool,
 }
 
 impl DataDir {
     /// The data directory at `path`, with event log and ledger in it.
     pub fn at(path: &Path) -> Self {
         let (log, ledger) = (LogPlace::Sqlite(embedded(path)), Place::Sqlite(ledger_in(path)));
-        DataDir { dir: path.to_owned(), log, ledger, log_max_bytes: None }
+        DataDir { dir: path.to_owned(), log, ledger, log_max_bytes: None, is_node: false }
     }
 
     /// The data directory of `config`, with its bounds, and event log and ledger where the configuration says.
@@ -52,7 +54,8 @@ impl DataDir {
         let here = Self::at(&config.data);
         let log = config.log.clone().unwrap_or(here.log);
         let ledger = config.ledger.as_ref().map_or(here.ledger, LedgerPlace::place);
-        DataDir { dir: here.dir, log, ledger, log_max_bytes: config.log_max_bytes }
+        let is_node = config.node.is_some();
+        DataDir { dir: here.dir, log, ledger, log_max_bytes: config.log_max_bytes, is_node }
     }
 
     /// The directory.
@@ -162,7 +165,12 @@ impl DataDir {
         }
         let known = if self.has_ledger()? { LedgerReader::open(&self.ledger)?.log_id()? } else { None };
         let create = known.map_or(Create::IfMissing, Create::Never);
-        Ok(Opening { taking: self.taking(create)?, ..embedded })
+        let mut taking = self.taking(create)?;
+        if self.is_node {
+            // A node takes the log only while it has the right to write the ledger, so it need not wait for another node's to end.
+            taking.owner = format!("nodes of {}", self.ledger.label());
+        }
+        Ok(Opening { taking, ..embedded })
     }
 
     /// Who writes to a shared event log from this directory.
@@ -173,7 +181,7 @@ impl DataDir {
     }
 
     /// The directory's own secret, the same at each start: a restarted weir need not wait until its own right to write ends.
-    fn owner(&self) -> Result<String, StoreError> {
+    pub(crate) fn owner(&self) -> Result<String, StoreError> {
         let path = self.dir.join("writer");
         let io = |source| StoreError::Io { path: path.clone(), source };
         match std::fs::read_to_string(&path) {
@@ -184,6 +192,14 @@ impl DataDir {
         let owner = random_token().map_err(|error| io(std::io::Error::other(error)))?;
         private(&path).and_then(|mut file| file.write_all(owner.as_bytes())).map_err(io)?;
         Ok(owner)
+    }
+
+    fn open_files(&self, opening: Opening, meters: Meters) -> Result<Files, FilesError> {
+        let options = LedgerOptions::default();
+        match self.is_node {
+            true => Files::open_by_right(&self.log, opening, &self.ledger, meters, options),
+            false => Files::open(&self.log, opening, &self.ledger, meters, options),
+        }
     }
 
     fn lock(&self) -> PathBuf {
@@ -285,7 +301,7 @@ pub struct Store {
 struct Threads {
     writer: WriterThread,
     ledger: LedgerThread,
-    _lock: Lock,
+    _lock: Arc<Lock>,
 }
 
 /// The threads that must end, in order, once no [`LogWriter`] is left.
@@ -295,25 +311,25 @@ pub struct Closing(Threads);
 impl Store {
     /// Opens the directory `home` under its lock.
     pub fn open(home: DataDir, rules: impl Into<Rules>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        Ok(Self::open_with(home, rules, clock, |_| Ok(()))?.0)
+        let lock = Arc::new(home.take_lock()?);
+        Ok(Self::open_with(home, lock, rules, clock, |_| Ok(()))?.0)
     }
 
-    /// As [`Store::open`]; `prepare` works on the ledger before it counts anything.
+    /// As [`Store::open`] under a lock that is there; `prepare` works on the ledger before it counts anything.
     pub(crate) fn open_with<T>(
         home: DataDir,
+        lock: Arc<Lock>,
         rules: impl Into<Rules>,
         clock: Arc<dyn Clock>,
         prepare: impl FnOnce(&mut SqliteLedger) -> Result<T, StoreError>,
     ) -> Result<(Self, T), StoreError> {
-        let lock = home.take_lock()?;
         home.check_ledger_is_there()?;
         home.make_private()?;
         let forgotten = tokio::sync::Mutex::new(Forgotten::read(&home.forgotten())?);
         let Rules { meters, prices } = rules.into();
         let counted = Arc::new(meters.clone());
         let opening = home.opening(Arc::clone(&clock))?;
-        let Files { log, reader, mut ledger } =
-            Files::open(&home.log, opening, &home.ledger, meters, LedgerOptions::default())?;
+        let Files { log, reader, mut ledger } = home.open_files(opening, meters)?;
         if let Some(prices) = prices {
             ledger.set_prices(prices, clock.now())?;
         }

@@ -77,6 +77,10 @@ mod listing;
 mod migrating;
 #[path = "aggregator/moving.rs"]
 mod moving;
+#[path = "aggregator/nodes.rs"]
+mod nodes;
+#[path = "aggregator/nodes_killed.rs"]
+mod nodes_killed;
 #[path = "aggregator/notifying.rs"]
 mod notifying;
 #[path = "aggregator/openapi.rs"]
