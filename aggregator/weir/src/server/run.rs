@@ -26,7 +26,7 @@ use crate::config::tokens::{COMMANDS, KeptTokens, NoRandomness, Scope, Token, To
 use crate::config::{Config, ConfigError};
 use crate::export;
 use crate::forget;
-use crate::leases::{Leases, LeasesError};
+use crate::leases::{self, Leases, LeasesError};
 use crate::reporting::{ReportingError, reporter, tenants};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
 use crate::vault::{Vault, VaultInForce};
@@ -34,13 +34,13 @@ use weir_billing::outbox::BillingError;
 use weir_billing::outbox::report::Reporter;
 use weir_billing::outbox::view::ReportRequest;
 use weir_clock::Clock;
+use weir_database::Fence;
 use weir_event_log::AppendError;
 use weir_ledger::cost::Rules;
 use weir_ledger::files::PruneError;
 use weir_ledger::{SqliteLedger, tenant_plans};
 use weir_settings::secret::masked;
 use weir_stripe::StripeSink;
-use weir_tenants::store::TenantStore;
 use weir_tenants::store::vault::rotate::VaultError;
 use weir_tenants::{Directory, DirectoryError, Reloaded};
 
@@ -122,18 +122,20 @@ async fn begin(reporter: &Reporter<StripeSink>, directory: &Directory) -> Result
     reporter.note(|| tenants(directory)).await.map_err(ServeError::Billing)
 }
 
-/// The center of fleet-wide limits. `is_new` says that the data directory is new.
+/// The center of fleet-wide limits. `is_new` says that nothing was ever kept.
 async fn center(
     settings: &LeaseSettings,
-    home: &DataDir,
+    (home, fence): (&DataDir, &Fence),
     is_new: bool,
     clock: &Arc<dyn Clock>,
 ) -> Result<Leases, ServeError> {
-    let (path, clock, timing) = (home.leases(), Arc::clone(clock), settings.timing);
-    match &settings.place {
-        Some(place) => Ok(Leases::join(place, timing, &home.shared_leases(), clock).await?),
-        None => Leases::start(&path, timing, is_new, clock).map_err(|source| StoreError::Io { path, source }.into()),
+    let (clock, timing) = (Arc::clone(clock), settings.timing);
+    if let Some(place) = &settings.place {
+        return Ok(Leases::join(place, timing, &home.shared_leases(), clock).await?);
     }
+    let kept = leases::Home { place: home.leases(), before: &home.leases_file(), fence };
+    let failed = |source| StoreError::Io { path: home.leases().label().into(), source };
+    Ok(Leases::start(kept, timing, is_new, clock).map_err(failed)?)
 }
 
 /// The listeners of a server.
@@ -215,18 +217,20 @@ impl Server {
         let is_new = !home.exists();
         let now = clock.now();
         let prepare = |ledger: &mut SqliteLedger| {
-            let kept = TenantStore::open(&home.tenants(), now)?;
+            let fence = ledger.db().fence();
+            let kept = home.open_tenants(&fence, now)?;
             let directory = if config.tenants == TenantsHome::Database { kept.directory().clone() } else { from_file };
             let in_force = BudgetsInForce::new(config.budgets.clone(), &directory.current());
             budgets::note_anchors(ledger, &config.budgets, directory.current().anchors())?;
             tenant_plans::note(ledger.db(), &directory.current().plans_now(), now)?;
             ledger.set_steering(Some(Box::new(in_force.engine())), now)?;
-            Ok((kept, directory, in_force))
+            Ok((kept, directory, in_force, fence))
         };
-        let (store, (kept, directory, in_force)) = Store::open_with(home.clone(), rules, Arc::clone(&clock), prepare)?;
+        let (store, (kept, directory, in_force, fence)) =
+            Store::open_with(home.clone(), rules, Arc::clone(&clock), prepare)?;
         flags::tell_left_out(kept.lay_flags(&config.flags, &directory).map_err(ServeError::Tokens)?);
         let vault = config.vault.as_ref().map(|vault| Vault::open(&kept, vault, &config.base)).transpose()?;
-        let leases = center(&config.leases, &home, is_new, &clock).await?;
+        let leases = center(&config.leases, (&home, &fence), is_new, &clock).await?;
         let kept_tokens = KeptTokens::new(kept.tokens().map_err(ServeError::Tokens)?);
         let reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &reporter {
