@@ -1,9 +1,10 @@
 //! Tenants and keys in a database, changed one at a time.
 //!
-//! A database of its own beside the ledger: the file `tenants.sqlite`, or a schema of the PostgreSQL that has the ledger. The ledger can be counted again from the log and its thread is
-//! busy with that log; tenants can come from nowhere else, and a change of them must be synced and in force at once. So a
-//! change is one short transaction here: the tenant, its line in the history, and the answer under its `Idempotency-Key`.
-//! Only after the commit does the [`Directory`] have it, under the same lock, so that gateways never know more than the disk.
+//! A database of its own beside the ledger: the file `tenants.sqlite`, or a schema of the PostgreSQL that has the ledger. The
+//! ledger can be counted again from the log and its thread is busy with that log; tenants can come from nowhere else, and a
+//! change of them must be synced and in force at once. So a change is one short transaction here: the tenant, its line in the
+//! history, and the answer under its `Idempotency-Key`. Only after the commit does the [`Directory`] have it, under the same
+//! lock, so that gateways never know more than the disk.
 //!
 //! | table | |
 //! |---|---|

@@ -1,8 +1,8 @@
 //! The file `forgotten.json` of the data directory: the users to forget, and the record through which the log is free of them.
 //!
-//! It lies beside log and ledger, not in them: a restored backup is older than the last wish to be forgotten. A log elsewhere remembers the
-//! users as well, so that a server with another data directory knows them. The file is
-//! replaced whole, by a synced file that takes its name; it holds names as events have them, no person's own.
+//! It lies beside log and ledger, not in them: a restored backup is older than the last wish to be forgotten. A log elsewhere
+//! remembers the users as well, so that a server with another data directory knows them. The file is replaced whole, by a
+//! synced file that takes its name; it holds names as events have them, no person's own.
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;

@@ -351,6 +351,19 @@ fn what_is_revoked_reaches_gateways_and_outlives_a_restart() {
 }
 
 #[test]
+fn a_change_of_which_nobody_knew_whether_it_took_effect_is_in_force_once_the_database_answers() {
+    let kept = Kept::new();
+    kept.create("acme");
+    // As if the answer to a commit had been lost.
+    kept.store.db().execute("UPDATE tenant SET plan = 'pro' WHERE id = 'acme'", []).expect("changed");
+    *kept.store.unsure.lock().expect("free") = Some(NOW);
+    assert_eq!(kept.page().tenants[0].plan, "starter");
+    assert_eq!(kept.store.tenant("acme", NOW).expect("there").plan, "pro");
+    assert_eq!(kept.page().tenants[0].plan, "pro");
+    assert_eq!(*kept.store.unsure.lock().expect("free"), None);
+}
+
+#[test]
 fn the_history_cannot_be_changed() {
     let kept = Kept::new();
     kept.create("acme");
