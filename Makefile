@@ -35,7 +35,7 @@ test: setup wasm binaries ## run every test: native, on wasm32, over the built m
 		cargo test -p weir-contract -p weir-config -p weir-keys -p weir-llm-usage -p weir-llm-translate -p weir-sealed-ids -p weir-vector-guard \
 			-p weir-filter --lib --target wasm32-unknown-unknown
 
-test-postgres: setup ## run the ledger's tests over a PostgreSQL of their own
+test-postgres: setup ## run the tests of ledger and tenants over a PostgreSQL of their own
 	scripts/with-postgres scripts/test-postgres
 
 test-ui: wasm binaries ## look at the dashboard of the demo in a real Chromium: pages, forms, accessibility, no call elsewhere

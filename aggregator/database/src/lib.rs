@@ -1,4 +1,4 @@
-//! The database that holds the ledger: one surface, shaped like the part of `rusqlite` that the ledger uses.
+//! The database that holds the ledger, and what is kept beside it: one surface, shaped like the part of `rusqlite` that they use.
 //!
 //! SQL is written once, in what SQLite and PostgreSQL both understand: parameters are `?1`, `?2`, …; integers are 64 bits wide and
 //! signed; a truth is an integer, 0 or 1; an upsert names the columns of its conflict.
@@ -31,7 +31,7 @@ pub mod testing;
 
 pub use beside::Attached;
 pub use bulk::Values;
-pub use connection::{Connection, Transaction};
+pub use connection::{Connection, Fence, Transaction};
 pub use error::{Error, Failure, Holder, OptionalExtension, Refused};
 pub use params::{Params, ParamsFromIter, params_from_iter};
 pub use place::Place;

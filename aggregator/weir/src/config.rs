@@ -391,7 +391,7 @@ impl Config {
         let provisioning = provisioning::check(path, &tenants, stripe.is_some(), file.provisioning)?;
         let log_max_bytes = check_log_max(path, file.log_max_mb, file.log.is_some())?;
         let log_retention_ms = file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0;
-        let needed = (file.log.is_some(), file.ledger.is_some(), file.tenants_database);
+        let needed = (file.log.is_some(), file.ledger.is_some());
         let node = file.node.map(|node| node.check(path, &base, needed, file.allow_plaintext)).transpose()?;
         let log = file.log.map(|log| log.check(path, &base, Duration::from_millis(log_retention_ms))).transpose()?;
         let flags = flags::check(path, file.flags)?;

@@ -93,6 +93,8 @@ mod operating;
 mod overview;
 #[path = "aggregator/plans.rs"]
 mod plans;
+#[path = "aggregator/postgres_kept.rs"]
+mod postgres_kept;
 #[path = "aggregator/postgres_ledger.rs"]
 mod postgres_ledger;
 #[path = "aggregator/pricing.rs"]

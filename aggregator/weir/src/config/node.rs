@@ -32,13 +32,13 @@ pub struct NodeSettings {
 }
 
 impl NodeFile {
-    /// Checks the settings of the file at `path`; relative paths in them start at `base`. `elsewhere` says whether log and ledger are
-    /// elsewhere, and whether tenants are in the data directory's database.
+    /// Checks the settings of the file at `path`; relative paths in them start at `base`. The flags say whether log and ledger are
+    /// elsewhere.
     pub(super) fn check(
         self,
         path: &Path,
         base: &Path,
-        (has_log, has_ledger, tenants_database): (bool, bool, bool),
+        (has_log, has_ledger): (bool, bool),
         allow_plaintext: bool,
     ) -> Result<NodeSettings, ConfigError> {
         let wrong = |field, problem: &str| {
@@ -48,12 +48,6 @@ impl NodeFile {
             return wrong(
                 "node",
                 "nodes share an event log and a ledger: give `log: redis://…` or `log: kafka://…`, and `ledger: postgres://…`",
-            );
-        }
-        if tenants_database {
-            return wrong(
-                "node",
-                "each node would have a database of tenants of its own: keep them in a file, `tenants`",
             );
         }
         if !is_gateway_name(&self.name) {
@@ -127,7 +121,6 @@ mod tests {
         for (text, words) in [
             (node.to_owned(), "node: nodes share an event log and a ledger"),
             (format!("log: 'redis://r:1'\n{node}"), "and `ledger: postgres://…`"),
-            (format!("{ELSEWHERE}tenants_database: true\n{node}"), "a database of tenants of its own"),
             (format!("{ELSEWHERE}node: {{name: 'a b', address: 'https://h:1'}}"), "node.name: must be 1 to 64"),
             (format!("{ELSEWHERE}node: {{name: a, address: 'https://h'}}"), "node.address: is no address"),
             (format!("{ELSEWHERE}node: {{name: a, address: 'https://h:1/x'}}"), "node.address: is no address"),

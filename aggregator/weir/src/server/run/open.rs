@@ -12,7 +12,7 @@ use crate::config::tokens::{KeptTokens, Tokens};
 use crate::config::{Config, ConfigError};
 use crate::export;
 use crate::fleet::{Fleet, Member, claim};
-use crate::leases::Leases;
+use crate::leases::{self, Leases};
 use crate::metrics::node::NodeMetrics;
 use crate::reporting::{reporter, tenants};
 use crate::server::alerts::AlertsInForce;
@@ -25,6 +25,7 @@ use crate::vault::{Vault, VaultInForce};
 use weir_billing::outbox::report::Reporter;
 use weir_clock::Clock;
 use weir_contract::user::UserKey;
+use weir_database::Fence;
 use weir_ledger::cost::Rules;
 use weir_ledger::{LedgerError, SqliteLedger, tenant_plans};
 use weir_money::prices::Book;
@@ -64,6 +65,8 @@ struct Prepared {
     kept: TenantStore,
     directory: Directory,
     in_force: BudgetsInForce,
+    /// What further connections of this process obey.
+    fence: Fence,
     /// The number of the change of owner, of a node.
     epoch: Option<u64>,
 }
@@ -91,18 +94,20 @@ async fn begin(reporter: &Reporter<StripeSink>, directory: &Directory, patience:
     reporter.note(|| tenants(directory)).await.map_err(ServeError::Billing)
 }
 
-/// The center of fleet-wide limits. `is_new` says that the data directory is new.
+/// The center of fleet-wide limits. `is_new` says that nothing was ever kept.
 async fn center(
     settings: &LeaseSettings,
-    home: &DataDir,
+    (home, fence): (&DataDir, &Fence),
     is_new: bool,
     clock: &Arc<dyn Clock>,
 ) -> Result<Leases, ServeError> {
-    let (path, clock, timing) = (home.leases(), Arc::clone(clock), settings.timing);
-    match &settings.place {
-        Some(place) => Ok(Leases::join(place, timing, &home.shared_leases(), clock).await?),
-        None => Leases::start(&path, timing, is_new, clock).map_err(|source| StoreError::Io { path, source }.into()),
+    let (clock, timing) = (Arc::clone(clock), settings.timing);
+    if let Some(place) = &settings.place {
+        return Ok(Leases::join(place, timing, &home.shared_leases(), clock).await?);
     }
+    let kept = leases::Home { place: home.leases(), before: &home.leases_file(), fence };
+    let failed = |source| StoreError::Io { path: home.leases().label().into(), source };
+    Ok(Leases::start(kept, timing, is_new, clock).map_err(failed)?)
 }
 
 /// Opens all parts that `config` names. Returns also the number of the change of owner, if the seat is that of a node.
@@ -123,7 +128,7 @@ pub(in crate::server) async fn open(
     let (is_new, store, prepared) = opening.await.map_err(std::io::Error::other)??;
     flags::tell_left_out(prepared.kept.lay_flags(&config.flags, &prepared.directory).map_err(ServeError::Tokens)?);
     let vault = config.vault.as_ref().map(|vault| Vault::open(&prepared.kept, vault, &config.base)).transpose()?;
-    let leases = center(&config.leases, &home, is_new, &clock).await?;
+    let leases = center(&config.leases, (&home, &prepared.fence), is_new, &clock).await?;
     let reporter = reporter(&config, &store, Arc::clone(&clock))?;
     if let Some(reporter) = &reporter {
         begin(reporter, &prepared.directory, patience).await?;
@@ -141,17 +146,18 @@ fn open_store(
 ) -> Result<(bool, Store, Prepared), StoreError> {
     let (is_new, now, ledger_place) = (!home.exists(), clock.now(), home.ledger().clone());
     let rules = Rules { meters: config.meters.clone(), prices: Some(prices) };
-    let (of_tenants, claims) = (home.tenants(), seat.claim);
+    let (of_tenants, claims) = (home.clone(), seat.claim);
     let prepare = |ledger: &mut SqliteLedger| {
         let claimed = claims.map(|me| claim(ledger.db(), &ledger_place, &me)).transpose();
         let epoch = claimed.map_err(LedgerError::from)?;
-        let kept = TenantStore::open(&of_tenants, now)?;
+        let fence = ledger.db().fence();
+        let kept = of_tenants.open_tenants(&fence, now)?;
         let directory = if config.tenants == TenantsHome::Database { kept.directory().clone() } else { from_file };
         let in_force = BudgetsInForce::new(config.budgets.clone(), &directory.current());
         budgets::note_anchors(ledger, &config.budgets, directory.current().anchors())?;
         tenant_plans::note(ledger.db(), &directory.current().plans_now(), now)?;
         ledger.set_steering(Some(Box::new(in_force.engine())), now)?;
-        Ok(Prepared { kept, directory, in_force, epoch })
+        Ok(Prepared { kept, directory, in_force, fence, epoch })
     };
     let (store, prepared) = Store::open_with(home, seat.lock, rules, clock, prepare)?;
     Ok((is_new, store, prepared))
@@ -165,7 +171,7 @@ pub(in crate::server) async fn build(
     place: Place,
 ) -> Result<(App, Vec<JoinHandle<()>>), ServeError> {
     let Opened { store, prepared, vault, leases, reporter, tokens, user_keys, book } = opened;
-    let Prepared { kept, directory, in_force, epoch: _ } = prepared;
+    let Prepared { kept, directory, in_force, fence: _, epoch: _ } = prepared;
     let kept_tokens = KeptTokens::new(kept.tokens().map_err(ServeError::Tokens)?);
     let provider = match (&config.stripe, &reporter) {
         (Some(stripe), Some(reporter)) => Some(ProviderAccess::new(config, stripe, reporter.pacer())?),
