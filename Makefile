@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo test-postgres test-ui ui-shots ui-load wasm image binaries demo run test miri limits fleet leases-fleet chaos memory envoy-versions waiting stage-latency soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills kafka-durable bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo test-postgres test-ui ui-shots ui-load wasm image binaries demo run test miri limits fleet fleet-kills limits-sim leases-fleet chaos memory envoy-versions waiting stage-latency soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills kafka-durable bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -15,6 +15,10 @@ export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 
 demo: wasm binaries ## run everything end to end and compare the numbers to the unit (two minutes once built)
 	@$(target)/debug/weir-demo check $(ARGS)
+
+fleet: wasm binaries ## the same with two Envoys, three weir serve, Redis and PostgreSQL; the node that owns is killed in the middle
+	@scripts/setup fleet
+	@$(target)/debug/weir-demo fleet
 
 run: wasm binaries ## keep the same stack up until Ctrl-C and print commands to try
 	@$(target)/debug/weir-demo run
@@ -31,7 +35,7 @@ test: setup wasm binaries ## run every test: native, on wasm32, over the built m
 		cargo test -p weir-contract -p weir-config -p weir-keys -p weir-llm-usage -p weir-llm-translate -p weir-sealed-ids -p weir-vector-guard \
 			-p weir-filter --lib --target wasm32-unknown-unknown
 
-test-postgres: setup ## run the ledger's tests over a PostgreSQL of their own
+test-postgres: setup ## run the tests of ledger and tenants over a PostgreSQL of their own
 	scripts/with-postgres scripts/test-postgres
 
 test-ui: wasm binaries ## look at the dashboard of the demo in a real Chromium: pages, forms, accessibility, no call elsewhere
@@ -119,7 +123,10 @@ limits: setup wasm ## compare limits with their arithmetic in real Envoy for min
 leases-fleet: setup wasm ## three Envoys, two weir serve and a Redis, each killed in turn, against one bucket: make leases-fleet seconds=300
 	WEIR_LIMIT_SECONDS=$(seconds) cargo test --workspace --test envoy killed_fleet:: -- --nocapture
 
-fleet: ## gateways of one fleet under every kind of trouble, against one bucket: make fleet SEEDS=5000; one run: SEED=17
+fleet-kills: setup ## three nodes, their Redis and their PostgreSQL killed, paused and cut off at random under load: make fleet-kills KILLS=200
+	WEIR_KILLS=$(or $(KILLS),200) WEIR_SEED=$(or $(SEED),1) cargo test --workspace --test aggregator nodes_killed:: -- --nocapture
+
+limits-sim: ## gateways of one fleet under every kind of trouble, against one bucket: make limits-sim SEEDS=5000; one run: SEED=17
 	@WEIR_FLEET_SEEDS=$(or $(SEED:%=%..),$(SEEDS),5000) cargo test --quiet --workspace --test leases -- --nocapture
 
 chaos: wasm ## fail host calls at random on both gateways: make chaos REQUESTS=100000 SEED=1

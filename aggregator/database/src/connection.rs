@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rusqlite::OpenFlags;
 
-use crate::postgres::Leased;
-use crate::{Error, Params, Place, Row, Statement};
+use crate::postgres::{Leased, Right, holder_of};
+use crate::{Error, Holder, OptionalExtension, Params, Place, Row, Statement};
 
 /// How long a reader waits for a writer. In SQLite's WAL mode readers hardly ever wait.
 const BUSY: Duration = Duration::from_secs(5);
@@ -140,6 +140,21 @@ impl Connection {
         }
     }
 
+    /// As [`Connection::take_right`]; fails with [`Error::Owned`] at once if another session has it.
+    pub fn take_right_now(&self) -> Result<(), Error> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(session) => session.take_right_now(),
+        }
+    }
+
+    /// Who has the right to write `schema` of this PostgreSQL database; None if nobody has, and for SQLite.
+    pub fn writer_of(&self, schema: &str) -> Result<Option<Holder>, Error> {
+        let Engine::Postgres(_) = &self.0 else { return Ok(None) };
+        let holder = |row: &Row<'_>| Ok(Holder { name: row.get(0)?, address: row.get(1)? });
+        self.query_row(&holder_of("?1"), [schema], holder).optional()
+    }
+
     /// Makes this connection the only one that may write: waits some seconds for an earlier one that ends, fails with [`Error::Owned`] if it
     /// lives, and makes its transactions fail with [`Error::Fenced`] if it was paused or cut off. A SQLite ledger has one writer by the lock
     /// of its folder.
@@ -148,6 +163,32 @@ impl Connection {
             Engine::Sqlite(_) => Ok(()),
             Engine::Postgres(session) => session.take_over(),
         }
+    }
+
+    /// The right of this connection to write, which further connections of this process can obey. Without [`Connection::take_over`] there
+    /// is nothing to obey.
+    pub fn fence(&self) -> Fence {
+        match &self.0 {
+            Engine::Sqlite(_) => Fence::default(),
+            Engine::Postgres(session) => Fence(session.right()),
+        }
+    }
+
+    /// Lets this connection write only for as long as the owner of `fence` may: its transactions fail with [`Error::Fenced`] once another
+    /// process has taken over.
+    pub fn obey(&self, fence: &Fence) {
+        if let (Engine::Postgres(session), Some(right)) = (&self.0, &fence.0) {
+            session.obey(right.clone());
+        }
+    }
+
+    /// Configures a connection to a small SQLite database whose every change must last: commits are synced, references checked, and
+    /// SQLite moves its write-ahead log into the database by itself. PostgreSQL does so by itself.
+    pub fn configure_synced(&self) -> Result<(), Error> {
+        let Engine::Sqlite(db) = &self.0 else { return Ok(()) };
+        db.pragma_update(None, "journal_mode", "wal")?;
+        db.pragma_update(None, "synchronous", "full")?;
+        Ok(db.pragma_update(None, "foreign_keys", true)?)
     }
 
     /// Configures the one connection that writes a SQLite ledger: a write-ahead log that the caller moves into the database
@@ -223,6 +264,11 @@ impl Connection {
     }
 }
 
+/// What connections of one process obey that write for as long as one of them may; see [`Connection::fence`]. The default lets everything
+/// pass: a SQLite database is locked by its folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fence(Option<Right>);
+
 /// A transaction. It is rolled back when it is dropped before it is committed.
 #[derive(Debug)]
 pub struct Transaction<'c> {
@@ -230,6 +276,14 @@ pub struct Transaction<'c> {
 }
 
 impl Transaction<'_> {
+    /// Checks references between rows when the transaction is committed: until then rows come in any order.
+    pub fn defer_references(&self) -> Result<(), Error> {
+        self.db.execute_batch(match &self.db.0 {
+            Engine::Sqlite(_) => "PRAGMA defer_foreign_keys = ON",
+            Engine::Postgres(_) => "SET CONSTRAINTS ALL DEFERRED",
+        })
+    }
+
     /// Makes the changes of the transaction last.
     pub fn commit(self) -> Result<(), Error> {
         // A commit that fails leaves SQLite's transaction open; dropping it rolls it back.

@@ -195,7 +195,7 @@ fn of_code(code: &str) -> Option<&'static str> {
         "3D000" => "make it: CREATE DATABASE name OWNER user ENCODING 'UTF8' TEMPLATE template0",
         "42501" => "the user needs CREATE on the database, or to own the schema: CREATE SCHEMA weir AUTHORIZATION user",
         "53100" => "free space on the server's disk",
-        "53300" => "raise `max_connections`: weir uses at most 17",
+        "53300" => "raise `max_connections`: weir uses at most 19",
         "25006" => {
             "the server or the database takes no writes: it is a standby, or `default_transaction_read_only` is on"
         }

@@ -1,4 +1,4 @@
-//! The database that holds the ledger: one surface, shaped like the part of `rusqlite` that the ledger uses.
+//! The database that holds the ledger, and what is kept beside it: one surface, shaped like the part of `rusqlite` that they use.
 //!
 //! SQL is written once, in what SQLite and PostgreSQL both understand: parameters are `?1`, `?2`, …; integers are 64 bits wide and
 //! signed; a truth is an integer, 0 or 1; an upsert names the columns of its conflict.
@@ -31,11 +31,11 @@ pub mod testing;
 
 pub use beside::Attached;
 pub use bulk::Values;
-pub use connection::{Connection, Transaction};
+pub use connection::{Connection, Fence, Transaction};
 pub use error::{Error, Failure, Holder, OptionalExtension, Refused};
 pub use params::{Params, ParamsFromIter, params_from_iter};
 pub use place::Place;
-pub use postgres::{PostgresPlace, Reach, Server};
+pub use postgres::{PostgresPlace, Reach, Server, quoted};
 pub use statement::{MappedRows, Row, Rows, Statement};
 
 /// Values as they go to the database and come from it.

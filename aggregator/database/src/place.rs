@@ -21,6 +21,15 @@ impl Place {
         }
     }
 
+    /// The schema, of a PostgreSQL database.
+    #[must_use]
+    pub fn schema(&self) -> Option<&str> {
+        match self {
+            Place::Sqlite(_) => None,
+            Place::Postgres(place) => Some(&place.schema),
+        }
+    }
+
     /// The file, of a SQLite database.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {

@@ -43,6 +43,9 @@ const STATEMENTS_KEPT: usize = 512;
 const OWNER_WAIT_MS: u64 = IDLE_OWNER_MS + 2_000;
 /// How often to ask for it.
 const OWNER_ASK_MS: u64 = 200;
+/// Makes the row that says who may write. SQLite needs none, since one file has one writer.
+const OWNER: &str = "CREATE TABLE IF NOT EXISTS ledger_owner(epoch bigint NOT NULL);
+    INSERT INTO ledger_owner SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM ledger_owner)";
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +63,18 @@ pub(crate) struct Session {
     access: Access,
     /// The number under which this session may write, once it has one.
     epoch: Cell<Option<i64>>,
+    /// Under which right of another session of this process this one writes.
+    obeyed: RefCell<Option<Right>>,
     state: RefCell<State>,
+}
+
+/// The right to write that a session has, until another process takes over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Right {
+    /// Where the owner's row is.
+    schema: Arc<str>,
+    /// What stands in it for as long as the right is good.
+    epoch: i64,
 }
 
 struct State {
@@ -89,7 +103,8 @@ impl Session {
         let client = Arc::new(connect(&**server, schema, access)?);
         let state = State { client, statements: HashMap::new(), transaction: InTransaction::No };
         let (server, schema) = (Arc::clone(server), Arc::clone(schema));
-        Ok(Session { server, schema, access, epoch: Cell::new(None), state: RefCell::new(state) })
+        let (epoch, obeyed) = (Cell::new(None), RefCell::new(None));
+        Ok(Session { server, schema, access, epoch, obeyed, state: RefCell::new(state) })
     }
 
     pub(crate) fn schema(&self) -> &str {
@@ -117,14 +132,26 @@ impl Session {
         };
         self.batch(sql)?;
         self.state.borrow_mut().transaction = InTransaction::Yes;
-        let Some(own) = self.epoch.get() else { return Ok(()) };
-        // The lock holds until the transaction ends: who takes over waits for it, and finds everything or nothing.
-        let found = self.query("SELECT epoch FROM ledger_owner FOR UPDATE", &[]);
-        if found.as_ref().is_ok_and(|rows| rows.first().is_some_and(|row| row.get::<_, i64>(0) == own)) {
+        let Some(Right { schema, epoch }) = self.right() else { return Ok(()) };
+        // The lock holds until the transaction ends: who takes over waits for it, and finds everything or nothing. Sessions of one owner
+        // share it, so that none of them waits for another.
+        let found = self.query(&format!("SELECT epoch FROM {}.ledger_owner FOR SHARE", quoted(&schema)), &[]);
+        if found.as_ref().is_ok_and(|rows| rows.first().is_some_and(|row| row.get::<_, i64>(0) == epoch)) {
             return Ok(());
         }
         self.rollback();
         found.and(Err(Error::Fenced))
+    }
+
+    /// The right under which this session writes: its own, or the one that it obeys.
+    pub(crate) fn right(&self) -> Option<Right> {
+        let own = self.epoch.get().map(|epoch| Right { schema: Arc::clone(&self.schema), epoch });
+        own.or_else(|| self.obeyed.borrow().clone())
+    }
+
+    /// Writes from now on only for as long as `right` is good.
+    pub(crate) fn obey(&self, right: Right) {
+        self.obeyed.replace(Some(right));
     }
 
     /// Takes the right to write, which ends with the session. Waits while another session has it, but not for ever.
@@ -139,9 +166,16 @@ impl Session {
         own(&client)
     }
 
+    /// As [`Session::take_right`], without waiting.
+    pub(crate) fn take_right_now(&self) -> Result<(), Error> {
+        let client = self.client()?;
+        own(&client)
+    }
+
     /// Takes the right to write, and the next number of those who had it: earlier ones are refused from then on.
     pub(crate) fn take_over(&self) -> Result<(), Error> {
         self.take_right()?;
+        self.batch(OWNER)?;
         let taken = self.query("UPDATE ledger_owner SET epoch = epoch + 1 RETURNING epoch", &[])?;
         self.epoch.set(taken.first().map(|row| row.get(0)));
         Ok(())
@@ -149,7 +183,7 @@ impl Session {
 
     /// Runs `work` in a transaction of its own where none is open, so that nobody writes who may not.
     fn owned<T>(&self, work: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
-        if self.epoch.get().is_none() || self.is_in_transaction() {
+        if self.right().is_none() || self.is_in_transaction() {
             return work();
         }
         self.begin()?;
@@ -318,11 +352,17 @@ fn own(client: &Client) -> Result<(), Error> {
     if try_own(client)? {
         return Ok(());
     }
-    let sql = "SELECT coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'the server itself')
-               FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-               WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                 AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('weir ' || current_schema(), 0)";
-    let found = block_on(client.query_opt(sql, &[])).map_err(Error::Postgres)?;
+    let found = block_on(client.query_opt(&holder_of("current_schema()"), &[])).map_err(Error::Postgres)?;
     let holder = found.map(|row| Holder { name: row.get(0), address: row.get(1) });
     Err(Error::Owned(holder.unwrap_or_default()))
+}
+
+/// Asks who has the right to write the schema that an expression names.
+pub(crate) fn holder_of(schema: &str) -> String {
+    format!(
+        "SELECT coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'the server itself')
+         FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+         WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+           AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('weir ' || {schema}, 0)"
+    )
 }

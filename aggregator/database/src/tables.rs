@@ -1,4 +1,6 @@
 //! The tables of a database, and rows of them in bulk, whatever they hold.
+pub mod rows;
+
 use rusqlite::types::{ToSqlOutput, Value};
 
 use crate::connection::Engine;

@@ -283,6 +283,35 @@ fn a_writer_that_is_silent_for_too_long_can_write_nothing_more_once_another_one_
 }
 
 #[test]
+fn further_connections_write_for_as_long_as_the_owner_may() {
+    let Some((Database { db, place, _folder }, other)) = writers() else { return };
+    db.take_over().expect("taken");
+    let mut kept = Connection::open(place.beside("kept")).expect("opened");
+    kept.execute_batch(NUMBERS).expect("a table");
+    kept.obey(&db.fence());
+    let under_way = db.unchecked_transaction().expect("begun");
+    kept.execute("INSERT INTO t VALUES (1)", []).expect("it waits for no transaction of the owner");
+    drop(under_way);
+    drop(db);
+    let tx = kept.transaction().expect("begun");
+    tx.execute("INSERT INTO t VALUES (2)", []).expect("stored");
+    std::thread::scope(|scope| {
+        let taken = scope.spawn(|| {
+            let other = other;
+            other.take_over().expect("taken");
+            other
+        });
+        sleep(Duration::from_millis(500));
+        assert!(!taken.is_finished(), "who takes over waits for what is under way");
+        tx.commit().expect("committed");
+        taken.join().expect("joined")
+    });
+    let refused = kept.execute("INSERT INTO t VALUES (3)", []).expect_err("the owner is another one");
+    assert!(matches!(refused, Error::Fenced), "{refused}");
+    assert_eq!(numbers(&kept), [1, 2]);
+}
+
+#[test]
 fn a_writer_that_was_silent_goes_on_where_nobody_took_over() {
     let Some((Database { db, _folder, .. }, _)) = writers() else { return };
     db.take_over().expect("taken");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use weir_clock::Clock;
 
 use crate::kafka::{KafkaLog, KafkaLogReader, KafkaPlace};
+use crate::redact::Users;
 use crate::redis::{RedisLog, RedisLogReader, RedisPlace};
 use crate::sqlite::{LogOptions, SqliteLog, SqliteLogReader};
 use crate::{Create, EventLog, LogError, LogReader, Position, Taking};
@@ -110,6 +111,16 @@ impl LogPlace {
                 let (first, last) = reader.ends()?;
                 Ok(Some(LogFacts { id: reader.id().to_owned(), first, last }))
             }
+        }
+    }
+
+    /// The users that a shared log remembers to forget, and up to which record it does so. An embedded one overwrites names, and remembers
+    /// nobody.
+    pub fn forgotten(&self) -> Result<(Users, Position), LogError> {
+        match self {
+            LogPlace::Sqlite(_) => Ok((Users::default(), 0)),
+            LogPlace::Redis(place) => RedisLogReader::open(place)?.forgotten(),
+            LogPlace::Kafka(place) => KafkaLogReader::open(place)?.forgotten(),
         }
     }
 

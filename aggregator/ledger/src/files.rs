@@ -1,6 +1,6 @@
 //! Opens log and ledger of one data directory together, and drops records from the log that the ledger has counted.
 use weir_contract::Timestamp;
-use weir_database::Place;
+use weir_database::{Connection, Place};
 use weir_event_log::place::{LogPlace, OpenLog, Opening};
 use weir_event_log::writer::LogWriter;
 use weir_event_log::{AppendError, EventLog, LogError, LogReader, Position};
@@ -8,7 +8,7 @@ use weir_fault::{self as fault, Point};
 
 use crate::meters::Meters;
 use crate::thread::LedgerHandle;
-use crate::{LedgerError, LedgerOptions, SqliteLedger, ValidatedBody};
+use crate::{LedgerError, LedgerOptions, SqliteLedger, ValidatedBody, schema};
 
 /// The open log and ledger of a data directory, checked to belong together.
 pub struct Files {
@@ -37,6 +37,24 @@ impl Files {
     ) -> Result<Self, FilesError> {
         let OpenLog { id, log, reader } = place.open(opening)?;
         let ledger = SqliteLedger::open_with(ledger, &id, meters, options)?;
+        ledger.check_log(log.end().position)?;
+        Ok(Files { log, reader, ledger })
+    }
+
+    /// As [`Files::open`], and takes the right to write the ledger first, without waiting for another process that has it. So nobody
+    /// takes the log who may not write the ledger.
+    pub fn open_by_right(
+        place: &LogPlace,
+        opening: Opening,
+        ledger: &Place,
+        meters: Meters,
+        options: LedgerOptions,
+    ) -> Result<Self, FilesError> {
+        let db = Connection::open(ledger).map_err(LedgerError::from)?;
+        schema::check_version(&db, ledger)?;
+        db.take_right_now().map_err(LedgerError::from)?;
+        let OpenLog { id, log, reader } = place.open(opening)?;
+        let ledger = SqliteLedger::open_on(db, ledger, &id, meters, options)?;
         ledger.check_log(log.end().position)?;
         Ok(Files { log, reader, ledger })
     }

@@ -119,6 +119,7 @@ use crate::meters::Meters;
 use crate::validate::EventHasher;
 pub use batch::{LoggedBatch, ValidatedBody};
 use recent::Recent;
+pub use schema::VERSION as TABLES_VERSION;
 use sources::Sources;
 use splits::WindowSplits;
 use steering::Steering;
@@ -286,8 +287,18 @@ impl SqliteLedger {
         options: LedgerOptions,
     ) -> Result<Self, LedgerError> {
         let place = place.into();
-        let db = Connection::open(&place)?;
-        schema::open(&db, &place, log_id)?;
+        Self::open_on(Connection::open(&place)?, &place, log_id, meters, options)
+    }
+
+    /// As [`SqliteLedger::open_with`], over a connection to `place`, which may have the right to write already.
+    pub fn open_on(
+        db: Connection,
+        place: &Place,
+        log_id: &str,
+        meters: Meters,
+        options: LedgerOptions,
+    ) -> Result<Self, LedgerError> {
+        schema::open(&db, place, log_id)?;
         db.take_over()?;
         sources::mend(&db)?;
         schema::admit_meters(&db, &meters)?;

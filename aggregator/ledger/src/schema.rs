@@ -9,7 +9,7 @@ use super::LedgerError;
 use crate::meters::Meters;
 
 /// `user_version` of the file: the number of [`MIGRATIONS`] applied to it.
-pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+pub const VERSION: i64 = MIGRATIONS.len() as i64;
 /// How a file becomes one of the latest version, from whichever it is of.
 const MIGRATIONS: [&str; 26] = [
     include_str!("migrations/1_ledger.sql"),
@@ -100,6 +100,16 @@ pub(super) fn open(db: &Connection, place: &Place, log_id: &str) -> Result<(), L
 
 /// Checks that the tables are of a version that this one knows, and belong to the log; returns their version, 0 where there are none.
 fn check(db: &Connection, place: &Place, log_id: &str) -> Result<i64, LedgerError> {
+    let found = check_version(db, place)?;
+    if found == 0 {
+        return Ok(found);
+    }
+    let follows: String = db.query_row("SELECT log_id FROM ledger", [], |row| row.get(0))?;
+    if follows == log_id { Ok(found) } else { Err(LedgerError::ForeignLog) }
+}
+
+/// Checks that the tables are of a version that this one knows; returns their version, 0 where there are none.
+pub(super) fn check_version(db: &Connection, place: &Place) -> Result<i64, LedgerError> {
     let found = db.schema_version()?;
     if found > VERSION {
         return Err(LedgerError::Version { place: place.label(), found, known: VERSION });
@@ -107,11 +117,7 @@ fn check(db: &Connection, place: &Place, log_id: &str) -> Result<i64, LedgerErro
     if found < 0 {
         return Err(LedgerError::Unfinished(place.label()));
     }
-    if found == 0 {
-        return Ok(found);
-    }
-    let follows: String = db.query_row("SELECT log_id FROM ledger", [], |row| row.get(0))?;
-    if follows == log_id { Ok(found) } else { Err(LedgerError::ForeignLog) }
+    Ok(found)
 }
 
 /// Brings the tables in a schema of PostgreSQL from version `found` to the latest, all or nothing. 0 is a new schema.

@@ -7,19 +7,11 @@
 //! - Rows are copied in the order of their keys, so what is there already is the beginning of the table: a copy that was interrupted
 //!   goes on behind its last row. If the source has counted something since, all is copied anew.
 //! - In the end all rows are read from both, and a digest of those of each table is compared. A difference fails the copy.
-use std::hash::Hasher;
-
-use siphasher::sip128::{Hasher128, SipHasher13};
-use weir_database::tables::{Table, as_stored, quoted};
-use weir_database::types::Value;
-use weir_database::{Connection, OptionalExtension, Place, params_from_iter};
+use weir_database::tables::{Table, quoted, rows};
+use weir_database::{Connection, OptionalExtension, Place};
 
 use crate::{LedgerError, dedupe, schema};
 
-/// How many rows are read, written and compared at once.
-const ROWS: usize = 1_000;
-/// The most rows of a table without a key. All of them have one row, or hold comparisons with the provider.
-const KEYLESS_MAX: usize = 100_000;
 /// The table that says, in an unfinished copy, of what it is one.
 const NOTE: &str = "transfer";
 /// Tables that triggers write to while others are filled, or that switch such triggers on: written last, whole.
@@ -145,14 +137,14 @@ fn fill(
     let tx = target.unchecked_transaction()?;
     for table in tables.iter().filter(|table| is_last(table)) {
         tx.execute(&format!("DELETE FROM {}", quoted(&table.name)), [])?;
-        tx.add_rows(table, all_rows(source, table)?)?;
+        tx.add_rows(table, rows::all(source, table)?)?;
     }
     tables.iter().try_for_each(|table| tx.number_on(table))?;
     let mut compared = Vec::with_capacity(tables.len());
     for (at, table) in tables.iter().enumerate() {
         let mut told =
             |rows| report(Progress { comparing: true, table: &table.name, number: at + 1, tables: tables.len(), rows });
-        let (expected, found) = digests(source, &tx, table, &mut told)?;
+        let (expected, found) = rows::digests(source, &tx, table, &mut told)?;
         if found != expected {
             let (source_rows, target_rows) = (expected.rows, found.rows);
             return Err(TransferError::Differs { table: table.name.clone(), source_rows, target_rows });
@@ -277,130 +269,16 @@ fn copy_table(
     table: &Table,
     report: &mut dyn FnMut(u64),
 ) -> Result<(), TransferError> {
-    let mut after = last_key(target, table)?;
+    let mut key = rows::last_key(target, table)?;
     let mut copied = 0;
     loop {
-        let rows = rows_after(source, table, after.as_deref())?;
-        let Some(last) = rows.last() else { return Ok(()) };
-        after = Some(key_of(table, last));
-        copied += rows.len() as u64;
+        let next = rows::after(source, table, key.as_deref())?;
+        let Some(last) = next.last() else { return Ok(()) };
+        key = Some(rows::key_of(table, last));
+        copied += next.len() as u64;
         let tx = target.unchecked_transaction()?;
-        tx.add_rows(table, rows)?;
+        tx.add_rows(table, next)?;
         tx.commit()?;
         report(copied);
     }
-}
-
-/// All rows of a table, in no order: the databases may sort texts with U+0000 differently.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Digest {
-    rows: u64,
-    /// The sum of the rows' hashes.
-    sum: u128,
-}
-
-/// Reads a table of both in turn, so that neither connection is idle for long: PostgreSQL ends one that is.
-fn digests(
-    source: &Connection,
-    target: &Connection,
-    table: &Table,
-    report: &mut dyn FnMut(u64),
-) -> Result<(Digest, Digest), weir_database::Error> {
-    let (mut expected, mut found) = (Digest::default(), Digest::default());
-    if table.key().is_empty() {
-        all_rows(source, table)?.into_iter().for_each(|row| expected.add(row));
-        all_rows(target, table)?.into_iter().for_each(|row| found.add(row));
-        return Ok((expected, found));
-    }
-    let (mut of_source, mut of_target) = (Some(None), Some(None));
-    while of_source.is_some() || of_target.is_some() {
-        if let Some(after) = of_source {
-            of_source = expected.step(source, table, after)?;
-        }
-        if let Some(after) = of_target {
-            of_target = found.step(target, table, after)?;
-        }
-        report(expected.rows);
-    }
-    Ok((expected, found))
-}
-
-impl Digest {
-    /// Adds the next rows, and returns behind which key it goes on; None at the end.
-    fn step(
-        &mut self,
-        db: &Connection,
-        table: &Table,
-        after: Option<Vec<Value>>,
-    ) -> Result<Option<Option<Vec<Value>>>, weir_database::Error> {
-        let rows = rows_after(db, table, after.as_deref())?;
-        let next = rows.last().map(|last| Some(key_of(table, last)));
-        rows.into_iter().for_each(|row| self.add(row));
-        Ok(next)
-    }
-
-    fn add(&mut self, row: Vec<Value>) {
-        let mut hasher = SipHasher13::new();
-        for value in row.into_iter().map(as_stored) {
-            let (tag, bytes) = match value {
-                Value::Null => (0, Vec::new()),
-                Value::Integer(number) => (1, number.to_be_bytes().to_vec()),
-                Value::Real(number) => (2, number.to_be_bytes().to_vec()),
-                Value::Text(text) => (3, text.into_bytes()),
-                Value::Blob(bytes) => (4, bytes),
-            };
-            hasher.write_u8(tag);
-            hasher.write_u64(bytes.len() as u64);
-            hasher.write(&bytes);
-        }
-        self.rows += 1;
-        self.sum = self.sum.wrapping_add(hasher.finish128().as_u128());
-    }
-}
-
-/// The next rows behind the key `after`, in the order of the key.
-fn rows_after(
-    db: &Connection,
-    table: &Table,
-    after: Option<&[Value]>,
-) -> Result<Vec<Vec<Value>>, weir_database::Error> {
-    let key: Vec<String> = table.key().iter().map(|column| quoted(&column.name)).collect();
-    let key = key.join(", ");
-    let marks = (1..=after.map_or(0, <[Value]>::len)).map(|number| format!("?{number}")).collect::<Vec<_>>().join(", ");
-    let behind = if after.is_some() { format!("WHERE ({key}) > ({marks})") } else { String::new() };
-    let (columns, name) = (table.column_list(), quoted(&table.name));
-    let sql = format!("SELECT {columns} FROM {name} {behind} ORDER BY {key} LIMIT {ROWS}");
-    read(db, table, &sql, after.unwrap_or_default())
-}
-
-/// All rows of a small table, in an order of their own.
-fn all_rows(db: &Connection, table: &Table) -> Result<Vec<Vec<Value>>, weir_database::Error> {
-    let (columns, name) = (table.column_list(), quoted(&table.name));
-    read(db, table, &format!("SELECT {columns} FROM {name} ORDER BY {columns} LIMIT {KEYLESS_MAX}"), &[])
-}
-
-fn read(db: &Connection, table: &Table, sql: &str, params: &[Value]) -> Result<Vec<Vec<Value>>, weir_database::Error> {
-    let mut select = db.prepare(sql)?;
-    let mut rows = select.query(params_from_iter(params))?;
-    let mut all = Vec::new();
-    while let Some(row) = rows.next()? {
-        let values = (0..table.columns.len()).map(|at| row.get_ref(at).map(Value::from));
-        all.push(values.collect::<Result<_, _>>()?);
-    }
-    Ok(all)
-}
-
-/// The key of the last row that the target has.
-fn last_key(db: &Connection, table: &Table) -> Result<Option<Vec<Value>>, weir_database::Error> {
-    let key: Vec<String> = table.key().iter().map(|column| quoted(&column.name)).collect();
-    let backwards: Vec<String> = key.iter().map(|column| format!("{column} DESC")).collect();
-    let (columns, name, backwards) = (key.join(", "), quoted(&table.name), backwards.join(", "));
-    let sql = format!("SELECT {columns} FROM {name} ORDER BY {backwards} LIMIT 1");
-    let read = |row: &weir_database::Row<'_>| (0..key.len()).map(|at| row.get_ref(at).map(Value::from)).collect();
-    db.query_row(&sql, [], read).optional()
-}
-
-fn key_of(table: &Table, row: &[Value]) -> Vec<Value> {
-    let at = |name: &str| table.columns.iter().position(|column| column.name == name);
-    table.key().iter().filter_map(|column| row.get(at(&column.name)?).cloned()).collect()
 }

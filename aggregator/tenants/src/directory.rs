@@ -174,7 +174,12 @@ impl Directory {
         if self.text.write().unwrap_or_else(PoisonError::into_inner).replace(hash) == Some(hash) {
             return Ok(Reloaded::Same);
         }
-        let mut snapshot = Snapshot::parse(path, &text)?;
+        self.replace(Snapshot::parse(path, &text)?)?;
+        Ok(Reloaded::New)
+    }
+
+    /// Puts other tenants in force, all at once.
+    pub(crate) fn replace(&self, mut snapshot: Snapshot) -> Result<(), serde_json::Error> {
         let mut served = self.write();
         if let Some(arrivals) = self.arrivals() {
             served.receive_all(&snapshot, &*arrivals);
@@ -187,7 +192,7 @@ impl Directory {
         served.follow(from, changed);
         drop(served);
         self.changed.send_replace(());
-        Ok(Reloaded::New)
+        Ok(())
     }
 
     /// Puts a tenant in force, new or changed, which the caller has checked. Gateways do not learn of one that has left.

@@ -1,9 +1,10 @@
 //! Tenants and keys in a database, changed one at a time.
 //!
-//! A file of its own, `tenants.sqlite`, beside the ledger. The ledger can be counted again from the log and its thread is
-//! busy with that log; tenants can come from nowhere else, and a change of them must be synced and in force at once. So a
-//! change is one short transaction here: the tenant, its line in the history, and the answer under its `Idempotency-Key`.
-//! Only after the commit does the [`Directory`] have it, under the same lock, so that gateways never know more than the disk.
+//! A database of its own beside the ledger: the file `tenants.sqlite`, or a schema of the PostgreSQL that has the ledger. The
+//! ledger can be counted again from the log and its thread is busy with that log; tenants can come from nowhere else, and a
+//! change of them must be synced and in force at once. So a change is one short transaction here: the tenant, its line in the
+//! history, and the answer under its `Idempotency-Key`. Only after the commit does the [`Directory`] have it, under the same
+//! lock, so that gateways never know more than the disk.
 //!
 //! | table | |
 //! |---|---|
@@ -19,64 +20,59 @@
 //! | `answered` | answers under an `Idempotency-Key`, without secrets, for [`ANSWERS_KEPT_MS`] |
 //!
 //! A damaged file is not opened: `weir restore` brings back one of a backup.
+//!
+//! In PostgreSQL a change is committed only for as long as this process may write the ledger ([`Fence`]). Where the connection is lost
+//! while it commits, nobody knows whether the change took effect; the directory is read anew before the database is used again.
 pub mod addresses;
 pub mod change;
 mod edit;
 pub mod flags;
 mod import;
 mod keys;
+pub mod moving;
 mod once;
 pub mod provisioning;
 mod read;
 mod rows;
+mod schema;
 mod secrets;
 pub mod tokens;
 pub mod vault;
 pub mod view;
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use rusqlite::{Connection, OpenFlags};
 use weir_contract::Timestamp;
+use weir_database::{Connection, Failure, Fence, Place, Transaction};
 
 use crate::{Directory, DirectoryError};
 use addresses::ProvenAddresses;
+use change::ChangeError;
 pub use import::{DifferenceView, ImportError, ImportView};
 pub use once::Outcome;
+use schema::VERSION;
 
 /// How long an answer under an `Idempotency-Key` is repeated, in milliseconds.
 pub(crate) const ANSWERS_KEPT_MS: u64 = 24 * 3_600 * 1_000;
 /// The longest `Idempotency-Key`, in bytes.
 pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 
-const VERSION: i64 = MIGRATIONS.len() as i64;
-/// A released migration never changes; a new one follows it.
-const MIGRATIONS: [&str; 6] = [
-    include_str!("store/migrations/1_tenants.sql"),
-    include_str!("store/migrations/2_vault.sql"),
-    include_str!("store/migrations/3_flags.sql"),
-    include_str!("store/migrations/4_provisioning.sql"),
-    include_str!("store/migrations/5_scopes_and_answers.sql"),
-    include_str!("store/migrations/6_alert_addresses.sql"),
-];
-
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// SQLite failed.
-    #[error("{}: {source}", path.display())]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's error.
-        source: rusqlite::Error,
+    /// The database failed.
+    #[error("{place}: {source}")]
+    Database {
+        /// Where it is.
+        place: String,
+        /// Its error.
+        source: weir_database::Error,
     },
     /// A later weir made it.
-    #[error("{}: made by a later version of weir (tables {found}, known are {VERSION})", path.display())]
+    #[error("{place}: made by a later version of weir (tables {found}, known are {VERSION})")]
     Version {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        place: String,
         /// Its version.
         found: i64,
     },
@@ -88,41 +84,50 @@ pub enum StoreError {
 /// The database, and the directory that follows it.
 #[derive(Debug)]
 pub struct TenantStore {
+    place: Place,
     db: Mutex<Connection>,
     directory: Directory,
     /// Addresses that messages go to, as the database has them.
     proven: RwLock<Arc<ProvenAddresses>>,
+    /// When a change was committed of which nobody knows whether it took effect.
+    unsure: Mutex<Option<Timestamp>>,
 }
 
 impl TenantStore {
-    /// Opens or makes the database at `path`, and puts its tenants in force.
-    pub fn open(path: &Path, now: Timestamp) -> Result<Self, StoreError> {
-        let db = Self::open_to_write(path)?;
-        let directory = read::load(&db, path, now)?;
+    /// Opens or makes the database at `place`, and puts its tenants in force. It is changed only for as long as the owner of `fence`
+    /// may write.
+    pub fn open(place: impl Into<Place>, fence: &Fence, now: Timestamp) -> Result<Self, StoreError> {
+        let place = place.into();
+        let db = Self::open_to_write(&place, fence)?;
+        let directory = read::load(&db, &place, now)?;
         let proven =
-            addresses::proven_of(&db).map_err(|source| StoreError::Sqlite { path: path.to_owned(), source })?;
-        Ok(TenantStore { db: Mutex::new(db), directory, proven: RwLock::new(proven.into()) })
+            addresses::proven_of(&db).map_err(|source| StoreError::Database { place: place.label(), source })?;
+        Ok(TenantStore {
+            place,
+            db: Mutex::new(db),
+            directory,
+            proven: RwLock::new(proven.into()),
+            unsure: Mutex::default(),
+        })
     }
 
-    fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
-        let sqlite = |source| StoreError::Sqlite { path: path.to_owned(), source };
-        let mut db = Connection::open(path).map_err(sqlite)?;
-        let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(sqlite)?;
+    fn open_to_write(place: &Place, fence: &Fence) -> Result<Connection, StoreError> {
+        let failed = |source| StoreError::Database { place: place.label(), source };
+        let db = Connection::open(place).map_err(failed)?;
+        db.obey(fence);
+        let found = db.schema_version().map_err(failed)?;
         if found > VERSION {
-            return Err(StoreError::Version { path: path.to_owned(), found });
+            return Err(StoreError::Version { place: place.label(), found });
         }
-        prepare(&mut db, found).map_err(sqlite)?;
+        schema::prepare(&db, found).map_err(failed)?;
         Ok(db)
     }
 
-    /// The tenants of the database at `path`, which another process may have open.
-    pub fn look(path: &Path, now: Timestamp) -> Result<Directory, StoreError> {
-        read::load(&Self::open_read_only(path)?, path, now)
-    }
-
-    fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        Connection::open_with_flags(path, flags).map_err(|source| StoreError::Sqlite { path: path.to_owned(), source })
+    /// The tenants of the database at `place`, which another process may have open.
+    pub fn look(place: &Place, now: Timestamp) -> Result<Directory, StoreError> {
+        let db = Connection::open_read_only(place)
+            .map_err(|source| StoreError::Database { place: place.label(), source })?;
+        read::load(&db, place, now)
     }
 
     /// The tenants in force.
@@ -130,24 +135,34 @@ impl TenantStore {
         &self.directory
     }
 
+    /// The database. What is in force is as the database has it.
     fn db(&self) -> MutexGuard<'_, Connection> {
-        self.db.lock().unwrap_or_else(PoisonError::into_inner)
+        let db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        let unsure = *self.unsure.lock().unwrap_or_else(PoisonError::into_inner);
+        if unsure.is_some_and(|at| self.read_again(&db, at).is_ok()) {
+            *self.unsure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        db
     }
-}
 
-fn prepare(db: &mut Connection, found: i64) -> rusqlite::Result<()> {
-    db.pragma_update(None, "journal_mode", "wal")?;
-    // An answer promises that the change is on disk.
-    db.pragma_update(None, "synchronous", "full")?;
-    db.pragma_update(None, "foreign_keys", true)?;
-    // What is removed from the vault is not left in free pages.
-    db.pragma_update(None, "secure_delete", true)?;
-    let tx = db.transaction()?;
-    for step in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
-        tx.execute_batch(step)?;
+    /// Puts in force what the database has.
+    fn read_again(&self, db: &Connection, now: Timestamp) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Database { place: self.place.label(), source };
+        let proven = addresses::proven_of(db).map_err(failed)?;
+        let snapshot = read::snapshot(db, &self.place, now)?;
+        self.directory.replace(snapshot).map_err(DirectoryError::from)?;
+        *self.proven.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(proven);
+        Ok(())
     }
-    tx.pragma_update(None, "user_version", VERSION)?;
-    tx.commit()
+
+    /// Makes a change of the moment `now` last.
+    fn commit(&self, tx: Transaction<'_>, now: Timestamp) -> Result<(), ChangeError> {
+        let committed = tx.commit();
+        if committed.as_ref().is_err_and(|error| error.failure() == Failure::Lost) {
+            *self.unsure.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        }
+        Ok(committed?)
+    }
 }
 
 #[cfg(test)]

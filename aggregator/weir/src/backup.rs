@@ -4,7 +4,8 @@
 //! elsewhere. The ledger is copied first. The log may then be ahead of it, as it may at any time; the records between are counted
 //! after a restore. A backup can be restored into any kind of log, so this is also the way from one to another.
 //!
-//! A ledger in a PostgreSQL is dumped and restored by PostgreSQL's own programs, before the rest: see `docs/fleet.md`.
+//! A ledger in a PostgreSQL, and the tenants beside it, are dumped and restored by PostgreSQL's own programs, before the rest: see
+//! `docs/fleet.md`.
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -102,8 +103,8 @@ pub fn backup(home: &DataDir, into: &Path) -> Result<Contents, BackupError> {
         Place::Sqlite(path) => copy_file(path, &copy.ledger_file()).map(|()| None)?,
         place => Some(counted(place)?),
     };
-    if home.tenants().exists() {
-        copy_file(&home.tenants(), &copy.tenants())?;
+    if home.tenants_file().exists() {
+        copy_file(&home.tenants_file(), &copy.tenants_file())?;
     }
     match home.log_place() {
         LogPlace::Sqlite(_) => copy_file(&home.log(), &copy.log())?,
@@ -198,7 +199,7 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
     // Who asked to be forgotten after the backup was made is in it.
     let forgotten = Forgotten::read(&home.forgotten())?.merge(Forgotten::read(&backup.forgotten())?);
     check_room(home.log_place(), &backup, contents, replace)?;
-    if home.has_files() || home.tenants().exists() {
+    if home.has_files() || home.tenants_file().exists() {
         if !replace {
             return Err(BackupError::Exists(home.dir().to_owned()));
         }
@@ -212,8 +213,8 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
         put_file(&backup.ledger_file(), path)?;
     }
     // A backup of a version before has no tenants; those here were moved aside.
-    if backup.tenants().exists() {
-        put_file(&backup.tenants(), &home.tenants())?;
+    if backup.tenants_file().exists() {
+        put_file(&backup.tenants_file(), &home.tenants_file())?;
     }
     forgotten.write(&home.forgotten())?;
     sync_dir(home.dir())?;
@@ -255,7 +256,7 @@ fn put_file(from: &Path, to: &Path) -> Result<(), BackupError> {
 
 /// Syncs the files of a new backup.
 fn sync(copy: &DataDir) -> Result<(), BackupError> {
-    for path in [copy.ledger_file(), copy.log(), copy.tenants()].into_iter().filter(|path| path.exists()) {
+    for path in [copy.ledger_file(), copy.log(), copy.tenants_file()].into_iter().filter(|path| path.exists()) {
         File::open(&path).and_then(|file| file.sync_all()).map_err(io(&path))?;
     }
     Ok(())
@@ -267,7 +268,7 @@ fn move_aside(home: &DataDir) -> Result<(), BackupError> {
         std::fs::remove_dir_all(&aside).map_err(io(&aside))?;
     }
     std::fs::create_dir(&aside).map_err(io(&aside))?;
-    for file in [home.log(), home.ledger_file(), home.tenants()] {
+    for file in [home.log(), home.ledger_file(), home.tenants_file()] {
         for part in ["", "-wal", "-shm"] {
             let mut name = file.as_os_str().to_owned();
             name.push(part);
@@ -284,8 +285,8 @@ fn move_aside(home: &DataDir) -> Result<(), BackupError> {
 fn check(home: &DataDir, elsewhere: Option<Counted>) -> Result<Contents, BackupError> {
     let unusable = |path: PathBuf, problem: &str| Err(BackupError::Unusable { path, problem: problem.to_owned() });
     let log = intact(&home.log())?;
-    if home.tenants().exists() {
-        intact(&home.tenants())?;
+    if home.tenants_file().exists() {
+        intact(&home.tenants_file())?;
     }
     let (follows, position) = match elsewhere {
         Some(counted) => counted,

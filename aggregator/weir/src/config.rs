@@ -11,6 +11,7 @@ pub mod home;
 pub mod leases;
 pub mod ledger;
 mod log;
+pub mod node;
 pub mod prices;
 pub mod provisioning;
 mod redis;
@@ -36,6 +37,7 @@ use home::TenantsHome;
 use leases::{LeaseSettings, LeasesFile};
 use ledger::LedgerPlace;
 use log::LogFile;
+use node::{NodeFile, NodeSettings};
 use prices::PriceSources;
 use provisioning::{Provisioning, ProvisioningFile};
 use stripe::StripeFile;
@@ -101,6 +103,10 @@ pub(crate) struct ConfigFile {
     pub log: Option<LogFile>,
     /// The PostgreSQL that holds the ledger and the outbox. Absent: they are in `data`.
     pub ledger: Option<PostgresServer>,
+    /// This server's name and address, where several `weir serve` share one event log and one ledger: one of them owns both, and the others
+    /// pass requests on to it. Needs `log` and `ledger` elsewhere. Absent: this server is the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeFile>,
     /// The center of limits with `scope: fleet`. Absent: this server alone, in `data`.
     pub leases: Option<LeasesFile>,
     /// The tenants file, relative to this file; watched for changes. Absent: gateways receive no tenants, and nobody is
@@ -195,6 +201,8 @@ pub struct Config {
     pub log: Option<LogPlace>,
     /// The ledger; None means in the data directory.
     pub ledger: Option<LedgerPlace>,
+    /// This server among several; None means that it is the only one.
+    pub node: Option<NodeSettings>,
     /// The center of fleet-wide limits.
     pub leases: LeaseSettings,
     /// Where tenants are kept.
@@ -383,6 +391,8 @@ impl Config {
         let provisioning = provisioning::check(path, &tenants, stripe.is_some(), file.provisioning)?;
         let log_max_bytes = check_log_max(path, file.log_max_mb, file.log.is_some())?;
         let log_retention_ms = file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0;
+        let needed = (file.log.is_some(), file.ledger.is_some());
+        let node = file.node.map(|node| node.check(path, &base, needed, file.allow_plaintext)).transpose()?;
         let log = file.log.map(|log| log.check(path, &base, Duration::from_millis(log_retention_ms))).transpose()?;
         let flags = flags::check(path, file.flags)?;
         let catalogue = catalogue::check(path, (file.providers, file.models, file.routing), &flags)?;
@@ -395,6 +405,7 @@ impl Config {
             listen,
             ui: ui::check(path, file.ui, listen, file.tls.is_some())?,
             tls: file.tls.map(|tls| tls.within(&base)),
+            node,
             leases: file.leases.unwrap_or_default().check(path, &base)?,
             data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
             tenants,
@@ -434,6 +445,7 @@ impl Config {
                 ("data", format!("{:?}", config.data)),
                 ("log", format!("{:?}", config.log)),
                 ("ledger", format!("{:?}", config.ledger)),
+                ("node", format!("{:?}", config.node)),
                 ("leases", format!("{:?}", config.leases)),
                 ("tenants", format!("{:?}", config.tenants)),
                 ("meters", format!("{:?}", config.meters)),

@@ -1,7 +1,8 @@
 //! The file `forgotten.json` of the data directory: the users to forget, and the record through which the log is free of them.
 //!
-//! It lies beside log and ledger, not in them: a restored backup is older than the last wish to be forgotten. The file is
-//! replaced whole, by a synced file that takes its name; it holds names as events have them, no person's own.
+//! It lies beside log and ledger, not in them: a restored backup is older than the last wish to be forgotten. A log elsewhere
+//! remembers the users as well, so that a server with another data directory knows them. The file is replaced whole, by a
+//! synced file that takes its name; it holds names as events have them, no person's own.
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -96,6 +97,20 @@ impl Forgotten {
         Ok(())
     }
 
+    /// Takes over the users that the log remembers itself, in records up to `through`: a server with another data directory had them forgotten.
+    /// The records behind that one are looked at again, and the last one, so that whatever was left undone with it is done.
+    pub fn learn(&mut self, users: &Users, through: Position, now: Timestamp) {
+        let known = self.users.len();
+        let is_new = self.users.is_empty();
+        for name in users.iter() {
+            self.users.entry(name.to_owned()).or_insert(now);
+        }
+        if self.users.len() > known {
+            let through = through.saturating_sub(1);
+            self.through = if is_new { through } else { self.through.min(through) };
+        }
+    }
+
     /// The users of both lists, of whom nothing in the log is free yet: for a log that was put in another's place.
     pub fn merge(mut self, other: Self) -> Self {
         for (name, at) in other.users {
@@ -139,6 +154,12 @@ mod tests {
         assert_eq!(list.begin(&home, &names("b"), later).expect("written"), Some(7));
         assert_eq!(Forgotten::read(&home).expect("read").through(), 0, "a crash now begins again");
         list.finish(&home, 9).expect("written");
+        let mut elsewhere = Forgotten::default();
+        elsewhere.learn(&list.users(), 9, later);
+        assert_eq!((elsewhere.through(), elsewhere.count()), (8, 2), "a data directory of another machine");
+        elsewhere.through = 9;
+        elsewhere.learn(&list.users(), 5, later);
+        assert_eq!(elsewhere.through(), 9, "nobody is new");
         let other = Forgotten { through: 3, users: [(names("a").remove(0), later)].into() };
         let merged = other.merge(list);
         assert_eq!((merged.through(), merged.count(), merged.users[&names("a")[0]]), (0, 2, now));

@@ -21,8 +21,9 @@ pub enum HomeError {
 impl Config {
     /// Reads the tenants, for a command; the server may run.
     pub fn directory(&self, now: Timestamp) -> Result<Directory, HomeError> {
-        let database = DataDir::at(&self.data).tenants();
-        if self.tenants == TenantsHome::Database && database.exists() {
+        if self.tenants == TenantsHome::Database
+            && let Some(database) = DataDir::of(self).tenants_to_read()
+        {
             return Ok(TenantStore::look(&database, now)?);
         }
         Ok(Directory::open(self.tenants.file())?)

@@ -1,5 +1,5 @@
-//! Leases of fleet-wide limits: the center in the data directory of one `weir serve`, or in a Redis that several share.
-mod file;
+//! Leases of fleet-wide limits: the center of one `weir serve`, in its data directory or where the ledger is, or in a Redis that several share.
+mod database;
 mod shared;
 mod thread;
 pub mod view;
@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use weir_clock::Clock;
 use weir_contract::lease::{Answer, Call, DrawAnswer, DrawCall};
+use weir_database::{Fence, Place};
 use weir_leases::Timing;
 use weir_leases::center::Counts;
 use weir_leases::limit::Levels;
 use weir_leases_redis::{LeasesPlace, RedisLeasesError};
 
-pub(crate) use file::LeaseFile;
+pub(crate) use database::LeaseDatabase;
 use shared::SharedLeases;
 pub(crate) use shared::{check, look};
 use thread::LeaseThread;
@@ -45,6 +46,17 @@ pub struct LeaseTotals {
     pub failed: u64,
 }
 
+/// Where the center of one `weir serve` keeps its leases.
+#[derive(Clone, Copy, Debug)]
+pub struct Home<'a> {
+    /// The database.
+    pub place: &'a Place,
+    /// A file whose leases go on in a new database elsewhere.
+    pub before: &'a Path,
+    /// What its writes obey.
+    pub fence: &'a Fence,
+}
+
 /// The center, for every handler.
 #[derive(Clone, Debug)]
 pub struct Leases(Center);
@@ -56,9 +68,9 @@ enum Center {
 }
 
 impl Leases {
-    /// Starts the center of the file at `path`. `new` says that the data directory is new: then nobody holds a lease.
-    pub fn start(path: &Path, timing: Timing, new: bool, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
-        LeaseThread::start(path, timing, new, clock).map(|thread| Leases(Center::Here(thread)))
+    /// Starts the center that keeps its leases at `home`. `new` says that nothing was ever kept: then nobody holds a lease.
+    pub fn start(home: Home<'_>, timing: Timing, new: bool, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+        LeaseThread::start(home, timing, new, clock).map(|thread| Leases(Center::Here(thread)))
     }
 
     /// Joins the center in a Redis. The file at `note` says that this data directory had leases there before. A Redis that

@@ -11,7 +11,8 @@
 //! Usage that no request reports, such as storage, arrives as readings, by a route of its own into the same log and
 //! ledger. `weir_tenants` serves the tenants file to the gateways.
 //!
-//! Here are the things that tie them together: [`store`] (the files of a data directory and the lock on it), [`reporting`]
+//! Here are the things that tie them together: [`store`] (the files of a data directory and the lock on it), `kept` (what is beside the ledger),
+//! [`reporting`]
 //! (a reporter as configured), [`finance`] (answers about revenue and margin), [`lookup`] (single events by their ids), [`leases`]
 //! (fleet-wide limits), [`provisioning`] (tenants that come and go), [`cost_events`] (the events behind a sum of costs), [`status`],
 //! [`forget`], [`retry`], [`money`], [`budgets`], [`alerts`], [`backup`] and [`metrics`].
@@ -26,9 +27,11 @@ pub mod cost_events;
 pub mod export;
 mod figures;
 pub mod finance;
+mod fleet;
 pub mod forget;
 pub mod forgotten;
 mod home;
+mod kept;
 pub mod leases;
 pub mod lookup;
 pub mod metrics;

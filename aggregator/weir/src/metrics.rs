@@ -5,6 +5,7 @@
 mod alerts;
 mod described;
 mod format;
+pub(crate) mod node;
 mod provisioning;
 pub(crate) mod reads;
 mod register;
@@ -30,6 +31,7 @@ use alerts::AlertMetrics;
 pub use described::{Described, described};
 pub use format::TextFormat;
 use format::plain;
+use node::NodeMetrics;
 use provisioning::ProvisioningMetrics;
 use reads::ReadMetrics;
 use ui::UiMetrics;
@@ -222,6 +224,7 @@ pub struct Metrics {
     prices_failing: UnsignedGauge,
     exports: ExportMetrics,
     leases: LeaseMetrics,
+    pub(crate) node: NodeMetrics,
 }
 
 /// How fleet-wide limits stand.
@@ -239,6 +242,13 @@ struct LeaseMetrics {
 
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new(NodeMetrics::default())
+    }
+}
+
+impl Metrics {
+    /// The metrics of a server, with those of the node that it is.
+    pub(crate) fn new(node: NodeMetrics) -> Self {
         let mut registry = Registry::with_prefix("weir");
         let metrics = Metrics {
             batches: Family::default(),
@@ -287,7 +297,7 @@ impl Default for Metrics {
             periods_read_at: Gauge::default(),
             periods_failing: Gauge::default(),
             webhooks: Family::default(),
-            connections: ConnectionMetrics::default(),
+            connections: node.connections.clone(),
             directory_waiting: Gauge::default(),
             directory_waits_refused: Counter::default(),
             accepted_at: Gauge::default(),
@@ -295,6 +305,7 @@ impl Default for Metrics {
             prices_failing: Gauge::default(),
             exports: ExportMetrics::default(),
             leases: LeaseMetrics::default(),
+            node,
             registry: Mutex::new(Registry::default()),
         };
         metrics.register(&mut registry);
@@ -529,13 +540,18 @@ impl Metrics {
 
     /// Writes all metrics, as OpenMetrics or in plain text.
     pub fn encode(&self, format: TextFormat) -> Result<String, std::fmt::Error> {
-        let mut out = String::new();
-        text::encode(&mut out, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
-        Ok(match format {
-            TextFormat::OpenMetrics => out,
-            TextFormat::Plain => plain(&out),
-        })
+        encode(&self.registry.lock().unwrap_or_else(PoisonError::into_inner), format)
     }
+}
+
+/// Writes all metrics of a registry, as OpenMetrics or in plain text.
+pub(crate) fn encode(registry: &Registry, format: TextFormat) -> Result<String, std::fmt::Error> {
+    let mut out = String::new();
+    text::encode(&mut out, registry)?;
+    Ok(match format {
+        TextFormat::OpenMetrics => out,
+        TextFormat::Plain => plain(&out),
+    })
 }
 
 fn finding_labels(kind: SecurityKind) -> FindingLabels {

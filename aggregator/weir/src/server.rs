@@ -76,7 +76,9 @@ pub(crate) mod keys;
 mod leases;
 mod models;
 mod money;
+pub mod node;
 mod ofrep;
+mod passed_on;
 mod periods;
 mod prices;
 pub mod provider;
@@ -108,8 +110,10 @@ use crate::config::provisioning::Provisioning;
 use crate::config::tokens::{KeptTokens, Tokens};
 use crate::export;
 use crate::figures::LastMeasured;
+use crate::fleet::Fleet;
 use crate::leases::Leases;
 use crate::metrics::Metrics;
+use crate::metrics::node::NodeMetrics;
 use crate::store::Store;
 use crate::vault::VaultInForce;
 use weir_billing::outbox::report::Reporter;
@@ -181,6 +185,8 @@ struct Inner {
     open_metrics: bool,
     /// The dashboard: who is signed in.
     ui: ui::Dashboard,
+    /// The other nodes, if this server is one of several.
+    fleet: Option<Fleet>,
 }
 
 /// The parts of a server.
@@ -234,12 +240,16 @@ pub struct Parts {
     pub loopback: bool,
     /// The dashboard.
     pub(crate) ui: ui::Dashboard,
+    /// The other nodes, if this server is one of several.
+    pub(crate) fleet: Option<Fleet>,
+    /// The metrics of the node.
+    pub(crate) node: NodeMetrics,
 }
 
 impl App {
     /// Builds a server from its parts.
     pub(crate) fn new(parts: Parts) -> Self {
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(parts.node);
         App(Arc::new(Inner {
             store: parts.store,
             directory: parts.directory,
@@ -275,6 +285,7 @@ impl App {
             waiters: directory::Waiters::default(),
             open_metrics: parts.loopback,
             ui: parts.ui,
+            fleet: parts.fleet,
         }))
     }
 
@@ -315,6 +326,11 @@ impl App {
     /// The tenants.
     pub(crate) fn directory(&self) -> &Directory {
         &self.0.directory
+    }
+
+    /// Ends all calls that wait for a change: the server stops.
+    fn stop_waiting(&self) {
+        self.0.waiters.stop();
     }
 
     /// How the exports stand.

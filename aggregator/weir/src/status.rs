@@ -96,6 +96,60 @@ pub struct ServerStatus {
     /// What is wrong with budgets: usage that they cannot count, and names that fit nobody.
     #[serde(default)]
     pub budgets: Vec<String>,
+    /// The nodes that share event log and ledger, by name; none where this server is the only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeStatus>,
+    /// Who owns which part of event log and ledger.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// One of several `weir serve`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: String,
+    /// Where the others reach it.
+    pub address: String,
+    /// Its version of weir.
+    pub version: String,
+    /// The latest version of the ledger's tables that it knows.
+    pub tables: i64,
+    /// Whether it owns.
+    pub owns: bool,
+    /// Whether it was seen within the last seconds.
+    pub is_seen: bool,
+    /// How long ago it was seen, in milliseconds.
+    pub silent_ms: u64,
+    /// When it started.
+    pub started: Option<Timestamp>,
+    /// Why it would not take over; empty if it would.
+    pub note: String,
+}
+
+/// A part of event log and ledger, of which there is one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionStatus {
+    /// Its number.
+    pub number: u64,
+    /// The node that owns it.
+    pub owner: String,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// How often the owner changed.
+    pub changes: u64,
+    /// Records that are not counted yet.
+    pub uncounted_records: u64,
+}
+
+impl NodeStatus {
+    fn problem(&self) -> Option<String> {
+        if !self.is_seen {
+            let seconds = self.silent_ms / 1_000;
+            return Some(format!("node {} at {} was last seen {seconds} s ago", self.name, self.address));
+        }
+        (!self.note.is_empty()).then(|| format!("node {}: {}", self.name, self.note))
+    }
 }
 
 /// The last fetch of the directory under one token.
@@ -199,6 +253,7 @@ impl SystemStatus {
                     format!("the configuration on disk is not used, and what was read last stays in force: {why}")
                 }));
                 problems.extend(server.budgets.iter().cloned());
+                problems.extend(server.nodes.iter().filter_map(NodeStatus::problem));
                 problems.extend(server.exports.iter().filter_map(ExportStatus::trouble));
                 problems.extend(server.catalogue_refused_by.iter().map(|gateway| {
                     format!("gateway {gateway} cannot use the catalogue of models, and goes on with the one before: its log says why")

@@ -1,4 +1,4 @@
-//! A data directory: the event log unless it is elsewhere, the ledger, the lock that one process at a time holds, and the note that
+//! A data directory: the event log and the ledger unless they are elsewhere, the lock that one process at a time holds, and the note that
 //! tells commands where the running server is.
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -27,9 +27,14 @@ use weir_ledger::meters::Meters;
 use weir_ledger::query::LedgerReader;
 use weir_ledger::thread::{LedgerHandle, LedgerThread};
 use weir_ledger::{LedgerError, LedgerOptions, SqliteLedger, ValidatedBody};
+use weir_tenants::store::moving::MoveError;
 
 /// How long a page waits until what was sent before is counted. Under load there is always something that is not.
 const PAGE_WAITS: Duration = Duration::from_millis(25);
+
+/// The names of what is kept beside the ledger.
+const TENANTS: &str = "tenants";
+const LEASES: &str = "leases";
 
 /// The paths of a data directory.
 #[derive(Clone, Debug)]
@@ -37,14 +42,17 @@ pub struct DataDir {
     dir: PathBuf,
     log: LogPlace,
     ledger: Place,
+    tenants: Place,
+    leases: Place,
     log_max_bytes: Option<u64>,
+    /// Whether other nodes share log and ledger.
+    is_node: bool,
 }
 
 impl DataDir {
     /// The data directory at `path`, with event log and ledger in it.
     pub fn at(path: &Path) -> Self {
-        let (log, ledger) = (LogPlace::Sqlite(embedded(path)), Place::Sqlite(ledger_in(path)));
-        DataDir { dir: path.to_owned(), log, ledger, log_max_bytes: None }
+        Self::with(path, LogPlace::Sqlite(embedded(path)), Place::Sqlite(ledger_in(path)))
     }
 
     /// The data directory of `config`, with its bounds, and event log and ledger where the configuration says.
@@ -52,7 +60,27 @@ impl DataDir {
         let here = Self::at(&config.data);
         let log = config.log.clone().unwrap_or(here.log);
         let ledger = config.ledger.as_ref().map_or(here.ledger, LedgerPlace::place);
-        DataDir { dir: here.dir, log, ledger, log_max_bytes: config.log_max_bytes }
+        let is_node = config.node.is_some();
+        DataDir { log_max_bytes: config.log_max_bytes, is_node, ..Self::with(&config.data, log, ledger) }
+    }
+
+    /// The same with the ledger at another place, and what is kept beside it.
+    pub(crate) fn with_ledger(&self, ledger: Place) -> Self {
+        DataDir {
+            log_max_bytes: self.log_max_bytes,
+            is_node: self.is_node,
+            ..Self::with(&self.dir, self.log.clone(), ledger)
+        }
+    }
+
+    /// What is kept beside the ledger is where the ledger is: in files of the directory, or each in a schema of its own beside the ledger's.
+    fn with(dir: &Path, log: LogPlace, ledger: Place) -> Self {
+        let kept = |name: &str| match &ledger {
+            Place::Sqlite(_) => Place::Sqlite(in_file(dir, name)),
+            place => place.beside(name),
+        };
+        let (tenants, leases) = (kept(TENANTS), kept(LEASES));
+        DataDir { dir: dir.to_owned(), log, ledger, tenants, leases, log_max_bytes: None, is_node: false }
     }
 
     /// The directory.
@@ -104,7 +132,8 @@ impl DataDir {
     pub(crate) fn make_private(&self) -> Result<(), StoreError> {
         let log = (!self.log_is_elsewhere()).then(|| self.log());
         let ledger = self.ledger.file().map(Path::to_owned);
-        for path in log.into_iter().chain(ledger).chain([self.tenants()]) {
+        let tenants = self.tenants.file().map(Path::to_owned);
+        for path in log.into_iter().chain(ledger).chain(tenants) {
             private(&path).map_err(|source| StoreError::Io { path, source })?;
         }
         Ok(())
@@ -135,8 +164,13 @@ impl DataDir {
     }
 
     /// The leases of fleet-wide limits.
-    pub(crate) fn leases(&self) -> PathBuf {
-        self.dir.join("leases.sqlite")
+    pub(crate) fn leases(&self) -> &Place {
+        &self.leases
+    }
+
+    /// The file of leases in the directory.
+    pub(crate) fn leases_file(&self) -> PathBuf {
+        in_file(&self.dir, LEASES)
     }
 
     /// Says that this directory had leases in a Redis, and in which.
@@ -145,8 +179,13 @@ impl DataDir {
     }
 
     /// The tenants, keys and tokens that are kept in a database.
-    pub fn tenants(&self) -> PathBuf {
-        self.dir.join("tenants.sqlite")
+    pub(crate) fn tenants(&self) -> &Place {
+        &self.tenants
+    }
+
+    /// The file of tenants in the directory.
+    pub(crate) fn tenants_file(&self) -> PathBuf {
+        in_file(&self.dir, TENANTS)
     }
 
     /// The users to forget.
@@ -162,7 +201,12 @@ impl DataDir {
         }
         let known = if self.has_ledger()? { LedgerReader::open(&self.ledger)?.log_id()? } else { None };
         let create = known.map_or(Create::IfMissing, Create::Never);
-        Ok(Opening { taking: self.taking(create)?, ..embedded })
+        let mut taking = self.taking(create)?;
+        if self.is_node {
+            // A node takes the log only while it has the right to write the ledger, so it need not wait for another node's to end.
+            taking.owner = format!("nodes of {}", self.ledger.label());
+        }
+        Ok(Opening { taking, ..embedded })
     }
 
     /// Who writes to a shared event log from this directory.
@@ -173,7 +217,7 @@ impl DataDir {
     }
 
     /// The directory's own secret, the same at each start: a restarted weir need not wait until its own right to write ends.
-    fn owner(&self) -> Result<String, StoreError> {
+    pub(crate) fn owner(&self) -> Result<String, StoreError> {
         let path = self.dir.join("writer");
         let io = |source| StoreError::Io { path: path.clone(), source };
         match std::fs::read_to_string(&path) {
@@ -184,6 +228,14 @@ impl DataDir {
         let owner = random_token().map_err(|error| io(std::io::Error::other(error)))?;
         private(&path).and_then(|mut file| file.write_all(owner.as_bytes())).map_err(io)?;
         Ok(owner)
+    }
+
+    fn open_files(&self, opening: Opening, meters: Meters) -> Result<Files, FilesError> {
+        let options = LedgerOptions::default();
+        match self.is_node {
+            true => Files::open_by_right(&self.log, opening, &self.ledger, meters, options),
+            false => Files::open(&self.log, opening, &self.ledger, meters, options),
+        }
     }
 
     fn lock(&self) -> PathBuf {
@@ -285,7 +337,7 @@ pub struct Store {
 struct Threads {
     writer: WriterThread,
     ledger: LedgerThread,
-    _lock: Lock,
+    _lock: Arc<Lock>,
 }
 
 /// The threads that must end, in order, once no [`LogWriter`] is left.
@@ -295,29 +347,31 @@ pub struct Closing(Threads);
 impl Store {
     /// Opens the directory `home` under its lock.
     pub fn open(home: DataDir, rules: impl Into<Rules>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        Ok(Self::open_with(home, rules, clock, |_| Ok(()))?.0)
+        let lock = Arc::new(home.take_lock()?);
+        Ok(Self::open_with(home, lock, rules, clock, |_| Ok(()))?.0)
     }
 
-    /// As [`Store::open`]; `prepare` works on the ledger before it counts anything.
+    /// As [`Store::open`] under a lock that is there; `prepare` works on the ledger before it counts anything.
     pub(crate) fn open_with<T>(
         home: DataDir,
+        lock: Arc<Lock>,
         rules: impl Into<Rules>,
         clock: Arc<dyn Clock>,
         prepare: impl FnOnce(&mut SqliteLedger) -> Result<T, StoreError>,
     ) -> Result<(Self, T), StoreError> {
-        let lock = home.take_lock()?;
         home.check_ledger_is_there()?;
         home.make_private()?;
-        let forgotten = tokio::sync::Mutex::new(Forgotten::read(&home.forgotten())?);
+        let mut forgotten = Forgotten::read(&home.forgotten())?;
         let Rules { meters, prices } = rules.into();
         let counted = Arc::new(meters.clone());
         let opening = home.opening(Arc::clone(&clock))?;
-        let Files { log, reader, mut ledger } =
-            Files::open(&home.log, opening, &home.ledger, meters, LedgerOptions::default())?;
+        let Files { log, reader, mut ledger } = home.open_files(opening, meters)?;
         if let Some(prices) = prices {
             ledger.set_prices(prices, clock.now())?;
         }
         let prepared = prepare(&mut ledger)?;
+        let (users, through) = home.log.forgotten()?;
+        forgotten.learn(&users, through, clock.now());
         let forgotten_before = log.end().forgotten_before;
         let log_file = (!home.log_is_elsewhere()).then(|| file_number(&home.log())).transpose()?;
         let ledger_id = ledger.id().to_owned();
@@ -329,9 +383,8 @@ impl Store {
         let intake = Intake::new(log.clone(), forgotten_before, *handle.hasher());
         handle.wake();
         let threads = Threads { writer, ledger, _lock: lock };
-        let store =
-            Store { home, log, intake, ledger: handle, ledger_id, meters: counted, forgotten, log_file, threads };
-        Ok((store, prepared))
+        let (ledger, meters, forgotten) = (handle, counted, tokio::sync::Mutex::new(forgotten));
+        Ok((Store { home, log, intake, ledger, ledger_id, meters, forgotten, log_file, threads }, prepared))
     }
 
     /// Checks that what the log takes will be counted: no other weir has taken over the ledger, and an embedded log's file is still the
@@ -378,6 +431,11 @@ fn embedded(dir: &Path) -> PathBuf {
     dir.join("log.sqlite")
 }
 
+/// The file of what is kept under a name in a data directory.
+fn in_file(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.sqlite"))
+}
+
 /// The ledger's file in a data directory.
 fn ledger_in(dir: &Path) -> PathBuf {
     dir.join("ledger.sqlite")
@@ -402,6 +460,14 @@ impl Closing {
         let Threads { writer, ledger, _lock } = self.0;
         writer.join();
         ledger.stop();
+    }
+}
+
+impl StoreError {
+    /// Whether another process uses the directory, or writes the ledger.
+    pub(crate) fn is_in_use(&self) -> bool {
+        use weir_database::Error::Owned;
+        matches!(self, StoreError::Locked(_) | StoreError::Ledger(LedgerError::Database(Owned(_))))
     }
 }
 
@@ -432,6 +498,9 @@ pub enum StoreError {
     /// The database of tenants cannot be used.
     #[error(transparent)]
     Tenants(#[from] weir_tenants::store::StoreError),
+    /// Tenants in the directory do not move to where the ledger is.
+    #[error(transparent)]
+    Moving(#[from] MoveError),
     /// A file was deleted or replaced under the running server.
     #[error("{}: deleted or replaced while the server runs; stop it, put the data directory back and start again", .0.display())]
     Gone(PathBuf),

@@ -79,6 +79,10 @@ mod looking;
 mod migrating;
 #[path = "aggregator/moving.rs"]
 mod moving;
+#[path = "aggregator/nodes.rs"]
+mod nodes;
+#[path = "aggregator/nodes_killed.rs"]
+mod nodes_killed;
 #[path = "aggregator/notifying.rs"]
 mod notifying;
 #[path = "aggregator/openapi.rs"]
@@ -91,6 +95,8 @@ mod operating;
 mod overview;
 #[path = "aggregator/plans.rs"]
 mod plans;
+#[path = "aggregator/postgres_kept.rs"]
+mod postgres_kept;
 #[path = "aggregator/postgres_ledger.rs"]
 mod postgres_ledger;
 #[path = "aggregator/pricing.rs"]

@@ -205,6 +205,23 @@ pub(crate) fn show_alerts(stack: &Stack) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says which nodes there are, and who owns.
+pub(crate) fn show_nodes(stack: &Stack) -> anyhow::Result<()> {
+    let view = ask(stack, &["status", "--json"])?;
+    let nodes = view["server"]["nodes"].as_array().context("weir status: no nodes")?;
+    let part = &view["server"]["partitions"][0];
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    let names: Vec<String> = nodes.iter().map(|node| text(node, "name")).collect();
+    println!(
+        "  weir status: nodes {}; {} owns since {}, change {}",
+        names.join(", "),
+        text(part, "owner"),
+        text(part, "since"),
+        part["changes"]
+    );
+    Ok(())
+}
+
 /// Runs a command of `weir` and reads the JSON it prints.
 pub(crate) fn ask(stack: &Stack, args: &[&str]) -> anyhow::Result<Value> {
     let output = stack.aggregator.command(args)?;

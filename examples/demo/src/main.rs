@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `check` ([`mod@check`]) drives some hundreds of requests through it, closes the hour and compares four accounts of what
-//! happened, to the unit: the clients', the provider's, weir's and Stripe's. `run` ([`mod@run`]) leaves it up and says how
+//! happened, to the unit: the clients', the provider's, weir's and Stripe's. `fleet` does so with two gateways and three nodes. `run` ([`mod@run`]) leaves it up and says how
 //! to try it by hand. Both stand on [`stack`]; [`traffic`] is who asks for what, [`credentials`] who they are,
 //! [`accounts`] what each side says, [`own_page`] what a tenant sees of it, [`provisioning`] a tenant that comes in one call, [`ledger`] how it is compared and shown.
 
@@ -40,6 +40,9 @@ enum Command {
         #[arg(long)]
         kill_aggregator: bool,
     },
+    /// The same traffic through two gateways and three nodes of `weir serve` over a Redis and a PostgreSQL; the node that owns is killed in
+    /// the middle of it. Exit code 1 if the accounts differ.
+    Fleet,
     /// Keep it running until Ctrl-C.
     Run,
 }
@@ -47,6 +50,7 @@ enum Command {
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Check { kill_aggregator } => check::check(kill_aggregator),
+        Command::Fleet => check::fleet(),
         Command::Run => run::run(),
     }
 }

@@ -32,10 +32,23 @@ impl Aggregator {
     /// # Errors
     /// When the binary cannot be built or does not get ready: the message ends with the last lines of its log.
     pub fn start(config: &Value, files: &[(&str, &str)], env: &[(&str, &str)]) -> io::Result<Self> {
-        let binary = workspace::weir_binary()?;
-        let folder = tempfile::Builder::new().prefix("weir-serve-").tempdir()?;
+        Self::start_on(Port::reserve()?, config.clone(), files, env)
+    }
+
+    /// As [`Aggregator::start`], as the node `name` of several, which `config` gives an event log and a ledger.
+    ///
+    /// # Errors
+    /// As [`Aggregator::start`].
+    pub fn start_node(name: &str, config: &Value, files: &[(&str, &str)], env: &[(&str, &str)]) -> io::Result<Self> {
         let port = Port::reserve()?;
         let mut config = config.clone();
+        config["node"] = json!({"name": name, "address": format!("http://{}", port.address())});
+        Self::start_on(port, config, files, env)
+    }
+
+    fn start_on(port: Port, mut config: Value, files: &[(&str, &str)], env: &[(&str, &str)]) -> io::Result<Self> {
+        let binary = workspace::weir_binary()?;
+        let folder = tempfile::Builder::new().prefix("weir-serve-").tempdir()?;
         config["listen"] = json!(port.address());
         // JSON is YAML.
         std::fs::write(folder.path().join("weir.yaml"), format!("{config:#}"))?;

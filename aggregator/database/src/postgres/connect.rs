@@ -15,10 +15,10 @@ use crate::{Error, Refused};
 const SERVER_MIN: i64 = 150_000;
 /// How long an owner may do nothing inside a transaction before the server ends its session: a process that hangs there would
 /// keep others from taking over.
-const IDLE_IN_TRANSACTION_MS: u64 = 4_000;
+const IDLE_IN_TRANSACTION_MS: u64 = 3_000;
 /// How long an owner may do nothing at all before the server ends its session, and with it the right to write. The ledger's thread asks
 /// something once a second, so that only a process that is paused or cut off is silent for so long.
-pub(super) const IDLE_OWNER_MS: u64 = 4_000;
+pub(super) const IDLE_OWNER_MS: u64 = 3_000;
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long a silent connection is trusted; then it is asked so often, so many times. Both sides do so.

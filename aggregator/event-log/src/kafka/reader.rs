@@ -8,6 +8,7 @@ use super::opening::{last, oldest};
 use super::place::KafkaPlace;
 use super::scan::{Found, Scan};
 use super::tail::{Seen, Tail, standing};
+use crate::redact::Users;
 use crate::{KafkaProblem, LogError, LogReader, Position, Record};
 
 /// How the name of a user begins in a body.
@@ -71,6 +72,13 @@ impl KafkaLogReader {
         let first = self.record_from(low).map_err(|problem| self.failed(problem))?;
         let follows = first.map_or(tail.end.position, |entry| entry.head.follows);
         Ok((follows.max(self.first.saturating_sub(1)) + 1, tail.end.position))
+    }
+
+    /// The users whose names are overwritten, and up to which record.
+    pub(crate) fn forgotten(&mut self) -> Result<(Users, Position), LogError> {
+        let position = self.tail().map_err(|problem| self.failed(problem))?.list;
+        let List { through, users } = self.list(position)?;
+        Ok((users, through))
     }
 
     /// The list of forgotten users whose last part is at `position`.

@@ -80,6 +80,12 @@ impl RedisLogReader {
         Ok((facts.first, facts.last))
     }
 
+    /// The users whose names are overwritten, and up to which record.
+    pub(crate) fn forgotten(&mut self) -> Result<(Users, Position), LogError> {
+        let (facts, _) = self.exchange(1, 1, 1)?;
+        Ok((self.redactions.users.clone(), facts.redacted_through))
+    }
+
     /// The last record; the log must have one.
     pub(super) fn last_record(&mut self, last: Position) -> Result<Record, LogError> {
         let found = self.get(last)?;

@@ -106,7 +106,7 @@ impl Bare {
     pub(crate) fn step(&self, rows: &Rows) {
         self.runtime.block_on(async {
             let client = &self.client;
-            let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT epoch FROM ledger_owner FOR UPDATE";
+            let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT epoch FROM ledger_owner FOR SHARE";
             client.batch_execute(begin).await.expect("begun");
             assert!(client.query(&self.find, &[&rows.ids]).await.expect("asked").is_empty());
             let types = [Type::BYTEA, Type::INT8, Type::INT8, Type::INT8];

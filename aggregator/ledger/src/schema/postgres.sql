@@ -4,11 +4,6 @@ CREATE TABLE ledger(
   id text COLLATE "C" NOT NULL, log_id text COLLATE "C" NOT NULL, hash_key bytea NOT NULL, position bigint NOT NULL,
   forgotten_before bigint NOT NULL DEFAULT 0, settled bigint NOT NULL DEFAULT 0, costs_from bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
--- One row: who may write. Each process that opens the ledger for writing takes the next number; a transaction of an earlier one is
--- refused. SQLite needs none, since one file has one writer.
-CREATE TABLE ledger_owner(
-  epoch bigint NOT NULL
-);
 CREATE TABLE meter(
   name text COLLATE "C" NOT NULL, effective_from bigint NOT NULL, definition text COLLATE "C" NOT NULL,
   PRIMARY KEY (name, effective_from)
@@ -579,7 +574,6 @@ CREATE TRIGGER cost_rolls_update AFTER UPDATE ON cost REFERENCING OLD TABLE AS r
 CREATE TRIGGER cost_rolls_delete AFTER DELETE ON cost REFERENCING OLD TABLE AS removed
   FOR EACH STATEMENT EXECUTE FUNCTION roll_late_cost();
 
-INSERT INTO ledger_owner VALUES (0);
 INSERT INTO total VALUES
   ('early', 'events', 0), ('quarantine', 'bytes', 0), ('quarantine', 'dropped', 0), ('quarantine', 'events', 0),
   ('source', 'accepted', 0), ('source', 'conflicts', 0), ('source', 'duplicates', 0), ('source', 'missing', 0),

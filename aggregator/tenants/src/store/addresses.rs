@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use weir_contract::Timestamp;
+use weir_database::types::ToSql;
+use weir_database::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::change::{By, ChangeError};
 use super::once::note;
@@ -86,7 +87,7 @@ impl TenantStore {
     pub fn add_address(&self, tenant: &str, email: &str, codes: &Codes, by: &By) -> Result<AddressView, ChangeError> {
         check_email(email)?;
         let mut db = self.db();
-        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = db.write_transaction()?;
         let owner = rows::tenant(&tx, tenant)?.ok_or_else(|| ChangeError::NoTenant(tenant.to_owned()))?;
         let known = find(&tx, "tenant = ?1 AND email = ?2", params![tenant, email])?;
         if known.as_ref().is_some_and(|known| known.proven) {
@@ -117,7 +118,7 @@ impl TenantStore {
     /// Proves an address by the code that was sent to it. From now on messages go there.
     pub fn prove_address(&self, tenant: &str, id: i64, code: &str, by: &By) -> Result<AddressView, ChangeError> {
         let mut db = self.db();
-        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = db.write_transaction()?;
         let owner = rows::tenant(&tx, tenant)?.ok_or_else(|| ChangeError::NoTenant(tenant.to_owned()))?;
         let view = of_tenant(&tx, tenant, id)?;
         if view.proven {
@@ -142,7 +143,7 @@ impl TenantStore {
         let after = json!({"email": masked(&view.email)});
         note(&tx, by, (&owner.entry.id, owner.version), "alert address prove", None, Some(&after))?;
         let view = of_tenant(&tx, tenant, id)?;
-        tx.commit()?;
+        self.commit(tx, by.at)?;
         self.read_proven(&db)?;
         Ok(view)
     }
@@ -175,13 +176,13 @@ impl TenantStore {
         find: impl FnOnce(&Transaction<'_>) -> Result<(String, AddressView), ChangeError>,
     ) -> Result<AddressView, ChangeError> {
         let mut db = self.db();
-        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = db.write_transaction()?;
         let (tenant, view) = find(&tx)?;
         let owner = rows::tenant(&tx, &tenant)?.ok_or(ChangeError::NoTenant(tenant))?;
         tx.execute("DELETE FROM alert_address WHERE id = ?1", [view.id])?;
         let before = json!({"email": masked(&view.email)});
         note(&tx, by, (&owner.entry.id, owner.version), act, Some(&before), None)?;
-        tx.commit()?;
+        self.commit(tx, by.at)?;
         self.read_proven(&db)?;
         Ok(view)
     }
@@ -191,7 +192,7 @@ impl TenantStore {
         Arc::clone(&self.proven.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    pub(super) fn read_proven(&self, db: &rusqlite::Connection) -> Result<(), ChangeError> {
+    pub(super) fn read_proven(&self, db: &Connection) -> Result<(), ChangeError> {
         let read = proven_of(db)?;
         *self.proven.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(read);
         Ok(())
@@ -199,7 +200,7 @@ impl TenantStore {
 }
 
 /// Reads the addresses that messages go to.
-pub(super) fn proven_of(db: &rusqlite::Connection) -> rusqlite::Result<ProvenAddresses> {
+pub(super) fn proven_of(db: &Connection) -> Result<ProvenAddresses, weir_database::Error> {
     let sql = "SELECT tenant, id, email, stop FROM alert_address WHERE proven_at IS NOT NULL ORDER BY id";
     let mut select = db.prepare_cached(sql)?;
     let mut rows = select.query([])?;
@@ -221,11 +222,7 @@ fn gone() -> ChangeError {
     ChangeError::NoAddress
 }
 
-fn find(
-    tx: &Transaction<'_>,
-    condition: &str,
-    values: &[&dyn rusqlite::ToSql],
-) -> Result<Option<AddressView>, ChangeError> {
+fn find(tx: &Transaction<'_>, condition: &str, values: &[&dyn ToSql]) -> Result<Option<AddressView>, ChangeError> {
     let sql = format!("SELECT {COLUMNS} FROM alert_address WHERE {condition}");
     Ok(tx.prepare_cached(&sql)?.query_row(values, read).optional()?)
 }
@@ -234,7 +231,7 @@ fn of_tenant(tx: &Transaction<'_>, tenant: &str, id: i64) -> Result<AddressView,
     find(tx, "tenant = ?1 AND id = ?2", params![tenant, id])?.ok_or_else(gone)
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<AddressView> {
+fn read(row: &Row<'_>) -> Result<AddressView, weir_database::Error> {
     let proven_at = row.get::<_, Option<u64>>(4)?.map(Timestamp::from_millis);
     Ok(AddressView {
         id: row.get(0)?,
@@ -250,7 +247,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<AddressView> {
 fn count_code(tx: &Transaction<'_>, tenant: &str, at: Timestamp) -> Result<(), ChangeError> {
     let day = at.as_millis() / DAY_MS;
     let sql = "INSERT INTO alert_codes(tenant, day, sent) VALUES (?1, ?2, 1) ON CONFLICT(tenant)
-               DO UPDATE SET sent = CASE WHEN day = excluded.day THEN sent + 1 ELSE 1 END, day = excluded.day RETURNING sent";
+               DO UPDATE SET sent = CASE WHEN alert_codes.day = excluded.day THEN alert_codes.sent + 1 ELSE 1 END,
+                 day = excluded.day RETURNING sent";
     let sent: u32 = tx.query_row(sql, params![tenant, day], |row| row.get(0))?;
     if sent > CODES_A_DAY_MAX {
         return Err(ChangeError::Invalid(format!(
@@ -289,6 +287,8 @@ fn check_email(email: &str) -> Result<(), ChangeError> {
 mod tests {
     use super::*;
     use crate::store::change::NewTenant;
+    use weir_database::Fence;
+    use weir_database::testing::place;
 
     fn by(at: u64) -> By {
         By { who: "Ann".to_owned(), at: Timestamp::from_millis(at), key: None }
@@ -298,8 +298,13 @@ mod tests {
         Codes { code: format!("code{number}"), stop: format!("stop{number}") }
     }
 
+    fn open(dir: &std::path::Path, now: u64) -> TenantStore {
+        let place = place(&dir.join("tenants.sqlite"));
+        TenantStore::open(place, &Fence::default(), Timestamp::from_millis(now)).expect("a store")
+    }
+
     fn store(dir: &std::path::Path) -> TenantStore {
-        let store = TenantStore::open(&dir.join("tenants.sqlite"), Timestamp::from_millis(1)).expect("a store");
+        let store = open(dir, 1);
         for id in ["acme", "globex"] {
             let new: NewTenant = serde_json::from_value(json!({"id": id, "plan": "p"})).expect("a tenant");
             store.create(&new, &by(1)).expect("made");
@@ -325,7 +330,7 @@ mod tests {
         let again = store.add_address("acme", "ann@example.com", &codes(2), &by(13));
         assert!(matches!(again, Err(ChangeError::Taken(_))), "{again:?}");
         drop(store);
-        let store = TenantStore::open(&dir.path().join("tenants.sqlite"), Timestamp::from_millis(20)).expect("a store");
+        let store = open(dir.path(), 20);
         assert_eq!(emails(&store, "acme"), ["ann@example.com"], "it is known after a restart");
         assert!(store.remove_address("globex", added.id, &by(21)).is_err());
         assert!(store.stop_address("stop2", Timestamp::from_millis(22)).expect("asked").is_none());

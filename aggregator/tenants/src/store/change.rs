@@ -92,7 +92,7 @@ pub enum ChangeError {
     Random(#[from] NoRandomness),
     /// The database failed.
     #[error("the database of tenants: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Database(#[from] weir_database::Error),
     /// A value cannot be written as JSON.
     #[error("the database of tenants: {0}")]
     Json(#[from] serde_json::Error),

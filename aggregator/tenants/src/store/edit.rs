@@ -1,5 +1,4 @@
 //! Creates and changes tenants.
-use rusqlite::Transaction;
 use serde_json::{Map, Value};
 
 use super::TenantStore;
@@ -11,6 +10,7 @@ use super::view::{Standing, TenantView};
 use crate::TenantEntry;
 use weir_contract::Timestamp;
 use weir_contract::directory::{REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TenantState};
+use weir_database::Transaction;
 
 /// The longest name of a plan, an environment, a feature or a key, in characters.
 pub(super) const NAME_MAX_CHARS: usize = 128;
@@ -62,13 +62,15 @@ impl TenantStore {
     }
 
     /// Replaces what is revoked of tokens and signing keys.
-    pub fn revoke(&self, revoked: Revoked) -> Result<(), ChangeError> {
+    pub fn revoke(&self, revoked: Revoked, now: Timestamp) -> Result<(), ChangeError> {
         if !revoked.fits() {
             let problem = format!("at most {REVOKED_MAX} names, each of 1 to {REVOKED_MAX_BYTES} bytes");
             return Err(ChangeError::Invalid(problem));
         }
-        let db = self.db();
-        rows::write_revoked(&db, &revoked)?;
+        let mut db = self.db();
+        let tx = db.write_transaction()?;
+        rows::write_revoked(&tx, &revoked)?;
+        self.commit(tx, now)?;
         Ok(self.directory().revoke(revoked)?)
     }
 }

@@ -5,13 +5,14 @@
 //! more than the disk. Rules of a flag that is not declared any more are kept, and mean nothing.
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::flags::{self, Flag, FlagRule, FlagType, FlagValue, Flags};
+use weir_database::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::TenantStore;
 use super::change::{By, ChangeError};
+use super::rows::wrong;
 use crate::Directory;
 
 /// The most changes of one answer.
@@ -111,7 +112,7 @@ impl TenantStore {
     ) -> Result<FlagView, ChangeError> {
         let flag = find(declared, name)?;
         let mut db = self.db();
-        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = db.write_transaction()?;
         let before = stored_of(&tx, name)?;
         let version = before.as_ref().map_or(0, |stored| stored.version);
         if expected.is_some_and(|expected| expected != version) {
@@ -127,7 +128,7 @@ impl TenantStore {
         note(&tx, name, was.as_ref(), &after)?;
         let in_force = with_stored(declared, &stored(&tx)?);
         flags::check(&mut in_force.clone()).map_err(|error| ChangeError::Invalid(error.to_string()))?;
-        tx.commit()?;
+        self.commit(tx, by.at)?;
         directory.set_flags(in_force)?;
         Ok(view(name, flag, Some(&after)))
     }
@@ -218,7 +219,7 @@ fn stored_of(db: &Connection, name: &str) -> Result<Option<Stored>, ChangeError>
     Ok(select.query_row([name], read).optional()?)
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
+fn read(row: &Row<'_>) -> Result<Stored, weir_database::Error> {
     Ok(Stored {
         version: row.get(1)?,
         rules: rules(row, 2)?,
@@ -227,10 +228,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
     })
 }
 
-fn rules(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Vec<FlagRule>>> {
+fn rules(row: &Row<'_>, column: usize) -> Result<Option<Vec<FlagRule>>, weir_database::Error> {
     let Some(text) = row.get::<_, Option<String>>(column)? else { return Ok(None) };
-    let wrong = |error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error));
-    serde_json::from_str(&text).map(Some).map_err(wrong)
+    serde_json::from_str(&text).map(Some).map_err(|error| wrong(column, error))
 }
 
 fn write(tx: &Transaction<'_>, name: &str, stored: &Stored) -> Result<(), ChangeError> {

@@ -2,11 +2,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use weir_contract::TenantId;
 use weir_contract::directory::TenantState;
+use weir_database::{Fence, Place, Transaction};
 
 use super::change::{By, ChangeError};
 use super::edit::differing;
@@ -30,8 +30,8 @@ pub enum ImportError {
     Change(#[from] ChangeError),
 }
 
-impl From<rusqlite::Error> for ImportError {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<weir_database::Error> for ImportError {
+    fn from(error: weir_database::Error) -> Self {
         ImportError::Change(error.into())
     }
 }
@@ -71,11 +71,17 @@ pub struct DifferenceView {
 }
 
 impl TenantStore {
-    /// Makes the database at `path` say what `file` says; tenants that the file does not have are archived, keys revoked.
+    /// Makes the database at `place` say what `file` says; tenants that the file does not have are archived, keys revoked.
     /// With `check`, only says what differs.
-    pub fn import(path: &Path, file: TenantsFile, by: &By, check: bool) -> Result<ImportView, ImportError> {
-        Snapshot::checked(path, file.clone(), Vec::new()).map_err(StoreError::from)?;
-        let mut db = Self::open_to_write(path)?;
+    pub fn import(
+        place: &Place,
+        fence: &Fence,
+        file: TenantsFile,
+        by: &By,
+        check: bool,
+    ) -> Result<ImportView, ImportError> {
+        Snapshot::checked(Path::new(&place.label()), file.clone(), Vec::new()).map_err(StoreError::from)?;
+        let mut db = Self::open_to_write(place, fence)?;
         let tx = db.transaction()?;
         let mut view = ImportView::default();
         let mut known: HashMap<TenantId, StoredTenant> =

@@ -1,7 +1,7 @@
 //! Makes, rotates and revokes keys.
-use rusqlite::Transaction;
 use weir_contract::directory::ApiKey;
 use weir_contract::tenant::is_id_byte;
+use weir_database::Transaction;
 
 use super::TenantStore;
 use super::change::{By, ChangeError, Made, NewKey, OVERLAP_MAX_MS, Rotation};

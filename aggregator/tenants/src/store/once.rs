@@ -1,5 +1,4 @@
 //! One change: a transaction that happens once for each `Idempotency-Key`, and is in force before it is answered.
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -11,6 +10,7 @@ use super::view::Standing;
 use super::{ANSWERS_KEPT_MS, IDEMPOTENCY_KEY_MAX_BYTES, TenantStore, rows, secrets};
 use crate::{TenantEntry, pages};
 use weir_contract::directory::{KEYS_MAX, TENANTS_MAX, Tenant};
+use weir_database::{Connection, OptionalExtension, Transaction, params};
 
 /// The answer to a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl TenantStore {
         act: impl FnOnce(&Transaction<'_>) -> Result<T, ChangeError>,
     ) -> Result<Outcome<T>, ChangeError> {
         let mut db = self.db();
-        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = db.write_transaction()?;
         let request: [u8; 32] = Sha256::digest(serde_json::to_vec(request)?).into();
         if let Some(answer) = repeated(&tx, by, &request)? {
             return Ok(Outcome { answer, repeated: true });
@@ -39,7 +39,7 @@ impl TenantStore {
         let answer = act(&tx)?;
         remember(&tx, by, &request, &answer)?;
         let (entry, standing) = self.with_room(&tx, id, by)?;
-        tx.commit()?;
+        self.commit(tx, by.at)?;
         self.directory.put(entry, standing == Standing::Archived)?;
         Ok(Outcome { answer, repeated: false })
     }

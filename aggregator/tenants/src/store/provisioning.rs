@@ -7,13 +7,14 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use rusqlite::{Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use weir_contract::directory::{ApiKey, KeyHash};
 use weir_contract::scopes::Scopes;
 use weir_contract::{TenantId, Timestamp};
+use weir_database::types::ToSql;
+use weir_database::{Transaction, params};
 
 use super::change::{By, ChangeError, Made, NewKey, NewTenant};
 use super::edit::{self, check_name, next_version};
@@ -127,7 +128,7 @@ impl TenantStore {
         let request: [u8; 32] =
             Sha256::digest(serde_json::to_vec(&(new.kind, new.tenant, new.spec.get("request")))?).into();
         let mut db = self.db();
-        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = db.write_transaction()?;
         if let Some((saved, known)) = rows::by_key(&tx, &by.who, key)? {
             let same = known == request;
             return if same { Ok(Begun { saved, repeated: true }) } else { Err(ChangeError::OtherRequest) };
@@ -254,7 +255,7 @@ impl TenantStore {
     /// Notes that a caller is about to be told the keys of a tenant that came. False if one was told before.
     pub fn tell_first_keys(&self, number: i64) -> Result<bool, ChangeError> {
         let mut db = self.db();
-        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = db.write_transaction()?;
         let mut first = saved(&tx, number)?.keys;
         if first.iter().any(|key| key.told) {
             return Ok(false);
@@ -363,8 +364,7 @@ fn check_begin(tx: &Transaction<'_>, new: &NewProvisioning<'_>) -> Result<(), Ch
         }
         _ => {}
     }
-    let under_way =
-        |sql: &str, values: &[&dyn rusqlite::ToSql]| tx.query_row(sql, values, |row| row.get::<_, usize>(0));
+    let under_way = |sql: &str, values: &[&dyn ToSql]| tx.query_row(sql, values, |row| row.get::<_, usize>(0));
     if under_way("SELECT count(*) FROM provisioning WHERE open = 1 AND tenant = ?1", params![id])? > 0 {
         return Err(ChangeError::Contradiction("the tenant is on its way already; look at its status"));
     }

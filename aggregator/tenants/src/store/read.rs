@@ -2,9 +2,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 use weir_contract::{TenantId, Timestamp};
+use weir_database::{Connection, Place, Row, params};
 
 use super::change::ChangeError;
 use super::rows::{self, StoredKey};
@@ -26,8 +26,11 @@ pub(super) struct Everything {
 }
 
 /// Reads everything.
-pub(super) fn everything(db: &Connection, now: Timestamp) -> rusqlite::Result<Everything> {
-    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+pub(super) fn everything(db: &Connection, now: Timestamp) -> Result<Everything, weir_database::Error> {
+    // One state of all tables: a server may change them meanwhile.
+    let tx = db.unchecked_transaction()?;
+    let db: &Connection = &tx;
+    let version = db.schema_version()?;
     if version == 0 {
         // The file is there, and no server has kept anything in it yet.
         return Ok(Everything::default());
@@ -50,16 +53,22 @@ pub(super) fn everything(db: &Connection, now: Timestamp) -> rusqlite::Result<Ev
 }
 
 /// Reads everything into a directory.
-pub(super) fn load(db: &Connection, path: &Path, now: Timestamp) -> Result<Directory, StoreError> {
-    let all = everything(db, now).map_err(|source| StoreError::Sqlite { path: path.to_owned(), source })?;
-    Ok(Directory::of(Snapshot::checked(path, all.file, all.left)?))
+pub(super) fn load(db: &Connection, place: &Place, now: Timestamp) -> Result<Directory, StoreError> {
+    Ok(Directory::of(snapshot(db, place, now)?))
+}
+
+/// Reads everything as it is put in force.
+pub(super) fn snapshot(db: &Connection, place: &Place, now: Timestamp) -> Result<Snapshot, StoreError> {
+    let all = everything(db, now).map_err(|source| StoreError::Database { place: place.label(), source })?;
+    Ok(Snapshot::checked(Path::new(&place.label()), all.file, all.left)?)
 }
 
 impl TenantStore {
     /// The tenants as a tenants file has them; without those that have left.
-    pub fn export(path: &Path, now: Timestamp) -> Result<TenantsFile, StoreError> {
-        let all = everything(&Self::open_read_only(path)?, now);
-        Ok(all.map_err(|source| StoreError::Sqlite { path: path.to_owned(), source })?.file)
+    pub fn export(place: &Place, now: Timestamp) -> Result<TenantsFile, StoreError> {
+        let failed = |source| StoreError::Database { place: place.label(), source };
+        let db = Connection::open_read_only(place).map_err(failed)?;
+        Ok(everything(&db, now).map_err(failed)?.file)
     }
 
     /// A page of tenants.
@@ -127,8 +136,8 @@ pub(super) fn limit(asked: Option<u32>) -> Result<u32, ChangeError> {
     }
 }
 
-fn read_entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
-    let json = |column| -> rusqlite::Result<Option<Value>> {
+fn read_entry(row: &Row<'_>) -> Result<HistoryEntry, weir_database::Error> {
+    let json = |column| -> Result<Option<Value>, weir_database::Error> {
         let text: Option<String> = row.get(column)?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     };

@@ -1,10 +1,10 @@
 //! Rows of the database as values, one way and the other.
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use weir_contract::directory::{ApiKey, KeyHash, Revoked, TenantState};
 use weir_contract::{TenantId, Timestamp};
+use weir_database::types::FromSqlError;
+use weir_database::{Connection, OptionalExtension, Row, params};
 
 use super::view::{KeyView, Standing, TenantView};
 use crate::{TenantEntry, identifiers};
@@ -106,13 +106,13 @@ impl StoredKey {
 }
 
 /// Reads a tenant, without its keys.
-pub(super) fn tenant(db: &Connection, id: &str) -> rusqlite::Result<Option<StoredTenant>> {
+pub(super) fn tenant(db: &Connection, id: &str) -> Result<Option<StoredTenant>, weir_database::Error> {
     let mut select = db.prepare_cached(&format!("SELECT {TENANT} FROM tenant WHERE id = ?1"))?;
     select.query_row([id], read_tenant).optional()
 }
 
 /// Reads every tenant, by id, of a database of this version.
-pub(super) fn tenants(db: &Connection, version: i64) -> rusqlite::Result<Vec<StoredTenant>> {
+pub(super) fn tenants(db: &Connection, version: i64) -> Result<Vec<StoredTenant>, weir_database::Error> {
     let columns = if version < PLACEMENT_SINCE { TENANT_BEFORE } else { TENANT };
     let mut select = db.prepare(&format!("SELECT {columns} FROM tenant ORDER BY id"))?;
     select.query_map([], read_tenant)?.collect()
@@ -125,7 +125,7 @@ pub(super) fn page(
     state: Option<Standing>,
     plan: Option<&str>,
     limit: u32,
-) -> rusqlite::Result<Vec<StoredTenant>> {
+) -> Result<Vec<StoredTenant>, weir_database::Error> {
     let mut select = db.prepare_cached(&format!(
         "SELECT {TENANT} FROM tenant WHERE id > ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR plan = ?3)
          ORDER BY id LIMIT ?4"
@@ -134,38 +134,41 @@ pub(super) fn page(
 }
 
 /// Reads the keys of a tenant, revoked ones too, by name.
-pub(super) fn keys(db: &Connection, tenant: &str) -> rusqlite::Result<Vec<StoredKey>> {
+pub(super) fn keys(db: &Connection, tenant: &str) -> Result<Vec<StoredKey>, weir_database::Error> {
     let mut select = db.prepare_cached(&format!("SELECT {KEY} FROM key WHERE tenant = ?1 ORDER BY id"))?;
     select.query_map([tenant], read_key)?.collect()
 }
 
 /// Reads every key that is not revoked, by tenant, of a database of this version.
-pub(super) fn all_keys(db: &Connection, version: i64) -> rusqlite::Result<Vec<StoredKey>> {
+pub(super) fn all_keys(db: &Connection, version: i64) -> Result<Vec<StoredKey>, weir_database::Error> {
     let columns = if version < SCOPES_SINCE { KEY_BEFORE } else { KEY };
     let mut select = db.prepare(&format!("SELECT {columns} FROM key WHERE revoked_at IS NULL ORDER BY tenant, id"))?;
     select.query_map([], read_key)?.collect()
 }
 
 /// Whether a tenant of this name is on its way in.
-pub(super) fn is_coming(db: &Connection, tenant: &str) -> rusqlite::Result<bool> {
+pub(super) fn is_coming(db: &Connection, tenant: &str) -> Result<bool, weir_database::Error> {
     let sql = "SELECT 1 FROM provisioning WHERE tenant = ?1 AND open = 1 AND kind = 'provision'";
     Ok(db.prepare_cached(sql)?.query_row([tenant], |_| Ok(())).optional()?.is_some())
 }
 
 /// Reads what is revoked of tokens and signing keys.
-pub(super) fn revoked(db: &Connection) -> rusqlite::Result<Revoked> {
+pub(super) fn revoked(db: &Connection) -> Result<Revoked, weir_database::Error> {
     let found = db.query_row("SELECT names FROM revoked", [], |row| parsed(row, 0)).optional()?;
     Ok(found.unwrap_or_default())
 }
 
 /// Writes what is revoked of tokens and signing keys.
-pub(super) fn write_revoked(db: &Connection, revoked: &Revoked) -> rusqlite::Result<()> {
-    db.execute("INSERT OR REPLACE INTO revoked(id, names) VALUES (1, ?1)", [text(revoked)])?;
+pub(super) fn write_revoked(db: &Connection, revoked: &Revoked) -> Result<(), weir_database::Error> {
+    db.execute(
+        "INSERT INTO revoked(id, names) VALUES (1, ?1) ON CONFLICT(id) DO UPDATE SET names = excluded.names",
+        [text(revoked)],
+    )?;
     Ok(())
 }
 
 /// Writes a tenant, new or not.
-pub(super) fn write_tenant(db: &Connection, tenant: &StoredTenant) -> rusqlite::Result<()> {
+pub(super) fn write_tenant(db: &Connection, tenant: &StoredTenant) -> Result<(), weir_database::Error> {
     let entry = &tenant.entry;
     let sql = format!(
         "INSERT INTO tenant({TENANT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
@@ -191,7 +194,7 @@ pub(super) fn write_tenant(db: &Connection, tenant: &StoredTenant) -> rusqlite::
 }
 
 /// Writes a key, new or not.
-pub(super) fn write_key(db: &Connection, stored: &StoredKey) -> rusqlite::Result<()> {
+pub(super) fn write_key(db: &Connection, stored: &StoredKey) -> Result<(), weir_database::Error> {
     let key = &stored.key;
     let sql = format!(
         "INSERT INTO key({KEY}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
@@ -217,7 +220,7 @@ pub(super) fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn read_tenant(row: &Row<'_>) -> rusqlite::Result<StoredTenant> {
+fn read_tenant(row: &Row<'_>) -> Result<StoredTenant, weir_database::Error> {
     let standing: String = row.get(2)?;
     let entry = TenantEntry {
         id: id(row, 0)?,
@@ -239,7 +242,7 @@ fn read_tenant(row: &Row<'_>) -> rusqlite::Result<StoredTenant> {
     Ok(StoredTenant { version: row.get(1)?, standing, changed_at: Timestamp::from_millis(row.get(9)?), entry })
 }
 
-fn read_key(row: &Row<'_>) -> rusqlite::Result<StoredKey> {
+fn read_key(row: &Row<'_>) -> Result<StoredKey, weir_database::Error> {
     let key = ApiKey {
         id: row.get(1)?,
         sha256: KeyHash(row.get(2)?),
@@ -252,18 +255,19 @@ fn read_key(row: &Row<'_>) -> rusqlite::Result<StoredKey> {
     Ok(StoredKey { tenant: id(row, 0)?, key, created_at: time(row, 7)?, revoked_at: time(row, 8)? })
 }
 
-pub(super) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<TenantId> {
+pub(super) fn id(row: &Row<'_>, column: usize) -> Result<TenantId, weir_database::Error> {
     TenantId::new(&row.get::<_, String>(column)?).map_err(|error| wrong(column, error))
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+fn time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, weir_database::Error> {
     Ok(row.get::<_, Option<u64>>(column)?.map(Timestamp::from_millis))
 }
 
-pub(super) fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, weir_database::Error> {
     serde_json::from_str(&row.get::<_, String>(column)?).map_err(|error| wrong(column, error))
 }
 
-fn wrong(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+/// A value that is not what it should be.
+pub(super) fn wrong(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> weir_database::Error {
+    weir_database::Error::Column { column, problem: FromSqlError::Other(Box::new(error)) }
 }

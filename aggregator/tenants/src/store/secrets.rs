@@ -1,10 +1,10 @@
 //! Rows of the vault as values, one way and the other, and what gateways learn of them.
 use std::collections::{HashMap, HashSet};
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::vault::ProviderKey;
 use weir_contract::{TenantId, Timestamp};
+use weir_database::{Connection, OptionalExtension, Row, params};
 use weir_key_delivery::sealed_bytes;
 
 use super::rows::id;
@@ -112,7 +112,7 @@ impl StoredSecret {
     }
 }
 
-pub(super) fn vault_tenant(db: &Connection, tenant: &TenantId) -> rusqlite::Result<VaultTenant> {
+pub(super) fn vault_tenant(db: &Connection, tenant: &TenantId) -> Result<VaultTenant, weir_database::Error> {
     let mut select = db.prepare_cached("SELECT number, kek, wrapped, fallback FROM vault_tenant WHERE tenant = ?1")?;
     let found = select.query_row([tenant.as_str()], |row| {
         let wrapped = row.get::<_, Option<String>>(1)?.zip(row.get::<_, Option<Vec<u8>>>(2)?);
@@ -123,7 +123,11 @@ pub(super) fn vault_tenant(db: &Connection, tenant: &TenantId) -> rusqlite::Resu
     Ok(found.optional()?.unwrap_or_default())
 }
 
-pub(super) fn write_vault_tenant(db: &Connection, tenant: &TenantId, kept: &VaultTenant) -> rusqlite::Result<()> {
+pub(super) fn write_vault_tenant(
+    db: &Connection,
+    tenant: &TenantId,
+    kept: &VaultTenant,
+) -> Result<(), weir_database::Error> {
     let sql = "INSERT INTO vault_tenant(tenant, number, kek, wrapped, fallback) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT(tenant) DO UPDATE SET number = ?2, kek = ?3, wrapped = ?4, fallback = ?5";
     let (kek, wrapped) = kept.wrapped.as_ref().map(|(kek, wrapped)| (kek, wrapped)).unzip();
@@ -131,19 +135,23 @@ pub(super) fn write_vault_tenant(db: &Connection, tenant: &TenantId, kept: &Vaul
     Ok(())
 }
 
-pub(super) fn secret(db: &Connection, tenant: &TenantId, provider: &str) -> rusqlite::Result<Option<StoredSecret>> {
+pub(super) fn secret(
+    db: &Connection,
+    tenant: &TenantId,
+    provider: &str,
+) -> Result<Option<StoredSecret>, weir_database::Error> {
     let sql = format!("SELECT {SECRET} FROM vault_secret WHERE tenant = ?1 AND provider = ?2");
     db.prepare_cached(&sql)?.query_row([tenant.as_str(), provider], read_secret).optional()
 }
 
 /// The keys of a tenant by provider, removed ones too.
-pub(super) fn secrets(db: &Connection, tenant: &TenantId) -> rusqlite::Result<Vec<StoredSecret>> {
+pub(super) fn secrets(db: &Connection, tenant: &TenantId) -> Result<Vec<StoredSecret>, weir_database::Error> {
     let sql = format!("SELECT {SECRET} FROM vault_secret WHERE tenant = ?1 ORDER BY provider");
     db.prepare_cached(&sql)?.query_map([tenant.as_str()], read_secret)?.collect()
 }
 
 /// What gateways learn of all tenants' keys, by tenant.
-pub(super) fn notices(db: &Connection) -> rusqlite::Result<HashMap<String, Vec<ProviderKey>>> {
+pub(super) fn notices(db: &Connection) -> Result<HashMap<String, Vec<ProviderKey>>, weir_database::Error> {
     let sql = format!("SELECT {SECRET} FROM vault_secret WHERE sealed IS NOT NULL ORDER BY tenant, provider");
     let mut notices: HashMap<String, Vec<ProviderKey>> = HashMap::new();
     for stored in db.prepare(&sql)?.query_map([], read_secret)? {
@@ -154,20 +162,20 @@ pub(super) fn notices(db: &Connection) -> rusqlite::Result<HashMap<String, Vec<P
 }
 
 /// The tenants that the operator's key serves where their own does not.
-pub(super) fn with_house_key(db: &Connection) -> rusqlite::Result<HashSet<String>> {
+pub(super) fn with_house_key(db: &Connection) -> Result<HashSet<String>, weir_database::Error> {
     let mut select = db.prepare("SELECT tenant FROM vault_tenant WHERE fallback = 'house'")?;
     select.query_map([], |row| row.get(0))?.collect()
 }
 
 /// Adds what gateways learn of a tenant's keys at providers to its entry.
-pub(super) fn lay(db: &Connection, entry: &mut TenantEntry) -> rusqlite::Result<()> {
+pub(super) fn lay(db: &Connection, entry: &mut TenantEntry) -> Result<(), weir_database::Error> {
     entry.house_key = vault_tenant(db, &entry.id)?.fallback == Fallback::House;
     entry.provider_keys = secrets(db, &entry.id)?.iter().filter_map(StoredSecret::notice).collect();
     Ok(())
 }
 
 /// The same for all tenants at once.
-pub(super) fn lay_all(db: &Connection, tenants: &mut [TenantEntry]) -> rusqlite::Result<()> {
+pub(super) fn lay_all(db: &Connection, tenants: &mut [TenantEntry]) -> Result<(), weir_database::Error> {
     let (mut keys, house) = (notices(db)?, with_house_key(db)?);
     for entry in tenants {
         entry.house_key = house.contains(entry.id.as_str());
@@ -176,8 +184,12 @@ pub(super) fn lay_all(db: &Connection, tenants: &mut [TenantEntry]) -> rusqlite:
     Ok(())
 }
 
-pub(super) fn write_secret(db: &Connection, stored: &StoredSecret) -> rusqlite::Result<()> {
-    let sql = format!("INSERT OR REPLACE INTO vault_secret({SECRET}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
+pub(super) fn write_secret(db: &Connection, stored: &StoredSecret) -> Result<(), weir_database::Error> {
+    let sql = format!(
+        "INSERT INTO vault_secret({SECRET}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT(tenant, provider) DO UPDATE SET version = ?3, sealed = ?4, fingerprint = ?5, last_four = ?6, bytes = ?7,
+           expires = ?8, changed_at = ?9, changed_by = ?10"
+    );
     db.prepare_cached(&sql)?.execute(params![
         stored.tenant.as_str(),
         stored.provider,
@@ -193,7 +205,7 @@ pub(super) fn write_secret(db: &Connection, stored: &StoredSecret) -> rusqlite::
     Ok(())
 }
 
-fn read_secret(row: &Row<'_>) -> rusqlite::Result<StoredSecret> {
+fn read_secret(row: &Row<'_>) -> Result<StoredSecret, weir_database::Error> {
     Ok(StoredSecret {
         tenant: id(row, 0)?,
         provider: row.get(1)?,

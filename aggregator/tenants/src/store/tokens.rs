@@ -1,8 +1,8 @@
 //! Tokens of the API that are made by calls and commands. What their scopes mean is the server's business.
-use rusqlite::{Row, params};
 use serde_json::Value;
 use weir_contract::Timestamp;
 use weir_contract::directory::KeyHash;
+use weir_database::{Row, params};
 
 use super::TenantStore;
 use super::change::ChangeError;
@@ -85,8 +85,8 @@ impl TenantStore {
     }
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<KeptToken> {
-    let time = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<u64>>(column)?.map(Timestamp::from_millis));
+fn read(row: &Row<'_>) -> Result<KeptToken, weir_database::Error> {
+    let time = |column| Ok::<_, weir_database::Error>(row.get::<_, Option<u64>>(column)?.map(Timestamp::from_millis));
     Ok(KeptToken {
         name: row.get(0)?,
         sha256: KeyHash(row.get(1)?),

@@ -3,10 +3,10 @@ pub mod rotate;
 #[cfg(test)]
 mod tests;
 
-use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 use weir_contract::vault::PROVIDER_KEYS_MAX;
 use weir_contract::{TenantId, Timestamp};
+use weir_database::Transaction;
 use zeroize::Zeroizing;
 
 use super::TenantStore;
@@ -211,8 +211,12 @@ fn wrap(
 }
 
 /// Whether a rotation has dropped this key since the caller's ring was read: nothing that it wraps would open after a restart.
-fn is_retired(tx: &Transaction<'_>, kek: &Kek) -> rusqlite::Result<bool> {
-    Ok(kek.is_kept() && !tx.prepare_cached("SELECT 1 FROM vault_root WHERE id = ?1")?.exists([kek.id()])?)
+fn is_retired(tx: &Transaction<'_>, kek: &Kek) -> Result<bool, weir_database::Error> {
+    if !kek.is_kept() {
+        return Ok(false);
+    }
+    let is_known = "SELECT EXISTS (SELECT 1 FROM vault_root WHERE id = ?1)";
+    tx.prepare_cached(is_known)?.query_row([kek.id()], |row| Ok(!row.get::<_, bool>(0)?))
 }
 
 /// The data key of a tenant; None if there is none, its key-encryption key is not known, or it does not open.

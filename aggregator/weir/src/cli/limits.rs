@@ -4,7 +4,7 @@ use super::access::{self, Access};
 use super::render::{json, say, table};
 use crate::config::Config;
 use crate::leases::view::{LimitRow, LimitsQuery, rows};
-use crate::leases::{LeaseFile, look};
+use crate::leases::{LeaseDatabase, look};
 use crate::store::DataDir;
 use weir_leases::Center;
 
@@ -14,7 +14,7 @@ pub(super) fn run(config: &Config, query: &LimitsQuery, as_json: bool) -> anyhow
             Access::Server(server) => server.get("/v1/limits", query).await?,
             Access::Here(_) if let Some(place) = &config.leases.place => look(place, query).await?,
             Access::Here(_) => {
-                let kept = LeaseFile::peek(&DataDir::at(&config.data).leases())?;
+                let kept = LeaseDatabase::peek(DataDir::of(config).leases())?;
                 let now = access::clock().now().as_millis();
                 kept.map(Center::restored).map(|mut center| rows(&mut center, query, now)).unwrap_or_default()
             }

@@ -1,9 +1,11 @@
-//! `weir migrate`: copies the ledger into another database.
+//! `weir migrate`: copies the ledger into another database, and what is kept beside it.
 use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
-use weir_database::Place;
+use weir_database::{Connection, Fence, Place};
 use weir_ledger::transfer::{Progress, transfer};
 use weir_settings::postgres::PostgresServer;
+use weir_tenants::store::TenantStore;
+use weir_tenants::store::moving::Moved;
 
 use super::EXIT_DONE;
 use super::access::{self, audit_here};
@@ -11,6 +13,8 @@ use super::args::migrate::MigrateArgs;
 use super::render::{complain, json, progress, say};
 use crate::config::Config;
 use crate::config::ledger::LedgerPlace;
+use crate::kept::owner_of;
+use crate::leases::LeaseDatabase;
 use crate::store::{DataDir, Store, StoreError, private};
 
 /// The place `--to` of the ledger's file.
@@ -31,6 +35,7 @@ pub(super) fn run(config: &Config, args: &MigrateArgs, as_json: bool) -> anyhow:
     if let Some(path) = to.file() {
         private(path).with_context(|| to.label())?;
     }
+    let kept = move_kept(&home, &home.with_ledger(to.clone()))?;
     let done = transfer(&from, &to, &mut shown);
     complain!("");
     let done = done?;
@@ -45,6 +50,9 @@ pub(super) fn run(config: &Config, args: &MigrateArgs, as_json: bool) -> anyhow:
         done.tables.len(),
         done.position
     );
+    if kept > 0 {
+        say!("copied {kept} rows of tenants, keys and tokens; both databases hold the same");
+    }
     match setting {
         None => say!("now remove `ledger` from {} and start the server", config.path.display()),
         Some(server) => say!("now write `ledger: {server}` into {} and start the server", config.path.display()),
@@ -73,6 +81,28 @@ fn setting(args: &MigrateArgs) -> anyhow::Result<Option<PostgresServer>> {
     written.extend(ca.as_ref().map(|ca| ("ca".to_owned(), json!(ca))));
     written.extend(schema.as_ref().map(|schema| ("schema".to_owned(), json!(schema))));
     Ok(Some(serde_json::from_value(written.into()).context("--to")?))
+}
+
+/// Copies what is kept beside the ledger, before the ledger itself makes the move complete. Returns how many rows of tenants there are.
+fn move_kept(home: &DataDir, target: &DataDir) -> anyhow::Result<u64> {
+    if Connection::open_read_only(target.ledger())?.schema_version()? > 0 {
+        bail!("{}: there is a ledger already; nothing was changed", target.ledger().label());
+    }
+    let elsewhere = [home, target].into_iter().find(|home| home.ledger().file().is_none());
+    let owner = elsewhere.map(|home| owner_of(home.ledger())).transpose()?;
+    let right = owner.as_ref().map(Connection::fence).unwrap_or_default();
+    let obeyed = |home: &DataDir| if home.ledger().file().is_none() { right.clone() } else { Fence::default() };
+    if target.tenants().file().is_some() {
+        for path in [target.tenants_file(), target.leases_file()] {
+            private(&path).with_context(|| path.display().to_string())?;
+        }
+        LeaseDatabase::copy_to_file(home.leases(), &target.leases_file())?;
+    } else {
+        // Leases of an earlier move would count; the next start takes those of the file.
+        target.leases().remove()?;
+    }
+    let moved = TenantStore::transfer((home.tenants(), &obeyed(home)), (target.tenants(), &obeyed(target)))?;
+    Ok(if let Moved::Copied(rows) = moved { rows } else { 0 })
 }
 
 /// Lets the ledger count what the log has, and notes in its audit where it moves: the copy has it, too.

@@ -12,6 +12,7 @@ use super::render::{complain, say};
 use crate::budgets;
 use crate::config::Config;
 use crate::server::directory::raise_open_files;
+use crate::server::node::Node;
 use crate::server::run::Server;
 use crate::store::DataDir;
 use weir_clock::SystemClock;
@@ -26,7 +27,7 @@ const OURS: &str = "weir";
 const LIBRARIES: &str = "warn";
 
 pub(super) fn run(path: &Path, check_only: bool) -> anyhow::Result<u8> {
-    let (config, doubts) = check_all(path)?;
+    let (config, doubts) = check_all(path, check_only)?;
     if check_only {
         let home = DataDir::of(&config);
         let data = if home.exists() { "in use" } else { "new" };
@@ -46,10 +47,10 @@ pub(super) fn run(path: &Path, check_only: bool) -> anyhow::Result<u8> {
     }
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config))?;
+    let served = runtime.block_on(serve(config));
     // Tasks still running have had their time; the log has every acknowledged event.
     runtime.shutdown_background();
-    Ok(EXIT_DONE)
+    served.map(|()| EXIT_DONE)
 }
 
 #[allow(clippy::disallowed_methods, reason = "the one reader of the log's level")]
@@ -77,7 +78,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if config.tokens.is_empty() {
         tracing::warn!("no tokens are configured: gateways cannot send events; add `tokens` to the configuration");
     }
-    if !DataDir::of(&config).exists() {
+    if config.node.is_none() && !DataDir::of(&config).exists() {
         tracing::info!(data = %config.data.display(), "a new data directory is started");
     }
     // Heard from the beginning: who sees that the server is there may tell it to stop at once.
@@ -90,12 +91,24 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         tracing::info!("stopping");
     });
+    if config.node.is_some() {
+        return serve_node(config, stop).await;
+    }
     let server = tokio::select! {
         started = Server::start(config, SystemClock::start()) => started?,
         () = &mut stop => return Ok(()),
     };
     tracing::info!(address = %server.address(), "listening");
     server.run(stop).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// As [`serve`], of one of several nodes.
+async fn serve_node(config: Config, stop: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+    let node = Node::start(config, SystemClock::start()).await?;
+    tracing::info!(address = %node.address(), "listening");
+    node.run(stop).await?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -107,8 +120,9 @@ fn unmatched_budgets(config: &Config) -> anyhow::Result<Vec<String>> {
     Ok(budgets::unmatched(&rules, |_| false))
 }
 
-/// Reads and checks everything that a server reads before it starts. Returns also what may be meant otherwise, in sentences.
-fn check_all(path: &Path) -> anyhow::Result<(Config, Vec<String>)> {
+/// Reads and checks everything that a server reads before it starts. Returns also what may be meant otherwise, in sentences. One of several
+/// nodes that is to start waits for what it does not reach.
+fn check_all(path: &Path, check_only: bool) -> anyhow::Result<(Config, Vec<String>)> {
     let config = Config::load(path)?;
     config.tokens()?;
     let directory = config.directory(SystemClock::start().now())?;
@@ -124,6 +138,9 @@ fn check_all(path: &Path) -> anyhow::Result<(Config, Vec<String>)> {
         key.read(&config.base).context("signing_key")?;
     }
     config.prices.book()?;
+    if config.node.is_some() && !check_only {
+        return Ok((config, doubts));
+    }
     let home = DataDir::of(&config);
     if let Some(log) = &config.log {
         log.check()?;

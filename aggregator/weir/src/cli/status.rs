@@ -47,6 +47,7 @@ fn print(view: &SystemStatus) {
     let at = view.at.map(|at| at.to_string()).unwrap_or_default();
     say!("weir {} at {at}", view.version);
     print_server(view.server.as_ref());
+    print_nodes(view.server.as_ref());
     print_gateways(&view.gateways);
     print_providers(&view.providers);
     let events = &view.events;
@@ -80,6 +81,38 @@ fn print_server(server: Option<&ServerStatus>) {
         let state = if *version == server.directory { "current" } else { "an older version" };
         say!("directory fetched with token {token:?}: last {at}, {state}");
     }
+}
+
+fn print_nodes(server: Option<&ServerStatus>) {
+    let Some(server) = server.filter(|server| !server.nodes.is_empty()) else { return };
+    for part in &server.partitions {
+        let since = part.since.map(|since| since.to_string()).unwrap_or_default();
+        say!(
+            "partition {}: owned by {} since {since}, change {}; {} records not counted yet",
+            part.number,
+            part.owner,
+            part.changes,
+            part.uncounted_records
+        );
+    }
+    let mut rows = table(&["node", "role", "address", "version", "#tables", "seen", "started"]);
+    for node in &server.nodes {
+        let role = match (node.is_seen, node.owns) {
+            (false, _) => "missing",
+            (true, true) => "owner",
+            (true, false) => "follower",
+        };
+        rows.add_row([
+            node.name.clone(),
+            role.to_owned(),
+            node.address.clone(),
+            node.version.clone(),
+            node.tables.to_string(),
+            format!("{} ms ago", node.silent_ms),
+            node.started.map(|at| at.to_string()).unwrap_or_default(),
+        ]);
+    }
+    say!("\n{rows}");
 }
 
 fn print_gateways(gateways: &[GatewayStatus]) {

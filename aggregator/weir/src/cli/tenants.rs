@@ -21,14 +21,15 @@ use super::render::{complain, json, say, table};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
 use crate::config::home::TenantsHome;
-use crate::store::{DataDir, Lock, StoreError};
+use crate::kept::Right;
+use crate::store::{DataDir, StoreError};
 
 /// Who answers for the database of tenants.
 pub(super) enum Keeper {
     /// A running server, over HTTP.
     Server(Client),
-    /// This process, under the lock.
-    Here(Box<TenantStore>, Lock),
+    /// This process, which has the right to.
+    Here(Box<TenantStore>, Right),
 }
 
 /// Finds out who answers.
@@ -45,11 +46,8 @@ pub(super) fn keeper(config: &Config) -> anyhow::Result<Keeper> {
 /// Finds out who answers for tokens, which the database keeps wherever tenants are kept.
 pub(super) fn keeper_of_tokens(config: &Config) -> anyhow::Result<Keeper> {
     let home = DataDir::of(config);
-    match home.take_lock() {
-        Ok(lock) => {
-            home.make_private()?;
-            Ok(Keeper::Here(Box::new(TenantStore::open(&home.tenants(), clock().now())?), lock))
-        }
+    match home.take_right() {
+        Ok(right) => Ok(Keeper::Here(Box::new(home.open_tenants(&right.fence, clock().now())?), right)),
         Err(StoreError::Locked(_)) => Ok(Keeper::Server(Client::of(&home)?)),
         Err(error) => Err(error.into()),
     }
@@ -213,15 +211,18 @@ fn tell(config: &Config, id: &str, query: &HistoryQuery, as_json: bool) -> anyho
 fn import(config: &Config, file: &Path, check: bool, as_json: bool) -> anyhow::Result<u8> {
     let tenants: TenantsFile = yaml::parse(file, &yaml::read_text(file)?)?;
     let home = DataDir::of(config);
-    let lock = match home.take_lock() {
-        Ok(lock) => Some(lock),
+    let right = match home.take_right() {
+        Ok(right) => Some(right),
         // What is only compared is rolled back, so the server may run.
-        Err(StoreError::Locked(_)) if check => None,
+        Err(error) if check && error.is_in_use() => None,
         Err(error) => return Err(error).context("stop the server before an import; --check only says what differs"),
     };
-    home.make_private()?;
-    let view = TenantStore::import(&home.tenants(), tenants, &by(), check)?;
-    drop(lock);
+    let fence = right.as_ref().map(|right| right.fence.clone()).unwrap_or_default();
+    if right.is_some() {
+        home.move_in(&fence)?;
+    }
+    let view = TenantStore::import(home.tenants(), &fence, tenants, &by(), check)?;
+    drop(right);
     let differs = view.created + view.changed + view.archived > 0 || view.revoked;
     if as_json {
         json(&view)?;
@@ -255,11 +256,12 @@ fn print_import(view: &ImportView, check: bool) {
 
 /// Prints a line of JSON for each tenant: it is YAML, too, and a change is a changed line.
 fn export(config: &Config, as_json: bool) -> anyhow::Result<u8> {
-    let path = DataDir::of(config).tenants();
-    if !path.exists() {
-        bail!("{}: there is no database of tenants; `weir tenants import` or `weir serve` makes one", path.display());
-    }
-    let file = TenantStore::export(&path, clock().now())?;
+    let home = DataDir::of(config);
+    let Some(place) = home.tenants_to_read() else {
+        let place = home.tenants().label();
+        bail!("{place}: there is no database of tenants; `weir tenants import` or `weir serve` makes one");
+    };
+    let file = TenantStore::export(&place, clock().now())?;
     if as_json {
         json(&file)?;
         return Ok(EXIT_DONE);

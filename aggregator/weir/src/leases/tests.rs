@@ -14,16 +14,21 @@ fn clock() -> Arc<ManualClock> {
     ManualClock::at(Timestamp::from_millis(1_800_000_000_000))
 }
 
+fn start(path: &Path, new: bool, clock: Arc<ManualClock>) -> Leases {
+    let home = Home { place: &Place::from(path), before: path, fence: &Fence::default() };
+    Leases::start(home, Timing::default(), new, clock).expect("started")
+}
+
 #[tokio::test]
 async fn a_center_that_starts_again_knows_what_it_granted() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("leases.sqlite");
     let clock = clock();
-    let leases = Leases::start(&path, Timing::default(), true, clock.clone()).expect("started");
+    let leases = start(&path, true, clock.clone());
     let first = leases.call(call()).await.expect("answered");
     assert_eq!(first.leases[0].granted, 50);
     drop(leases);
-    let leases = Leases::start(&path, Timing::default(), false, clock).expect("started");
+    let leases = start(&path, false, clock);
     let again = leases.call(call()).await.expect("answered");
     assert_eq!((again.epoch, again.leases[0]), (first.epoch, first.leases[0]));
 }
@@ -32,8 +37,7 @@ async fn a_center_that_starts_again_knows_what_it_granted() {
 async fn a_center_without_its_file_grants_nothing_at_first() {
     let dir = tempfile::tempdir().expect("a directory");
     let clock = clock();
-    let leases =
-        Leases::start(&dir.path().join("leases.sqlite"), Timing::default(), false, clock.clone()).expect("started");
+    let leases = start(&dir.path().join("leases.sqlite"), false, clock.clone());
     assert_eq!(leases.call(call()).await.expect("answered").leases[0].granted, 0);
     clock.advance(Duration::from_secs(60));
     assert!(leases.call(call()).await.expect("answered").leases[0].granted > 0);
@@ -44,7 +48,7 @@ async fn a_damaged_file_is_put_aside() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("leases.sqlite");
     std::fs::write(&path, "this is no database, and long enough to be looked at").expect("written");
-    let leases = Leases::start(&path, Timing::default(), false, clock()).expect("started");
+    let leases = start(&path, false, clock());
     assert_eq!(leases.call(call()).await.expect("answered").leases[0].granted, 0);
     assert!(dir.path().join("leases.damaged.sqlite").exists());
 }
@@ -52,7 +56,7 @@ async fn a_damaged_file_is_put_aside() {
 #[tokio::test]
 async fn who_holds_what_is_shown_by_tenant() {
     let dir = tempfile::tempdir().expect("a directory");
-    let leases = Leases::start(&dir.path().join("leases.sqlite"), Timing::default(), true, clock()).expect("started");
+    let leases = start(&dir.path().join("leases.sqlite"), true, clock());
     leases.call(call()).await.expect("answered");
     let of = |tenant: &str| LimitsQuery { tenant: Some(tenant.to_owned()), pool: None };
     let rows = leases.view(of("acme")).await.expect("rows");

@@ -1,9 +1,8 @@
 //! The center of one `weir serve`, on a thread of its own.
 //!
-//! Every limit is a row of `leases.sqlite`. The thread takes the calls that wait, lets the center decide, commits what
+//! Every limit is a row of the [`LeaseDatabase`]. The thread takes the calls that wait, lets the center decide, commits what
 //! changed, and answers only then: so a center that is killed and starts again knows everything that it ever granted. A
 //! file that is missing or damaged means a lost memory: the center begins a new epoch, in which each limit starts empty.
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +11,9 @@ use weir_clock::Clock;
 use weir_contract::lease::{Answer, Call, DrawAnswer, DrawCall};
 use weir_leases::{Center, Timing};
 
-use super::file::LeaseFile;
+use super::database::LeaseDatabase;
 use super::view::{self, LimitRow, LimitsQuery};
-use super::{LeaseTotals, LeasesError};
+use super::{Home, LeaseTotals, LeasesError};
 
 /// The most calls that wait for the center. Further ones are answered 503: each takes some milliseconds.
 const CALLS_WAITING_MAX: usize = 512;
@@ -42,22 +41,22 @@ pub(super) struct LeaseThread {
 }
 
 impl LeaseThread {
-    /// Starts the center of the file at `path`. `new` says that the data directory is new: then nobody holds a lease.
-    pub(super) fn start(path: &Path, timing: Timing, new: bool, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
-        let time = Time::start(clock);
-        let (mut file, kept) = LeaseFile::open(path)?;
+    /// Starts the center that keeps its leases at `home`. `new` says that nothing was ever kept: then nobody holds a lease.
+    pub(super) fn start(home: Home<'_>, timing: Timing, new: bool, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+        let (mut database, kept) = LeaseDatabase::open(home.place, home.before, home.fence)?;
+        let time = Time::start(clock, database.now_ms().map_err(std::io::Error::other)?);
         let now = time.now();
         let mut center = match kept {
             Some(kept) => Center::restored(kept).with_timing(timing),
             None if new => Center::new(now, now, timing),
             None => {
-                tracing::warn!(path = %path.display(), "no leases are kept here: fleet-wide limits start empty");
+                tracing::warn!(place = %home.place.label(), "no leases are kept here: fleet-wide limits start empty");
                 Center::forgotten(now, now, timing)
             }
         };
-        file.save(&mut center).map_err(std::io::Error::other)?;
+        database.save(&mut center).map_err(std::io::Error::other)?;
         let (asks, waiting) = mpsc::channel(CALLS_WAITING_MAX);
-        let thread = Thread { center, file, time, waiting };
+        let thread = Thread { center, database, time, waiting };
         std::thread::Builder::new().name("leases".to_owned()).spawn(move || thread.run())?;
         Ok(LeaseThread { asks })
     }
@@ -89,7 +88,8 @@ impl LeaseThread {
     }
 }
 
-/// The center's time: the time of day at the start, and from then on a clock that nobody sets.
+/// The center's time: the time of day at the start, that of the database's server where there is one, and from then on a clock that
+/// nobody sets. A center on another machine goes on by the same time.
 struct Time {
     clock: Arc<dyn Clock>,
     start_ms: u64,
@@ -97,8 +97,8 @@ struct Time {
 }
 
 impl Time {
-    fn start(clock: Arc<dyn Clock>) -> Self {
-        Time { start_ms: clock.now().as_millis(), elapsed: clock.elapsed(), clock }
+    fn start(clock: Arc<dyn Clock>, now_ms: Option<u64>) -> Self {
+        Time { start_ms: now_ms.unwrap_or_else(|| clock.now().as_millis()), elapsed: clock.elapsed(), clock }
     }
 
     fn now(&self) -> u64 {
@@ -109,7 +109,7 @@ impl Time {
 
 struct Thread {
     center: Center,
-    file: LeaseFile,
+    database: LeaseDatabase,
     time: Time,
     waiting: mpsc::Receiver<Ask>,
 }
@@ -124,7 +124,7 @@ impl Thread {
             {
                 decided.extend(self.decide(next));
             }
-            let saved = self.file.save(&mut self.center).map_err(|error| {
+            let saved = self.database.save(&mut self.center).map_err(|error| {
                 tracing::error!(%error, "the leases cannot be stored; nothing is granted");
                 LeasesError::Unsaved
             });

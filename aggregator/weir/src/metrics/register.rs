@@ -56,6 +56,7 @@ impl Metrics {
         let help =
             "1 while the configuration on disk is not used, since it is not good: what was read last stays in force";
         registry.register("config_refused", help, self.config_refused.clone());
+        self.node.register(registry);
         self.alerts.register(registry);
         self.ui.register(registry);
         self.reads.register(registry);
@@ -146,9 +147,7 @@ impl Metrics {
     }
 
     fn register_connections(&self, registry: &mut Registry) {
-        registry.register("connections", "Connections that are open", self.connections.open.clone());
-        let help = "Connections closed at once, since their address had too many";
-        registry.register("connections_refused", help, self.connections.refused.clone());
+        self.node.register_connections(registry);
         let help = "Calls of gateways that wait for the next change of tenants";
         registry.register("directory_waiting", help, self.directory_waiting.clone());
         let help = "Calls that asked to wait for a change of tenants and were answered at once, since too many wait";

@@ -3,6 +3,7 @@ use axum::http::{HeaderMap, header};
 
 use super::App;
 use super::error::ApiError;
+use super::passed_on::NODE;
 use crate::config::tokens::{COMMANDS, Scope, Token};
 
 /// The header in which a command of this machine names the account that runs it.
@@ -13,6 +14,11 @@ const USER_MAX_BYTES: usize = 64;
 /// An account's name as it is noted: printable ASCII, cut to a bound.
 pub(crate) fn user_name(name: &[u8]) -> String {
     name.iter().filter(|byte| byte.is_ascii_graphic()).take(USER_MAX_BYTES).map(|byte| char::from(*byte)).collect()
+}
+
+/// What the token of commands opens.
+pub(super) fn of_commands() -> Vec<Scope> {
+    vec![Scope::Ingest, Scope::Directory, Scope::Readings, Scope::Admin]
 }
 
 /// Who the audit names for a command that `user` runs.
@@ -49,6 +55,9 @@ pub(super) fn presented(app: &App, headers: &HeaderMap) -> Result<Token, ApiErro
     let presented = bearer(headers).ok_or(ApiError::Unauthorized)?;
     let found = app.tokens().find(presented).cloned();
     let kept = || app.kept_tokens().find(presented, app.0.clock.now()).cloned();
+    if let Some(token) = found.is_none().then(|| of_other_commands(app, headers, presented)).flatten() {
+        return Ok(token);
+    }
     let mut token = found.or_else(kept).ok_or(ApiError::Unauthorized)?;
     app.0.seen.used(&token.name, app.0.clock.now());
     // Only who reads the data directory has this token; others are named by theirs.
@@ -59,8 +68,21 @@ pub(super) fn presented(app: &App, headers: &HeaderMap) -> Result<Token, ApiErro
     Ok(token)
 }
 
+/// The token of commands on another node's machine, which that node has passed on; only who reads its data directory has it.
+fn of_other_commands(app: &App, headers: &HeaderMap, presented: &[u8]) -> Option<Token> {
+    let fleet = app.0.fleet.as_ref()?;
+    let node = headers.get(NODE)?.to_str().ok()?;
+    if !fleet.is_of_commands(node, presented) {
+        return None;
+    }
+    let user = user_name(headers.get(USER_HEADER).map_or(&[], |value| value.as_bytes()));
+    let of_node = format!("the commands of node {node}");
+    let name = if user.is_empty() { of_node } else { format!("{user}, by {of_node}") };
+    Some(Token::of(&name, of_commands(), std::str::from_utf8(presented).ok()?))
+}
+
 /// The token after `Bearer`, in any letter case (RFC 9110, section 11.1).
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())

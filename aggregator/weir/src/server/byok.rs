@@ -144,7 +144,7 @@ impl From<VaultError> for ApiError {
         match error {
             VaultError::Change(error) => error.into(),
             VaultError::Ring(_) | VaultError::OtherKey { .. } => ApiError::Report(error.to_string()),
-            VaultError::Sqlite(_) => ApiError::internal(&error),
+            VaultError::Database(error) => ApiError::of_tenants(&error),
         }
     }
 }

@@ -53,17 +53,17 @@ impl Default for Limits {
 
 /// How many connections each address has.
 #[derive(Clone, Debug, Default)]
-struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(super) struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 /// A connection's place among those of its address; free again when dropped.
 #[derive(Debug)]
-struct Place {
+pub(super) struct Place {
     peers: Peers,
     peer: IpAddr,
 }
 
 impl Peers {
-    fn enter(&self, peer: IpAddr, max: usize) -> Option<Place> {
+    pub(super) fn enter(&self, peer: IpAddr, max: usize) -> Option<Place> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = known.entry(peer).or_default();
         if *count >= max {

@@ -101,6 +101,12 @@ pub enum ApiError {
     /// The database of the ledger cannot be reached, or has no place.
     #[error("the ledger's database cannot be reached at the moment")]
     Away,
+    /// The database of tenants cannot be reached: whether a change took effect is not known.
+    #[error("the database of tenants cannot be reached at the moment: read again whether a change took effect")]
+    TenantsAway,
+    /// Another weir writes tenants.
+    #[error("another weir has taken over from this one, which changes nothing more: ask that one")]
+    TakenOver,
     /// Fields of the body contradict each other.
     #[error("{0}")]
     Contradiction(String),
@@ -136,6 +142,19 @@ impl ApiError {
         ApiError::Internal
     }
 
+    /// What is said where the database of tenants fails.
+    pub(super) fn of_tenants(error: &weir_database::Error) -> Self {
+        use weir_database::Error::{Fenced, Owned};
+        match error {
+            Fenced | Owned(_) => ApiError::TakenOver,
+            _ if matches!(error.failure(), Failure::Lost | Failure::Busy) => {
+                tracing::warn!(%error, "the database of tenants cannot be asked");
+                ApiError::TenantsAway
+            }
+            _ => ApiError::internal(error),
+        }
+    }
+
     /// What is said where an event that the log has taken may never be counted.
     pub(super) fn not_kept(error: &StoreError) -> Self {
         match error {
@@ -164,9 +183,13 @@ impl ApiError {
             ApiError::NotConfigured(_) | ApiError::Contradiction(_) | ApiError::Unsummed(_) | ApiError::Report(_) => {
                 StatusCode::CONFLICT
             }
-            ApiError::Busy | ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone | ApiError::Away => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            ApiError::Busy
+            | ApiError::Stopped
+            | ApiError::Unwritable(_)
+            | ApiError::Gone
+            | ApiError::Away
+            | ApiError::TenantsAway
+            | ApiError::TakenOver => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Stale(_) => StatusCode::PRECONDITION_FAILED,
             ApiError::OtherRequest(_) => StatusCode::UNPROCESSABLE_ENTITY,
             ApiError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -176,8 +199,8 @@ impl ApiError {
     /// Says when it is worth trying again, if it is.
     pub(super) fn tell_when(&self, headers: &mut HeaderMap) {
         let seconds = match self {
-            ApiError::Busy | ApiError::Away => RETRY_BUSY_SECS,
-            ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone => RETRY_STOPPED_SECS,
+            ApiError::Busy | ApiError::Away | ApiError::TenantsAway => RETRY_BUSY_SECS,
+            ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone | ApiError::TakenOver => RETRY_STOPPED_SECS,
             _ => return,
         };
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -361,7 +384,8 @@ impl From<ChangeError> for ApiError {
             ChangeError::Invalid(_) => ApiError::Request(error.to_string()),
             ChangeError::Unreadable | ChangeError::Rotated => ApiError::Report(error.to_string()),
             ChangeError::OtherRequest => ApiError::OtherRequest(error.to_string()),
-            ChangeError::Sqlite(_) | ChangeError::Json(_) | ChangeError::Random(_) => ApiError::internal(&error),
+            ChangeError::Database(cause) => ApiError::of_tenants(cause),
+            ChangeError::Json(_) | ChangeError::Random(_) => ApiError::internal(&error),
         }
     }
 }

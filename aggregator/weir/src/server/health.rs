@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::auth::require;
 use super::error::ApiError;
+use super::passed_on::is_passed_on;
 use super::{App, billing_routes, budgets, read};
 use crate::config::tokens::Scope;
 use crate::metrics::TextFormat;
@@ -24,6 +25,11 @@ struct Readiness {
     log: Option<String>,
     /// Why accepted events are not counted; None if they are.
     ledger: Option<String>,
+    /// Of one of several nodes: its name, and that it owns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
 }
 
 /// Answers whether events are accepted and counted.
@@ -31,7 +37,9 @@ pub(super) async fn get_readyz(State(app): State<App>) -> Response {
     let (log, ledger) = faults(&app);
     let ready = log.is_none() && ledger.is_none();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, log, ledger })).into_response()
+    let node = app.0.fleet.as_ref().map(|fleet| fleet.me.name.clone());
+    let role = node.is_some().then_some("owner");
+    (status, Json(Readiness { ready, log, ledger, node, role })).into_response()
 }
 
 /// Why events are not accepted, and why accepted events are not counted.
@@ -42,9 +50,16 @@ pub(super) fn faults(app: &App) -> (Option<String>, Option<String>) {
     (gone.or_else(refused), app.0.store.ledger.progress().failure())
 }
 
+/// Why this process can write no more and another one has to; None while it can.
+pub(super) fn is_over(app: &App) -> Option<String> {
+    let store = &app.0.store;
+    let taken_over = store.check_in_place().err().map(|error| error.to_string());
+    taken_over.or_else(|| store.log.progress().broken().map(str::to_owned))
+}
+
 /// Answers all metrics, in Prometheus's text format.
 pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
-    if !app.0.open_metrics {
+    if !app.0.open_metrics || is_passed_on(&headers) {
         require(&app, &headers, Scope::Metrics)?;
     }
     let metrics = &app.0.metrics;

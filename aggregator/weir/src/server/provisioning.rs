@@ -361,7 +361,7 @@ fn tenant_of(request: ProvisionRequest, spec: &Spec, saga: &Saga) -> NewTenant {
 /// The answer of a change that the database refuses.
 fn refused(error: &ChangeError) -> Answer {
     match error {
-        ChangeError::Sqlite(_) | ChangeError::Json(_) | ChangeError::Random(_) => Answer::Unsure(error.to_string()),
+        ChangeError::Database(_) | ChangeError::Json(_) | ChangeError::Random(_) => Answer::Unsure(error.to_string()),
         _ => Answer::Refused(error.to_string()),
     }
 }

@@ -1,48 +1,43 @@
 //! Runs the server: binds, writes the note for commands, answers, stops within a bound. Meanwhile it watches files for
 //! changes and prunes old records of the event log.
+pub(super) mod open;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use open::{Place, Seat, build, open};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use weir_contract::Timestamp;
 
-use super::alerts::AlertsInForce;
-use super::budgets::BudgetsInForce;
-use super::provider::ProviderAccess;
+use super::auth::of_commands;
 use super::tls::{Tls, TlsError, TlsListener};
 use super::{
-    App, Parts, admin, alerts, budgets, byok, catalogue, conditions, connections, flags, models, periods, prices,
+    App, admin, alerts, budgets, byok, catalogue, conditions, connections, flags, models, periods, prices,
     provisioning, read, ui,
 };
 use crate::config::export::Export;
-use crate::config::home::TenantsHome;
-use crate::config::leases::LeaseSettings;
-use crate::config::prices::prices_of;
-use crate::config::tokens::{COMMANDS, KeptTokens, NoRandomness, Scope, Token, Tokens, random_token};
+use crate::config::tokens::{COMMANDS, NoRandomness, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
 use crate::export;
 use crate::forget;
-use crate::leases::{Leases, LeasesError};
-use crate::reporting::{ReportingError, reporter, tenants};
-use crate::store::{DataDir, ServerNote, Store, StoreError};
-use crate::vault::{Vault, VaultInForce};
+use crate::leases::LeasesError;
+use crate::metrics::ConnectionMetrics;
+use crate::metrics::node::NodeMetrics;
+use crate::reporting::ReportingError;
+use crate::store::{DataDir, ServerNote, StoreError};
 use weir_billing::outbox::BillingError;
-use weir_billing::outbox::report::Reporter;
 use weir_billing::outbox::view::ReportRequest;
 use weir_clock::Clock;
 use weir_event_log::AppendError;
-use weir_ledger::cost::Rules;
 use weir_ledger::files::PruneError;
-use weir_ledger::{SqliteLedger, tenant_plans};
 use weir_settings::secret::masked;
-use weir_stripe::StripeSink;
-use weir_tenants::store::TenantStore;
 use weir_tenants::store::vault::rotate::VaultError;
-use weir_tenants::{Directory, DirectoryError, Reloaded};
+use weir_tenants::{DirectoryError, Reloaded};
 
 /// How often files are checked for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -54,8 +49,6 @@ const ROLL_EVERY: Duration = Duration::from_secs(60);
 const ROLL_PAUSE: Duration = Duration::from_millis(50);
 /// How often forgotten users are removed from new events.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
-/// The longest wait at start for Stripe to confirm the key's account.
-const IDENTIFY_MAX: Duration = Duration::from_secs(5);
 /// The longest wait for open requests when the server stops.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// The longest wait for the ledger to count the rest of the log. The next start counts what remains.
@@ -102,6 +95,24 @@ pub enum ServeError {
     /// The Redis of leases refuses.
     #[error(transparent)]
     Leases(#[from] LeasesError),
+    /// A node is started without the settings of one.
+    #[error("node: there are no settings of a node")]
+    NoNode,
+    /// The other nodes cannot be reached with these settings.
+    #[error("node: {0}")]
+    Peers(String),
+    /// Another node has the name or the address of this one, or there are too many.
+    #[error("{0}")]
+    Refused(String),
+    /// This node owned, and does not any more.
+    #[error(
+        "this node owns the event log and the ledger no longer: {0}. It ends, so that its supervisor starts it again and it \
+         follows the new owner"
+    )]
+    Superseded(String),
+    /// The thread that keeps the table of nodes has ended.
+    #[error("the thread that keeps the table of nodes has ended")]
+    FleetEnded,
     /// The operating system provides no random bytes.
     #[error(transparent)]
     Random(#[from] NoRandomness),
@@ -110,35 +121,9 @@ pub enum ServeError {
     Io(#[from] std::io::Error),
 }
 
-/// Refuses a key of another account. Without an answer within seconds events are taken all the same, and nothing is sent
-/// before there is one.
-async fn begin(reporter: &Reporter<StripeSink>, directory: &Directory) -> Result<(), ServeError> {
-    match tokio::time::timeout(IDENTIFY_MAX, reporter.begin()).await {
-        Ok(Ok((policy, None))) => tracing::info!(account = %policy.account, "reporting to Stripe"),
-        Ok(Ok((_, Some(why)))) => tracing::error!(%why, "nothing is sent to Stripe before this is mended"),
-        Ok(Err(error)) => return Err(ServeError::Billing(error)),
-        Err(_) => tracing::error!("Stripe does not answer; nothing is sent before it does"),
-    }
-    reporter.note(|| tenants(directory)).await.map_err(ServeError::Billing)
-}
-
-/// The center of fleet-wide limits. `is_new` says that the data directory is new.
-async fn center(
-    settings: &LeaseSettings,
-    home: &DataDir,
-    is_new: bool,
-    clock: &Arc<dyn Clock>,
-) -> Result<Leases, ServeError> {
-    let (path, clock, timing) = (home.leases(), Arc::clone(clock), settings.timing);
-    match &settings.place {
-        Some(place) => Ok(Leases::join(place, timing, &home.shared_leases(), clock).await?),
-        None => Leases::start(&path, timing, is_new, clock).map_err(|source| StoreError::Io { path, source }.into()),
-    }
-}
-
 /// The listeners of a server.
 #[derive(Debug)]
-enum Listeners {
+pub(super) enum Listeners {
     /// Plain HTTP.
     Plain(TcpListener),
     /// TLS, and plain HTTP for commands on this machine, which need a token but no certificate.
@@ -146,7 +131,7 @@ enum Listeners {
 }
 
 /// Starts what a server does beside answering.
-fn tasks_of(
+pub(super) fn tasks_of(
     app: &App,
     config: &Config,
     exports: Vec<(Export, Arc<export::Progress>)>,
@@ -191,7 +176,10 @@ pub struct Server {
 }
 
 /// Listens, and returns the server's address and the one of commands.
-async fn listen(on: SocketAddr, tls: Option<&Tls>) -> Result<(Listeners, SocketAddr, SocketAddr), ServeError> {
+pub(super) async fn listen(
+    on: SocketAddr,
+    tls: Option<&Tls>,
+) -> Result<(Listeners, SocketAddr, SocketAddr), ServeError> {
     let failed = |source| ServeError::Listen { address: on, source };
     let listener = TcpListener::bind(on).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -204,74 +192,18 @@ async fn listen(on: SocketAddr, tls: Option<&Tls>) -> Result<(Listeners, SocketA
 impl Server {
     /// Opens all parts that `config` names, and listens.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
-        let tokens = config.tokens()?;
-        let user_keys = config.user_keys()?;
         let tls = config.tls.clone().map(Tls::open).transpose()?;
         let home = DataDir::of(&config);
-        // A bad file is told before the data directory is touched.
-        let from_file = Directory::open(config.tenants.file())?;
-        let book = config.prices.book().map_err(ConfigError::from)?.map(Arc::new);
-        let rules = Rules { meters: config.meters.clone(), prices: Some(prices_of(book.clone())) };
-        let is_new = !home.exists();
-        let now = clock.now();
-        let prepare = |ledger: &mut SqliteLedger| {
-            let kept = TenantStore::open(&home.tenants(), now)?;
-            let directory = if config.tenants == TenantsHome::Database { kept.directory().clone() } else { from_file };
-            let in_force = BudgetsInForce::new(config.budgets.clone(), &directory.current());
-            budgets::note_anchors(ledger, &config.budgets, directory.current().anchors())?;
-            tenant_plans::note(ledger.db(), &directory.current().plans_now(), now)?;
-            ledger.set_steering(Some(Box::new(in_force.engine())), now)?;
-            Ok((kept, directory, in_force))
-        };
-        let (store, (kept, directory, in_force)) = Store::open_with(home.clone(), rules, Arc::clone(&clock), prepare)?;
-        flags::tell_left_out(kept.lay_flags(&config.flags, &directory).map_err(ServeError::Tokens)?);
-        let vault = config.vault.as_ref().map(|vault| Vault::open(&kept, vault, &config.base)).transpose()?;
-        let leases = center(&config.leases, &home, is_new, &clock).await?;
-        let kept_tokens = KeptTokens::new(kept.tokens().map_err(ServeError::Tokens)?);
-        let reporter = reporter(&config, &store, Arc::clone(&clock))?;
-        if let Some(reporter) = &reporter {
-            begin(reporter, &directory).await?;
-        }
+        let seat = Seat { lock: Arc::new(home.take_lock()?), claim: None };
+        let (opened, _) = open(config.clone(), Arc::clone(&clock), seat).await?;
         let (listeners, address, commands) = listen(config.listen, tls.as_ref()).await?;
         let note = ServerNote { address: commands, token: random_token()? };
+        let metrics = NodeMetrics::default();
+        metrics.owner.set(1);
         let loopback = address.ip().is_loopback();
-        let tokens = with_note(tokens, &note);
-        let provider = match (&config.stripe, &reporter) {
-            (Some(stripe), Some(reporter)) => Some(ProviderAccess::new(&config, stripe, reporter.pacer())?),
-            _ => None,
-        };
-        let exports: Vec<_> =
-            config.export.iter().map(|export| (export.clone(), export::Progress::of(&export.name))).collect();
-        let app = App::new(Parts {
-            store,
-            directory,
-            leases,
-            kept,
-            kept_tokens,
-            home: config.tenants.clone(),
-            tokens,
-            clock,
-            reporter,
-            provider,
-            finances: config.finances.clone(),
-            prices: Some((config.prices.clone(), book)),
-            other_costs: config.other_costs.clone(),
-            budgets: in_force,
-            alerts: AlertsInForce::new(config.alerts.clone(), config.base.clone()),
-            user_keys,
-            exports: exports.iter().map(|(_, progress)| Arc::clone(progress)).collect(),
-            vault: VaultInForce::new(vault),
-            flags: config.flags.clone(),
-            catalogue: config.catalogue.clone(),
-            provisioning: config.provisioning.clone(),
-            grace_ms: config.grace_ms,
-            loopback,
-            ui: ui::Dashboard::new(config.ui.clone(), &config.base)?,
-        });
-        let told = budgets::begin(&app).await.map_err(|error| ServeError::Budgets(error.to_string()))?;
+        let place = Place { note: note.clone(), loopback, tls, fleet: None, metrics };
+        let (app, tasks) = build(&config, opened, clock, place).await?;
         home.write_note(&note)?;
-        let mut tasks = tasks_of(&app, &config, exports, told);
-        tasks.push(tokio::spawn(watch(app.clone(), config.path.clone(), note, tls)));
         Ok(Server { app, listeners, address, home, tasks })
     }
 
@@ -286,10 +218,11 @@ impl Server {
         let waiting = self.app.clone();
         let told = tokio::spawn(async move {
             stop.await;
-            waiting.0.waiters.stop();
+            waiting.stop_waiting();
             stopping.send_replace(true);
         });
-        let serving = serve(self.listeners, &self.app, &stopped);
+        let (router, metrics) = (self.app.router(), self.app.0.metrics.connections());
+        let serving = serve(self.listeners, router, metrics, stopped.clone());
         let drained = async {
             connections::until(stopped.clone()).await;
             tokio::time::sleep(DRAIN_MAX).await;
@@ -303,30 +236,34 @@ impl Server {
             let _ = task.await;
         }
         self.home.remove_note();
-        finish(self.app).await;
+        finish(self.app, FINISH_MAX).await;
         Ok(())
     }
 }
 
 /// Answers on all listeners until `stopped`, and what is under way then to its end.
-async fn serve(listeners: Listeners, app: &App, stopped: &tokio::sync::watch::Receiver<bool>) {
-    let (router, metrics) = (app.router(), app.0.metrics.connections());
-    let (stopped, limits) = (|| stopped.clone(), connections::Limits::default());
+pub(super) async fn serve(
+    listeners: Listeners,
+    router: Router,
+    metrics: ConnectionMetrics,
+    stopped: tokio::sync::watch::Receiver<bool>,
+) {
+    let limits = connections::Limits::default();
     match listeners {
-        Listeners::Plain(listener) => connections::serve(listener, router, stopped(), metrics, limits).await,
+        Listeners::Plain(listener) => connections::serve(listener, router, stopped, metrics, limits).await,
         Listeners::Tls(listener, commands) => {
-            let open = connections::serve(listener, router.clone(), stopped(), metrics.clone(), limits);
-            let local = connections::serve(commands, router, stopped(), metrics, limits);
+            let open = connections::serve(listener, router.clone(), stopped.clone(), metrics.clone(), limits);
+            let local = connections::serve(commands, router, stopped, metrics, limits);
             tokio::join!(open, local);
         }
     }
 }
 
 /// Lets the threads of log and ledger end. Whatever does not get done is done at the next start: the log has it.
-async fn finish(app: App) {
+pub(super) async fn finish(app: App, patience: Duration) {
     let Some(store) = app.into_store() else { return };
     let closing = tokio::task::spawn_blocking(move || store.close().finish());
-    if tokio::time::timeout(FINISH_MAX, closing).await.is_err() {
+    if tokio::time::timeout(patience, closing).await.is_err() {
         tracing::warn!("the ledger has not counted everything in the log; it goes on at the next start");
     }
 }
@@ -342,13 +279,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn with_note(tokens: Tokens, note: &ServerNote) -> Tokens {
-    let scopes = vec![Scope::Ingest, Scope::Directory, Scope::Readings, Scope::Admin];
-    tokens.with(Token::of(COMMANDS, scopes, &note.token))
+pub(super) fn with_note(tokens: Tokens, note: &ServerNote) -> Tokens {
+    tokens.with(Token::of(COMMANDS, of_commands(), &note.token))
 }
 
 /// Watches the files, and puts changed tenants, tokens and certificates in force.
-async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>) {
+pub(super) async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>) {
     let mut told: Option<String> = None;
     let mut known = Known { problem: String::new(), settings: Config::load(&config).ok(), told: Vec::new() };
     let mut counts = app.directory().current().counts();

@@ -14,10 +14,11 @@ use super::error::ApiError;
 use super::{App, billing_routes, health, read};
 use crate::budgets;
 use crate::config::tokens::Scope;
+use crate::fleet::{NodeRow, PartitionRow};
 use crate::lookup::LookupError;
 use crate::models::CatalogueUse;
 use crate::status::alerts::AlertsStatus;
-use crate::status::{self, BillingStatus, Fetch, ServerStatus, SystemStatus};
+use crate::status::{self, BillingStatus, Fetch, NodeStatus, PartitionStatus, ServerStatus, SystemStatus};
 
 /// How long an announcement of plans is believed, in milliseconds: several times the longest wait of a gateway.
 const PLANS_KNOWN_MS: u64 = 300_000;
@@ -194,11 +195,44 @@ pub(super) async fn system(app: &App) -> Result<SystemStatus, ApiError> {
         unknown_plans: unknown_plans(app, now),
         configuration: app.0.seen.with(|seen| seen.configuration.clone()),
         budgets: budget_problems(app, now).await?,
+        nodes: nodes(app),
+        partitions: partitions(app, ledger.log_position.saturating_sub(ledger.position)),
     };
     let (last, next) = app.0.seen.with(|seen| (seen.last_report, seen.next_report));
     let billing = stripe.as_ref().map(|status| (BillingStatus::of(status, last, next), status));
     let alerts = alerts(app).await?;
     Ok(SystemStatus::of(now, Some(server), lists, (&ledger, alerts), billing))
+}
+
+/// The nodes of the fleet.
+fn nodes(app: &App) -> Vec<NodeStatus> {
+    let Some(fleet) = &app.0.fleet else { return Vec::new() };
+    let view = fleet.known().view;
+    let node = |node: &NodeRow| NodeStatus {
+        name: node.name.clone(),
+        address: node.address.clone(),
+        version: node.version.clone(),
+        tables: node.tables,
+        owns: node.life == fleet.me.life,
+        is_seen: !node.is_missing(),
+        silent_ms: node.silent_ms,
+        started: Some(node.started),
+        note: node.note.clone(),
+    };
+    view.nodes.iter().map(node).collect()
+}
+
+/// Who owns what: this node owns the one partition, or it would not be asked.
+fn partitions(app: &App, uncounted_records: u64) -> Vec<PartitionStatus> {
+    let Some(fleet) = &app.0.fleet else { return Vec::new() };
+    let partition = |partition: &PartitionRow| PartitionStatus {
+        number: partition.number,
+        owner: partition.owner.clone(),
+        since: Some(partition.since),
+        changes: partition.epoch,
+        uncounted_records,
+    };
+    fleet.known().view.partitions.iter().map(partition).collect()
 }
 
 /// Alerts, and whom they do not reach.

@@ -114,7 +114,8 @@ pub(super) async fn put_revoked(
     let revoked: Revoked = object(&body)?;
     let detail = format!("{} tokens, {} signing keys", revoked.tokens.len(), revoked.keys.len());
     let answer = revoked.clone();
-    kept(&app, move |store| store.revoke(revoked)).await?;
+    let now = app.0.clock.now();
+    kept(&app, move |store| store.revoke(revoked, now)).await?;
     audit(&app, token.name, "revoke", detail).await?;
     Ok(Json(answer))
 }

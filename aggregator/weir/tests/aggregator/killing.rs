@@ -148,7 +148,7 @@ async fn report(home: DataDir, stop: Arc<AtomicBool>) {
 }
 
 /// A stand-in that has the meters and the customer, and no rate limit.
-fn stripe(now: Timestamp) -> StripeServer {
+pub(super) fn stripe(now: Timestamp) -> StripeServer {
     let mut stripe = Stripe::new(Account::sandbox());
     stripe.set_limits(Limits::NONE);
     for name in ["weir_requests", "weir_input_tokens"] {
@@ -207,7 +207,7 @@ async fn killed_under_load_while_it_reports_it_bills_everything_once() {
 }
 
 /// Reports until no row is pending, and asserts that none is held.
-async fn settle(note: &ServerNote) {
+pub(super) async fn settle(note: &ServerNote) {
     let http = reqwest::Client::new();
     let mut view = Value::Null;
     for _ in 0..120 {

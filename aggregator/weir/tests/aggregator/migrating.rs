@@ -1,5 +1,7 @@
 //! A ledger moves from its file into a PostgreSQL and back, and goes on as if it had always been there.
 use reqwest::StatusCode;
+use serde_json::json;
+use weir_clock::SystemClock;
 use weir_rig::postgres::Postgres;
 
 use super::commands::weir;
@@ -64,4 +66,34 @@ async fn a_ledger_in_use_or_without_a_new_place_is_not_moved() {
     std::fs::write(empty.path().join("weir.yaml"), config(empty.path(), "")).expect("written");
     let nothing = weir(empty.path(), &["migrate", "--to", "postgres://weir@127.0.0.1:1/weir"]);
     assert!(!nothing.status.success());
+}
+
+#[tokio::test]
+async fn tenants_and_leases_move_with_the_ledger_and_back() {
+    let postgres = Postgres::start().expect("a PostgreSQL");
+    let kept = "tenants_database: true\nleases: {ttl: 60s}\n";
+    let there = format!("{kept}ledger: {}\n", postgres.url());
+    let lease = json!({"gateway": "a", "sent_ms": 1, "draws": true, "leases": [{
+        "key": {"owner": {"tenant": "acme"}, "limit": "requests"}, "lease": 1, "want": 100, "largest": 1,
+        "definition": {"capacity": 100, "refill": 100, "period_ms": 60_000}}]});
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = Running::start_by(dir, SystemClock::start(), kept).await;
+    assert_eq!(server.ask("/v1/leases", &lease).await["leases"][0]["granted"], 50);
+    let dir = server.stop().await;
+    succeeds(dir.path(), &["tenants", "create", "acme", "--plan", "starter"]);
+    let said = succeeds(dir.path(), &["migrate", "--to", &postgres.url()]);
+    assert!(said.contains("copied 2 rows of tenants, keys and tokens"), "{said}");
+
+    let server = Running::start_by(dir, SystemClock::start(), &there).await;
+    assert_eq!(server.json("/v1/tenants/acme").await["plan"], "starter");
+    assert_eq!(server.json("/v1/limits?tenant=acme").await[0]["holders"][0]["holds"], 50);
+    let dir = server.stop().await;
+    succeeds(dir.path(), &["tenants", "set", "acme", "--plan", "pro"]);
+    std::fs::remove_file(dir.path().join("weir-data/ledger.sqlite")).expect("removed");
+    let said = succeeds(dir.path(), &["migrate", "--to", "file"]);
+    assert!(said.contains("copied 3 rows of tenants, keys and tokens"), "{said}");
+    let server = Running::start_by(dir, SystemClock::start(), kept).await;
+    assert_eq!(server.json("/v1/tenants/acme").await["plan"], "pro");
+    assert_eq!(server.json("/v1/limits?tenant=acme").await[0]["holders"][0]["holds"], 50);
+    server.stop().await;
 }

@@ -77,14 +77,30 @@ impl Bootstrap {
     /// [`BootstrapError::NoCluster`].
     pub fn cluster(mut self, name: &str, address: SocketAddr) -> Result<Self, BootstrapError> {
         let socket = self
-            .0
-            .pointer_mut("/static_resources/clusters")
-            .and_then(Value::as_array_mut)
-            .and_then(|clusters| clusters.iter_mut().find(|cluster| cluster["name"] == name))
+            .cluster_mut(name)
             .and_then(|cluster| cluster.pointer_mut("/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address"))
             .ok_or_else(|| BootstrapError::NoCluster(name.to_owned()))?;
-        *socket = json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}});
+        *socket = socket_address(address);
         Ok(self)
+    }
+
+    /// Points a cluster at several addresses, among which it spreads.
+    ///
+    /// # Errors
+    /// As [`Bootstrap::cluster`].
+    pub fn endpoints(mut self, name: &str, addresses: &[SocketAddr]) -> Result<Self, BootstrapError> {
+        let endpoints = self
+            .cluster_mut(name)
+            .and_then(|cluster| cluster.pointer_mut("/load_assignment/endpoints/0/lb_endpoints"))
+            .ok_or_else(|| BootstrapError::NoCluster(name.to_owned()))?;
+        let endpoint = |address: &SocketAddr| json!({"endpoint": {"address": socket_address(*address)}});
+        *endpoints = addresses.iter().map(endpoint).collect();
+        Ok(self)
+    }
+
+    fn cluster_mut(&mut self, name: &str) -> Option<&mut Value> {
+        let clusters = self.0.pointer_mut("/static_resources/clusters").and_then(Value::as_array_mut)?;
+        clusters.iter_mut().find(|cluster| cluster["name"] == name)
     }
 
     /// Every Wasm filter loads its code from `path`.
@@ -166,6 +182,10 @@ fn visit(value: &mut Value, act: &mut impl FnMut(&mut Value)) {
         Value::Object(fields) => fields.values_mut().for_each(|field| visit(field, act)),
         _ => {}
     }
+}
+
+fn socket_address(address: SocketAddr) -> Value {
+    json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 use super::*;
 use serde_json::{Value, json};
 use weir_contract::directory::Page;
+use weir_database::Fence;
+use weir_database::testing::place;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -23,7 +25,7 @@ fn rules(shape: Value) -> Vec<FlagRule> {
 }
 
 fn store(dir: &tempfile::TempDir) -> TenantStore {
-    TenantStore::open(&dir.path().join("tenants.sqlite"), NOW).expect("opened")
+    TenantStore::open(place(&dir.path().join("tenants.sqlite")), &Fence::default(), NOW).expect("opened")
 }
 
 fn in_force(store: &TenantStore) -> Flags {

@@ -1,6 +1,8 @@
 use super::*;
 use crate::store::vault::Fallback;
 use weir_contract::directory::Page;
+use weir_database::Fence;
+use weir_database::testing::place;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -11,7 +13,7 @@ struct Opened {
 
 fn store() -> Opened {
     let dir = tempfile::tempdir().expect("a directory");
-    let store = TenantStore::open(&dir.path().join("tenants.sqlite"), NOW).expect("opened");
+    let store = TenantStore::open(place(&dir.path().join("tenants.sqlite")), &Fence::default(), NOW).expect("opened");
     Opened { _dir: dir, store }
 }
 

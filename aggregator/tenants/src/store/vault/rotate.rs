@@ -1,9 +1,9 @@
 //! Rotates the keys that protect the vault, tenant by tenant: traffic goes on, and a rotation that was cut short is repeated.
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::TenantId;
+use weir_database::{Connection, OptionalExtension, params};
 
 use super::{new_data_key, open_data_key, wrap};
 use crate::store::TenantStore;
@@ -43,7 +43,7 @@ pub enum VaultError {
     Ring(#[from] KeyRingError),
     /// The database failed.
     #[error("the vault: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Database(#[from] weir_database::Error),
     /// A tenant's rows cannot be written.
     #[error(transparent)]
     Change(#[from] ChangeError),
@@ -135,7 +135,7 @@ impl TenantStore {
         Ok(kek)
     }
 
-    fn next_in_vault(&self, after: &str) -> Result<Option<TenantId>, rusqlite::Error> {
+    fn next_in_vault(&self, after: &str) -> Result<Option<TenantId>, weir_database::Error> {
         let sql = "SELECT tenant FROM vault_tenant WHERE tenant > ?1 AND wrapped IS NOT NULL ORDER BY tenant LIMIT 1";
         self.db().prepare_cached(sql)?.query_row([after], |row| crate::store::rows::id(row, 0)).optional()
     }
@@ -179,7 +179,7 @@ impl TenantStore {
 type Opened = Vec<(StoredSecret, zeroize::Zeroizing<Vec<u8>>)>;
 
 /// The keys of a tenant; None if one of them does not open.
-fn opened(db: &Connection, tenant: &TenantId, key: &Key) -> rusqlite::Result<Option<Opened>> {
+fn opened(db: &Connection, tenant: &TenantId, key: &Key) -> Result<Option<Opened>, weir_database::Error> {
     let stored = secrets::secrets(db, tenant)?.into_iter().filter(|stored| stored.sealed.is_some());
     let open = |stored: StoredSecret| {
         let belongs = Belongs::Secret(tenant, &stored.provider, stored.version);
@@ -190,7 +190,7 @@ fn opened(db: &Connection, tenant: &TenantId, key: &Key) -> rusqlite::Result<Opt
 }
 
 /// What a command has answered to `wrap`, of the key in use first.
-fn wrapped_roots(db: &Connection) -> rusqlite::Result<Vec<String>> {
+fn wrapped_roots(db: &Connection) -> Result<Vec<String>, weir_database::Error> {
     let mut select = db.prepare("SELECT wrapped FROM vault_root ORDER BY number DESC")?;
     select.query_map([], |row| row.get(0))?.collect()
 }

@@ -7,6 +7,8 @@ use crate::store::view::HistoryQuery;
 use crate::vault::kek::Kek;
 use crate::vault::{KeyRingError, KeySource};
 use weir_contract::directory::Page;
+use weir_database::testing::place;
+use weir_database::{Fence, Place};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const SECRET: &str = "sk-proj-acme-0123456789abcdef";
@@ -37,7 +39,8 @@ fn id(tenant: &str) -> TenantId {
 impl Kept {
     fn new(tenants: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let store = TenantStore::open(&dir.path().join("tenants.sqlite"), NOW).expect("a database");
+        let store =
+            TenantStore::open(place(&dir.path().join("tenants.sqlite")), &Fence::default(), NOW).expect("a database");
         for tenant in tenants {
             let new: NewTenant = serde_json::from_str(&format!(r#"{{"id":"{tenant}","plan":"p"}}"#)).expect("a tenant");
             store.create(&new, &by()).expect("created");
@@ -65,8 +68,8 @@ impl Kept {
         self.store.db().execute_batch(sql).expect("done");
     }
 
-    fn path(&self) -> PathBuf {
-        self.dir.path().join("tenants.sqlite")
+    fn place(&self) -> Place {
+        place(&self.dir.path().join("tenants.sqlite"))
     }
 
     /// A file with a key-encryption key of this digit.
@@ -132,11 +135,11 @@ fn the_database_of_a_server_that_starts_again_has_the_same_keys() {
     kept.store.set_fallback("acme", Fallback::House, &by()).expect("set");
     let page = kept.page();
     assert!(page.contains(r#""house_key":true"#) && page.contains(r#""provider":"openai""#), "{page}");
-    let again = TenantStore::open(&kept.path(), NOW).expect("a database");
+    let again = TenantStore::open(kept.place(), &Fence::default(), NOW).expect("a database");
     let same = String::from_utf8(again.directory().current().state().page(None).expect("JSON")).expect("UTF-8");
     assert_eq!(same, page);
     assert_eq!(
-        TenantStore::look(&kept.path(), NOW).expect("a look").current().version(),
+        TenantStore::look(&kept.place(), NOW).expect("a look").current().version(),
         again.directory().current().version()
     );
 }
@@ -190,9 +193,11 @@ fn a_row_that_was_cut_or_turned_back_does_not_open() {
     kept.put("acme", OTHER);
     kept.execute("UPDATE vault_secret SET sealed = (SELECT sealed FROM before)");
     assert_eq!(kept.opened("acme", &kept.ring), None, "the version is another one");
-    for sql in
-        ["sealed = substr(sealed, 1, 20)", "sealed = x''", "provider = 'groq', sealed = (SELECT sealed FROM before)"]
-    {
+    for sql in [
+        "sealed = substr(sealed, 1, 20)",
+        "sealed = substr(sealed, 1, 0)",
+        "provider = 'groq', sealed = (SELECT sealed FROM before)",
+    ] {
         kept.execute(&format!("UPDATE vault_secret SET {sql}"));
         assert_eq!(kept.opened("acme", &kept.ring), None, "{sql}");
     }
@@ -229,10 +234,7 @@ fn new_data_keys_seal_everything_again() {
     let kept = Kept::new(&["acme"]);
     kept.put("acme", SECRET);
     let row = || {
-        kept.store
-            .db()
-            .query_row("SELECT hex(sealed) FROM vault_secret", [], |row| row.get::<_, String>(0))
-            .expect("a row")
+        kept.store.db().query_row("SELECT sealed FROM vault_secret", [], |row| row.get::<_, Vec<u8>>(0)).expect("a row")
     };
     let (before, page) = (row(), kept.page());
     let request = RotationRequest { data_keys: true };
@@ -248,7 +250,8 @@ fn a_tenant_that_does_not_open_is_named_and_the_others_are_rotated() {
     let kept = Kept::new(&["acme", "globex"]);
     kept.put("acme", SECRET);
     kept.put("globex", OTHER);
-    kept.execute("UPDATE vault_secret SET sealed = x'00' WHERE tenant = 'acme'");
+    let damage = "UPDATE vault_secret SET sealed = ?1 WHERE tenant = 'acme'";
+    kept.store.db().execute(damage, [[0_u8]]).expect("damaged");
     let view = kept.store.rotate_vault(&kept.ring, RotationRequest { data_keys: true }).expect("rotated");
     assert_eq!((view.resealed, view.unreadable), (1, vec![id("acme")]));
     assert_eq!(kept.opened("globex", &kept.ring).as_deref(), Some(OTHER));

@@ -9,7 +9,7 @@ use super::guard::Staff;
 use super::words::problem_count;
 use super::{UiError, page};
 use crate::server::{App, budgets, read, status};
-use crate::status::{GatewayStatus, SILENT_MS, SystemStatus};
+use crate::status::{GatewayStatus, NodeStatus, SILENT_MS, SystemStatus};
 
 /// Sources that are listed: those with problems first, then the latest.
 const SOURCES_SHOWN: usize = 200;
@@ -29,12 +29,13 @@ pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Res
         Tile::new("Conflicts", problem_count(totals.conflicts)),
         Tile::new("Left as log lines", totals.spilled).note("`weir replay` brings them back"),
     ];
-    let blocks = vec![
+    let mut blocks = vec![
         Block::Tiles(tiles),
         Block::Table(gateways(&status, now)),
         Block::Table(fetches(&status)),
         Block::Table(sources(&ledger)),
     ];
+    blocks.extend(nodes(&status).map(Block::Table));
     Ok(page(&app, &staff, Section::Gateways, "Gateways", blocks))
 }
 
@@ -62,6 +63,24 @@ fn gateway_row(gateway: &GatewayStatus, now: Timestamp) -> Vec<Cell> {
         gateway.accepted.into(),
         problem_count(gateway.missing),
     ]
+}
+
+/// The nodes of weir itself, where there are several.
+fn nodes(status: &SystemStatus) -> Option<Table> {
+    let server = status.server.as_ref().filter(|server| !server.nodes.is_empty())?;
+    let columns = ["Node", "State", "Address", "Version", "Owner since", "Started", "Note"];
+    let since = |node: &NodeStatus| server.partitions.iter().find(|part| part.owner == node.name && node.owns)?.since;
+    let rows = server.nodes.iter().map(|node| {
+        let state = match (node.is_seen, node.owns) {
+            (false, _) => Cell::status("missing", Tone::Bad),
+            (true, true) => Cell::status("owner", Tone::Good),
+            (true, false) => Cell::status("follower", Tone::Good),
+        };
+        let (name, address) = (Cell::text(&node.name), Cell::text(&node.address));
+        let version = Cell::Code(node.version.clone());
+        vec![name, state, address, version, Cell::maybe(since(node)), Cell::maybe(node.started), Cell::text(&node.note)]
+    });
+    Some(Table::new("Nodes: the `weir serve` that share event log and ledger", &columns, "There are none.").rows(rows))
 }
 
 fn fetches(status: &SystemStatus) -> Table {

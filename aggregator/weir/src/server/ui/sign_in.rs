@@ -14,6 +14,7 @@ use crate::metrics::ui::SignedIn;
 use crate::server::App;
 use crate::server::connections::Slot;
 use crate::server::error::ApiError;
+use crate::server::passed_on::PassedOn;
 
 /// The length from which a token cannot be guessed: those that weir makes are longer.
 const UNGUESSABLE_MIN_BYTES: usize = 40;
@@ -32,21 +33,24 @@ pub(super) async fn get_page(State(app): State<App>) -> Html<String> {
 pub(super) async fn post_sign_in(
     State(app): State<App>,
     Extension(slot): Extension<Slot>,
+    passed_on: Option<Extension<PassedOn>>,
     headers: HeaderMap,
     fields: Fields,
 ) -> Result<Response, UiError> {
     check_origin(&app, &headers)?;
     let (ui, now) = (&app.0.ui, app.0.clock.elapsed());
     let again = |status, why| Ok((status, Html(sign_in(why, &ways(&app)))).into_response());
+    // Who comes through another node is who asked that node.
+    let client = passed_on.map_or(slot.peer(), |Extension(passed_on)| passed_on.client);
     // Behind a proxy everybody has one address: who fails there keeps nobody out whose token cannot be guessed.
     let is_unguessable = fields.get("token").len() >= UNGUESSABLE_MIN_BYTES;
-    if !is_unguessable && !ui.attempts.may_try(slot.peer(), now) {
+    if !is_unguessable && !ui.attempts.may_try(client, now) {
         app.0.metrics.ui.signed_in(SignedIn::Limited);
         return again(StatusCode::TOO_MANY_REQUESTS, SignIn::TooMany);
     }
     let holder = Holder::Token(KeyHash::of(fields.get("token").as_bytes()));
     if token_of(&app, &holder).is_none() {
-        ui.attempts.failed(slot.peer(), now);
+        ui.attempts.failed(client, now);
         app.0.metrics.ui.signed_in(SignedIn::Refused);
         return again(StatusCode::UNAUTHORIZED, SignIn::Refused);
     }

@@ -1,0 +1,284 @@
+//! One `weir serve` among several that share an event log and a ledger: the owner of both, or a follower that passes requests on to it.
+//!
+//! A node listens from its start to its end; [`front`] hands each request to the routes of the role that it has then. A follower looks
+//! whether the ledger has a writer. Where it has none, the follower takes the right to write, then the log, and becomes the owner. An owner
+//! that another has taken over from ends its process: its supervisor starts it again, as a follower with nothing in memory.
+mod follower;
+mod forward;
+mod front;
+mod vet;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use weir_clock::Clock;
+use weir_database::Error as DatabaseError;
+use weir_ledger::{LedgerError, TABLES_VERSION};
+
+use super::run::open::{Opened, Place, Seat, build, open};
+use super::run::{Listeners, ServeError, finish, listen, serve};
+use super::tls::Tls;
+use super::{App, health};
+use crate::config::Config;
+use crate::config::tokens::random_token;
+use crate::fleet::{Fleet, Known, Member};
+use crate::metrics::node::NodeMetrics;
+use crate::store::{DataDir, Lock, ServerNote, StoreError};
+use follower::Follower;
+use forward::Forwarder;
+use front::Front;
+
+/// How long a node waits after it could not become the owner, so that another one may.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+/// How long a follower whose connection to PostgreSQL broke leaves the ledger to the owner, whose connection broke as well.
+const RECONNECT_GRACE: Duration = Duration::from_secs(2);
+/// How often the owner looks whether it still is.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long an owner that stops waits for open requests, and for the ledger to count the rest of the log: the next owner does the rest.
+const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+/// How often certificates are read again.
+const TLS_EVERY: Duration = Duration::from_secs(1);
+
+/// A node that listens.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    home: DataDir,
+    lock: Arc<Lock>,
+    note: ServerNote,
+    fleet: Fleet,
+    metrics: NodeMetrics,
+    follower: Arc<Follower>,
+    front: Front,
+    listeners: Option<Listeners>,
+    address: SocketAddr,
+    tls: Option<Tls>,
+}
+
+/// How a node's life as owner ends.
+#[derive(Debug)]
+enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// Another node has taken over, or it cannot write any more.
+    Lost(String),
+}
+
+impl Node {
+    /// Listens, and joins the other nodes in the background.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
+        let settings = config.node.clone().ok_or(ServeError::NoNode)?;
+        let tokens = config.tokens()?;
+        let tls = config.tls.clone().map(Tls::open).transpose()?;
+        let home = DataDir::of(&config);
+        let lock = Arc::new(home.take_lock()?);
+        let (listeners, address, commands) = listen(config.listen, tls.as_ref()).await?;
+        let note = ServerNote { address: commands, token: random_token()? };
+        let me = Member::new(&settings, &home.owner()?, &note.token)?;
+        let metrics = NodeMetrics::default();
+        let fleet = Fleet::join(home.ledger(), me, Arc::clone(&clock))?;
+        let forwarder = Forwarder::new(&config, &settings, fleet.clone(), metrics.clone())?;
+        let is_open = address.ip().is_loopback();
+        let follower = Arc::new(Follower::new(fleet.clone(), forwarder, metrics.clone(), (tokens, is_open)));
+        let front = Front::new(Follower::router(&follower));
+        home.write_note(&note)?;
+        Ok(Node {
+            config,
+            clock,
+            home,
+            lock,
+            note,
+            fleet,
+            metrics,
+            follower,
+            front,
+            listeners: Some(listeners),
+            address,
+            tls,
+        })
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`, as owner or follower. An error says why the process must end before.
+    pub async fn run(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
+        let mut stop = Box::pin(stop);
+        let (stopping, stopped) = tokio::sync::watch::channel(false);
+        let listeners = self.listeners.take().ok_or(ServeError::NoNode)?;
+        let serving = tokio::spawn(serve(listeners, self.front.router(), self.metrics.connections.clone(), stopped));
+        let mut tasks = vec![tokio::spawn(Arc::clone(&self.follower).watch_owner())];
+        tasks.extend(self.tls.take().map(|tls| tokio::spawn(reload(tls))));
+        let outcome = self.take_turns(&mut stop).await;
+        let owned = match outcome {
+            Ok(owned) => owned,
+            Err(error) => {
+                self.home.remove_note();
+                return Err(error);
+            }
+        };
+        if let Some((app, _)) = &owned {
+            app.stop_waiting();
+        }
+        self.follower.stop();
+        stopping.send_replace(true);
+        if tokio::time::timeout(HAND_OVER_MAX, serving).await.is_err() {
+            tracing::warn!("some requests did not end in time; they are broken off");
+        }
+        self.front.show(Follower::router(&self.follower));
+        if let Some((app, own_tasks)) = owned {
+            tasks.extend(own_tasks);
+            end(tasks).await;
+            finish(app, HAND_OVER_MAX).await;
+        } else {
+            end(tasks).await;
+        }
+        self.fleet.leave().await;
+        self.home.remove_note();
+        Ok(())
+    }
+
+    /// Follows and owns until `stop`; returns what it owned then.
+    async fn take_turns<S>(&self, stop: &mut S) -> Result<Option<(App, Vec<JoinHandle<()>>)>, ServeError>
+    where
+        S: Future<Output = ()> + Unpin,
+    {
+        let Some((opened, epoch)) = self.follow(stop).await? else { return Ok(None) };
+        let (fleet, metrics, note) = (Some(self.fleet.clone()), self.metrics.clone(), self.note.clone());
+        let place = Place { note, loopback: self.address.ip().is_loopback(), tls: None, fleet, metrics };
+        let (app, tasks) = build(&self.config, opened, Arc::clone(&self.clock), place).await?;
+        self.front.show(vet::router(&app, &self.fleet, &self.metrics));
+        self.metrics.owner.set(1);
+        self.metrics.takeovers.inc();
+        self.follower.owns(true);
+        self.fleet.tell("");
+        tracing::info!(node = self.fleet.me.name, epoch, "this node owns the event log and the ledger");
+        match self.own(&app, epoch, stop).await {
+            Ended::Stopped => Ok(Some((app, tasks))),
+            Ended::Lost(why) => Err(ServeError::Superseded(why)),
+        }
+    }
+
+    /// Follows until this node may own: returns what it has opened then, and the number of the change. None: it was told to stop.
+    async fn follow<S>(&self, stop: &mut S) -> Result<Option<(Opened, u64)>, ServeError>
+    where
+        S: Future<Output = ()> + Unpin,
+    {
+        let (mut known, mut not_before) = (self.fleet.subscribe(), Duration::ZERO);
+        loop {
+            tokio::select! {
+                () = &mut *stop => return Ok(None),
+                looked = known.changed() => if looked.is_err() { return Err(ServeError::FleetEnded) },
+            }
+            let now = known.borrow_and_update().clone();
+            show(&self.metrics, &now);
+            if let Some(refused) = now.refused {
+                return Err(ServeError::Refused(refused));
+            }
+            if self.clock.elapsed() < not_before || !self.may_try(&now) {
+                continue;
+            }
+            let opening = open(self.config.clone(), Arc::clone(&self.clock), self.seat());
+            let opened = tokio::select! {
+                opened = opening => opened,
+                // What is under way ends with the process.
+                () = &mut *stop => return Ok(None),
+            };
+            match opened {
+                Ok((opened, Some(epoch))) => return Ok(Some((opened, epoch))),
+                Ok((_, None)) => return Err(ServeError::NoNode),
+                Err(error) if is_owned(&error) => tracing::debug!("another node was first"),
+                Err(error) => {
+                    let problem = format!("this node could not take over: {error}");
+                    if self.follower.cannot(&problem) {
+                        tracing::error!(%error, "this node cannot own the event log and the ledger; trying again");
+                    }
+                    self.fleet.tell(&problem);
+                }
+            }
+            not_before = self.clock.elapsed() + TRY_AGAIN;
+        }
+    }
+
+    fn seat(&self) -> Seat {
+        Seat { lock: Arc::clone(&self.lock), claim: Some(Arc::clone(&self.fleet.me)) }
+    }
+
+    /// Whether this node may try to own.
+    fn may_try(&self, known: &Known) -> bool {
+        if known.view.tables > TABLES_VERSION {
+            let problem = format!(
+                "the ledger's tables are of a later version (format {}, this one knows {TABLES_VERSION}): this node passes requests on and \
+                 takes nothing over until it is upgraded",
+                known.view.tables
+            );
+            if self.follower.cannot(&problem) {
+                tracing::warn!("{problem}");
+            }
+            self.fleet.tell(&problem);
+            return false;
+        }
+        let is_settled =
+            known.reconnected_at.is_none_or(|at| self.clock.elapsed().saturating_sub(at) >= RECONNECT_GRACE);
+        known.problem.is_none() && known.is_member && known.view.writer.is_none() && is_settled
+    }
+
+    /// Owns until `stop`, or until another node does.
+    async fn own<S>(&self, app: &App, epoch: u64, stop: &mut S) -> Ended
+    where
+        S: Future<Output = ()> + Unpin,
+    {
+        loop {
+            tokio::select! {
+                () = &mut *stop => return Ended::Stopped,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            let known = self.fleet.known();
+            show(&self.metrics, &known);
+            if let Some(refused) = known.refused {
+                return Ended::Lost(refused);
+            }
+            let other = known.view.partition().filter(|partition| partition.epoch > epoch);
+            if let Some(other) = other {
+                return Ended::Lost(format!("node {:?} has taken over at {}", other.owner, other.since));
+            }
+            if let Some(why) = health::is_over(app) {
+                return Ended::Lost(why);
+            }
+        }
+    }
+}
+
+/// Whether the right to write is another's.
+fn is_owned(error: &ServeError) -> bool {
+    let ledger = match error {
+        ServeError::Store(StoreError::Ledger(error)) => error,
+        _ => return false,
+    };
+    matches!(ledger, LedgerError::Database(DatabaseError::Owned(_) | DatabaseError::Fenced))
+}
+
+fn show(metrics: &NodeMetrics, known: &Known) {
+    let missing = known.view.nodes.iter().filter(|node| node.is_missing()).count();
+    metrics.show_nodes(known.view.nodes.len().saturating_sub(missing), missing);
+}
+
+/// Ends tasks, and waits until they have dropped what they hold.
+async fn end(tasks: Vec<JoinHandle<()>>) {
+    for task in tasks {
+        task.abort();
+        let _ = task.await;
+    }
+}
+
+async fn reload(mut tls: Tls) {
+    loop {
+        tokio::time::sleep(TLS_EVERY).await;
+        tls.reload();
+    }
+}
