@@ -205,7 +205,7 @@ impl Forwarder {
 
 /// Whether a request may be answered only once something changes: those leave their place to others.
 fn may_wait(request: &Request) -> bool {
-    request.method() == Method::GET && matches!(request.uri().path(), "/v1/directory" | "/ui/live")
+    request.method() == Method::GET && matches!(request.uri().path(), "/v1/directory" | "/ui/live" | "/ui/limits/live")
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
