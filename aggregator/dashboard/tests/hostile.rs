@@ -32,6 +32,7 @@ fn blocks() -> Vec<Block> {
         unit: HOSTILE.to_owned(),
         points,
         empty: HOSTILE.to_owned(),
+        csv: Some(Href::to(&[HOSTILE])),
     };
     let columns = [HOSTILE; 7];
     let tile = Tile::new(HOSTILE, HOSTILE).note(HOSTILE).link(Href::to(&[HOSTILE]));
