@@ -97,11 +97,11 @@ pub(crate) struct ConfigFile {
     /// closed network. Absent: `false`.
     #[serde(default)]
     pub allow_plaintext: bool,
-    /// The directory of event log, ledger and outbox, relative to this file. Absent: `weir-data`.
+    /// The directory of event log, ledger, outbox and tenants, relative to this file. Absent: `weir-data`.
     pub data: Option<PathBuf>,
     /// Where the event log is. Absent: in `data`.
     pub log: Option<LogFile>,
-    /// The PostgreSQL that holds the ledger and the outbox. Absent: they are in `data`.
+    /// The PostgreSQL that holds the ledger and the outbox, tenants and leases. Absent: they are in `data`.
     pub ledger: Option<PostgresServer>,
     /// This server's name and address, where several `weir serve` share one event log and one ledger: one of them owns both, and the others
     /// pass requests on to it. Needs `log` and `ledger` elsewhere. Absent: this server is the only one.
@@ -112,7 +112,7 @@ pub(crate) struct ConfigFile {
     /// The tenants file, relative to this file; watched for changes. Absent: gateways receive no tenants, and nobody is
     /// billed.
     pub tenants: Option<PathBuf>,
-    /// Keeps tenants and keys in the data directory instead of a file: `weir tenants`, `weir keys` and the API change them. Not
+    /// Keeps tenants and keys in a database instead of a file: `weir tenants`, `weir keys` and the API change them. Not
     /// together with `tenants`; `weir tenants import` moves a file's tenants there. Absent: `false`.
     #[serde(default)]
     pub tenants_database: bool,

@@ -41,11 +41,15 @@ impl DataDir {
         Ok(TenantStore::open(self.tenants(), fence, now)?)
     }
 
-    /// Moves tenants from the directory to where the ledger is.
+    /// Moves tenants from the directory to where the ledger is. Not before there is a ledger: who named a PostgreSQL by mistake, and takes
+    /// that back, finds them where they were.
     pub(crate) fn move_in(&self, fence: &Fence) -> Result<(), StoreError> {
         let file = self.tenants_file();
         if self.tenants().file().is_some() || !file.exists() {
             return Ok(());
+        }
+        if !self.has_ledger()? {
+            return Err(StoreError::Unmoved { file, ledger: self.ledger().label() });
         }
         let moved = TenantStore::transfer((&Place::Sqlite(file.clone()), &Fence::default()), (self.tenants(), fence))?;
         let aside = file.with_extension("moved.sqlite");

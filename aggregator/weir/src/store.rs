@@ -498,6 +498,17 @@ pub enum StoreError {
     /// The database of tenants cannot be used.
     #[error(transparent)]
     Tenants(#[from] weir_tenants::store::StoreError),
+    /// Tenants are in the directory, and there is no ledger yet where they would move.
+    #[error(
+        "{}: tenants are in this file, and there is no ledger yet in {ledger}: `weir migrate` moves both there, the start of a new server the tenants",
+        file.display()
+    )]
+    Unmoved {
+        /// The file.
+        file: PathBuf,
+        /// Where the ledger would be.
+        ledger: String,
+    },
     /// Tenants in the directory do not move to where the ledger is.
     #[error(transparent)]
     Moving(#[from] MoveError),

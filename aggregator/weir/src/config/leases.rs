@@ -30,7 +30,7 @@ pub(crate) struct LeasesFile(Written);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    /// The Redis, 7.0 or newer, that several `weir serve` share. Absent: this one is the center alone, and keeps leases in `data`.
+    /// The Redis, 7.0 or newer, that several `weir serve` share. Absent: this one is the center alone, and keeps leases in `data`, or where `ledger` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     redis: Option<RedisServer>,
     /// The leases' name, part of their keys in the Redis: `a` to `z`, digits, `.`, `_` and `-`. Absent: `weir`.

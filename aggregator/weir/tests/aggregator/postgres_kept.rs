@@ -141,6 +141,8 @@ async fn what_a_version_before_kept_in_files_moves_at_the_next_start() {
     }
     std::fs::write(dir.path().join("weir.yaml"), config(dir.path(), &settings)).expect("written");
     succeeds(dir.path(), &["serve", "--check"]);
+    let error = fails(dir.path(), &["tenants", "list"]);
+    assert!(error.contains("tenants.sqlite: tenants are in this file, and there is no ledger yet"), "{error}");
     let server = Running::start_by(dir, SystemClock::start(), &settings).await;
     assert_eq!(server.json("/v1/tenants/acme").await["plan"], "starter");
     assert_eq!(server.json("/v1/limits?tenant=acme").await[0]["holders"][0]["holds"], 50);
