@@ -192,8 +192,10 @@ impl Node {
             match opened {
                 Ok((opened, Some(epoch))) => return Ok(Some((opened, epoch))),
                 Ok((_, None)) => return Err(ServeError::NoNode),
+                // Its right may end at once.
                 Err(error) if is_owned(&error) => tracing::debug!("another node was first"),
                 Err(error) => {
+                    not_before = self.clock.elapsed() + TRY_AGAIN;
                     let problem = format!("this node could not take over: {error}");
                     if self.follower.cannot(&problem) {
                         tracing::error!(%error, "this node cannot own the event log and the ledger; trying again");
@@ -201,7 +203,6 @@ impl Node {
                     self.fleet.tell(&problem);
                 }
             }
-            not_before = self.clock.elapsed() + TRY_AGAIN;
         }
     }
 

@@ -364,6 +364,22 @@ async fn a_node_of_an_older_version_passes_on_and_never_takes_over() {
     assert_eq!(version, "9999");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_that_are_made_by_way_of_one_node_are_there_when_another_one_owns() {
+    let shared = Shared::start();
+    let more = format!("{}tenants_database: true\n", shared.settings());
+    let mut a = Node::start("a", &more);
+    a.owns().await;
+    let b = Node::start("b", &more);
+    b.follows(&a).await;
+    let tenant = serde_json::json!({"id": "acme", "plan": "p"});
+    let made = b.http.post(b.url("/v1/tenants")).bearer_auth(TOKEN).json(&tenant).send().await.expect("an answer");
+    assert!(made.status().is_success(), "{}", made.status());
+    a.kill();
+    b.accepted(batch(&[Worker::new(1, now()).usage(1)])).await;
+    assert_eq!(b.json("/v1/tenants/acme").await["plan"], "p");
+}
+
 /// Tries to sign in with a token that is none, and says what else the request says.
 async fn sign_in(node: &Node, says: &[(&str, &str)]) -> StatusCode {
     let mut request = node.http.post(node.url("/ui/sign-in")).header("origin", format!("http://{}", node.address()));
