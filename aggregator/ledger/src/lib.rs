@@ -291,7 +291,7 @@ impl SqliteLedger {
     }
 
     /// As [`SqliteLedger::open_with`], over a connection to `place`, which may have the right to write already.
-    pub fn open_on(
+    pub(crate) fn open_on(
         db: Connection,
         place: &Place,
         log_id: &str,

@@ -11,9 +11,10 @@ use crate::config::Config;
 use crate::store::{DataDir, Store, StoreError, private};
 use weir_billing::outbox::adopt::adopt_outbox;
 use weir_billing::outbox::sender;
-use weir_database::{Failure, Place};
+use weir_database::{Connection, Failure, Place};
 use weir_event_log::Position;
 use weir_ledger::LedgerError;
+use weir_ledger::query::LedgerReader;
 use weir_ledger::rebuild::{self, rebuild};
 
 /// Where a ledger is rebuilt, and where the one before it stays: beside the one in use.
@@ -60,8 +61,9 @@ fn compared(config: &Config, home: &DataDir, now: Timestamp, replace: bool, as_j
     }
     if replace {
         adopt_outbox(&mut ledger, home.ledger())?;
+        let through = ledger.position();
         drop(ledger);
-        put_in_place(home, &new)?;
+        put_in_place(home, &new, Some(through))?;
         drop(lock);
         let tables: Vec<&str> = differences.iter().map(|difference| difference.table).collect();
         let detail =
@@ -88,7 +90,7 @@ fn anew(config: &Config, home: &DataDir, now: Timestamp, replace: bool, why: &an
     let mut reader = home.log_place().reader()?;
     drop(rebuild::anew(&new, &log.id, reader.as_mut(), log.last, config.rules()?, now, shown)?);
     complain!("");
-    put_in_place(home, &new)?;
+    put_in_place(home, &new, None)?;
     drop(lock);
     note(config, home, "the ledger was lost; counted anew from the event log".to_owned(), Some(now))?;
     say!("what was reported, adjusted and audited before is not known any more");
@@ -129,8 +131,20 @@ fn catch_up(config: &Config, home: &DataDir, now: Timestamp) -> anyhow::Result<(
     Ok(())
 }
 
-fn put_in_place(home: &DataDir, new: &Place) -> anyhow::Result<()> {
-    Ok(home.ledger().replace_by(new, &home.ledger().beside(OLD))?)
+/// Puts the new ledger in the place of the one that counted up to `through`; None if that one is lost. In a PostgreSQL, where the folder's
+/// lock keeps nobody else away, with the right to write.
+fn put_in_place(home: &DataDir, new: &Place, through: Option<Position>) -> anyhow::Result<()> {
+    let place = home.ledger();
+    let right = if place.file().is_none() { Some(Connection::open(place)?) } else { None };
+    if let Some(right) = &right {
+        right.take_right().context("a server has begun to write meanwhile: stop it, and rebuild again")?;
+    }
+    if let Some(through) = through
+        && LedgerReader::open(place)?.position()? != through
+    {
+        bail!("the ledger has counted more meanwhile: stop every server, and rebuild again");
+    }
+    Ok(place.replace_by(new, &place.beside(OLD))?)
 }
 
 /// Makes room for a new ledger beside the one in use.
