@@ -11,6 +11,9 @@ impl Href {
         let mut href = Href("/ui".to_owned());
         for segment in segments {
             href.0.push('/');
+            if escapes(segment) {
+                href.0.push(ESCAPE);
+            }
             encode(&mut href.0, segment);
         }
         href
@@ -32,12 +35,21 @@ impl Href {
     }
 }
 
-/// Writes what RFC 3986 calls unreserved as it is, and every other byte as `%XX`. A segment of dots alone would name another
-/// folder, and browsers read `%2e` as a dot as well, so such a segment becomes one that no page has.
+/// Stands before a segment of dots alone, which would name another folder (browsers read `%2e` as a dot as well), and before one that
+/// begins with it itself.
+const ESCAPE: char = '~';
+
+fn escapes(segment: &str) -> bool {
+    matches!(segment, "." | "..") || segment.starts_with(ESCAPE)
+}
+
+/// The name that a segment of an address stands for, once its percent-encoding is undone.
+pub fn named(segment: &str) -> &str {
+    segment.strip_prefix(ESCAPE).unwrap_or(segment)
+}
+
+/// Writes what RFC 3986 calls unreserved as it is, and every other byte as `%XX`.
 fn encode(out: &mut String, text: &str) {
-    if matches!(text, "." | "..") {
-        out.push('~');
-    }
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             out.push(char::from(byte));
@@ -56,7 +68,11 @@ mod tests {
     fn names_stay_one_segment_or_one_value() {
         let href = Href::to(&["tenants", "a/../b?c#d\"<"]).with("by", "x&y=z");
         assert_eq!(href.as_str(), "/ui/tenants/a%2F..%2Fb%3Fc%23d%22%3C?by=x%26y%3Dz");
-        assert_eq!(Href::to(&["tenants", ".."]).as_str(), "/ui/tenants/~..");
+        for (name, segment) in [("..", "~.."), (".", "~."), ("~.", "~~."), ("~", "~~"), ("a~", "a~"), ("...", "...")] {
+            assert_eq!(Href::to(&["tenants", name]).as_str(), format!("/ui/tenants/{segment}"));
+            assert_eq!(named(segment), name);
+        }
+        assert_eq!(Href::to(&["requests"]).with("id", "..").as_str(), "/ui/requests?id=..");
         assert_eq!(Href::to(&["tenants", "é"]).with("a", "").with("b", "1").as_str(), "/ui/tenants/%C3%A9?a=&b=1");
     }
 }

@@ -26,7 +26,7 @@ pub use block::{Block, Fact, Tile, fragment};
 pub use cell::{Cell, Tone};
 pub use chart::{Chart, Point};
 pub use form::{Act, Field, Form, Kind};
-pub use href::Href;
+pub use href::{Href, named};
 pub use number::grouped;
 pub use page::{Page, Section, SignIn, Ways, entered, error, sign_in, stop_page, stopped};
 pub use sheet::Sheet;

@@ -242,13 +242,18 @@ pub fn stop_page(brand: &Brand, token: &str) -> String {
 
 /// What follows.
 pub fn stopped(brand: &Brand, was_there: bool) -> String {
-    let told = if was_there {
-        "The address is removed: no more messages go there."
+    let (title, tone, told) = if was_there {
+        ("Done", "notice good", "The address is removed: no more messages go there.")
     } else {
-        "No messages go to this address any more: it was removed before."
+        (
+            "Nothing was removed",
+            "notice warn",
+            "This link belongs to no address that gets messages. The address was removed before, or the link is not whole: if messages still come, \
+             open the link of the latest one.",
+        )
     };
-    let body = html! { main #content.narrow tabindex="-1" { h1 { "Done" } p.notice.good role="status" { (told) } } };
-    frame("Messages ended", brand, &html! {}, &body)
+    let body = html! { main #content.narrow tabindex="-1" { h1 { (title) } p class=(tone) role="status" { (told) } } };
+    frame(title, brand, &html! {}, &body)
 }
 
 /// A page that says what went wrong, and what to do.

@@ -1,6 +1,6 @@
 //! Budgets as they are compiled from the configuration.
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::tz::TimeZone;
 use weir_contract::hard::HARD_BUDGETS_MAX;
@@ -20,6 +20,8 @@ use crate::subject;
 const THRESHOLD_MAX: u32 = 1_000;
 
 /// A budget.
+///
+/// Its text (`Debug`) is the same for the same settings: by it a reload knows what is new.
 #[derive(Clone, Debug)]
 pub struct Budget {
     /// Its name.
@@ -44,7 +46,7 @@ pub struct Budget {
     overrides: BTreeMap<String, Pico>,
     zone: TimeZone,
     plans: Vec<String>,
-    tenants: HashSet<String>,
+    tenants: BTreeSet<String>,
     thresholds: Thresholds,
     /// The least severe stage while the used amount lacks something.
     unpriced: Stage,
@@ -242,6 +244,14 @@ fn check_thresholds(of: &Thresholds) -> Result<(), Problem> {
 }
 
 impl Budget {
+    /// Whether a tenant may have this amount of its own.
+    pub fn check_own(&self, amount: Pico) -> Result<(), &'static str> {
+        if self.shared {
+            return Err("tenants share this budget, which has one amount");
+        }
+        check_amount(self.of, amount)
+    }
+
     fn of(file: &BudgetFile) -> Result<Self, Problem> {
         let zone = file.timezone.as_deref().unwrap_or("UTC");
         let zone = TimeZone::get(zone).map_err(|_| {

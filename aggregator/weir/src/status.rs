@@ -349,10 +349,17 @@ pub fn gateways(home: &DataDir, now: Timestamp) -> Result<Vec<GatewayStatus>, Lo
         gateway.missing = gateway.missing.saturating_add(missing);
         gateway.last_at = gateway.last_at.max(Some(last_at));
     }
+    // A log that is away is told by readiness and by the status itself, which is asked for then above all.
+    if let Err(error) = configurations(home, &mut found) {
+        tracing::debug!(%error, "the event log cannot be asked for the configurations of gateways");
+    }
+    Ok(found.into_iter().map(|(name, gateway)| GatewayStatus { gateway: name, ..gateway }).collect())
+}
+
+fn configurations(home: &DataDir, found: &mut BTreeMap<String, GatewayStatus>) -> Result<(), LookupError> {
     let mut log = home.log_place().reader()?;
     let end = LedgerReader::open(home.ledger())?.position()?;
-    read_configurations(log.as_mut(), end, &mut found)?;
-    Ok(found.into_iter().map(|(name, gateway)| GatewayStatus { gateway: name, ..gateway }).collect())
+    read_configurations(log.as_mut(), end, found)
 }
 
 /// The providers that gateways have tried lately, by name.

@@ -56,8 +56,41 @@ for (const secret of document.querySelectorAll("[data-copy]")) {
   secret.after(" ", button);
 }
 
-const follow = (address, show) =>
-  new EventSource(address).addEventListener("message", (message) => show(JSON.parse(message.data)));
+// A second click would make a second key, or hide the first one.
+const sent = new WeakSet();
+for (const form of document.querySelectorAll("form[method=post]")) {
+  form.addEventListener("submit", (event) => {
+    if (sent.has(form)) event.preventDefault();
+    sent.add(form);
+  });
+}
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[method=post]")) sent.delete(form);
+});
+
+// Whoever looks at figures that stand still has to know.
+const still = document.createElement("p");
+still.className = "notice warn";
+still.setAttribute("role", "status");
+const stands = () => {
+  if (still.isConnected) return;
+  const since = zone.format(new Date());
+  still.textContent = `Live figures stand still since ${since}: the server does not answer, or you are signed out. Load the page again if this stays.`;
+  document.querySelector("main h1")?.after(still);
+};
+const AGAIN_MS = 10_000;
+const follow = (address, show) => {
+  const source = new EventSource(address);
+  source.addEventListener("message", (message) => {
+    still.remove();
+    show(JSON.parse(message.data));
+  });
+  source.addEventListener("error", () => {
+    stands();
+    // After an answer that is no stream a browser does not ask again by itself.
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => follow(address, show), AGAIN_MS);
+  });
+};
 
 const figures = document.querySelectorAll("[data-live]");
 if (figures.length > 0) {

@@ -101,7 +101,11 @@ fn prepare(client: &Client, schema: &str, access: Access) -> Result<(), tokio_po
     // Who may use a schema may not always make one.
     let known = block_on(client.query_one("SELECT to_regnamespace($1) IS NOT NULL", &[&schema]))?;
     if !known.get::<_, bool>(0) {
-        settings.insert_str(0, &format!("CREATE SCHEMA {schema};"));
+        // Several servers may come at once; the lock is that of this batch, which is one transaction.
+        let make = format!(
+            "SELECT pg_advisory_xact_lock(hashtextextended('weir schemas', 0)); CREATE SCHEMA IF NOT EXISTS {schema};"
+        );
+        settings.insert_str(0, &make);
     }
     block_on(client.batch_execute(&settings))
 }

@@ -40,6 +40,12 @@ fn a_shared_budget_is_counted_under_its_own_name() {
 }
 
 #[test]
+fn the_same_settings_have_the_same_text() {
+    let text = "[{name: b, of: requests, amount: 10, period: day, tenants: [e, b, d, a, c, f, g, h], overrides: {y: 1, x: 2}}]";
+    assert_eq!(format!("{:?}", budget(text)), format!("{:?}", budget(text)));
+}
+
+#[test]
 fn shares_are_rounded_down() {
     assert_eq!(permille(pico("99.999"), pico("100")), 999);
     assert_eq!(permille(pico("250"), pico("100")), 2_500);

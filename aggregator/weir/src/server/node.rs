@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use tokio::task::JoinHandle;
 use weir_clock::Clock;
 use weir_database::Error as DatabaseError;
@@ -83,7 +84,8 @@ impl Node {
         let forwarder = Forwarder::new(&config, &settings, fleet.clone(), metrics.clone())?;
         let is_open = address.ip().is_loopback();
         let follower = Arc::new(Follower::new(fleet.clone(), forwarder, metrics.clone(), (tokens, is_open)));
-        let front = Front::new(Follower::router(&follower));
+        let life = HeaderValue::try_from(&fleet.me.life).map_err(std::io::Error::other)?;
+        let front = Front::new(Follower::router(&follower), life);
         home.write_note(&note)?;
         Ok(Node {
             config,

@@ -15,6 +15,8 @@ pub(super) const NODE: HeaderName = HeaderName::from_static("weir-node");
 pub(super) const PROOF: HeaderName = HeaderName::from_static("weir-node-proof");
 /// The address of the client that asked it.
 pub(super) const CLIENT: HeaderName = HeaderName::from_static("weir-node-client");
+/// The life of the node that answers, in answers about its health: by it followers know that the address is the node's.
+pub(super) const LIFE: HeaderName = HeaderName::from_static("weir-node-life");
 /// How long a client waits before it comes again, in seconds.
 const RETRY_SECS: u64 = 1;
 

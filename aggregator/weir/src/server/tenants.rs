@@ -41,9 +41,14 @@ pub(super) async fn get_tenant(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    require_for(&app, &headers, Scope::Viewer, &id)?;
+    let token = require_for(&app, &headers, Scope::Viewer, &id)?;
     let now = app.0.clock.now();
-    let view = kept(&app, move |store| store.tenant(&id, now)).await?;
+    let mut view = kept(&app, move |store| store.tenant(&id, now)).await?;
+    if !token.opens(&Scope::Viewer) {
+        // With the share that it sees, a tenant would know from the amount what it costs the operator.
+        view.budgets.clear();
+        view.owner = None;
+    }
     tagged(&app, StatusCode::OK, Outcome { answer: view, repeated: false })
 }
 

@@ -1,7 +1,9 @@
 //! Several `weir serve` over one event log and one ledger: any of them takes and answers everything, and another one owns within seconds once
 //! the owner is killed, paused, stuck or stopped.
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Response, StatusCode};
@@ -56,12 +58,19 @@ impl Node {
 
     /// Starts one with further files beside its settings.
     pub(super) fn start_with(name: &str, more: &str, files: &[(&str, String)]) -> Self {
-        let (port, dir) = (Port::reserve().expect("a port"), tempfile::tempdir().expect("a directory"));
+        let port = Port::reserve().expect("a port");
+        let told = port.address();
+        Self::start_on((port, told), name, more, files)
+    }
+
+    /// Starts one that tells others an address.
+    fn start_on((port, told): (Port, SocketAddr), name: &str, more: &str, files: &[(&str, String)]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
         for (file, text) in files {
             std::fs::write(dir.path().join(file), text).expect("written");
         }
         let address = port.address();
-        let node = format!("node: {{name: {name}, address: 'http://{address}'}}\n");
+        let node = format!("node: {{name: {name}, address: 'http://{told}'}}\n");
         let text = config(dir.path(), &format!("{node}{more}"));
         let text = text.replace("listen: 127.0.0.1:0", &format!("listen: {address}"));
         std::fs::write(dir.path().join("weir.yaml"), text).expect("written");
@@ -430,4 +439,37 @@ fn a_command_takes_nothing_from_a_node_that_lives_elsewhere() {
     succeeds(a.dir.path(), &["usage"]);
     let status = said(&weir(a.dir.path(), &["status"]));
     assert!(status.contains("1 counted") && status.contains("partition 0: owned by a since"), "{status}");
+}
+
+/// Takes everything, as a service may that is no weir, and hands out what it is sent.
+fn taker() -> (SocketAddr, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (address, (tell, heard)) = (listener.local_addr().expect("an address"), mpsc::channel());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut bytes = [0; 4_096];
+            let read = stream.read(&mut bytes).unwrap_or(0);
+            let _ = stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
+            if tell.send(String::from_utf8_lossy(&bytes[..read]).into_owned()).is_err() {
+                break;
+            }
+        }
+    });
+    (address, heard)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_passed_on_to_whoever_else_has_the_owners_address() {
+    let (shared, (told, heard)) = (Shared::start(), taker());
+    let owner = Node::start_on((Port::reserve().expect("a port"), told), "a", &shared.settings(), &[]);
+    owner.owns().await;
+    let follower = Node::start("b", &shared.settings());
+    let said = follower.ready(|_, said| said["owner"].as_str().is_some_and(|why| why.contains("node.address"))).await;
+    assert_eq!(said["ready"], false, "{said}");
+    let worker = Worker::new(1, now());
+    let body = batch(&[worker.usage(1)]);
+    assert_eq!(follower.post(body).await, Some(StatusCode::SERVICE_UNAVAILABLE));
+    let sent: Vec<String> = heard.try_iter().collect();
+    assert!(!sent.is_empty() && sent.iter().all(|request| request.starts_with("GET /readyz ")), "{sent:?}");
+    assert!(!sent.concat().contains(TOKEN) && !sent.concat().contains("proof"), "{sent:?}");
 }

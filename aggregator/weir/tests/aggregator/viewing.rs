@@ -273,8 +273,12 @@ async fn a_tenant_gets_an_amount_of_its_own_of_a_budget_and_gives_it_back_on_its
     assert_eq!(browser.act("/tenants/acme/budget", &set).await.location(), "/ui/tenants/acme?done=changed");
     tokio::time::timeout(Duration::from_secs(20), waited("30")).await.expect("it counts");
     assert!(browser.page("/tenants/acme").await.contains("daily: 30"));
+    let own = token(&server, "own", "Al", json!("tenant:acme")).await;
+    let asked = reqwest::Client::new().get(format!("{}/v1/tenants/acme", server.url)).bearer_auth(&own).send().await;
+    let entry = asked.expect("an answer").text().await.expect("text");
+    assert!(entry.contains("acme") && !entry.contains("daily"), "what it costs is the operator's: {entry}");
     assert_eq!(browser.act("/tenants/acme/budget", &set).await.status, StatusCode::PRECONDITION_FAILED, "seen before");
-    for (budget, amount) in [("weekly", "30"), ("daily", "many"), ("daily", "-1")] {
+    for (budget, amount) in [("weekly", "30"), ("daily", "many"), ("daily", "-1"), ("daily", "0"), ("daily", "0.5")] {
         let wrong = [("budget", budget), ("amount", amount), ("version", "2")];
         assert_eq!(browser.act("/tenants/acme/budget", &wrong).await.status, StatusCode::BAD_REQUEST, "{wrong:?}");
     }

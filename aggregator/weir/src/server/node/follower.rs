@@ -121,8 +121,8 @@ impl Follower {
                     None => Some("no node owns the event log and the ledger".to_owned()),
                     Some(owner) if owner.life == self.fleet.me.life => Some("this node is taking over".to_owned()),
                     Some(owner) => {
-                        let problem = self.forwarder.reaches(&owner.address).await.err();
-                        problem.map(|problem| format!("{} at {} does not answer: {problem}", owner.name, owner.address))
+                        let problem = self.forwarder.reaches(owner).await.err();
+                        problem.map(|problem| format!("{} at {} {problem}", owner.name, owner.address))
                     }
                 };
                 self.with(|standing| standing.unreached = unreached);

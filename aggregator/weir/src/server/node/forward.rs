@@ -27,7 +27,7 @@ use crate::metrics::node::{NodeMetrics, Passed};
 use crate::server::connections::{Peers, Place, Slot};
 use crate::server::error::ApiError;
 use crate::server::ingest::WIRE_MAX_BYTES;
-use crate::server::passed_on::{CLIENT, NODE, PROOF, is_passed_on, strip, unavailable};
+use crate::server::passed_on::{CLIENT, LIFE, NODE, PROOF, is_passed_on, strip, unavailable};
 use crate::server::run::ServeError;
 
 /// The most requests under way to the owner, beside calls that wait. The owner has as many connections for one address, and some more.
@@ -42,6 +42,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// How long a connection without a request is kept: less than the owner keeps it.
 const IDLE_MAX: Duration = Duration::from_secs(20);
+/// So much of what an owner that is not ready says is told further.
+const READINESS_MAX_CHARS: usize = 500;
 
 /// Headers of one connection (RFC 9110, section 7.6.1), which are not passed on.
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -62,6 +64,8 @@ pub(super) struct Forwarder {
     client: reqwest::Client,
     pub(super) fleet: Fleet,
     metrics: NodeMetrics,
+    /// The life of the owner that has last answered at its address.
+    met: Mutex<String>,
     busy: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     peers: Peers,
@@ -92,16 +96,41 @@ impl Forwarder {
             client: client(config, node)?,
             fleet,
             metrics,
+            met: Mutex::default(),
             busy: Arc::new(Semaphore::new(BUSY_MAX)),
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             peers: Peers::default(),
         })
     }
 
-    /// Whether the owner at an address answers.
-    pub(super) async fn reaches(&self, address: &str) -> Result<(), String> {
-        let asked = self.client.get(format!("{address}/healthz")).timeout(CONNECT_MAX).send().await;
-        asked.and_then(reqwest::Response::error_for_status).map(drop).map_err(|error| told(&error))
+    /// Whether the owner answers at its address, and is ready.
+    pub(super) async fn reaches(&self, owner: &NodeRow) -> Result<(), String> {
+        let answer = self.meets(owner).await?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        let why = answer.text().await.unwrap_or_default();
+        Err(format!("is not ready: {}", why.chars().take(READINESS_MAX_CHARS).collect::<String>()))
+    }
+
+    /// Asks for the owner's readiness, and makes sure that it is the owner who answers: whoever else has its address would take tokens and
+    /// events.
+    async fn meets(&self, owner: &NodeRow) -> Result<reqwest::Response, String> {
+        let asked = self.client.get(format!("{}/readyz", owner.address)).timeout(CONNECT_MAX).send().await;
+        let answer = asked.map_err(|error| format!("does not answer: {}", told(&error)))?;
+        if answer.headers().get(LIFE).is_none_or(|life| life.as_bytes() != owner.life.as_bytes()) {
+            return Err("is not who answers at that address: look at its `node.address`".to_owned());
+        }
+        owner.life.clone_into(&mut self.met.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(answer)
+    }
+
+    /// Whether the owner has been met, now if not before.
+    async fn knows(&self, owner: &NodeRow) -> Result<(), String> {
+        if *self.met.lock().unwrap_or_else(PoisonError::into_inner) == owner.life {
+            return Ok(());
+        }
+        self.meets(owner).await.map(drop)
     }
 
     /// Passes a request on.
@@ -115,6 +144,10 @@ impl Forwarder {
             self.metrics.passed(Passed::Ownerless);
             return unavailable("no node owns the event log and the ledger at the moment; come again");
         };
+        if let Err(problem) = self.knows(&owner).await {
+            self.metrics.passed(Passed::Failed);
+            return unavailable(&format!("the node that owns the event log and the ledger {problem}; come again"));
+        }
         if request.body().size_hint().lower() > WIRE_MAX_BYTES as u64 {
             return ApiError::TooLarge(WIRE_MAX_BYTES).into_response();
         }

@@ -8,7 +8,7 @@ use weir_tenants::store::view::KeyView;
 
 use super::UiError;
 use super::guard::{Acted, Fields, Member, Staff};
-use super::words::DONE;
+use super::words::{DONE, Named};
 use crate::config::tokens::Token;
 use crate::server::{App, keys};
 
@@ -117,7 +117,7 @@ fn revoked(place: &Place) -> Redirect {
 
 pub(super) async fn post_create(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Path(Named(id)): Path<Named>,
     Acted(staff, fields): Acted<Staff>,
 ) -> Result<Response, UiError> {
     let (new, by) = (new_key(&fields)?, by(&app, staff.token()));
@@ -127,7 +127,7 @@ pub(super) async fn post_create(
 
 pub(super) async fn post_rotate(
     State(app): State<App>,
-    Path((id, key)): Path<(String, String)>,
+    Path((Named(id), Named(key))): Path<(Named, Named)>,
     Acted(staff, _): Acted<Staff>,
 ) -> Result<Response, UiError> {
     let (by, place) = (by(&app, staff.token()), Place::of(&id));
@@ -137,7 +137,7 @@ pub(super) async fn post_rotate(
 
 pub(super) async fn post_revoke(
     State(app): State<App>,
-    Path((id, key)): Path<(String, String)>,
+    Path((Named(id), Named(key))): Path<(Named, Named)>,
     Acted(staff, _): Acted<Staff>,
 ) -> Result<Redirect, UiError> {
     let (by, place) = (by(&app, staff.token()), Place::of(&id));
@@ -156,7 +156,7 @@ pub(super) async fn post_own_create(
 
 pub(super) async fn post_own_rotate(
     State(app): State<App>,
-    Path(key): Path<String>,
+    Path(Named(key)): Path<Named>,
     Acted(member, _): Acted<Member>,
 ) -> Result<Response, UiError> {
     let (by, named) = (by(&app, member.token()), (member.tenant().to_string(), key));
@@ -166,7 +166,7 @@ pub(super) async fn post_own_rotate(
 
 pub(super) async fn post_own_revoke(
     State(app): State<App>,
-    Path(key): Path<String>,
+    Path(Named(key)): Path<Named>,
     Acted(member, _): Acted<Member>,
 ) -> Result<Redirect, UiError> {
     let (by, named) = (by(&app, member.token()), (member.tenant().to_string(), key));

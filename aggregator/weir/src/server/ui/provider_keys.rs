@@ -11,7 +11,7 @@ use weir_tenants::vault::ProviderSecret;
 use super::UiError;
 use super::guard::{Acted, Staff};
 use super::keys::{by, standing};
-use super::words::DONE;
+use super::words::{DONE, Named};
 use crate::config::tokens::Scope;
 use crate::server::App;
 use crate::server::auth::allow;
@@ -81,7 +81,7 @@ fn operator(app: &App, staff: &Staff) -> Result<By, ApiError> {
 
 pub(super) async fn post_store(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Path(Named(id)): Path<Named>,
     Acted(staff, fields): Acted<Staff>,
 ) -> Result<Redirect, UiError> {
     let by = operator(&app, &staff)?;
@@ -93,7 +93,7 @@ pub(super) async fn post_store(
 
 pub(super) async fn post_remove(
     State(app): State<App>,
-    Path((id, provider)): Path<(String, String)>,
+    Path((Named(id), Named(provider))): Path<(Named, Named)>,
     Acted(staff, _): Acted<Staff>,
 ) -> Result<Redirect, UiError> {
     let by = operator(&app, &staff)?;

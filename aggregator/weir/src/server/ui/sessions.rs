@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use weir_contract::TenantId;
 use weir_contract::directory::KeyHash;
 
 use crate::config::tokens::{NoRandomness, Token, random_token};
@@ -12,6 +13,8 @@ use crate::config::tokens::{NoRandomness, Token, random_token};
 const SESSIONS_MAX: usize = 1_000;
 /// The most sessions of one token or person, so that nobody ends those of others.
 const SESSIONS_OF_ONE_MAX: usize = 16;
+/// The most sessions of one tenant's people: whoever signs links names them as it likes.
+const SESSIONS_OF_TENANT_MAX: usize = 64;
 /// The most forms of a session that are remembered: more than anybody sends by clicking twice.
 const FORMS_MAX: usize = 32;
 /// A session that is not used for this long ends.
@@ -40,6 +43,14 @@ impl Holder {
     fn one(&self) -> KeyHash {
         let (Holder::Token(hash) | Holder::Person(_, hash)) = self;
         *hash
+    }
+
+    /// The tenant alone for which a link vouches.
+    fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Holder::Token(_) => None,
+            Holder::Person(token, _) => token.tenant(),
+        }
     }
 
     fn age_max(&self) -> Duration {
@@ -76,12 +87,13 @@ impl Sessions {
 
     /// Begins a session, and returns its name.
     pub(super) fn begin(&self, holder: Holder, now: Duration) -> Result<String, NoRandomness> {
-        let (name, csrf, one) = (random_token()?, random_token()?, holder.one());
+        let (name, csrf, one, tenant) = (random_token()?, random_token()?, holder.one(), holder.tenant().cloned());
         let session = Session { holder, csrf, sent: VecDeque::new(), began: now, used: now };
         self.with(|sessions| {
             sessions.retain(|_, session| !session.is_over(now));
-            if sessions.values().filter(|session| session.holder.one() == one).count() >= SESSIONS_OF_ONE_MAX {
-                end_oldest(sessions, |session| session.holder.one() == one);
+            make_room(sessions, SESSIONS_OF_ONE_MAX, |session| session.holder.one() == one);
+            if let Some(tenant) = &tenant {
+                make_room(sessions, SESSIONS_OF_TENANT_MAX, |session| session.holder.tenant() == Some(tenant));
             }
             if sessions.len() >= SESSIONS_MAX {
                 end_oldest(sessions, |_| true);
@@ -135,6 +147,13 @@ impl Sessions {
     }
 }
 
+/// Ends a session of those that `is` names, if there are `max` of them.
+fn make_room(sessions: &mut HashMap<KeyHash, Session>, max: usize, is: impl Fn(&Session) -> bool) {
+    if sessions.values().filter(|session| is(session)).count() >= max {
+        end_oldest(sessions, is);
+    }
+}
+
 /// Ends the session that was used longest ago of those that `is` names.
 fn end_oldest(sessions: &mut HashMap<KeyHash, Session>, is: impl Fn(&Session) -> bool) {
     let of = sessions.iter().filter(|(_, session)| is(session));
@@ -146,6 +165,7 @@ fn end_oldest(sessions: &mut HashMap<KeyHash, Session>, is: impl Fn(&Session) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tokens::Scope;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -217,6 +237,20 @@ mod tests {
         assert_eq!(sessions.count(), 1 + SESSIONS_OF_ONE_MAX);
         assert!(sessions.holder(&other, 20 * MINUTE).is_some(), "though it is the oldest");
         assert!(sessions.holder(&own[1], 20 * MINUTE).is_none() && sessions.holder(&own[2], 20 * MINUTE).is_some());
+    }
+
+    #[test]
+    fn a_tenant_does_not_end_the_sessions_of_others_by_links_of_many_names() {
+        let sessions = Sessions::default();
+        let admin = sessions.begin(token(), MINUTE).expect("a session");
+        let scope = Scope::Tenant(TenantId::new("acme").expect("a name"));
+        let acme = Arc::new(Token::of("a link", vec![scope], "acme"));
+        for number in 0..SESSIONS_MAX + 10 {
+            let person = Holder::Person(Arc::clone(&acme), KeyHash::of(&number.to_le_bytes()));
+            sessions.begin(person, 2 * MINUTE).expect("a session");
+        }
+        assert_eq!(sessions.count(), 1 + SESSIONS_OF_TENANT_MAX);
+        assert!(sessions.holder(&admin, 2 * MINUTE).is_some());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use weir_tenants::store::change::{By, TenantPatch};
 use weir_tenants::store::view::{HistoryEntry, HistoryQuery, Standing, TenantView};
 
 use super::guard::{Acted, Staff};
-use super::words::{DONE, done, level, problem_count};
+use super::words::{DONE, Named, done, level, problem_count};
 use super::{UiError, budgets as budget_pages, keys as key_pages, page, provider_keys};
 use crate::budgets::BudgetQuery;
 use crate::config::tokens::Scope;
@@ -56,7 +56,7 @@ struct Figures {
 pub(super) async fn get_page(
     State(app): State<App>,
     staff: Staff,
-    Path(id): Path<String>,
+    Path(Named(id)): Path<Named>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, UiError> {
     let is_known = |by: &String| by == USER || DIMENSIONS.contains(&by.as_str());
@@ -274,7 +274,7 @@ fn state_form(tenant: &TenantView) -> Form {
 /// Suspends a tenant or lets it in, if nobody has changed it since the page was made.
 pub(super) async fn post_state(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Path(Named(id)): Path<Named>,
     Acted(staff, fields): Acted<Staff>,
 ) -> Result<Redirect, UiError> {
     let state = match fields.get("state") {
@@ -303,17 +303,22 @@ fn budget_form(tenant: &TenantView) -> Form {
 /// Gives a tenant an amount of its own of a budget, or takes it back, if nobody has changed the tenant since the page was made.
 pub(super) async fn post_budget(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Path(Named(id)): Path<Named>,
     Acted(staff, fields): Acted<Staff>,
 ) -> Result<Redirect, UiError> {
     allow(staff.token(), Scope::Operator)?;
     let (budget, of, now) = (fields.text("budget"), id.clone(), app.0.clock.now());
-    if !app.0.budgets.rules().budgets.iter().any(|known| *known.name == *budget) {
+    let rules = app.0.budgets.rules();
+    let Some(known) = rules.budgets.iter().find(|known| *known.name == *budget) else {
         return Err(ApiError::Request(format!("`budget`: there is no budget {budget:?} in the configuration")).into());
-    }
+    };
     let amount = |text: &String| {
-        let wrong = || ApiError::Request(format!("`amount` is a decimal, such as 500 or 0.50, not {text:?}"));
-        Pico::parse(text).filter(|amount| *amount >= Pico::ZERO).ok_or_else(wrong)
+        let wrong = || {
+            ApiError::Request(format!("`amount` is a decimal of at most 12 places, such as 500 or 0.50, not {text:?}"))
+        };
+        let amount = Pico::parse(text).ok_or_else(wrong)?;
+        known.check_own(amount).map_err(|why| ApiError::Request(format!("`amount`: {why}")))?;
+        Ok::<_, ApiError>(amount)
     };
     let amount = fields.optional("amount").as_ref().map(amount).transpose()?;
     let version = u64::try_from(fields.number("version")?).ok();
@@ -347,7 +352,7 @@ fn history(changes: &[HistoryEntry]) -> Table {
 pub(super) async fn get_bill(
     State(app): State<App>,
     staff: Staff,
-    Path(id): Path<String>,
+    Path(Named(id)): Path<Named>,
 ) -> Result<Response, UiError> {
     let query = BillQuery { tenant: id.clone(), at: None };
     // Whoever reads a bill has sent what it should have.

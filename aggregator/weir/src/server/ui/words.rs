@@ -13,6 +13,17 @@ pub(super) struct AfterAct {
     pub(super) done: Option<String>,
 }
 
+/// A name in the address of a page, as [`Href`] writes it.
+#[derive(Debug, Deserialize)]
+#[serde(from = "String")]
+pub(super) struct Named(pub(super) String);
+
+impl From<String> for Named {
+    fn from(segment: String) -> Self {
+        Named(weir_dashboard::named(&segment).to_owned())
+    }
+}
+
 /// Digits in groups of three.
 pub(super) fn grouped(number: u64) -> String {
     weir_dashboard::grouped(&number.to_string())
