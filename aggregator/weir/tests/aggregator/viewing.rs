@@ -273,7 +273,7 @@ async fn a_tenant_gets_an_amount_of_its_own_of_a_budget_and_gives_it_back_on_its
     assert_eq!(browser.act("/tenants/acme/budget", &set).await.location(), "/ui/tenants/acme?done=changed");
     tokio::time::timeout(Duration::from_secs(20), waited("30")).await.expect("it counts");
     assert!(browser.page("/tenants/acme").await.contains("daily: 30"));
-    let own = token(&server, "own", "Al", json!("tenant:acme")).await;
+    let own = token(&server, "acme-own", "Al", json!({"tenant": "acme"})).await;
     let asked = reqwest::Client::new().get(format!("{}/v1/tenants/acme", server.url)).bearer_auth(&own).send().await;
     let entry = asked.expect("an answer").text().await.expect("text");
     assert!(entry.contains("acme") && !entry.contains("daily"), "what it costs is the operator's: {entry}");
