@@ -1,9 +1,9 @@
 //! Figures of all tenants: of many they take seconds to read, so what was read is kept, shown with its moment, and read again in the
 //! background while people look.
 //!
-//! A look waits [`shelf::WAIT`] at most, and only where nothing is kept, or where what is kept is old and takes no time to read. Where nothing
+//! A look waits a second at most, and only where nothing is kept, or where what is kept is old and takes no time to read. Where nothing
 //! is there by then, reading goes on, and the page says so and loads again. The background reads one answer at a
-//! time and pauses for [`shelf::PAUSE_FACTOR`] times as long, so that looking costs at most a tenth of a core however many people do: the more
+//! time and pauses for nine times as long, so that looking costs at most a tenth of a core however many people do: the more
 //! tenants there are, the older figures get, and every page says how old they are. Files and the API read for each question.
 mod shelf;
 
