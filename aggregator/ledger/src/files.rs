@@ -35,10 +35,9 @@ impl Files {
         meters: Meters,
         options: LedgerOptions,
     ) -> Result<Self, FilesError> {
-        let OpenLog { id, log, reader } = place.open(opening)?;
-        let ledger = SqliteLedger::open_with(ledger, &id, meters, options)?;
-        ledger.check_log(log.end().position)?;
-        Ok(Files { log, reader, ledger })
+        let log = place.open(opening)?;
+        let db = Connection::open(ledger).map_err(LedgerError::from)?;
+        Self::over(log, db, ledger, meters, options)
     }
 
     /// As [`Files::open`], and takes the right to write the ledger first, without waiting for another process that has it. So nobody
@@ -53,7 +52,16 @@ impl Files {
         let db = Connection::open(ledger).map_err(LedgerError::from)?;
         schema::check_version(&db, ledger)?;
         db.take_right_now().map_err(LedgerError::from)?;
-        let OpenLog { id, log, reader } = place.open(opening)?;
+        Self::over(place.open(opening)?, db, ledger, meters, options)
+    }
+
+    fn over(
+        OpenLog { id, log, reader }: OpenLog,
+        db: Connection,
+        ledger: &Place,
+        meters: Meters,
+        options: LedgerOptions,
+    ) -> Result<Self, FilesError> {
         let ledger = SqliteLedger::open_on(db, ledger, &id, meters, options)?;
         ledger.check_log(log.end().position)?;
         Ok(Files { log, reader, ledger })

@@ -18,7 +18,7 @@ use weir_clock::Clock;
 use weir_database::Error as DatabaseError;
 use weir_ledger::{LedgerError, TABLES_VERSION};
 
-use super::run::open::{Opened, Place, Seat, build, open};
+use super::run::open::{Opened, Place, Right, build, open};
 use super::run::{Listeners, ServeError, finish, listen, serve};
 use super::tls::Tls;
 use super::{App, health};
@@ -185,7 +185,7 @@ impl Node {
             if self.clock.elapsed() < not_before || !self.may_try(&now) {
                 continue;
             }
-            let opening = open(self.config.clone(), Arc::clone(&self.clock), self.seat());
+            let opening = open(self.config.clone(), Arc::clone(&self.clock), self.right());
             let opened = tokio::select! {
                 opened = opening => opened,
                 // What is under way ends with the process.
@@ -208,8 +208,8 @@ impl Node {
         }
     }
 
-    fn seat(&self) -> Seat {
-        Seat { lock: Arc::clone(&self.lock), claim: Some(Arc::clone(&self.fleet.me)) }
+    fn right(&self) -> Right {
+        Right { lock: Arc::clone(&self.lock), claim: Some(Arc::clone(&self.fleet.me)) }
     }
 
     /// Whether this node may try to own.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use open::{Place, Seat, build, open};
+use open::{Place, Right, build, open};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use weir_contract::Timestamp;
@@ -194,8 +194,8 @@ impl Server {
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
         let tls = config.tls.clone().map(Tls::open).transpose()?;
         let home = DataDir::of(&config);
-        let seat = Seat { lock: Arc::new(home.take_lock()?), claim: None };
-        let (opened, _) = open(config.clone(), Arc::clone(&clock), seat).await?;
+        let right = Right { lock: Arc::new(home.take_lock()?), claim: None };
+        let (opened, _) = open(config.clone(), Arc::clone(&clock), right).await?;
         let (listeners, address, commands) = listen(config.listen, tls.as_ref()).await?;
         let note = ServerNote { address: commands, token: random_token()? };
         let metrics = NodeMetrics::default();

@@ -40,7 +40,7 @@ const TAKEOVER_IDENTIFY_MAX: Duration = Duration::from_secs(1);
 
 /// By what right a server opens its data directory.
 #[derive(Debug)]
-pub(in crate::server) struct Seat {
+pub(in crate::server) struct Right {
     pub(in crate::server) lock: Arc<Lock>,
     /// The node that becomes the owner.
     pub(in crate::server) claim: Option<Arc<Member>>,
@@ -110,11 +110,11 @@ async fn center(
     Ok(Leases::start(kept, timing, is_new, clock).map_err(failed)?)
 }
 
-/// Opens all parts that `config` names. Returns also the number of the change of owner, if the seat is that of a node.
+/// Opens all parts that `config` names. Returns also the number of the change of owner, if the right is that of a node.
 pub(in crate::server) async fn open(
     config: Config,
     clock: Arc<dyn Clock>,
-    seat: Seat,
+    right: Right,
 ) -> Result<(Opened, Option<u64>), ServeError> {
     let tokens = config.tokens()?;
     let user_keys = config.user_keys()?;
@@ -122,9 +122,9 @@ pub(in crate::server) async fn open(
     // A bad file is told before the data directory is touched.
     let from_file = Directory::open(config.tenants.file())?;
     let book = config.prices.book().map_err(ConfigError::from)?.map(Arc::new);
-    let patience = if seat.claim.is_some() { TAKEOVER_IDENTIFY_MAX } else { IDENTIFY_MAX };
+    let patience = if right.claim.is_some() { TAKEOVER_IDENTIFY_MAX } else { IDENTIFY_MAX };
     let (in_store, prices) = ((home.clone(), config.clone(), Arc::clone(&clock)), prices_of(book.clone()));
-    let opening = tokio::task::spawn_blocking(move || open_store(in_store, seat, from_file, prices));
+    let opening = tokio::task::spawn_blocking(move || open_store(in_store, right, from_file, prices));
     let (is_new, store, prepared) = opening.await.map_err(std::io::Error::other)??;
     flags::tell_left_out(prepared.kept.lay_flags(&config.flags, &prepared.directory).map_err(ServeError::Tokens)?);
     let vault = config.vault.as_ref().map(|vault| Vault::open(&prepared.kept, vault, &config.base)).transpose()?;
@@ -140,13 +140,13 @@ pub(in crate::server) async fn open(
 /// Opens log and ledger. Returns also whether the data directory is new.
 fn open_store(
     (home, config, clock): (DataDir, Config, Arc<dyn Clock>),
-    seat: Seat,
+    right: Right,
     from_file: Directory,
     prices: weir_ledger::cost::Prices,
 ) -> Result<(bool, Store, Prepared), StoreError> {
     let (is_new, now, ledger_place) = (!home.exists(), clock.now(), home.ledger().clone());
     let rules = Rules { meters: config.meters.clone(), prices: Some(prices) };
-    let (of_tenants, claims) = (home.clone(), seat.claim);
+    let (of_tenants, claims) = (home.clone(), right.claim);
     let prepare = |ledger: &mut SqliteLedger| {
         let claimed = claims.map(|me| claim(ledger.db(), &ledger_place, &me)).transpose();
         let epoch = claimed.map_err(LedgerError::from)?;
@@ -159,7 +159,7 @@ fn open_store(
         ledger.set_steering(Some(Box::new(in_force.engine())), now)?;
         Ok(Prepared { kept, directory, in_force, fence, epoch })
     };
-    let (store, prepared) = Store::open_with(home, seat.lock, rules, clock, prepare)?;
+    let (store, prepared) = Store::open_with(home, right.lock, rules, clock, prepare)?;
     Ok((is_new, store, prepared))
 }
 
