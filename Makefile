@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo test-postgres test-ui ui-shots ui-load wasm image binaries demo run test miri limits fleet fleet-kills limits-sim leases-fleet chaos memory envoy-versions waiting stage-latency soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills kafka-durable bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo test-native test-wasm32 test-postgres test-ui ui-shots ui-load wasm image binaries demo run test miri limits fleet fleet-kills limits-sim leases-fleet chaos memory envoy-versions waiting stage-latency soak routing-soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-cost usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills kafka-durable bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-failover bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -25,18 +25,22 @@ run: wasm binaries ## keep the same stack up until Ctrl-C and print commands to 
 
 ##@ Test
 
-test: setup wasm binaries ## run every test: native, on wasm32, over the built module, in real Envoy
+test: test-native test-wasm32 ## run every test: native, over the built module, in real Envoy, on wasm32
+
+test-native: setup wasm binaries
 	@scripts/check-layers --self-test
 	@scripts/check-layers
-	cargo test --workspace
-	scripts/with-postgres scripts/test-postgres
+	scripts/with-postgres scripts/test-programs
+	cargo test --workspace --doc
+
+test-wasm32: setup
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/cargo/bin/wasm-bindgen-test-runner \
 		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128" \
 		cargo test -p weir-contract -p weir-config -p weir-keys -p weir-llm-usage -p weir-llm-translate -p weir-sealed-ids -p weir-vector-guard \
 			-p weir-filter --lib --target wasm32-unknown-unknown
 
 test-postgres: setup ## run the tests of ledger and tenants over a PostgreSQL of their own
-	scripts/with-postgres scripts/test-postgres
+	scripts/with-postgres scripts/test-programs --postgres
 
 test-ui: wasm binaries ## look at the dashboard of the demo in a real Chromium: pages, forms, accessibility, no call elsewhere
 	@scripts/setup ui

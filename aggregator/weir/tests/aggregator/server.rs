@@ -33,7 +33,7 @@ pub(crate) fn config(dir: &Path, more: &str) -> String {
     )
 }
 
-/// A schema for the tests' folder in the PostgreSQL that `WEIR_TEST_POSTGRES` names: `scripts/test-postgres` runs some suites so. Nothing
+/// A schema for the tests' folder in the PostgreSQL that `WEIR_TEST_POSTGRES` names: `scripts/test-programs` runs some suites so. Nothing
 /// without one.
 fn shared_ledger(dir: &Path) -> String {
     let Ok(url) = std::env::var("WEIR_TEST_POSTGRES") else { return String::new() };
