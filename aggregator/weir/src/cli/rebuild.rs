@@ -38,7 +38,7 @@ pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Resu
 /// Whether an error says that the ledger's file is damaged or gone, and the log's is not.
 fn is_lost(error: &anyhow::Error) -> bool {
     match error.downcast_ref() {
-        Some(StoreError::LedgerMissing(_)) => true,
+        Some(StoreError::LedgerMissing(..)) => true,
         Some(StoreError::Ledger(LedgerError::Database(error))) => error.failure() == Failure::Damaged,
         _ => false,
     }
