@@ -46,6 +46,9 @@ pub(super) fn keeper(config: &Config) -> anyhow::Result<Keeper> {
 /// Finds out who answers for tokens, which the database keeps wherever tenants are kept.
 pub(super) fn keeper_of_tokens(config: &Config) -> anyhow::Result<Keeper> {
     let home = DataDir::of(config);
+    if let Some(client) = Client::of_owner(config, &home)? {
+        return Ok(Keeper::Server(client));
+    }
     match home.take_right() {
         Ok(right) => Ok(Keeper::Here(Box::new(home.open_tenants(&right.fence, clock().now())?), right)),
         Err(StoreError::Locked(_)) => Ok(Keeper::Server(Client::of(&home)?)),
