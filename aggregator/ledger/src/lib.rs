@@ -229,13 +229,6 @@ impl LedgerFailure for LedgerError {
     }
 }
 
-impl LedgerError {
-    /// Whether another process writes the ledger.
-    pub fn is_anothers(&self) -> bool {
-        matches!(self, LedgerError::Database(weir_database::Error::Owned(_)))
-    }
-}
-
 /// The embedded ledger: one SQLite database, one writing connection.
 #[derive(Debug)]
 pub struct SqliteLedger {

@@ -63,8 +63,7 @@ pub(crate) const EXIT_ATTENTION: u8 = 3;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let config = cli.config.clone();
-    match run(cli).map_err(|error| access::with_owner(&config, error)) {
+    match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) if render::is_broken_pipe(&error) => ExitCode::from(EXIT_DONE),
         Err(error) => {

@@ -467,12 +467,8 @@ impl Closing {
 impl StoreError {
     /// Whether another process uses the directory, or writes the ledger.
     pub(crate) fn is_in_use(&self) -> bool {
-        matches!(self, StoreError::Locked(_)) || self.is_anothers()
-    }
-
-    /// Whether another process writes the ledger.
-    pub(crate) fn is_anothers(&self) -> bool {
-        matches!(self, StoreError::Ledger(error) if error.is_anothers())
+        use weir_database::Error::Owned;
+        matches!(self, StoreError::Locked(_) | StoreError::Ledger(LedgerError::Database(Owned(_))))
     }
 }
 

@@ -17,7 +17,6 @@ use crate::server::node::client_of_nodes;
 use crate::server::passed_on::{CLIENT, LIFE, NODE, PROOF};
 use crate::store::{DataDir, Store, StoreError};
 use weir_clock::{Clock, SystemClock};
-use weir_ledger::LedgerError;
 use weir_ledger::view::{AuditEntry, AuditRequest};
 
 /// How long the node that owns may take to say who it is.
@@ -108,25 +107,21 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Access> {
     }
 }
 
-/// Says which node owns, where a command needs event log and ledger for itself.
-pub(super) fn with_owner(path: &Path, error: anyhow::Error) -> anyhow::Error {
-    let is_owned = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<StoreError>().is_some_and(StoreError::is_anothers)
-            || cause.downcast_ref::<LedgerError>().is_some_and(LedgerError::is_anothers)
-    };
-    if !error.chain().any(is_owned) {
-        return error;
+/// Refuses a command that needs event log and ledger for itself while another node owns them.
+pub(super) fn check_alone(config: &Config) -> anyhow::Result<()> {
+    let home = DataDir::of(config);
+    // A server that runs here is told of by whoever takes the lock.
+    if config.node.is_none() || matches!(home.take_lock(), Err(StoreError::Locked(_))) {
+        return Ok(());
     }
-    let config = Config::load(path).ok().filter(|config| config.node.is_some());
-    let owner = config.and_then(|config| visit::owner_of(DataDir::of(&config).ledger()).ok().flatten());
-    match owner {
-        Some(owner) => anyhow!(
+    match visit::owner_of(home.ledger())? {
+        None => Ok(()),
+        Some(owner) => bail!(
             "node {} at {} owns the event log and the ledger, and this command needs them for itself: stop all nodes, run it, and start \
              them again",
             owner.name,
             owner.address
         ),
-        None => error,
     }
 }
 

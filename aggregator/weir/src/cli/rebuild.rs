@@ -27,6 +27,7 @@ pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Resu
         let place = home.log_place().label();
         bail!("{place}: there is no event log to count: look at `data` and `log` in {}", config.path.display());
     }
+    access::check_alone(config)?;
     let now = access::clock().now();
     match catch_up(config, &home, now) {
         Ok(()) => compared(config, &home, now, replace, as_json),

@@ -213,6 +213,9 @@ fn tell(config: &Config, id: &str, query: &HistoryQuery, as_json: bool) -> anyho
 
 fn import(config: &Config, file: &Path, check: bool, as_json: bool) -> anyhow::Result<u8> {
     let tenants: TenantsFile = yaml::parse(file, &yaml::read_text(file)?)?;
+    if !check {
+        access::check_alone(config)?;
+    }
     let home = DataDir::of(config);
     let right = match home.take_right() {
         Ok(right) => Some(right),

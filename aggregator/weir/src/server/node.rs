@@ -200,7 +200,7 @@ impl Node {
                 return Err(ServeError::Refused(refused));
             }
             // Whatever kept this node from taking over may be gone once another one owns: the looks tell.
-            tried = tried.filter(|_| now.view.writer.is_none());
+            tried = tried.filter(|_| !self.has_owner(&now.view));
             let able = self.stands_by(&now, tried.as_deref());
             if self.clock.elapsed() < not_before || !self.may_try(&now, able) {
                 continue;
@@ -257,6 +257,12 @@ impl Node {
                 owner.name
             )
         })
+    }
+
+    /// Whether another node owns.
+    fn has_owner(&self, view: &View) -> bool {
+        let others = |owner: &NodeRow| owner.life != self.fleet.me.life && !owner.is_missing();
+        view.writer.is_some() && view.owner().is_some_and(others)
     }
 
     fn right(&self) -> Right {

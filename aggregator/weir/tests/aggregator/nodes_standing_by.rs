@@ -111,9 +111,17 @@ fn commands_in_the_directory_of_a_node_that_does_not_run_ask_the_owner() {
     assert!(succeeds(a.dir.path(), &["tokens", "list"]).contains("night"));
     let status = said(&weir(b.dir.path(), &["status"]));
     assert!(status.contains("1 counted") && status.contains("partition 0: owned by a since"), "{status}");
-    let alone = fails(b.dir.path(), &["ledger", "rebuild"]);
+    let backup = b.dir.path().join("backup").display().to_string();
+    for reads in
+        [&["ledger"][..], &["audit"], &["limits"], &["alerts", "list"], &["events", "list"], &["backup", &backup]]
+    {
+        succeeds(b.dir.path(), reads);
+    }
     let owner = format!("node a at http://{} owns the event log and the ledger", a.address());
-    assert!(alone.contains(&owner) && alone.contains("stop all nodes"), "{alone}");
+    for alone in [&["ledger", "rebuild"][..], &["restore", &backup, "--replace"], &["migrate", "--to", "file"]] {
+        let refused = fails(b.dir.path(), alone);
+        assert!(refused.contains(&owner) && refused.contains("stop all nodes"), "{alone:?}: {refused}");
+    }
     let left = shared.postgres.run("SELECT count(*) FROM weir_fleet.node WHERE address = ''").expect("asked");
     assert_eq!(left, "0", "a command leaves nothing in the table of nodes");
 
