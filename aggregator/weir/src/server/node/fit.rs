@@ -208,3 +208,44 @@ fn read_files(config: &Config) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_clock::ManualClock;
+    use weir_contract::Timestamp;
+
+    fn fit(clock: &Arc<ManualClock>, found: Found) -> Fit {
+        let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
+        Fit(Arc::new(State { clock, found: Mutex::new(found) }))
+    }
+
+    #[test]
+    fn a_look_that_does_not_end_counts_as_one_that_failed() {
+        let clock = ManualClock::at(Timestamp::from_millis(0));
+        let began = clock.elapsed();
+        for (at, is_log) in [(At::Log, true), (At::Ledger, false)] {
+            let clock = Arc::clone(&clock);
+            let good = Found { good_at: Some(began), under_way: Some((at, clock.elapsed())), ..Found::default() };
+            let fit = fit(&clock, good);
+            assert_eq!((fit.problem(), fit.able_at(), fit.log_away()), (None, Some(began), None));
+            clock.advance(LOOK_MAX + Duration::from_millis(1));
+            assert!(fit.problem().is_some_and(|why| why.contains("does not answer within 8 s")));
+            assert_eq!(fit.able_at(), None);
+            assert_eq!(fit.log_away().is_some_and(|(away, _)| away > LOOK_MAX), is_log);
+        }
+    }
+
+    #[test]
+    fn an_event_log_is_away_since_the_first_look_that_failed() {
+        let clock = ManualClock::at(Timestamp::from_millis(0));
+        let why = || "refused".to_owned();
+        let since = clock.elapsed();
+        let fit = fit(&clock, Found { log_away: Some((since, why())), problem: Some(why()), ..Found::default() });
+        clock.advance(LOG_AWAY_MAX);
+        assert_eq!((fit.log_away(), fit.problem()), (Some((LOG_AWAY_MAX, why())), Some(why())));
+        fit.0.with(|found| found.under_way = Some((At::Log, fit.0.clock.elapsed())));
+        clock.advance(2 * LOOK_MAX);
+        assert!(fit.log_away().is_some_and(|(away, _)| away == LOG_AWAY_MAX + 2 * LOOK_MAX), "the next one hangs");
+    }
+}
