@@ -18,6 +18,9 @@ pub enum AppendError {
     /// A write or a sync failed.
     #[error("the event log cannot be written any more: {0}; see that its disk is healthy and start again")]
     Broken(String),
+    /// Another process writes to the log now. Whether it took this record is unknown.
+    #[error("{0}")]
+    TakenOver(String),
     /// This kind of log lacks the capability. Nothing was changed.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
@@ -115,7 +118,7 @@ pub enum RedisProblem {
     #[error("{0} writes to it; stop that one, or give this one a log of its own (`log.name`)")]
     InUse(String),
     /// Another weir has taken it over.
-    #[error("another weir has taken it over; see that only one writes to it, and start again")]
+    #[error("another weir has taken it over, and this one writes nothing more")]
     Fenced,
 }
 
@@ -153,6 +156,6 @@ pub enum KafkaProblem {
     #[error("{0} writes to it; stop that one, or give this one a topic of its own")]
     InUse(String),
     /// Another weir has taken it over.
-    #[error("another weir has taken it over; see that only one writes to it, and start again")]
+    #[error("another weir has taken it over, and this one writes nothing more")]
     Fenced,
 }

@@ -191,9 +191,9 @@ impl<T> Writer<T> {
     /// Waits at most `patience` for records and appends them. Then does waiting work, and a checkpoint if one is due.
     pub fn turn(&mut self, patience: Duration, appended: &dyn Fn(Vec<Synced<T>>)) -> Turn {
         let Some(group) = self.next_group(patience) else { return Turn::End };
-        let broken =
+        let over =
             fatal(self.commit(group, appended)).or_else(|| fatal(self.chore())).or_else(|| fatal(self.checkpoint()));
-        broken.map_or(Turn::Again, |why| self.give_up(why))
+        over.map_or(Turn::Again, |error| self.give_up(error))
     }
 
     /// Appends a group and answers it.
@@ -273,7 +273,11 @@ impl<T> Writer<T> {
     }
 
     fn refuse(&self, error: AppendError, records: usize) -> Result<Vec<Placement>, AppendError> {
-        tracing::error!(%error, "nothing was acknowledged");
+        match &error {
+            // Said once the writer gives up.
+            AppendError::TakenOver(_) => {}
+            error => tracing::error!(%error, "nothing was acknowledged"),
+        }
         self.progress.set_refused(Some((self.clock.elapsed(), error.to_string())));
         let nowhere = || vec![Placement { position: self.progress.last(), follows: None }; records];
         match error {
@@ -285,22 +289,31 @@ impl<T> Writer<T> {
 
     /// Stops the writer. After a failed sync the contents of the disk are unknown, and a later successful sync proves nothing,
     /// because the operating system may have dropped the pages. Only opening the log again helps.
-    fn give_up(&self, why: String) -> Turn {
-        tracing::error!(%why, "the event log is broken; nothing more is acknowledged until weir is started again");
-        let broken = AppendError::Broken(why.clone());
+    fn give_up(&self, over: AppendError) -> Turn {
+        let why = match &over {
+            AppendError::TakenOver(why) => {
+                tracing::warn!(%why, "another weir writes to the event log now; this one acknowledges nothing more");
+                why.clone()
+            }
+            AppendError::Broken(why) => {
+                tracing::error!(%why, "the event log is broken; nothing more is acknowledged until weir is started again");
+                why.clone()
+            }
+            other => other.to_string(),
+        };
         self.progress.set_broken(why);
         for job in self.queue.try_iter() {
-            let _ = job.answer.send(Err(broken.clone()));
+            let _ = job.answer.send(Err(over.clone()));
         }
         Turn::End
     }
 }
 
-/// Returns the reason if the log must not be written again. Callers have received all other errors, and the next turn may
+/// Returns the error if the log must not be written again. Callers have received all other errors, and the next turn may
 /// succeed.
-fn fatal(outcome: Result<(), AppendError>) -> Option<String> {
+fn fatal(outcome: Result<(), AppendError>) -> Option<AppendError> {
     match outcome {
-        Err(AppendError::Broken(why)) => Some(why),
+        Err(error @ (AppendError::Broken(_) | AppendError::TakenOver(_))) => Some(error),
         Ok(()) | Err(AppendError::Full(_) | AppendError::Locked(_) | AppendError::Unsupported(_)) => None,
     }
 }

@@ -72,7 +72,7 @@ pub enum TransferError {
         known: i64,
     },
     /// The target is a ledger, or a copy of another one.
-    #[error("{0}: there is a ledger already; nothing was changed")]
+    #[error("{0}: there is a ledger already, and nothing was changed: move it away, and run this again")]
     TargetExists(String),
     /// Source and target do not have the same tables.
     #[error("table {0} is not the same in both databases")]

@@ -15,6 +15,7 @@ pub mod node;
 pub mod prices;
 pub mod provisioning;
 mod redis;
+pub(crate) mod shared;
 mod stripe;
 pub mod tls;
 pub mod tokens;
@@ -40,6 +41,7 @@ use log::LogFile;
 use node::{NodeFile, NodeSettings};
 use prices::PriceSources;
 use provisioning::{Provisioning, ProvisioningFile};
+use shared::Shared;
 use stripe::StripeFile;
 pub use stripe::{StripeApi, StripeConfig};
 use tls::TlsFiles;
@@ -249,6 +251,8 @@ pub struct Config {
     pub export: Vec<Export>,
     /// The dashboard.
     pub ui: Ui,
+    /// Digests of what other nodes must have alike.
+    pub(crate) shared: Shared,
     /// The file's directory, where relative paths start.
     pub base: PathBuf,
     /// The file.
@@ -378,7 +382,7 @@ impl Config {
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         // An empty file is valid: every field has a default.
         let file = if text.trim().is_empty() { ConfigFile::default() } else { yaml::parse(path, text)? };
-        let listen = check_listen(path, &file)?;
+        let (listen, shared) = (check_listen(path, &file)?, Shared::of(&file));
         let base = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         let test = file.test_environments.unwrap_or_else(|| vec!["test".to_owned()]);
         let meters = Meters::new(file.meters.unwrap_or_else(meters::defaults), test)
@@ -431,6 +435,7 @@ impl Config {
             export: export::check(path, &base, file.export, log.as_ref())?,
             log,
             ledger: file.ledger.map(|server| LedgerPlace::new(server, &base)),
+            shared,
             base,
             path: path.to_owned(),
         })

@@ -6,15 +6,17 @@
 //!   is stuck is still seen. Ages are told by the server's clock.
 //! - The owner has the server's advisory lock on the ledger's schema; nothing else makes an owner. The table of partitions says who that
 //!   is, so that others find its address. It is written in a transaction of the ledger, which fails once another has taken over.
-//! - A name belongs to one data directory while its node is seen.
+//! - A name belongs to one data directory at one address while its node is seen.
+//! - A node that gives the ownership up leaves it to others for a while, as long as one of them can own.
 //!
 //! # Layout
 //!
 //! | table | content |
 //! |---|---|
-//! | `node` | a row per node: its life, address, version, the tables it knows, hashes of the secrets that prove it, when it was seen |
+//! | `node` | a row per node, and per command that asks the owner while its node does not run, which has no address: its life, address, version, the tables it knows, hashes of the secrets that prove it, when it was seen, found that it can own, and gave the ownership up |
 //! | `partition` | a row per partition, of which there is one, number 0: its owner, how often it changed, since when |
 pub(crate) mod tables;
+pub(crate) mod visit;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -74,6 +76,26 @@ impl Member {
     }
 }
 
+/// What a node says of itself to the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// What a person should know; empty if there is nothing.
+    pub(crate) note: String,
+    /// When it last found that it can own, in elapsed time; None if it cannot.
+    pub(crate) able_at: Option<Duration>,
+    /// Digests of the settings that all nodes have alike.
+    pub(crate) settings: String,
+}
+
+/// How a node leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    /// It takes its row away.
+    Gone,
+    /// It stays in the table as one that gave the ownership up.
+    Yields,
+}
+
 /// What is known of the fleet.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
@@ -94,8 +116,8 @@ pub(crate) struct Known {
 pub(crate) struct Fleet {
     pub(crate) me: Arc<Member>,
     known: watch::Receiver<Known>,
-    note: Arc<watch::Sender<String>>,
-    stop: Sender<()>,
+    said: Arc<watch::Sender<Said>>,
+    stop: Sender<Leave>,
     ended: watch::Receiver<bool>,
 }
 
@@ -103,7 +125,7 @@ impl Fleet {
     /// Joins the fleet of the ledger at `ledger`, in the background and for as long as it takes.
     pub(crate) fn join(ledger: &Place, me: Member, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
         let (publish, known) = watch::channel(Known::default());
-        let (note, noted) = watch::channel(String::new());
+        let (said, told) = watch::channel(Said::default());
         let (stop, stopped) = channel();
         let (end, ended) = watch::channel(false);
         let me = Arc::new(me);
@@ -112,7 +134,7 @@ impl Fleet {
             me: Arc::clone(&me),
             clock,
             publish,
-            noted,
+            told,
             stopped,
             tables: None,
             session: 0,
@@ -122,7 +144,7 @@ impl Fleet {
             thread.run();
             end.send_replace(true);
         })?;
-        Ok(Fleet { me, known, note: Arc::new(note), stop, ended })
+        Ok(Fleet { me, known, said: Arc::new(said), stop, ended })
     }
 
     /// What is known now.
@@ -136,29 +158,34 @@ impl Fleet {
     }
 
     /// What other nodes are told of this one.
-    pub(crate) fn tell(&self, note: &str) {
-        self.note.send_if_modified(|before| {
-            let is_new = *before != *note;
-            note.clone_into(before);
-            is_new
-        });
+    pub(crate) fn tell(&self, said: Said) {
+        self.said.send_replace(said);
     }
 
     /// Whether a node is who it says.
     pub(crate) fn is_proven(&self, name: &str, proof: &[u8]) -> bool {
         let hash = KeyHash::of(proof).to_string();
-        self.known.borrow().view.node(name).is_some_and(|node| node.proof == hash)
+        self.known.borrow().view.known(name).is_some_and(|node| node.proof == hash)
     }
 
     /// Whether a token is that of commands on a node's machine.
     pub(crate) fn is_of_commands(&self, name: &str, token: &[u8]) -> bool {
         let hash = KeyHash::of(token).to_string();
-        self.known.borrow().view.node(name).is_some_and(|node| node.commands == hash)
+        self.known.borrow().view.known(name).is_some_and(|node| node.commands == hash)
     }
 
     /// Takes this node's row away, if that is soon done.
     pub(crate) async fn leave(&self) {
-        let _ = self.stop.send(());
+        self.end(Leave::Gone).await;
+    }
+
+    /// Tells the others that this node gives the ownership up, if that is soon done. Nothing else is told any more.
+    pub(crate) async fn yield_up(&self) {
+        self.end(Leave::Yields).await;
+    }
+
+    async fn end(&self, leave: Leave) {
+        let _ = self.stop.send(leave);
         let mut ended = self.ended.clone();
         let _ = tokio::time::timeout(LEAVE_MAX, ended.wait_for(|ended| *ended)).await;
     }
@@ -170,8 +197,8 @@ struct Thread {
     me: Arc<Member>,
     clock: Arc<dyn Clock>,
     publish: watch::Sender<Known>,
-    noted: watch::Receiver<String>,
-    stopped: Receiver<()>,
+    told: watch::Receiver<Said>,
+    stopped: Receiver<Leave>,
     tables: Option<Tables>,
     /// The server's number of the session; 0 before the first.
     session: i64,
@@ -181,7 +208,12 @@ struct Thread {
 impl Thread {
     fn run(&mut self) {
         let mut wait = Duration::ZERO;
-        while let Err(RecvTimeoutError::Timeout) = self.stopped.recv_timeout(wait) {
+        let leave = loop {
+            match self.stopped.recv_timeout(wait) {
+                Ok(leave) => break leave,
+                Err(RecvTimeoutError::Disconnected) => break Leave::Gone,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
             wait = match self.turn() {
                 Ok(()) => LOOK_EVERY,
                 Err(error) => {
@@ -191,11 +223,14 @@ impl Thread {
                     PAUSE
                 }
             };
-        }
-        if let Some(tables) = &self.tables
-            && let Err(error) = tables.leave(&self.me)
-        {
-            tracing::warn!(%error, "this node is still in the table of nodes; it is dropped there after a while");
+        };
+        let Some(tables) = &self.tables else { return };
+        let left = match leave {
+            Leave::Gone => tables.leave(&self.me),
+            Leave::Yields => tables.yield_up(&self.me),
+        };
+        if let Err(error) = left {
+            tracing::warn!(%error, "the table of nodes does not say that this node ends; it is dropped there after a while");
         }
     }
 
@@ -215,8 +250,9 @@ impl Thread {
         };
         let tables = self.tables.insert(tables);
         let is_due = self.beaten_at.is_none_or(|at| now.saturating_sub(at) >= BEAT_EVERY);
-        let (note, was_here) = (self.noted.borrow().clone(), self.publish.borrow().is_member);
-        let joined = if is_due { Some(tables.beat(&self.me, &note, was_here)?) } else { None };
+        let (said, was_here) = (self.told.borrow().clone(), self.publish.borrow().is_member);
+        let able_ms = said.able_at.map(|at| u64::try_from(now.saturating_sub(at).as_millis()).unwrap_or(u64::MAX));
+        let joined = if is_due { Some(tables.beat(&self.me, &said, able_ms, was_here)?) } else { None };
         let view = tables.view()?;
         let session = std::mem::replace(&mut self.session, view.session);
         if is_due {

@@ -78,7 +78,7 @@ mod models;
 mod money;
 pub mod node;
 mod ofrep;
-mod passed_on;
+pub(crate) mod passed_on;
 mod periods;
 mod prices;
 pub mod provider;

@@ -123,7 +123,7 @@ pub struct NodeStatus {
     pub silent_ms: u64,
     /// When it started.
     pub started: Option<Timestamp>,
-    /// Why it would not take over; empty if it would.
+    /// What stands against a take-over by it; empty if nothing does.
     pub note: String,
 }
 
@@ -148,7 +148,7 @@ impl NodeStatus {
             let seconds = self.silent_ms / 1_000;
             return Some(format!("node {} at {} was last seen {seconds} s ago", self.name, self.address));
         }
-        (!self.note.is_empty()).then(|| format!("node {}: {}", self.name, self.note))
+        (!self.note.is_empty()).then(|| format!("node {} {}", self.name, self.note))
     }
 }
 

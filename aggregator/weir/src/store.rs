@@ -160,7 +160,8 @@ impl DataDir {
         if self.has_ledger()? || self.log.facts()?.is_none_or(|log| log.last == 0) {
             return Ok(());
         }
-        Err(StoreError::LedgerMissing(self.ledger.label()))
+        let restore = if self.ledger.file().is_some() { "weir restore" } else { "pg_restore" };
+        Err(StoreError::LedgerMissing(self.ledger.label(), restore))
     }
 
     /// The leases of fleet-wide limits.
@@ -487,11 +488,9 @@ pub enum StoreError {
     Locked(PathBuf),
     /// There is an event log and no ledger.
     #[error(
-        "{}: missing, though the event log beside it has records; put it back (`weir restore`), or count the log anew: \
-         `weir ledger rebuild --replace`",
-        .0
+        "{0}: missing, though the event log has records; put it back (`{1}`), or count the log anew: `weir ledger rebuild --replace`"
     )]
-    LedgerMissing(String),
+    LedgerMissing(String, &'static str),
     /// The list of forgotten users.
     #[error(transparent)]
     Forgotten(#[from] ForgottenError),
@@ -516,7 +515,7 @@ pub enum StoreError {
     #[error("{}: deleted or replaced while the server runs; stop it, put the data directory back and start again", .0.display())]
     Gone(PathBuf),
     /// Another process writes the ledger.
-    #[error("another weir has taken over the ledger of this one; stop one of them")]
+    #[error("another weir has taken over the ledger, and this one writes nothing more")]
     TakenOver,
     /// The event log.
     #[error(transparent)]

@@ -81,8 +81,12 @@ mod migrating;
 mod moving;
 #[path = "aggregator/nodes.rs"]
 mod nodes;
+#[path = "aggregator/nodes_elsewhere.rs"]
+mod nodes_elsewhere;
 #[path = "aggregator/nodes_killed.rs"]
 mod nodes_killed;
+#[path = "aggregator/nodes_standing_by.rs"]
+mod nodes_standing_by;
 #[path = "aggregator/notifying.rs"]
 mod notifying;
 #[path = "aggregator/openapi.rs"]

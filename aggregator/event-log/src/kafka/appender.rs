@@ -97,7 +97,10 @@ impl Appender {
             Outcome::Unknown(why) => AppendError::Locked(why),
             Outcome::Over(problem) => {
                 self.over = true;
-                AppendError::Broken(problem.to_string())
+                match problem {
+                    KafkaProblem::Fenced => AppendError::TakenOver(problem.to_string()),
+                    problem => AppendError::Broken(problem.to_string()),
+                }
             }
         }
     }

@@ -51,9 +51,8 @@ pub(super) enum Outcome {
 /// Sorts the error of a write.
 pub(super) fn outcome(error: &RedisError) -> Outcome {
     match (error.code(), error.kind()) {
-        (Some("WEIRLOST" | "WEIRFENCED" | "WEIRVERSION"), _) => {
-            Outcome::Over(AppendError::Broken(failed(error).to_string()))
-        }
+        (Some("WEIRFENCED"), _) => Outcome::Over(AppendError::TakenOver(failed(error).to_string())),
+        (Some("WEIRLOST" | "WEIRVERSION"), _) => Outcome::Over(AppendError::Broken(failed(error).to_string())),
         (Some("OOM"), _) => {
             Outcome::Refused(AppendError::Full(format!("{error}; give Redis more memory (`maxmemory`)")))
         }

@@ -1,18 +1,29 @@
-//! Chooses who executes a command: the server that holds the data directory, or, if none runs, this process.
+//! Chooses who executes a command: the server that holds the data directory; if none runs and the directory is that of a node, the node that
+//! owns; otherwise this process.
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::render::complain;
 use crate::config::{Config, ConfigError};
+use crate::fleet::visit::{self, Visit};
 use crate::server::auth::{USER_HEADER, by_command, user_name};
-use crate::store::{DataDir, ServerNote, Store, StoreError};
+use crate::server::node::client_of_nodes;
+use crate::server::passed_on::{CLIENT, LIFE, NODE, PROOF};
+use crate::store::{DataDir, Store, StoreError};
 use weir_clock::{Clock, SystemClock};
 use weir_ledger::view::{AuditEntry, AuditRequest};
+
+/// How long the node that owns may take to say who it is.
+const MEET_MAX: Duration = Duration::from_secs(5);
+/// How often it is asked whether it knows a command, and the pause between: it reads the table of nodes four times a second.
+const MEETINGS_MAX: u32 = 50;
+const MEET_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who answers.
 pub(super) enum Access {
@@ -25,7 +36,11 @@ pub(super) enum Access {
 /// The running server.
 pub(super) struct Client {
     http: reqwest::Client,
-    note: ServerNote,
+    /// Scheme, host and port.
+    address: String,
+    token: String,
+    /// Asks the node that owns, from the directory of one that does not run.
+    visit: Option<Visit>,
 }
 
 /// The server refused what it was asked.
@@ -78,6 +93,9 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Access> {
             config.path.display()
         );
     }
+    if let Some(client) = Client::of_owner(config, &home)? {
+        return Ok(Access::Server(client));
+    }
     let rules = match config.rules() {
         Ok(rules) => rules,
         Err(error) => return despite(error, &home),
@@ -86,6 +104,24 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Access> {
         Ok(store) => Ok(Access::Here(Box::new(store))),
         Err(StoreError::Locked(_)) => Ok(Access::Server(Client::of(&home)?)),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Refuses a command that needs event log and ledger for itself while another node owns them.
+pub(super) fn check_alone(config: &Config) -> anyhow::Result<()> {
+    let home = DataDir::of(config);
+    // A server that runs here is told of by whoever takes the lock.
+    if config.node.is_none() || matches!(home.take_lock(), Err(StoreError::Locked(_))) {
+        return Ok(());
+    }
+    match visit::owner_of(home.ledger())? {
+        None => Ok(()),
+        Some(owner) => bail!(
+            "node {} at {} owns the event log and the ledger, and this command needs them for itself: stop all nodes, run it, and start \
+             them again",
+            owner.name,
+            owner.address
+        ),
     }
 }
 
@@ -137,7 +173,49 @@ impl Client {
         let note = home.read_note().with_context(|| {
             format!("{}: in use, but by no server that can be asked; try again in a moment", home.dir().display())
         })?;
-        Ok(Client { http: reqwest::Client::new(), note })
+        let address = format!("http://{}", note.address);
+        Ok(Client { http: reqwest::Client::new(), address, token: note.token, visit: None })
+    }
+
+    /// The node that owns event log and ledger, if the directory is that of a node that does not run.
+    pub(super) fn of_owner(config: &Config, home: &DataDir) -> anyhow::Result<Option<Self>> {
+        let Some(node) = &config.node else { return Ok(None) };
+        match home.take_lock() {
+            Err(StoreError::Locked(_)) => return Ok(None),
+            other => drop(other?),
+        }
+        let Some(visit) = Visit::begin(home.ledger(), &node.name)? else { return Ok(None) };
+        let (http, address) = (client_of_nodes(config, node)?, visit.owner.address.clone());
+        let client = Client { http, address, token: visit.token.clone(), visit: Some(visit) };
+        // Commands run within a runtime already, which cannot wait for another one.
+        let met = std::thread::spawn(move || block_on(async { client.meet().await.map(|()| client) })).join();
+        Ok(Some(met.map_err(|_| anyhow!("asking the node that owns did not end"))??))
+    }
+
+    /// Makes sure that the owner answers at its address, and knows this command.
+    async fn meet(&self) -> anyhow::Result<()> {
+        let Some(visit) = &self.visit else { return Ok(()) };
+        let owner = format!("node {} at {}, which owns the event log and the ledger,", visit.owner.name, self.address);
+        let asked = self.http.get(self.url("/readyz")).timeout(MEET_MAX).send().await;
+        let answer =
+            asked.with_context(|| format!("{owner} does not answer; start this node, or ask from another node"))?;
+        if answer.headers().get(LIFE).is_none_or(|life| life.as_bytes() != visit.owner.life.as_bytes()) {
+            bail!("{owner} is not who answers there: look at its `node.address`");
+        }
+        for _ in 0..MEETINGS_MAX {
+            let asked = self.as_visitor(self.http.get(self.url("/healthz"))).timeout(MEET_MAX).send().await;
+            if asked.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+            tokio::time::sleep(MEET_PAUSE).await;
+        }
+        bail!("{owner} does not take this command; start this node, or ask from another node")
+    }
+
+    fn as_visitor(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        let Some(visit) = &self.visit else { return request };
+        let here = std::net::Ipv4Addr::LOCALHOST.to_string();
+        request.header(NODE, &visit.name).header(PROOF, &visit.proof).header(CLIENT, here)
     }
 
     /// `GET path`.
@@ -211,12 +289,12 @@ impl Client {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.note.address)
+        format!("{}{path}", self.address)
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> anyhow::Result<T> {
-        let request = request.header(USER_HEADER, user());
-        let response = request.bearer_auth(&self.note.token).send().await.context("asking the running server")?;
+        let request = self.as_visitor(request).header(USER_HEADER, user());
+        let response = request.bearer_auth(&self.token).send().await.context("asking the running server")?;
         let status = response.status();
         let body = response.bytes().await?;
         if !status.is_success() {

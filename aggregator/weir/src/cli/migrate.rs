@@ -30,6 +30,7 @@ pub(super) fn run(config: &Config, args: &MigrateArgs, as_json: bool) -> anyhow:
     if from.label() == to.label() {
         bail!("--to: the ledger is there already: {}", to.label());
     }
+    access::check_alone(config)?;
     note(config, &home, &to)?;
     let lock = home.take_lock()?;
     if let Some(path) = to.file() {

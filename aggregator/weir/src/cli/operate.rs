@@ -30,6 +30,7 @@ pub(super) fn backup(config: &Config, into: &Path, as_json: bool) -> anyhow::Res
 }
 
 pub(super) fn restore(config: &Config, from: &Path, replace: bool, as_json: bool) -> anyhow::Result<u8> {
+    access::check_alone(config)?;
     let home = DataDir::of(config);
     let (contents, lock) = backup::restore(&home, from, replace)?;
     drop(lock);

@@ -27,6 +27,7 @@ pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Resu
         let place = home.log_place().label();
         bail!("{place}: there is no event log to count: look at `data` and `log` in {}", config.path.display());
     }
+    access::check_alone(config)?;
     let now = access::clock().now();
     match catch_up(config, &home, now) {
         Ok(()) => compared(config, &home, now, replace, as_json),
@@ -38,7 +39,7 @@ pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Resu
 /// Whether an error says that the ledger's file is damaged or gone, and the log's is not.
 fn is_lost(error: &anyhow::Error) -> bool {
     match error.downcast_ref() {
-        Some(StoreError::LedgerMissing(_)) => true,
+        Some(StoreError::LedgerMissing(..)) => true,
         Some(StoreError::Ledger(LedgerError::Database(error))) => error.failure() == Failure::Damaged,
         _ => false,
     }

@@ -46,6 +46,9 @@ pub(super) fn keeper(config: &Config) -> anyhow::Result<Keeper> {
 /// Finds out who answers for tokens, which the database keeps wherever tenants are kept.
 pub(super) fn keeper_of_tokens(config: &Config) -> anyhow::Result<Keeper> {
     let home = DataDir::of(config);
+    if let Some(client) = Client::of_owner(config, &home)? {
+        return Ok(Keeper::Server(client));
+    }
     match home.take_right() {
         Ok(right) => Ok(Keeper::Here(Box::new(home.open_tenants(&right.fence, clock().now())?), right)),
         Err(StoreError::Locked(_)) => Ok(Keeper::Server(Client::of(&home)?)),
@@ -210,6 +213,9 @@ fn tell(config: &Config, id: &str, query: &HistoryQuery, as_json: bool) -> anyho
 
 fn import(config: &Config, file: &Path, check: bool, as_json: bool) -> anyhow::Result<u8> {
     let tenants: TenantsFile = yaml::parse(file, &yaml::read_text(file)?)?;
+    if !check {
+        access::check_alone(config)?;
+    }
     let home = DataDir::of(config);
     let right = match home.take_right() {
         Ok(right) => Some(right),

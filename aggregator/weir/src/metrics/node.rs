@@ -39,6 +39,8 @@ impl Passed {
 pub(crate) struct NodeMetrics {
     /// 1 while it owns.
     pub(crate) owner: UnsignedGauge,
+    /// 1 while nothing is known that keeps it from owning.
+    pub(crate) able: UnsignedGauge,
     /// Times that it became the owner.
     pub(crate) takeovers: Counter,
     passed: Family<OutcomeLabels, Counter>,
@@ -55,6 +57,8 @@ impl NodeMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let help = "1 while this server owns the event log and the ledger; 0 while it passes requests on to the node that does";
         registry.register("node_owner", help, self.owner.clone());
+        let help = "1 while this server could own the event log and the ledger, as far as it has looked; 0 while it says why not";
+        registry.register("node_able", help, self.able.clone());
         registry.register(
             "node_takeovers",
             "Times that this node became the owner since its start",

@@ -102,7 +102,9 @@ pub enum ApiError {
     #[error("the ledger's database cannot be reached at the moment")]
     Away,
     /// The database of tenants cannot be reached: whether a change took effect is not known.
-    #[error("the database of tenants cannot be reached at the moment: read again whether a change took effect")]
+    #[error(
+        "the database of tenants cannot be reached at the moment; after a change, read again whether it took effect"
+    )]
     TenantsAway,
     /// Another weir writes tenants.
     #[error("another weir has taken over from this one, which changes nothing more: ask that one")]
@@ -250,7 +252,7 @@ impl From<AppendError> for ApiError {
                 ApiError::Unwritable("the event log is full: its disk is, or `log_max_mb` is reached")
             }
             AppendError::Locked(_) => ApiError::Unwritable("the event log is locked by another program, or read-only"),
-            AppendError::Broken(_) => ApiError::Stopped,
+            AppendError::Broken(_) | AppendError::TakenOver(_) => ApiError::Stopped,
             AppendError::Unsupported(_) => ApiError::Report(error.to_string()),
         }
     }

@@ -2,10 +2,14 @@
 //!
 //! A node listens from its start to its end; [`front`] hands each request to the routes of the role that it has then. A follower looks
 //! whether the ledger has a writer. Where it has none, the follower takes the right to write, then the log, and becomes the owner. An owner
-//! that another has taken over from ends its process: its supervisor starts it again, as a follower with nothing in memory.
+//! that another has taken over from ends its process: its supervisor starts it again, as a follower with nothing in memory. So does an owner
+//! that does not reach the event log any more, once another node says that it does: see [`fit`].
+mod arriving;
+mod fit;
 mod follower;
 mod forward;
 mod front;
+mod readers;
 mod vet;
 
 use std::net::SocketAddr;
@@ -24,12 +28,15 @@ use super::tls::Tls;
 use super::{App, health};
 use crate::config::Config;
 use crate::config::tokens::random_token;
-use crate::fleet::{Fleet, Known, Member};
+use crate::fleet::{Fleet, Known, Member, NodeRow, Said, View};
 use crate::metrics::node::NodeMetrics;
 use crate::store::{DataDir, Lock, ServerNote, StoreError};
+use fit::{Fit, LOG_AWAY_MAX};
 use follower::Follower;
 use forward::Forwarder;
+pub(crate) use forward::client as client_of_nodes;
 use front::Front;
+use readers::Readers;
 
 /// How long a node waits after it could not become the owner, so that another one may.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
@@ -52,6 +59,7 @@ pub struct Node {
     note: ServerNote,
     fleet: Fleet,
     metrics: NodeMetrics,
+    fit: Fit,
     follower: Arc<Follower>,
     front: Front,
     listeners: Option<Listeners>,
@@ -66,6 +74,8 @@ enum Ended {
     Stopped,
     /// Another node has taken over, or it cannot write any more.
     Lost(String),
+    /// It gives the ownership up to a node that reaches what it does not.
+    Yields(String),
 }
 
 impl Node {
@@ -81,9 +91,10 @@ impl Node {
         let me = Member::new(&settings, &home.owner()?, &note.token)?;
         let metrics = NodeMetrics::default();
         let fleet = Fleet::join(home.ledger(), me, Arc::clone(&clock))?;
+        let fit = Fit::start(&config, &home, &clock)?;
         let forwarder = Forwarder::new(&config, &settings, fleet.clone(), metrics.clone())?;
-        let is_open = address.ip().is_loopback();
-        let follower = Arc::new(Follower::new(fleet.clone(), forwarder, metrics.clone(), (tokens, is_open)));
+        let readers = (!address.ip().is_loopback()).then(|| Readers::new(&config, tokens, Arc::clone(&clock)));
+        let follower = Arc::new(Follower::new(fleet.clone(), forwarder, metrics.clone(), readers));
         let life = HeaderValue::try_from(&fleet.me.life).map_err(std::io::Error::other)?;
         let front = Front::new(Follower::router(&follower), life);
         home.write_note(&note)?;
@@ -95,6 +106,7 @@ impl Node {
             note,
             fleet,
             metrics,
+            fit,
             follower,
             front,
             listeners: Some(listeners),
@@ -158,11 +170,16 @@ impl Node {
         self.metrics.owner.set(1);
         self.metrics.takeovers.inc();
         self.follower.owns(true);
-        self.fleet.tell("");
+        self.say("", None);
         tracing::info!(node = self.fleet.me.name, epoch, "this node owns the event log and the ledger");
         match self.own(&app, epoch, stop).await {
             Ended::Stopped => Ok(Some((app, tasks))),
             Ended::Lost(why) => Err(ServeError::Superseded(why)),
+            Ended::Yields(why) => {
+                tracing::warn!(%why, "this node gives the event log and the ledger up");
+                self.fleet.yield_up().await;
+                Err(ServeError::Yielded(why))
+            }
         }
     }
 
@@ -171,7 +188,7 @@ impl Node {
     where
         S: Future<Output = ()> + Unpin,
     {
-        let (mut known, mut not_before) = (self.fleet.subscribe(), Duration::ZERO);
+        let (mut known, mut not_before, mut tried) = (self.fleet.subscribe(), Duration::ZERO, None);
         loop {
             tokio::select! {
                 () = &mut *stop => return Ok(None),
@@ -182,7 +199,10 @@ impl Node {
             if let Some(refused) = now.refused {
                 return Err(ServeError::Refused(refused));
             }
-            if self.clock.elapsed() < not_before || !self.may_try(&now) {
+            // Whatever kept this node from taking over may be gone once another one owns: the looks tell.
+            tried = tried.filter(|_| !self.has_owner(&now.view));
+            let able = self.stands_by(&now, tried.as_deref());
+            if self.clock.elapsed() < not_before || !self.may_try(&now, able) {
                 continue;
             }
             let opening = open(self.config.clone(), Arc::clone(&self.clock), self.right());
@@ -198,37 +218,66 @@ impl Node {
                 Err(error) if is_owned(&error) => tracing::debug!("another node was first"),
                 Err(error) => {
                     not_before = self.clock.elapsed() + TRY_AGAIN;
-                    let problem = format!("this node could not take over: {error}");
-                    if self.follower.cannot(&problem) {
-                        tracing::error!(%error, "this node cannot own the event log and the ledger; trying again");
-                    }
-                    self.fleet.tell(&problem);
+                    tried = Some(error.to_string());
                 }
             }
         }
+    }
+
+    /// Notes whether this node could own, and tells the others; returns whether it could.
+    fn stands_by(&self, known: &Known, tried: Option<&str>) -> bool {
+        let problem = too_old(&known.view).or_else(|| {
+            let why = tried.map(str::to_owned).or_else(|| self.fit.problem());
+            why.map(|why| format!("could not take over: {why}"))
+        });
+        let able_at = self.fit.able_at().filter(|_| problem.is_none());
+        let note = problem.clone().or_else(|| self.differs(&known.view)).unwrap_or_default();
+        if self.follower.cannot(&note) && !note.is_empty() {
+            tracing::warn!("this node {note}");
+        }
+        self.say(&note, able_at);
+        self.metrics.able.set(problem.is_none().into());
+        problem.is_none()
+    }
+
+    /// Tells the other nodes of this one.
+    fn say(&self, note: &str, able_at: Option<Duration>) {
+        self.fleet.tell(Said { note: note.to_owned(), able_at, settings: self.fit.shared().line() });
+    }
+
+    /// What to say if this node's settings are not those of the owner. Nodes of different versions may have different settings.
+    fn differs(&self, view: &View) -> Option<String> {
+        let mine = |owner: &&NodeRow| owner.life != self.fleet.me.life && owner.version == env!("CARGO_PKG_VERSION");
+        let owner = view.owner().filter(mine).filter(|owner| !owner.settings.is_empty())?;
+        let names = self.fit.shared().differs(&owner.settings);
+        (!names.is_empty()).then(|| {
+            let names = names.join(", ");
+            format!(
+                "would take over with other settings than node {} has: {names}; make them the same on all nodes",
+                owner.name
+            )
+        })
+    }
+
+    /// Whether another node owns.
+    fn has_owner(&self, view: &View) -> bool {
+        let others = |owner: &NodeRow| owner.life != self.fleet.me.life && !owner.is_missing();
+        view.writer.is_some() && view.owner().is_some_and(others)
     }
 
     fn right(&self) -> Right {
         Right { lock: Arc::clone(&self.lock), claim: Some(Arc::clone(&self.fleet.me)) }
     }
 
-    /// Whether this node may try to own.
-    fn may_try(&self, known: &Known) -> bool {
-        if known.view.tables > TABLES_VERSION {
-            let problem = format!(
-                "the ledger's tables are of a later version (format {}, this one knows {TABLES_VERSION}): this node passes requests on and \
-                 takes nothing over until it is upgraded",
-                known.view.tables
-            );
-            if self.follower.cannot(&problem) {
-                tracing::warn!("{problem}");
-            }
-            self.fleet.tell(&problem);
-            return false;
-        }
+    /// Whether this node may try to own. One that could not, or that has given the ownership up, leaves it to others that could.
+    fn may_try(&self, known: &Known, able: bool) -> bool {
+        let view = &known.view;
+        let yields = view.node(&self.fleet.me.name).is_some_and(NodeRow::yields);
+        let is_left_to_others =
+            view.standbys(&self.fleet.me.life).any(|other| !able || (yields && !other.yields())) || is_too_old(view);
         let is_settled =
             known.reconnected_at.is_none_or(|at| self.clock.elapsed().saturating_sub(at) >= RECONNECT_GRACE);
-        known.problem.is_none() && known.is_member && known.view.writer.is_none() && is_settled
+        known.problem.is_none() && known.is_member && view.writer.is_none() && is_settled && !is_left_to_others
     }
 
     /// Owns until `stop`, or until another node does.
@@ -253,8 +302,34 @@ impl Node {
             if let Some(why) = health::is_over(app) {
                 return Ended::Lost(why);
             }
+            let away = self.fit.log_away().filter(|(away, _)| *away >= LOG_AWAY_MAX);
+            let standby = known.view.standbys(&self.fleet.me.life).find(|node| !node.yields());
+            if let (Some((away, why)), Some(standby)) = (away, standby) {
+                let away = away.as_secs();
+                return Ended::Yields(format!(
+                    "it has not reached the event log for {away} s ({why}), and node {} at {} does",
+                    standby.name, standby.address
+                ));
+            }
+            self.say("", None);
+            self.metrics.able.set(self.fit.problem().is_none().into());
         }
     }
+}
+
+/// Whether the ledger's tables are of a later version than this node knows.
+fn is_too_old(view: &View) -> bool {
+    view.tables > TABLES_VERSION
+}
+
+fn too_old(view: &View) -> Option<String> {
+    is_too_old(view).then(|| {
+        format!(
+            "passes requests on and takes nothing over until it is upgraded: the ledger's tables are of a later version (format {}, this one \
+             knows {TABLES_VERSION})",
+            view.tables
+        )
+    })
 }
 
 /// Whether the right to write is another's.

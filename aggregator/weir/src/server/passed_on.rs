@@ -10,13 +10,15 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 /// The name of the node that passes a request on.
-pub(super) const NODE: HeaderName = HeaderName::from_static("weir-node");
+pub(crate) const NODE: HeaderName = HeaderName::from_static("weir-node");
 /// Its proof.
-pub(super) const PROOF: HeaderName = HeaderName::from_static("weir-node-proof");
+pub(crate) const PROOF: HeaderName = HeaderName::from_static("weir-node-proof");
 /// The address of the client that asked it.
-pub(super) const CLIENT: HeaderName = HeaderName::from_static("weir-node-client");
+pub(crate) const CLIENT: HeaderName = HeaderName::from_static("weir-node-client");
 /// The life of the node that answers, in answers about its health: by it followers know that the address is the node's.
-pub(super) const LIFE: HeaderName = HeaderName::from_static("weir-node-life");
+pub(crate) const LIFE: HeaderName = HeaderName::from_static("weir-node-life");
+/// The path at which a node asks the owner whether a token opens metrics. To others there is nothing.
+pub(crate) const OPENS_METRICS: &str = "/weir-node/opens-metrics";
 /// How long a client waits before it comes again, in seconds.
 const RETRY_SECS: u64 = 1;
 

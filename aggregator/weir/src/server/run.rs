@@ -110,6 +110,12 @@ pub enum ServeError {
          follows the new owner"
     )]
     Superseded(String),
+    /// This node gave the ownership up.
+    #[error(
+        "this node gave the event log and the ledger up: {0}. It ends, so that its supervisor starts it again and it follows the \
+         new owner"
+    )]
+    Yielded(String),
     /// The thread that keeps the table of nodes has ended.
     #[error("the thread that keeps the table of nodes has ended")]
     FleetEnded,
@@ -200,6 +206,7 @@ impl Server {
         let note = ServerNote { address: commands, token: random_token()? };
         let metrics = NodeMetrics::default();
         metrics.owner.set(1);
+        metrics.able.set(1);
         let loopback = address.ip().is_loopback();
         let place = Place { note: note.clone(), loopback, tls, fleet: None, metrics };
         let (app, tasks) = build(&config, opened, clock, place).await?;

@@ -24,7 +24,7 @@ fn a_weir_that_was_paused_is_fenced_once_another_has_taken_over() {
     let mut second = KafkaLog::open(&world.place, taking("two", Create::IfMissing), clock()).expect("nobody answers");
     second.append(&[record(2)]).expect("appended");
     let outcome = paused.append(&[record(3)]);
-    assert!(matches!(&outcome, Err(AppendError::Broken(why)) if why.contains("taken it over")), "{outcome:?}");
+    assert!(matches!(&outcome, Err(AppendError::TakenOver(why)) if why.contains("taken it over")), "{outcome:?}");
     drop(paused);
     assert_eq!(appended(&second.append(&[record(4)])), 1, "what the paused one sent is dead");
     assert_eq!(world.numbers(), [1, 2, 4]);

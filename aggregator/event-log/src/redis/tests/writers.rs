@@ -21,7 +21,7 @@ fn a_weir_that_was_paused_is_fenced_once_another_has_taken_over() {
     let mut second = RedisLog::open(&world.place, taking("two", Create::IfMissing), clock()).expect("after the lease");
     second.append(&[record(2)]).expect("appended");
     for outcome in [paused.append(&[record(3)]).map(drop), paused.renew_now()] {
-        assert!(matches!(&outcome, Err(AppendError::Broken(why)) if why.contains("taken it over")), "{outcome:?}");
+        assert!(matches!(&outcome, Err(AppendError::TakenOver(why)) if why.contains("taken it over")), "{outcome:?}");
     }
     drop(paused);
     assert_eq!(last(second.append(&[record(4)])), 3, "the paused one took nothing with it");

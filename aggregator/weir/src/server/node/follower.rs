@@ -12,7 +12,8 @@ use prometheus_client::registry::Registry;
 use serde::Serialize;
 
 use super::forward::Forwarder;
-use crate::config::tokens::{Scope, Tokens};
+use super::readers::{Opens, Readers};
+use crate::config::tokens::Scope;
 use crate::fleet::Fleet;
 use crate::metrics::node::NodeMetrics;
 use crate::metrics::{TextFormat, encode};
@@ -20,6 +21,7 @@ use crate::server::auth::bearer;
 use crate::server::connections::Slot;
 use crate::server::error::ApiError;
 use crate::server::health::get_healthz;
+use crate::server::passed_on::unavailable;
 
 /// How often the owner is asked whether it is there.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -30,9 +32,8 @@ pub(super) struct Follower {
     fleet: Fleet,
     forwarder: Forwarder,
     registry: Mutex<Registry>,
-    tokens: Tokens,
-    /// Whether nobody but this machine can ask for metrics.
-    is_open: bool,
+    /// Who may read metrics; None where nobody but this machine can ask for them.
+    readers: Option<Readers>,
     owns: AtomicBool,
     standing: Mutex<Standing>,
 }
@@ -41,7 +42,7 @@ pub(super) struct Follower {
 struct Standing {
     /// Why the owner cannot be reached.
     unreached: Option<String>,
-    /// Why this node cannot own.
+    /// What stands against this node as the owner.
     cannot: Option<String>,
     stops: bool,
 }
@@ -57,18 +58,13 @@ struct Readiness {
     owner: Option<String>,
     /// Why PostgreSQL cannot be asked who owns; None if it can.
     nodes: Option<String>,
-    /// Why this node takes nothing over; None if it would.
+    /// What stands against a take-over by this node; None if nothing does.
     takes_over: Option<String>,
 }
 
 impl Follower {
-    /// `tokens` are those of the configuration; the flag says that metrics need none.
-    pub(super) fn new(
-        fleet: Fleet,
-        forwarder: Forwarder,
-        metrics: NodeMetrics,
-        (tokens, is_open): (Tokens, bool),
-    ) -> Self {
+    /// Without `readers` metrics need no token.
+    pub(super) fn new(fleet: Fleet, forwarder: Forwarder, metrics: NodeMetrics, readers: Option<Readers>) -> Self {
         let mut registry = Registry::with_prefix("weir");
         metrics.register(&mut registry);
         metrics.register_connections(&mut registry);
@@ -76,8 +72,7 @@ impl Follower {
             fleet,
             forwarder,
             registry: Mutex::new(registry),
-            tokens,
-            is_open,
+            readers,
             owns: AtomicBool::new(false),
             standing: Mutex::default(),
         }
@@ -96,9 +91,10 @@ impl Follower {
         act(&mut self.standing.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Notes why this node cannot own; returns whether that is new.
+    /// Notes what stands against this node as the owner, if anything does; returns whether that is new.
     pub(super) fn cannot(&self, problem: &str) -> bool {
-        self.with(|standing| standing.cannot.replace(problem.to_owned()).as_deref() != Some(problem))
+        let problem = Some(problem.to_owned()).filter(|problem| !problem.is_empty());
+        self.with(|standing| std::mem::replace(&mut standing.cannot, problem.clone()) != problem)
     }
 
     /// Notes whether this node owns itself.
@@ -153,11 +149,32 @@ async fn get_readyz(State(follower): State<Arc<Follower>>) -> Response {
     (status, Json(readiness)).into_response()
 }
 
-async fn get_metrics(State(follower): State<Arc<Follower>>, headers: HeaderMap) -> Result<Response, ApiError> {
-    if !follower.is_open {
-        let token = bearer(&headers).and_then(|token| follower.tokens.find(token)).ok_or(ApiError::Unauthorized)?;
-        if !token.opens(&Scope::Metrics) {
-            return Err(ApiError::Forbidden(Scope::Metrics));
+/// What a token opens: the configuration says so, or the owner, which is asked once in a few seconds.
+async fn opened(follower: &Follower, readers: &Readers, slot: &Slot, token: &[u8]) -> Result<Opens, String> {
+    if let Some(known) = readers.find(token) {
+        return Ok(known);
+    }
+    match follower.forwarder.opens_metrics(slot.peer(), token).await {
+        Ok(opens) => {
+            readers.learn(token, opens);
+            Ok(opens)
+        }
+        Err(why) => readers.find_alone(token).ok_or(why),
+    }
+}
+
+async fn get_metrics(
+    State(follower): State<Arc<Follower>>,
+    Extension(slot): Extension<Slot>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    if let Some(readers) = &follower.readers {
+        let token = bearer(&headers).ok_or(ApiError::Unauthorized)?;
+        match opened(&follower, readers, &slot, token).await {
+            Ok(Opens::Metrics) => {}
+            Ok(Opens::Others) => return Err(ApiError::Forbidden(Scope::Metrics)),
+            Ok(Opens::Nothing) => return Err(ApiError::Unauthorized),
+            Err(why) => return Ok(unavailable(&format!("whether this token opens metrics is not known: {why}"))),
         }
     }
     let format = TextFormat::accepted(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()));

@@ -4,6 +4,7 @@
 //!
 //! - A request is passed on once: one that another node has passed on already is refused.
 //! - Calls that wait until something changes have room of their own; all others share [`BUSY_MAX`] places, of which one address has half.
+//!   A request takes its place once its body is there, or has begun: see [`arriving`](super::arriving).
 //! - An answer that has not begun when another node becomes the owner is given up: the client asks again.
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -13,12 +14,14 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use reqwest::{Certificate, Identity};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::arriving::{Arriving, begin};
+use super::readers::Opens;
 use crate::config::Config;
 use crate::config::node::NodeSettings;
 use crate::fleet::{Fleet, Known, NodeRow};
@@ -27,7 +30,7 @@ use crate::metrics::node::{NodeMetrics, Passed};
 use crate::server::connections::{Peers, Place, Slot};
 use crate::server::error::ApiError;
 use crate::server::ingest::WIRE_MAX_BYTES;
-use crate::server::passed_on::{CLIENT, LIFE, NODE, PROOF, is_passed_on, strip, unavailable};
+use crate::server::passed_on::{CLIENT, LIFE, NODE, OPENS_METRICS, PROOF, is_passed_on, strip, unavailable};
 use crate::server::run::ServeError;
 
 /// The most requests under way to the owner, beside calls that wait. The owner has as many connections for one address, and some more.
@@ -69,6 +72,7 @@ pub(super) struct Forwarder {
     busy: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     peers: Peers,
+    arriving: Arriving,
 }
 
 /// The places that a request takes until its answer has ended.
@@ -100,6 +104,7 @@ impl Forwarder {
             busy: Arc::new(Semaphore::new(BUSY_MAX)),
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             peers: Peers::default(),
+            arriving: Arriving::default(),
         })
     }
 
@@ -139,6 +144,13 @@ impl Forwarder {
             self.metrics.passed(Passed::Looped);
             return unavailable("this node is not the owner any more, or not yet; come again");
         }
+        if request.body().size_hint().lower() > WIRE_MAX_BYTES as u64 {
+            return ApiError::TooLarge(WIRE_MAX_BYTES).into_response();
+        }
+        let request = match self.arrived(request, slot.peer()).await {
+            Ok(request) => request,
+            Err(response) => return response,
+        };
         let view = self.fleet.known().view;
         let Some(owner) = view.owner().filter(|owner| owner.life != self.fleet.me.life).cloned() else {
             self.metrics.passed(Passed::Ownerless);
@@ -148,13 +160,9 @@ impl Forwarder {
             self.metrics.passed(Passed::Failed);
             return unavailable(&format!("the node that owns the event log and the ledger {problem}; come again"));
         }
-        if request.body().size_hint().lower() > WIRE_MAX_BYTES as u64 {
-            return ApiError::TooLarge(WIRE_MAX_BYTES).into_response();
-        }
         let waits = may_wait(&request);
         let Some(under) = self.room(waits, slot.peer()) else {
-            self.metrics.passed(Passed::Crowded);
-            return unavailable("busy; come again");
+            return self.crowded();
         };
         if waits {
             slot.leave();
@@ -164,6 +172,49 @@ impl Forwarder {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// The request once its body is there, or has begun to be.
+    async fn arrived(&self, request: Request, client: IpAddr) -> Result<Request, Response> {
+        if request.body().is_end_stream() {
+            return Ok(request);
+        }
+        let (head, body) = request.into_parts();
+        let body = begin(body).await.map_err(IntoResponse::into_response)?;
+        let body = self.arriving.pass(body, client).ok_or_else(|| self.crowded())?;
+        Ok(Request::from_parts(head, body))
+    }
+
+    fn crowded(&self) -> Response {
+        self.metrics.passed(Passed::Crowded);
+        unavailable("busy; come again")
+    }
+
+    /// Asks the owner whether a token opens metrics.
+    pub(super) async fn opens_metrics(&self, client: IpAddr, token: &[u8]) -> Result<Opens, String> {
+        let view = self.fleet.known().view;
+        let owner = view.owner().ok_or_else(|| "no node owns the event log and the ledger".to_owned())?;
+        let to_owner = |problem: String| format!("the node that owns the event log and the ledger {problem}");
+        self.knows(owner).await.map_err(to_owner)?;
+        let _under = self.room(false, client).ok_or_else(|| "busy".to_owned())?;
+        let mut request = self.client.get(format!("{}{OPENS_METRICS}", owner.address)).timeout(CONNECT_MAX);
+        for (name, value) in self.says(client) {
+            request = request.header(name, value);
+        }
+        let token = std::str::from_utf8(token).map_err(|error| error.to_string())?;
+        let answer = request.bearer_auth(token).send().await.map_err(|error| to_owner(told(&error)))?;
+        match answer.status() {
+            StatusCode::NO_CONTENT => Ok(Opens::Metrics),
+            StatusCode::FORBIDDEN => Ok(Opens::Others),
+            StatusCode::UNAUTHORIZED => Ok(Opens::Nothing),
+            status => Err(to_owner(format!("answers {status}"))),
+        }
+    }
+
+    /// What this node says of itself and of the client.
+    fn says(&self, client: IpAddr) -> [(HeaderName, String); 3] {
+        let me = &self.fleet.me;
+        [(NODE, me.name.clone()), (PROOF, me.proof.clone()), (CLIENT, client.to_string())]
     }
 
     async fn exchange(&self, owner: &NodeRow, client: IpAddr, request: Request, under: Under) -> Response {
@@ -201,9 +252,7 @@ impl Forwarder {
         let (mut head, body) = request.into_parts();
         strip_hop_by_hop(&mut head.headers);
         strip(&mut head.headers);
-        let me = &self.fleet.me;
-        let says = [(NODE, me.name.clone()), (PROOF, me.proof.clone()), (CLIENT, client.to_string())];
-        for (name, value) in says {
+        for (name, value) in self.says(client) {
             if let Ok(value) = HeaderValue::try_from(value) {
                 head.headers.insert(name, value);
             }
@@ -263,7 +312,8 @@ fn told(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-fn client(config: &Config, node: &NodeSettings) -> Result<reqwest::Client, ServeError> {
+/// A client of other nodes.
+pub(crate) fn client(config: &Config, node: &NodeSettings) -> Result<reqwest::Client, ServeError> {
     let wrong = |problem: String| ServeError::Peers(problem);
     let mut builder = reqwest::Client::builder()
         .no_proxy()

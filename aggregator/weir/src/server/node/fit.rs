@@ -1,0 +1,251 @@
+//! Whether this node could own event log and ledger: looked at again and again, so that a standby is known to be good before it is needed.
+//!
+//! # Constraints
+//!
+//! - A look changes nothing, and takes no right. It has connections of its own, so that one that is stuck keeps nothing else from working.
+//! - A look that does not end in [`LOOK_MAX`] counts as one that failed.
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use weir_clock::Clock;
+use weir_ledger::query::LedgerReader;
+use weir_tenants::Directory;
+
+use crate::config::Config;
+use crate::config::shared::Shared;
+use crate::store::DataDir;
+
+/// The pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often files and secrets are read: those of many tenants take a while.
+const FILES_EVERY: Duration = Duration::from_secs(60);
+/// The longest look at the event log, and at the ledger.
+const LOOK_MAX: Duration = Duration::from_secs(8);
+/// For this long an owner waits for an event log that does not answer, before it looks for a node that reaches it.
+pub(super) const LOG_AWAY_MAX: Duration = Duration::from_secs(15);
+
+/// What the looks have found.
+#[derive(Clone, Debug)]
+pub(super) struct Fit(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    clock: Arc<dyn Clock>,
+    found: Mutex<Found>,
+}
+
+/// What a look is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Log,
+    Ledger,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    /// What the look under way is at, and since when.
+    under_way: Option<(At, Duration)>,
+    /// When the last look began that found nothing.
+    good_at: Option<Duration>,
+    /// What the last look found.
+    problem: Option<String>,
+    /// Since when looks at the event log have failed, and how the last one did.
+    log_away: Option<(Duration, String)>,
+    /// The settings on disk.
+    shared: Shared,
+}
+
+impl Fit {
+    /// Looks in the background, until the last clone is dropped.
+    pub(super) fn start(config: &Config, home: &DataDir, clock: &Arc<dyn Clock>) -> std::io::Result<Self> {
+        let found = Mutex::new(Found { shared: config.shared.clone(), ..Found::default() });
+        let state = Arc::new(State { clock: Arc::clone(clock), found });
+        let (known, config, home) = (Arc::downgrade(&state), config.clone(), home.clone());
+        std::thread::Builder::new().name("fit".to_owned()).spawn(move || {
+            let mut files = Files::default();
+            while look(&known, &config, &home, &mut files).is_some() {
+                std::thread::sleep(LOOK_EVERY);
+            }
+        })?;
+        Ok(Fit(state))
+    }
+
+    /// Why this node could not own, as far as the looks tell; None if it could, or no look has ended yet.
+    pub(super) fn problem(&self) -> Option<String> {
+        let now = self.0.clock.elapsed();
+        self.0.with(|found| found.stuck(now).map(|(_, why)| why).or_else(|| found.problem.clone()))
+    }
+
+    /// When it was last found that this node can own; None if it cannot.
+    pub(super) fn able_at(&self) -> Option<Duration> {
+        let problem = self.problem();
+        self.0.with(|found| found.good_at.filter(|_| problem.is_none()))
+    }
+
+    /// For how long the event log has not answered this node, and why.
+    pub(super) fn log_away(&self) -> Option<(Duration, String)> {
+        let now = self.0.clock.elapsed();
+        self.0.with(|found| {
+            let stuck = found.stuck(now).filter(|(at, _)| *at == At::Log);
+            let since = found.log_away.as_ref().map(|(since, _)| *since);
+            let began = found.under_way.map(|(_, began)| began);
+            match (stuck, &found.log_away) {
+                (Some((_, why)), _) => Some((now.saturating_sub(since.or(began)?), why)),
+                (None, Some((since, why))) => Some((now.saturating_sub(*since), why.clone())),
+                (None, None) => None,
+            }
+        })
+    }
+
+    /// Digests of the settings on disk that all nodes have alike.
+    pub(super) fn shared(&self) -> Shared {
+        self.0.with(|found| found.shared.clone())
+    }
+}
+
+impl State {
+    fn with<T>(&self, act: impl FnOnce(&mut Found) -> T) -> T {
+        act(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn begins(&self, at: At) -> Duration {
+        let now = self.clock.elapsed();
+        self.with(|found| found.under_way = Some((at, now)));
+        now
+    }
+}
+
+impl Found {
+    /// What the look under way is stuck at, if it takes too long.
+    fn stuck(&self, now: Duration) -> Option<(At, String)> {
+        let (at, _) = self.under_way.filter(|(_, began)| now.saturating_sub(*began) > LOOK_MAX)?;
+        let what = if at == At::Log { "event log" } else { "ledger" };
+        Some((at, format!("the {what} does not answer within {} s", LOOK_MAX.as_secs())))
+    }
+}
+
+/// Looks once. None: nobody asks any more.
+fn look(known: &Weak<State>, config: &Config, home: &DataDir, files: &mut Files) -> Option<()> {
+    let shared = Config::load(&config.path).ok().map(|config| config.shared);
+    let began = known.upgrade()?.begins(At::Log);
+    let log = log_id(home);
+    let state = known.upgrade()?;
+    let log = match log {
+        Ok(id) => {
+            state.with(|found| found.log_away = None);
+            state.begins(At::Ledger);
+            drop(state);
+            ledger_of(home, id.as_deref()).and_then(|()| files.check(config, began))
+        }
+        Err(why) => {
+            state.with(|found| {
+                let since = found.log_away.as_ref().map_or(began, |(since, _)| *since);
+                found.log_away = Some((since, why.clone()));
+            });
+            Err(why)
+        }
+    };
+    known.upgrade()?.with(|found| {
+        found.under_way = None;
+        found.problem = log.err();
+        if found.problem.is_none() {
+            found.good_at = Some(began);
+        }
+        found.shared = shared.unwrap_or_else(|| found.shared.clone());
+    });
+    Some(())
+}
+
+/// Checks the event log's server as a start does, and reads the log's name; None if there is no log.
+fn log_id(home: &DataDir) -> Result<Option<String>, String> {
+    let place = home.log_place();
+    let facts = place.check().and_then(|()| place.facts()).map_err(|error| error.to_string())?;
+    Ok(facts.map(|facts| facts.id))
+}
+
+/// Checks that the ledger counts this log.
+fn ledger_of(home: &DataDir, log: Option<&str>) -> Result<(), String> {
+    let counts = LedgerReader::open(home.ledger()).and_then(|ledger| ledger.log_id());
+    match (counts.map_err(|error| error.to_string())?, log) {
+        (Some(counts), Some(log)) if counts != log => Err(format!(
+            "{}: the ledger counts another event log than this one: give all nodes the same `log`",
+            home.log_place().label()
+        )),
+        (Some(_), None) => Err(format!(
+            "{}: there is no event log here, and the ledger counts one: give all nodes the same `log`, or restore it (`weir restore`)",
+            home.log_place().label()
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What reading the files and secrets has found that an owner needs.
+#[derive(Default)]
+struct Files {
+    read_at: Option<Duration>,
+    problem: Option<String>,
+}
+
+impl Files {
+    fn check(&mut self, config: &Config, now: Duration) -> Result<(), String> {
+        let is_good = self.problem.is_none();
+        if !(is_good && self.read_at.is_some_and(|at| now.saturating_sub(at) < FILES_EVERY)) {
+            self.read_at = Some(now);
+            self.problem = read_files(config).err();
+        }
+        self.problem.clone().map_or(Ok(()), Err)
+    }
+}
+
+fn read_files(config: &Config) -> Result<(), String> {
+    let wrong = |error: &dyn std::error::Error| error.to_string();
+    config.tokens().map_err(|error| wrong(&error))?;
+    config.user_keys().map_err(|error| wrong(&error))?;
+    Directory::open(config.tenants.file()).map_err(|error| wrong(&error))?;
+    config.prices.book().map_err(|error| wrong(&error))?;
+    if let Some(stripe) = &config.stripe {
+        config.stripe_key(stripe).map_err(|error| wrong(&error))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_clock::ManualClock;
+    use weir_contract::Timestamp;
+
+    fn fit(clock: &Arc<ManualClock>, found: Found) -> Fit {
+        let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
+        Fit(Arc::new(State { clock, found: Mutex::new(found) }))
+    }
+
+    #[test]
+    fn a_look_that_does_not_end_counts_as_one_that_failed() {
+        let clock = ManualClock::at(Timestamp::from_millis(0));
+        let began = clock.elapsed();
+        for (at, is_log) in [(At::Log, true), (At::Ledger, false)] {
+            let clock = Arc::clone(&clock);
+            let good = Found { good_at: Some(began), under_way: Some((at, clock.elapsed())), ..Found::default() };
+            let fit = fit(&clock, good);
+            assert_eq!((fit.problem(), fit.able_at(), fit.log_away()), (None, Some(began), None));
+            clock.advance(LOOK_MAX + Duration::from_millis(1));
+            assert!(fit.problem().is_some_and(|why| why.contains("does not answer within 8 s")));
+            assert_eq!(fit.able_at(), None);
+            assert_eq!(fit.log_away().is_some_and(|(away, _)| away > LOOK_MAX), is_log);
+        }
+    }
+
+    #[test]
+    fn an_event_log_is_away_since_the_first_look_that_failed() {
+        let clock = ManualClock::at(Timestamp::from_millis(0));
+        let why = || "refused".to_owned();
+        let since = clock.elapsed();
+        let fit = fit(&clock, Found { log_away: Some((since, why())), problem: Some(why()), ..Found::default() });
+        clock.advance(LOG_AWAY_MAX);
+        assert_eq!((fit.log_away(), fit.problem()), (Some((LOG_AWAY_MAX, why())), Some(why())));
+        fit.0.with(|found| found.under_way = Some((At::Log, fit.0.clock.elapsed())));
+        clock.advance(2 * LOOK_MAX);
+        assert!(fit.log_away().is_some_and(|(away, _)| away == LOG_AWAY_MAX + 2 * LOOK_MAX), "the next one hangs");
+    }
+}
