@@ -25,7 +25,7 @@ const VIEWS = [
   { name: "phone", colorScheme: "light", viewport: { width: 390, height: 844 } },
 ];
 const PAGES = [
-  "overview", "tenants", "tenants?sort=margin", "tenants/globex", "tenants/globex/bill", "budgets", "limits", "money",
+  "overview", "tenants", "tenants?sort=margin", "tenants/globex", "tenants/globex/bill", "budgets", "budgets/one?tenant=acme&budget=daily", "limits", "money",
   "money?by=feature", "money/crossover?hour=2.50&tokens_per_second=1000", "money/review", "money/compare?tenant=globex", "billing", "alerts", "models", "tokens", "requests", "gateways",
 ];
 
@@ -236,6 +236,90 @@ const figuresThatStandStillSaySo = async (browser, demo) => {
   await context.close();
 };
 
+const figuresThatAreRefusedSayWhy = async (browser, demo) => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await signIn(page, demo);
+  await page.route("**/ui/live", (route) => route.fulfill({ status: 503, body: "busy" }));
+  await page.goto(`${demo.url}/overview`);
+  const told = page.getByText("too many pages open");
+  await told.waitFor();
+  await page.unroute("**/ui/live");
+  await told.waitFor({ state: "detached", timeout: 20_000 });
+  await context.close();
+};
+
+/** A person who is signed in and follows a link in a message; one who is not comes to the page after signing in. */
+const aDeepLinkOfAnotherSiteFindsThePerson = async (browser, demo) => {
+  const wanted = `${demo.url}/tenants/globex?by=feature`;
+  const message = createServer((_, answer) =>
+    answer.setHeader("content-type", "text/html").end(`<!DOCTYPE html><title>Chat</title><a href="${wanted}">globex</a>`),
+  );
+  await new Promise((done) => message.listen(0, "127.0.0.1", done));
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  const follow = async () => {
+    await page.goto(`http://localhost:${message.address().port}/`);
+    await page.getByText("globex").click();
+  };
+  await follow();
+  await page.getByLabel("Token").fill(demo.token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.waitForURL(wanted);
+  await follow();
+  await page.waitForURL(wanted);
+  assert.ok(await page.getByRole("heading", { level: 1, name: "globex" }).isVisible());
+  await context.close();
+  message.close();
+};
+
+const aRefusedFormKeepsWhatWasTyped = async (browser, demo) => {
+  const context = await browser.newContext({ viewport: { width: 360, height: 740 } });
+  const page = await context.newPage();
+  await signIn(page, demo);
+  await look(page, `${demo.url}/budgets?tenant=acme`);
+  await page.getByRole("link", { name: /^Change: .* of acme$/ }).first().click();
+  await page.waitForURL("**/ui/budgets/one?**");
+  const raise = page.locator("form[action='/ui/budgets/raise']");
+  const nextWeek = new Date(Date.now() + 7 * 24 * 3_600_000).toISOString().slice(0, 16);
+  await raise.getByLabel("Amount").fill("many");
+  await raise.getByLabel("Until (UTC)").fill(nextWeek);
+  await raise.getByLabel("Reason").fill("a launch");
+  await raise.getByRole("button").click();
+  await page.getByText("at most 12 places").waitFor();
+  assert.deepEqual(await findings(page), [], "a refused form");
+  assert.equal(await raise.getByLabel("Reason").inputValue(), "a launch");
+  assert.equal(await raise.getByLabel("Until (UTC)").inputValue(), nextWeek);
+  await raise.getByLabel("Amount").fill("1000000");
+  await raise.getByRole("button").click();
+  await page.waitForURL("**done=raised");
+  await page.getByRole("button", { name: /^Use the usual amount/ }).click();
+  await page.waitForURL("**done=resumed");
+  await context.close();
+};
+
+/** Amounts that are cut show themselves whole by the keyboard, and rows name themselves to those who do not see them. */
+const amountsAreExactWithoutAMouse = async (browser, demo) => {
+  const context = await browser.newContext({ viewport: { width: 360, height: 740 } });
+  const { page } = await open(context, demo.url);
+  await signIn(page, demo);
+  await look(page, `${demo.url}/money?by=model`);
+  const cut = page.locator("details.exact").first();
+  const summary = cut.locator("summary");
+  const exact = await summary.getAttribute("title");
+  assert.ok((await summary.textContent()).includes("…"));
+  await summary.focus();
+  await page.keyboard.press("Enter");
+  assert.ok(await cut.evaluate((one) => one.open));
+  assert.ok((await cut.textContent()).endsWith(exact), exact);
+  const first = page.getByRole("table", { name: "This month" }).locator("tbody td").first();
+  const region = page.locator(".wide").last();
+  await region.evaluate((one) => one.scrollTo(one.scrollWidth, 0));
+  const { x } = await first.boundingBox();
+  assert.ok(x >= 0 && x < 100, `the row's name stays in sight: ${x}`);
+  await context.close();
+};
+
 const timesAreInTheViewersZone = async (browser, demo) => {
   const context = await browser.newContext({ timezoneId: "Asia/Tokyo", locale: "en-GB" });
   const { page } = await open(context, demo.url);
@@ -341,8 +425,9 @@ try {
   await new Promise((done) => setTimeout(done, 3_000));
   await run(stack.weir, "report", "--as-of", "now+2h");
   const checks = [
-    lookAtPages, firstLoadIsSmall, figuresAreLive, figuresThatStandStillSaySo, levelsAndLeasesAreFollowed, timesAreInTheViewersZone, tablesSortAndFormsWorkByKeyboard,
-    aTokenIsMadeShownOnceAndSignsIn, aLinkOfAnotherSiteSignsIn, pagesWorkWithoutScript,
+    lookAtPages, firstLoadIsSmall, figuresAreLive, figuresThatStandStillSaySo, figuresThatAreRefusedSayWhy, levelsAndLeasesAreFollowed, timesAreInTheViewersZone, tablesSortAndFormsWorkByKeyboard,
+    aDeepLinkOfAnotherSiteFindsThePerson, aRefusedFormKeepsWhatWasTyped, amountsAreExactWithoutAMouse, aTokenIsMadeShownOnceAndSignsIn,
+    aLinkOfAnotherSiteSignsIn, pagesWorkWithoutScript,
   ];
   for (const check of checks) {
     await check(browser, stack);

@@ -86,7 +86,9 @@ impl Hold {
     /// What an operator can do about it.
     pub fn remedy(self) -> &'static str {
         match self {
-            Hold::NoCustomer => "give the tenant a stripe_customer in the tenants file; the next report sends it",
+            Hold::NoCustomer => {
+                "give the tenant a stripe_customer (`weir tenants set`, the API, or the tenants file); the next report sends it"
+            }
             Hold::TakenElsewhere => {
                 "another deployment, a restored backup or a key switched between modes sent it: compare with \
                                      the customer's meter event summaries"

@@ -7,6 +7,7 @@ use crate::chart::Chart;
 use crate::form::Form;
 use crate::href::Href;
 use crate::number::grouped;
+use crate::prose::prose;
 use crate::table::Table;
 use crate::viewer::Viewer;
 
@@ -100,9 +101,9 @@ impl Block {
                     dl.facts { @for (name, value) in facts { div { dt { (name) } dd { (value.render(viewer)) } } } }
                 }
             },
-            Block::Notice(tone, text) => html! { p class={ "notice " (tone.class()) } role="status" { (text) } },
+            Block::Notice(tone, text) => html! { p class={ "notice " (tone.class()) } role="status" { (prose(text)) } },
             Block::Heading(text) => html! { h2 { (text) } },
-            Block::Paragraph(text) => html! { p { (text) } },
+            Block::Paragraph(text) => html! { p { (prose(text)) } },
             Block::Tabs(label, tabs) => html! {
                 nav.tabs aria-label=(label) {
                     @for (text, href, is_here) in tabs {

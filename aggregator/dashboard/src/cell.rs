@@ -41,6 +41,8 @@ pub enum Cell {
     Text(String),
     /// Text that people copy: an id.
     Code(String),
+    /// A value as JSON.
+    Json(String),
     /// A count.
     Number(i128),
     /// An exact decimal and its currency or unit.
@@ -56,6 +58,8 @@ pub enum Cell {
         text: String,
         /// Its tone.
         tone: Tone,
+        /// Its place among the words of its kind, the mildest first; None sorts by the word.
+        rank: Option<u8>,
     },
     /// A share, as a bar and as text.
     Meter {
@@ -72,6 +76,8 @@ pub enum Cell {
         text: String,
         /// The page.
         href: Href,
+        /// What it is of, for those who do not see the row; empty where the text says it.
+        of: String,
     },
     /// A figure that the script keeps up to date, by its name in the stream.
     Live {
@@ -92,7 +98,12 @@ impl Cell {
 
     /// A word with a tone.
     pub fn status(text: impl Into<String>, tone: Tone) -> Self {
-        Cell::Status { text: text.into(), tone }
+        Cell::Status { text: text.into(), tone, rank: None }
+    }
+
+    /// A word with a tone, sorted by its place among the words of its kind.
+    pub fn ranked(text: impl Into<String>, tone: Tone, rank: u8) -> Self {
+        Cell::Status { text: text.into(), tone, rank: Some(rank) }
     }
 
     /// An exact decimal and its unit.
@@ -102,7 +113,12 @@ impl Cell {
 
     /// A link.
     pub fn link(text: impl Into<String>, href: Href) -> Self {
-        Cell::Link { text: text.into(), href }
+        Cell::Link { text: text.into(), href, of: String::new() }
+    }
+
+    /// A link whose text stands in every row: `of` names the row to those who do not see it.
+    pub fn link_of(text: &str, href: Href, of: impl Into<String>) -> Self {
+        Cell::Link { text: text.to_owned(), href, of: of.into() }
     }
 
     /// A value that may be missing.
@@ -117,12 +133,22 @@ impl Cell {
             Cell::Amount { exact, .. } => Some(exact.clone()),
             Cell::Meter { permille, .. } => Some(permille.to_string()),
             Cell::Time(at) => Some(at.as_millis().to_string()),
+            Cell::Status { rank, .. } => rank.map(|rank| rank.to_string()),
+            _ => None,
+        }
+    }
+
+    /// How a table shows it.
+    pub(crate) fn class(&self) -> Option<&'static str> {
+        match self {
+            Cell::Number(_) | Cell::Amount { .. } => Some("number"),
+            Cell::Acts(_) => Some("acts"),
             _ => None,
         }
     }
 
     pub(crate) fn is_numeric(&self) -> bool {
-        matches!(self, Cell::Number(_) | Cell::Amount { .. })
+        self.class() == Some("number")
     }
 
     pub(crate) fn render(&self, viewer: &Viewer) -> Markup {
@@ -130,22 +156,37 @@ impl Cell {
             Cell::Missing => html! { span.missing { "–" } },
             Cell::Text(text) => html! { (text) },
             Cell::Code(text) => html! { code { (text) } },
+            Cell::Json(text) => html! { code.json { (text) } },
             Cell::Number(number) => {
                 let exact = number.to_string();
-                html! { data value=(exact) title=(exact) { (grouped(&exact)) } }
+                html! { data value=(exact) { (grouped(&exact)) } }
             }
-            Cell::Amount { exact, unit } => {
-                let title = format!("{exact} {unit}");
-                html! { data value=(exact) title=(title.trim_end()) { (short_decimal(exact)) @if !unit.is_empty() { " " span.unit { (unit) } } } }
-            }
-            Cell::Status { text, tone } => html! { span class={ "status " (tone.class()) } { (text) } },
+            Cell::Amount { exact, unit } => amount(exact, unit),
+            Cell::Status { text, tone, .. } => html! { span class={ "status " (tone.class()) } { (text) } },
             Cell::Meter { permille, tone } => meter(*permille, *tone),
             Cell::Time(at) => time(*at),
-            Cell::Link { text, href } => html! { a href=(href.as_str()) { (text) } },
+            Cell::Link { text, href, of } => {
+                let label = (!of.is_empty()).then(|| format!("{text}: {of}"));
+                html! { a href=(href.as_str()) aria-label=[label] { (text) } }
+            }
             Cell::Live { name, text } => html! { span data-live=(name) { (text) } },
             Cell::Acts(acts) => html! { @for act in acts { (act.render(viewer)) } },
         }
     }
+}
+
+/// An amount. One that is too long to show opens and shows itself whole, by a click, a tap or a key.
+fn amount(exact: &str, unit: &str) -> Markup {
+    let short = short_decimal(exact);
+    let is_cut = short.ends_with('…');
+    let shown = html! {
+        data value=(exact) { (short) @if !unit.is_empty() { " " span.unit { (unit) } } }
+    };
+    if !is_cut {
+        return shown;
+    }
+    let whole = format!("{exact} {unit}");
+    html! { details.exact { summary title=(whole.trim_end()) { (shown) } (whole.trim_end()) } }
 }
 
 fn meter(permille: u32, tone: Tone) -> Markup {
@@ -190,5 +231,19 @@ impl From<i64> for Cell {
 impl From<Timestamp> for Cell {
     fn from(at: Timestamp) -> Self {
         Cell::Time(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_that_is_cut_opens_without_a_mouse_and_one_that_is_whole_does_not() {
+        let shown = |exact| Cell::amount(exact, "USD").render(&Viewer::default()).into_string();
+        let cut = shown("0.18282265");
+        assert!(cut.starts_with("<details class=\"exact\"><summary title=\"0.18282265 USD\">"), "{cut}");
+        assert!(cut.contains("0.1828…") && cut.ends_with("</summary>0.18282265 USD</details>"), "{cut}");
+        assert!(!shown("12.5").contains("details"));
     }
 }

@@ -30,12 +30,14 @@ pub struct Field {
     kind: Kind,
     is_required: bool,
     hint: String,
+    /// What a person has filled in before.
+    filled: Option<String>,
 }
 
 impl Field {
     /// A field that must be filled in.
     pub fn required(name: &'static str, label: &str, kind: Kind) -> Self {
-        Field { name, label: label.to_owned(), kind, is_required: true, hint: String::new() }
+        Field { name, label: label.to_owned(), kind, is_required: true, hint: String::new(), filled: None }
     }
 
     /// A field that may stay empty.
@@ -56,20 +58,21 @@ impl Field {
     }
 
     fn render(&self) -> Markup {
-        let Field { name, label, kind, is_required, hint } = self;
+        let Field { name, label, kind, is_required, hint, filled } = self;
+        let filled = filled.as_deref();
         if let Kind::Hidden(value) = kind {
-            return html! { input type="hidden" name=(name) value=(value); };
+            return html! { input type="hidden" name=(name) value=(filled.unwrap_or(value)); };
         }
         html! {
             label {
                 span.label { (label) @if !is_required { " " span.unit { "(optional)" } } }
                 @match kind {
                     Kind::Choice(choices) => select name=(name) required[*is_required] {
-                        @for (value, words) in choices { option value=(value) { (words) } }
+                        @for (value, words) in choices { option value=(value) selected[filled == Some(value)] { (words) } }
                     },
                     Kind::Secret => input type="password" name=(name) required[*is_required] autocomplete="off";,
-                    Kind::Time => input type="datetime-local" name=(name) required[*is_required];,
-                    Kind::Text(value) => input type="text" name=(name) value=(value) required[*is_required] autocomplete="off";,
+                    Kind::Time => input type="datetime-local" name=(name) value=[filled] required[*is_required];,
+                    Kind::Text(value) => input type="text" name=(name) value=(filled.unwrap_or(value)) required[*is_required] autocomplete="off";,
                     Kind::Hidden(_) => {}
                 }
                 @if !hint.is_empty() { span.hint { (hint) } }
@@ -104,6 +107,15 @@ impl Form {
         Form { title: String::new(), action, fields, submit: submit.to_owned(), asks: true }
     }
 
+    /// The same with what a person has filled in before, by the names of fields. Secrets are not shown again.
+    #[must_use]
+    pub fn filled(mut self, with: impl Fn(&str) -> Option<String>) -> Self {
+        for field in self.fields.iter_mut().filter(|field| !matches!(field.kind, Kind::Secret)) {
+            field.filled = with(field.name);
+        }
+        self
+    }
+
     pub(crate) fn render(&self, viewer: &Viewer) -> Markup {
         let class = if self.asks { "asks" } else { "act" };
         html! {
@@ -124,16 +136,17 @@ impl Form {
 #[derive(Clone, Debug)]
 pub struct Act {
     label: String,
+    of: String,
     form: Form,
 }
 
 impl Act {
-    /// A form behind `label`.
-    pub fn new(label: &str, form: Form) -> Self {
-        Act { label: label.to_owned(), form }
+    /// A form behind `label`; `of` names the row to those who do not see it.
+    pub fn new(label: &str, of: impl Into<String>, form: Form) -> Self {
+        Act { label: label.to_owned(), of: of.into(), form }
     }
 
     pub(crate) fn render(&self, viewer: &Viewer) -> Markup {
-        html! { details.act { summary { (self.label) } (self.form.render(viewer)) } }
+        html! { details.act { summary aria-label={ (self.label) ": " (self.of) } { (self.label) } (self.form.render(viewer)) } }
     }
 }

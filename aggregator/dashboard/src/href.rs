@@ -29,10 +29,30 @@ impl Href {
         self
     }
 
+    /// An address below `/ui` that a browser sent, such as that of the page that a person wanted before signing in. None for one that could
+    /// lead anywhere else, in whatever way a browser reads it.
+    pub fn local(address: &str) -> Option<Self> {
+        let is_path = address.starts_with("/ui/") && address.len() <= LOCAL_MAX_BYTES;
+        let is_plain =
+            address.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'<' | b'>' | b'"'));
+        let path = address.split('?').next().unwrap_or_default();
+        let leaves =
+            path.contains("//") || path.split('/').any(|segment| matches!(segment, "." | "..") || is_dots(segment));
+        (is_path && is_plain && !leaves).then(|| Href(address.to_owned()))
+    }
+
     /// The address.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The longest address that is kept through signing in, in bytes.
+const LOCAL_MAX_BYTES: usize = 1_000;
+
+/// Whether a segment is made of dots, some of them percent-encoded, which browsers undo.
+fn is_dots(segment: &str) -> bool {
+    segment.contains('%') && matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
 }
 
 /// Stands before a segment of dots alone, which would name another folder (browsers read `%2e` as a dot as well), and before one that
@@ -46,6 +66,32 @@ fn escapes(segment: &str) -> bool {
 /// The name that a segment of an address stands for, once its percent-encoding is undone.
 pub fn named(segment: &str) -> &str {
     segment.strip_prefix(ESCAPE).unwrap_or(segment)
+}
+
+/// The names in an address below `/ui`, as a server reads them.
+pub fn names(path: &str) -> Vec<String> {
+    let path = path.strip_prefix("/ui/").unwrap_or(path);
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    segments.map(|segment| named(&decoded(segment)).to_owned()).collect()
+}
+
+/// A segment without its percent-encoding; what is no encoding stays.
+fn decoded(segment: &str) -> String {
+    let mut parts = segment.split('%');
+    let mut bytes: Vec<u8> = parts.next().unwrap_or_default().into();
+    for part in parts {
+        match part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(&part.as_bytes()[2..]);
+            }
+            None => {
+                bytes.push(b'%');
+                bytes.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Writes what RFC 3986 calls unreserved as it is, and every other byte as `%XX`.
@@ -65,6 +111,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_address_that_a_browser_sent_stays_below_the_dashboard() {
+        for good in ["/ui/tenants/acme?by=feature", "/ui/tenants/~..", "/ui/requests?id=a%2F..%2Fb&x=//y", "/ui/own"] {
+            assert_eq!(Href::local(good).as_ref().map(Href::as_str), Some(good));
+        }
+        let long = format!("/ui/{}", "a".repeat(LOCAL_MAX_BYTES));
+        for evil in [
+            "",
+            "/",
+            "/ui",
+            "https://evil.example",
+            "//evil.example",
+            "/ui//evil.example",
+            "/ui/../evil",
+            "/ui/%2e%2E/x",
+            "/ui/.%2e//evil.example",
+            "/ui/\\evil.example",
+            "/ui/a b",
+            "/ui/\r\nSet-Cookie:x",
+            "/uix",
+            "javascript:alert(1)",
+            " /ui/own",
+            "/ui/\u{e9}",
+            "/ui/own#x",
+            &long,
+        ] {
+            assert_eq!(Href::local(evil), None, "{evil}");
+        }
+    }
+
+    #[test]
     fn names_stay_one_segment_or_one_value() {
         let href = Href::to(&["tenants", "a/../b?c#d\"<"]).with("by", "x&y=z");
         assert_eq!(href.as_str(), "/ui/tenants/a%2F..%2Fb%3Fc%23d%22%3C?by=x%26y%3Dz");
@@ -72,6 +148,10 @@ mod tests {
             assert_eq!(Href::to(&["tenants", name]).as_str(), format!("/ui/tenants/{segment}"));
             assert_eq!(named(segment), name);
         }
+        for name in ["..", "~x", "a/b?c", "é%", "acme"] {
+            assert_eq!(names(Href::to(&["tenants", name, "keys"]).as_str()), ["tenants", name, "keys"]);
+        }
+        assert_eq!(names("/tenants/%zz%4"), ["tenants", "%zz%4"]);
         assert_eq!(Href::to(&["requests"]).with("id", "..").as_str(), "/ui/requests?id=..");
         assert_eq!(Href::to(&["tenants", "é"]).with("a", "").with("b", "1").as_str(), "/ui/tenants/%C3%A9?a=&b=1");
     }

@@ -5,7 +5,7 @@
 //! block:
 //!
 //! * Text is escaped, wherever it comes from. Addresses are built of parts ([`Href`]) that cannot leave `/ui`.
-//! * Nothing is rounded silently: a shortened number says so and carries the exact one in its `title`.
+//! * Nothing is rounded silently: a shortened number says so and opens to the exact one.
 //! * Nothing needs a script. The script shows times in the viewer's zone, sorts tables, copies keys and follows live figures and tables.
 //!
 //! The pages carry no inline style or script, so that the server can forbid both by its Content-Security-Policy.
@@ -17,6 +17,7 @@ mod form;
 mod href;
 mod number;
 mod page;
+mod prose;
 mod sheet;
 mod table;
 mod viewer;
@@ -26,9 +27,9 @@ pub use block::{Block, Fact, Tile, fragment};
 pub use cell::{Cell, Tone};
 pub use chart::{Chart, Point};
 pub use form::{Act, Field, Form, Kind};
-pub use href::{Href, named};
+pub use href::{Href, named, names};
 pub use number::grouped;
-pub use page::{Page, Section, SignIn, Ways, entered, error, sign_in, stop_page, stopped};
+pub use page::{Page, Section, SignIn, TO_FIELD, Ways, entered, error, sign_in, stop_page, stopped};
 pub use sheet::Sheet;
 pub use table::{Column, Table};
 pub use viewer::{Brand, Role, Viewer};

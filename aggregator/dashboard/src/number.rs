@@ -1,7 +1,7 @@
 //! Numbers and times as people read them. A shortened number ends in `…`; the exact one stands beside it.
 use weir_contract::Timestamp;
 
-/// Decimals of an amount that a page shows.
+/// Decimals of an amount that a page shows; of one that begins with zeros alone, those from the first other one on.
 const DECIMALS_SHOWN: usize = 4;
 
 /// Digits in groups of three.
@@ -17,10 +17,13 @@ pub fn grouped(number: &str) -> String {
     out
 }
 
-/// A decimal, grouped, with at most [`DECIMALS_SHOWN`] decimals: further ones are cut off and marked by `…`.
+/// A decimal, grouped, with at most [`DECIMALS_SHOWN`] decimals: further ones are cut off and marked by `…`. A price of a millionth is
+/// no zero.
 pub(crate) fn short_decimal(exact: &str) -> String {
     let Some((whole, decimals)) = exact.split_once('.') else { return grouped(exact) };
-    match decimals.char_indices().nth(DECIMALS_SHOWN) {
+    let zeros = decimals.len() - decimals.trim_start_matches('0').len();
+    let is_tiny = zeros >= DECIMALS_SHOWN && whole.trim_start_matches('-') == "0";
+    match decimals.char_indices().nth(DECIMALS_SHOWN + if is_tiny { zeros } else { 0 }) {
         Some((end, _)) => format!("{}.{}…", grouped(whole), &decimals[..end]),
         None => format!("{}.{decimals}", grouped(whole)),
     }
@@ -50,6 +53,13 @@ mod tests {
         assert_eq!(short_decimal("0.1234"), "0.1234");
         assert_eq!(short_decimal("-0.12345"), "-0.1234…");
         assert_eq!(short_decimal("12"), "12");
+        assert_eq!(short_decimal("12.000012345"), "12.0000…");
+    }
+
+    #[test]
+    fn an_amount_below_a_ten_thousandth_is_not_shown_as_nothing() {
+        assert_eq!(short_decimal("0.00000015"), "0.00000015");
+        assert_eq!(short_decimal("-0.0000123456"), "-0.00001234…");
     }
 
     #[test]

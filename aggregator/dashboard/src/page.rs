@@ -70,6 +70,11 @@ impl Section {
         }
     }
 
+    /// That of a page's address, by its first segment.
+    pub fn named(segment: &str) -> Option<Self> {
+        Self::OPERATORS.into_iter().chain([Section::Own]).find(|section| section.of().0 == segment)
+    }
+
     /// Its page.
     pub fn href(self) -> Href {
         Href::to(&[self.of().0])
@@ -169,11 +174,16 @@ fn frame(title: &str, brand: &Brand, more: &Markup, body: &Markup) -> String {
     page.into_string()
 }
 
+/// The field, and the parameter of an address, with the page that a person wanted before signing in.
+pub const TO_FIELD: &str = "to";
+
 /// Why a person is asked to sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignIn {
     /// They are not signed in.
     First,
+    /// Their session had ended when they sent a form, which did nothing.
+    Ended,
     /// The token is not known, has expired, or opens no page.
     Refused,
     /// Too many attempts came from this address.
@@ -187,23 +197,30 @@ pub struct Ways {
     pub openid: bool,
     /// Whose name the page bears.
     pub brand: Brand,
+    /// The page that they wanted.
+    pub to: Option<Href>,
 }
 
 /// The page that asks people to sign in.
 pub fn sign_in(why: SignIn, ways: &Ways) -> String {
     let told = match why {
         SignIn::First => None,
-        SignIn::Refused => {
-            Some("This token is not known, has expired, or opens no page. Ask your administrator for one.")
-        }
+        SignIn::Ended => Some(
+            "Your session had ended before the form was sent: nothing was done. Sign in to come back to its page, and fill it in again.",
+        ),
+        SignIn::Refused => Some(
+            "This token is not known, has expired, opens no page, or is of a tenant that is archived. Ask your administrator for one.",
+        ),
         SignIn::TooMany => Some("Too many attempts from this address. Wait a minute, then try again."),
     };
+    let openid = ways.to.iter().fold(Href::to(&["openid"]), |href, to| href.with(TO_FIELD, to.as_str()));
     let body = html! {
         main #content.narrow tabindex="-1" {
             h1 { "Sign in to " (ways.brand.name()) }
             @if let Some(told) = told { p.notice.bad role="alert" { (told) } }
-            @if ways.openid { p { a.way href="/ui/openid" { "Sign in with your organization's account" } } }
+            @if ways.openid { p { a.way href=(openid.as_str()) { "Sign in with your organization's account" } } }
             form.act method="post" action="/ui/sign-in" {
+                @if let Some(to) = &ways.to { input type="hidden" name=(TO_FIELD) value=(to.as_str()); }
                 label {
                     span.label { "Token" }
                     input type="password" name="token" required autocomplete="current-password" autofocus;
@@ -217,14 +234,15 @@ pub fn sign_in(why: SignIn, ways: &Ways) -> String {
 }
 
 /// The page that a browser sees for a moment after another site has sent it here signed in: it moves on by itself.
-pub fn entered() -> String {
+pub fn entered(to: Option<&Href>, brand: &Brand) -> String {
+    let to = to.map_or("/ui", Href::as_str);
     let body = html! {
         main #content.narrow tabindex="-1" {
             h1 { "Signed in" }
-            p { a href="/ui" { "Go on to the first page" } }
+            p { a href=(to) { "Go on" } }
         }
     };
-    frame("Signed in", &Brand::default(), &html! { meta http-equiv="refresh" content="0;url=/ui"; }, &body)
+    frame("Signed in", brand, &html! { meta http-equiv="refresh" content={ "0;url=" (to) }; }, &body)
 }
 
 /// The page behind the link that ends messages to an address: it asks first.
@@ -256,7 +274,7 @@ pub fn stopped(brand: &Brand, was_there: bool) -> String {
     frame(title, brand, &html! {}, &body)
 }
 
-/// A page that says what went wrong, and what to do.
+/// A page for those who are not signed in that says what went wrong, and what to do.
 pub fn error(title: &str, told: &str) -> String {
     let body = html! {
         main #content.narrow tabindex="-1" {

@@ -115,7 +115,7 @@ fn line(row: &[Cell], viewer: &Viewer) -> Markup {
     html! {
         tr {
             @for cell in row {
-                td class=[cell.is_numeric().then_some("number")] data-sort=[cell.sort_key()] { (cell.render(viewer)) }
+                td class=[cell.class()] data-sort=[cell.sort_key()] { (cell.render(viewer)) }
             }
         }
     }

@@ -12,11 +12,13 @@ fn cells() -> Vec<Cell> {
     vec![
         Cell::text(HOSTILE),
         Cell::Code(HOSTILE.to_owned()),
+        Cell::Json(HOSTILE.to_owned()),
         Cell::amount(HOSTILE, HOSTILE),
         Cell::status(HOSTILE, Tone::Bad),
         Cell::link(HOSTILE, Href::to(&["tenants", HOSTILE]).with(HOSTILE, HOSTILE)),
         Cell::Live { name: "accepted", text: HOSTILE.to_owned() },
-        Cell::Acts(vec![Act::new(HOSTILE, form)]),
+        Cell::link_of(HOSTILE, Href::to(&[HOSTILE]), HOSTILE),
+        Cell::Acts(vec![Act::new(HOSTILE, HOSTILE, form.filled(|_| Some(HOSTILE.to_owned())))]),
     ]
 }
 
@@ -34,7 +36,7 @@ fn blocks() -> Vec<Block> {
         empty: HOSTILE.to_owned(),
         csv: Some(Href::to(&[HOSTILE])),
     };
-    let columns = [HOSTILE; 7];
+    let columns = [HOSTILE; 9];
     let tile = Tile::new(HOSTILE, HOSTILE).note(HOSTILE).link(Href::to(&[HOSTILE]));
     vec![
         Block::Tiles(vec![tile]),

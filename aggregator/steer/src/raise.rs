@@ -14,7 +14,7 @@ pub(crate) const WHY_MAX_CHARS: usize = 250;
 const UNTIL_MAX_MS: u64 = 366 * 24 * 3_600 * 1_000;
 
 /// Who the audit names for changes that no person makes.
-pub(crate) const AUTOMATIC: &str = "weir";
+pub const AUTOMATIC: &str = "weir";
 
 /// Another amount for one subject of a budget, until a date.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -111,7 +111,7 @@ pub enum RaiseError {
     Fraction(Pico),
     /// It would lower the amount.
     #[error(
-        "amount: {amount} is below {in_force}, which is in force; say that it lowers the amount (`--lower`, `lower: true`)"
+        "amount: {amount} is below {in_force}, which is in force: say that it may be below it (`--lower`, `lower: true`)"
     )]
     Lowers {
         /// What is asked for.

@@ -20,7 +20,7 @@ pub fn of_shared(budget: &str) -> String {
 }
 
 /// The end user that a subject is.
-pub(crate) fn user(subject: &str) -> Option<&str> {
+pub fn user(subject: &str) -> Option<&str> {
     subject.split_once(SHARED_MARK).filter(|(tenant, _)| !tenant.is_empty()).map(|(_, user)| user)
 }
 

@@ -59,6 +59,49 @@ pub struct BudgetView {
     pub raise: Option<Raise>,
 }
 
+impl BudgetView {
+    /// How far it is used.
+    pub fn use_of(&self) -> Use {
+        Use {
+            permille: self.used_permille,
+            stage: self.stage,
+            observed: self.mode == BudgetMode::Observe.as_str(),
+            paused: self.raise.as_ref().is_some_and(|raise| raise.amount.is_none()),
+        }
+    }
+}
+
+/// How far a budget is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// The used share in thousandths.
+    pub permille: u32,
+    /// The stage.
+    pub stage: Stage,
+    /// Whether the budget binds nobody: it only tells.
+    pub observed: bool,
+    /// Whether it lets everything pass until a date.
+    pub paused: bool,
+}
+
+impl Use {
+    /// The stage as people read it.
+    pub fn words(self) -> String {
+        let how = match (self.observed, self.paused) {
+            (true, true) => " (observed, paused)",
+            (true, false) => " (observed)",
+            (false, true) => " (paused)",
+            (false, false) => "",
+        };
+        format!("{}{how}", self.stage)
+    }
+
+    /// By this the budget that matters most of a tenant's is the greatest: one that binds comes before one that does not.
+    pub fn weight(self) -> (bool, u32) {
+        (!self.observed && !self.paused, self.permille)
+    }
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn is_none(count: &u64) -> bool {
     *count == 0
@@ -171,11 +214,11 @@ pub fn list(db: &Connection, rules: &Rules, least: Stage, now: Timestamp) -> Res
     Ok(views)
 }
 
-/// Of each subject the budget that it has used most of in its current period.
+/// Of each subject the budget that it has used most of in its current period; of one that binds, if there is any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MostUsed {
-    /// The share that is used, in thousandths, and the budget's stage.
-    pub by_subject: HashMap<String, (u32, Stage)>,
+    /// How far it is used.
+    pub by_subject: HashMap<String, Use>,
     /// Whether there are subjects beside these.
     pub has_more: bool,
 }
@@ -193,9 +236,9 @@ pub fn most_used(db: &Connection, rules: &Rules, now: Timestamp, most: usize) ->
             counters.list.iter().filter(|counter| counter.period.holds(now)).map(|counter| counter.budget).collect();
         let views = current.into_iter().filter_map(|at| {
             let view = view(rules.budgets.get(at)?, at, &subject, &mut counters, Anchor::default(), &raises, now);
-            Some((view.used_permille, view.stage))
+            Some(view.use_of())
         });
-        let Some(used) = views.max_by_key(|(permille, _)| *permille) else { continue };
+        let Some(used) = views.max_by_key(|used| used.weight()) else { continue };
         if found.by_subject.len() >= most {
             found.has_more = true;
             break;

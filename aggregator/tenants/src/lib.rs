@@ -160,6 +160,7 @@ pub struct Snapshot {
     owners: HashMap<String, String>,
     budgets: HashMap<String, BTreeMap<String, Pico>>,
     left: HashSet<String>,
+    suspended: HashSet<String>,
 }
 
 impl Snapshot {
@@ -204,6 +205,11 @@ impl Snapshot {
         } else {
             self.left.remove(entry.id.as_str());
         }
+        if entry.state == TenantState::Suspended {
+            self.suspended.insert(id());
+        } else {
+            self.suspended.remove(entry.id.as_str());
+        }
         self.names.insert(id());
         self.plans.insert(id(), entry.plan.clone());
         let anchor = |at| Anchor { at, interval: entry.billing_interval.unwrap_or_default() };
@@ -237,6 +243,16 @@ impl Snapshot {
     /// Whether there is a tenant of this name.
     pub fn knows(&self, tenant: &str) -> bool {
         self.names.contains(tenant)
+    }
+
+    /// Whether a tenant has left: it is archived.
+    pub fn has_left(&self, tenant: &str) -> bool {
+        self.left.contains(tenant)
+    }
+
+    /// Whether gateways refuse a tenant's requests until an operator lets it in again.
+    pub fn is_suspended(&self, tenant: &str) -> bool {
+        self.suspended.contains(tenant)
     }
 
     /// How many tenants and keys there are.

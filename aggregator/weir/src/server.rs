@@ -399,7 +399,7 @@ impl App {
             .route("/metrics", get(health::get_metrics))
             .route("/healthz", get(health::get_healthz))
             .route("/readyz", get(health::get_readyz))
-            .merge(self.0.ui.router())
+            .merge(self.0.ui.router(self))
             .layer(from_fn(connections::bound_body))
             // These two have time-outs of their own.
             .route("/v1/events", post(ingest::post_events).get(read::get_events))

@@ -43,6 +43,8 @@ mod directory;
 mod earning;
 #[path = "aggregator/encrypting.rs"]
 mod encrypting;
+#[path = "aggregator/entering.rs"]
+mod entering;
 #[path = "aggregator/events.rs"]
 mod events;
 #[path = "aggregator/explaining.rs"]
@@ -137,6 +139,8 @@ mod sharing;
 mod signing_in;
 #[path = "aggregator/skipping.rs"]
 mod skipping;
+#[path = "aggregator/telling.rs"]
+mod telling;
 #[path = "aggregator/turning.rs"]
 mod turning;
 #[path = "aggregator/vaulting.rs"]

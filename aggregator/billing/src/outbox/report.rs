@@ -219,7 +219,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         let adjust = move |ledger: &mut SqliteLedger| {
             if !listed && !adjust::is_known(ledger.db(), &request.tenant, request.window)? {
                 let problem = format!(
-                    "there is no tenant {:?}: it is not in the tenants file, and that window has no usage of it",
+                    "there is no tenant {:?}: no tenant of that name is kept, and that window has no usage of it",
                     request.tenant
                 );
                 return Err(BillingError::Unknown(problem));

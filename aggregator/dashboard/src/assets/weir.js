@@ -72,23 +72,36 @@ addEventListener("pageshow", () => {
 const still = document.createElement("p");
 still.className = "notice warn";
 still.setAttribute("role", "status");
-const stands = () => {
-  if (still.isConnected) return;
-  const since = zone.format(new Date());
-  still.textContent = `Live figures stand still since ${since}: the server does not answer, or you are signed out. Load the page again if this stays.`;
-  document.querySelector("main h1")?.after(still);
+let since = "";
+const stands = (why) => {
+  if (!still.isConnected) {
+    since = zone.format(new Date());
+    document.querySelector("main h1")?.after(still);
+  }
+  still.textContent = `Live figures stand still since ${since}: ${why}.`;
 };
 const AGAIN_MS = 10_000;
+// A stream that is refused does not say why: another question for it does.
+const whyRefused = async (address) => {
+  const asked = new AbortController();
+  const answer = await fetch(address, { redirect: "manual", signal: asked.signal }).catch(() => undefined);
+  asked.abort();
+  if (answer?.type === "opaqueredirect") return "you are signed out. Load the page again to sign in";
+  if (answer?.status === 503) return "you, or all people together, have too many pages open that follow them. They go on once there is room";
+  return "the server does not answer. They go on once it does";
+};
 const follow = (address, show) => {
   const source = new EventSource(address);
   source.addEventListener("message", (message) => {
     still.remove();
     show(JSON.parse(message.data));
   });
-  source.addEventListener("error", () => {
-    stands();
+  source.addEventListener("error", async () => {
+    if (!still.isConnected) stands("the server does not answer. They go on once it does");
     // After an answer that is no stream a browser does not ask again by itself.
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => follow(address, show), AGAIN_MS);
+    if (source.readyState !== EventSource.CLOSED) return;
+    setTimeout(() => follow(address, show), AGAIN_MS);
+    stands(await whyRefused(address));
   });
 };
 

@@ -146,12 +146,15 @@ fn the_suspended_are_refused_and_the_archived_unknown_to_gateways_but_not_to_bil
         .change("acme", &patch(r#"{"stripe_customer": "cus_1", "state": "suspended"}"#), None, &by())
         .expect("good");
     assert_eq!(kept.page().tenants[0].state, TenantState::Suspended);
+    assert!(kept.store.directory().current().is_suspended("acme"));
     kept.store.change("acme", &patch(r#"{"state": "archived"}"#), None, &by()).expect("good");
     let snapshot = kept.store.directory().current();
     assert_eq!((kept.page().tenants.len(), snapshot.counts()), (0, (0, 0)));
     assert_eq!((snapshot.customers()["acme"].as_str(), snapshot.knows("acme")), ("cus_1", true));
+    assert!(snapshot.has_left("acme") && !snapshot.is_suspended("acme"));
     kept.store.change("acme", &patch(r#"{"state": "active"}"#), None, &by()).expect("good");
     assert_eq!(kept.page().tenants[0].keys.len(), 1, "it comes back with its keys");
+    assert!(!kept.store.directory().current().has_left("acme"));
 }
 
 #[test]

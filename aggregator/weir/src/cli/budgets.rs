@@ -67,12 +67,11 @@ fn print(budgets: &[BudgetView]) {
         table(&["budget", "tenant", "covers", "stage", "#used", "#amount", "unit", "#share", "ends", "until then"]);
     for budget in budgets {
         let until = budget.raise.as_ref().map_or_else(String::new, Raise::words);
-        let mode = if budget.mode == "observe" { " (observed)" } else { "" };
         shown.add_row([
             budget.budget.clone(),
             budget.subject.clone(),
             budget.covers.clone(),
-            format!("{}{mode}", budget.stage),
+            budget.use_of().words(),
             cents(budget.used),
             budget.amount.to_string(),
             budget.unit.clone(),

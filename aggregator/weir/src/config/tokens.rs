@@ -9,10 +9,12 @@ use subtle::ConstantTimeEq;
 use weir_contract::directory::KeyHash;
 use weir_contract::id::is_gateway_name;
 use weir_contract::{TenantId, Timestamp, placeholder};
+use weir_steer::raise::AUTOMATIC;
 use weir_tenants::store::tokens::KeptToken;
 
 pub use kept::{KeptTokens, NewToken, Origin, TokenView};
 
+use crate::text::is_obeyed;
 use weir_settings::secret::{SecretError, SecretSource};
 
 /// The most tokens of one server; every request is compared with each.
@@ -20,8 +22,17 @@ pub const TOKENS_MAX: usize = 64;
 /// The shortest token read from environment or file, in characters: 128 bits in base64.
 pub(crate) const TOKEN_MIN_CHARS: usize = 22;
 
+/// The longest name of a token or a person, in characters.
+const NAME_MAX_CHARS: usize = 64;
 /// The name of the token that commands of the machine find in the data directory.
 pub(crate) const COMMANDS: &str = "the commands of this machine";
+
+/// Whether a token or a person can have this name: the audit and pages show it as it is. Weir's own acts stand in the audit as `weir`.
+pub(crate) fn is_name(text: &str, max_chars: usize) -> bool {
+    let is_taken = text == COMMANDS || text.trim().eq_ignore_ascii_case(AUTOMATIC);
+    let is_long = text.chars().count() > max_chars;
+    !is_taken && !is_long && !text.trim().is_empty() && !text.contains(is_obeyed)
+}
 
 /// What a token opens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -111,9 +122,12 @@ pub enum TokenError {
     /// None of `sha256`, `env` and `file` is given, or several are.
     #[error("{0}: give exactly one of sha256, env and file")]
     Source(String),
-    /// Its name is that of the token which commands of the machine find in the data directory.
-    #[error("{COMMANDS:?} is the name of the token that commands find by themselves; choose another")]
-    Name,
+    /// Its name or that of its person cannot be one.
+    #[error(
+        "{0:?}: `name` and `person` have 1 to {NAME_MAX_CHARS} printable characters; {AUTOMATIC:?} and {COMMANDS:?} are names \
+         that weir has itself"
+    )]
+    Name(String),
     /// It opens nothing.
     #[error("{0}: give it scopes: ingest, directory, byok, readings, metrics, viewer, operator, admin, {{tenant: ID}}")]
     NoScope(String),
@@ -266,8 +280,9 @@ impl Tokens {
 
 fn read(config: &TokenConfig, base: &Path) -> Result<Token, TokenError> {
     let name = || config.name.clone();
-    if config.name == COMMANDS {
-        return Err(TokenError::Name);
+    let wrong = [Some(&config.name), config.person.as_ref()].into_iter().flatten();
+    if let Some(wrong) = wrong.into_iter().find(|name| !is_name(name, NAME_MAX_CHARS)) {
+        return Err(TokenError::Name(wrong.clone()));
     }
     if config.scopes.is_empty() {
         return Err(TokenError::NoScope(name()));

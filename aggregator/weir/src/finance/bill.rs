@@ -84,11 +84,9 @@ impl Finance {
             (None, Some(plan)) => format!(
                 "no price plan applies: add the tenant's plan {plan:?} to `plans` of a price plan, or the tenant to `tenants`"
             ),
-            (None, None) => {
-                "no price plan applies: the tenants file gives the tenant no plan, so name the tenant under \
+            (None, None) => "no price plan applies: the tenant has no plan, so name the tenant under \
                              `tenants` of a price plan"
-                    .to_owned()
-            }
+                .to_owned(),
         }
     }
 }

@@ -41,8 +41,20 @@ pub(super) fn allow(token: &Token, scope: Scope) -> Result<(), ApiError> {
 /// The token of a request that concerns one tenant, if it has `scope` or is that tenant's own.
 pub(super) fn require_for(app: &App, headers: &HeaderMap, scope: Scope, tenant: &str) -> Result<Token, ApiError> {
     let token = presented(app, headers)?;
-    allow_for(&token, scope, tenant)?;
+    allow_for(&token, scope.clone(), tenant)?;
+    if !token.opens(&scope) {
+        check_present(app, tenant)?;
+    }
     Ok(token)
+}
+
+/// Refuses an archived tenant what it could do by itself: its tokens open nothing until an operator lets it in again.
+pub(super) fn check_present(app: &App, tenant: &str) -> Result<(), ApiError> {
+    if !app.directory().current().has_left(tenant) {
+        return Ok(());
+    }
+    let told = format!("the tenant {tenant} is archived: nothing of it opens until an operator lets it in again");
+    Err(ApiError::NotLetIn(told))
 }
 
 /// Refuses a token that has not `scope` and is not the tenant's own.

@@ -15,7 +15,7 @@ use crate::config::tokens::{Scope, Token};
 use crate::finance::stripe_prices::{self, StripePricesView};
 use crate::reporting::customers;
 use weir_billing::outbox::settle;
-use weir_billing::outbox::view::{SettleRequest, SettledRow};
+use weir_billing::outbox::view::{self as outbox, Reported, SettleRequest, SettledRow};
 use weir_billing::reconcile::{self, ReconcileError, ReconcileRequest, ReconcileView, record};
 use weir_stripe::setup::{self, SetupError, SetupRequest, SetupTenants, SetupView};
 use weir_stripe::status::{self, StatusView};
@@ -51,6 +51,11 @@ pub(super) async fn status_rows(app: &App) -> Result<StatusView, ApiError> {
     let billed = billed(app);
     let view = with_reader(app, move |reader| status::read(reader.db(), now, true, &billed)).await?;
     Ok(StatusView { periods_undecided: app.0.metrics.periods_undecided(), ..view })
+}
+
+/// The latest rows that Stripe has taken, of those with a number below `before`.
+pub(super) async fn reported(app: &App, before: Option<i64>) -> Result<Reported, ApiError> {
+    with_reader(app, move |reader| outbox::reported(reader.db(), before)).await
 }
 
 /// The status without single rows, for a caller.

@@ -415,7 +415,7 @@ fn check_names(budget: &str, tenant: &str) -> Result<(), ApiError> {
 }
 
 /// The rules in force, for a question about a tenant. One that has just come is in the directory before the ledger has its budgets.
-fn rules_with(app: &App, tenant: Option<&str>) -> Rules {
+pub(super) fn rules_with(app: &App, tenant: Option<&str>) -> Rules {
     let rules = app.0.budgets.rules();
     match tenant.filter(|tenant| !rules.plans.contains_key(*tenant)) {
         Some(_) => Rules { plans: Arc::new(app.0.directory.current().plans().clone()), ..rules },

@@ -14,7 +14,7 @@ use weir_contract::directory::KeyHash;
 use weir_contract::flags::{Flag, FlagValue, Subject};
 
 use super::App;
-use super::auth::presented;
+use super::auth::{check_present, presented};
 use super::error::ApiError;
 use crate::config::tokens::{Scope, Token};
 
@@ -65,7 +65,7 @@ pub(super) async fn post_flag(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let token = presented(&app, &headers)?;
-    let asked = match read(&token, &body)? {
+    let asked = match read(&app, &token, &body)? {
         Ok(asked) => asked,
         Err(refused) => return Ok(failed(StatusCode::BAD_REQUEST, Some(&key), refused)),
     };
@@ -79,7 +79,7 @@ pub(super) async fn post_flag(
 
 pub(super) async fn post_flags(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let token = presented(&app, &headers)?;
-    let asked = match read(&token, &body)? {
+    let asked = match read(&app, &token, &body)? {
         Ok(asked) => asked,
         Err(refused) => return Ok(failed(StatusCode::BAD_REQUEST, None, refused)),
     };
@@ -108,11 +108,12 @@ fn failed(status: StatusCode, key: Option<&str>, (error_code, error_details): Re
 }
 
 /// Reads whom flags are decided for. A token that reads everything, or gateways' own, may name any tenant; a tenant's own may not.
-fn read(token: &Token, body: &[u8]) -> Result<Result<Asked, Refused>, ApiError> {
+fn read(app: &App, token: &Token, body: &[u8]) -> Result<Result<Asked, Refused>, ApiError> {
     let own = match token.opens(&Scope::Viewer) || token.opens(&Scope::Directory) {
         true => None,
         false => Some(token.tenant().ok_or(ApiError::Forbidden(Scope::Viewer))?.as_str()),
     };
+    own.map_or(Ok(()), |tenant| check_present(app, tenant))?;
     let context = match parse(body) {
         Ok(context) => context,
         Err(refused) => return Ok(Err(refused)),

@@ -25,12 +25,15 @@
 mod addresses;
 mod alerts;
 pub(super) mod answers;
+mod asked;
 mod attempts;
 mod billing;
+mod budget;
 mod budgets;
 mod cookies;
 mod crossover;
 mod drift;
+mod failed;
 mod gateways;
 mod guard;
 mod kept;
@@ -48,6 +51,7 @@ mod provider_keys;
 mod requests;
 mod sessions;
 mod sign_in;
+mod span;
 mod standing;
 mod tenant;
 mod tenants;
@@ -59,14 +63,14 @@ use std::path::Path as FilePath;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use weir_dashboard::{Block, Brand, Page, Section, Viewer, asset, error};
 
 use super::App;
-use super::error::ApiError;
+use super::error::{ApiError, not_found};
 use crate::config::ConfigError;
 use crate::config::ui::Ui;
 use crate::metrics::Metrics;
@@ -149,12 +153,22 @@ impl Dashboard {
     }
 
     /// Its routes; none if there is to be no dashboard.
-    pub(super) fn router(&self) -> Router<App> {
-        if self.settings.is_enabled { Router::new().nest("/ui", routes(self.framed.clone())) } else { Router::new() }
+    pub(super) fn router(&self, app: &App) -> Router<App> {
+        if !self.settings.is_enabled {
+            return Router::new();
+        }
+        let to_first_page = || get(|| std::future::ready(Redirect::to("/ui")));
+        Router::new().nest("/ui", routes(app, self.framed.clone())).route("/ui/", to_first_page()).route("/", get(root))
     }
 }
 
-fn routes(framed: Option<HeaderValue>) -> Router<App> {
+/// The address of the server alone: people mean the pages.
+async fn root(headers: HeaderMap) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accepts.contains("text/html") { Redirect::to("/ui").into_response() } else { not_found().await.into_response() }
+}
+
+fn routes(app: &App, framed: Option<HeaderValue>) -> Router<App> {
     Router::new()
         .route("/", get(first_page))
         .route("/assets/{name}", get(get_asset))
@@ -182,6 +196,7 @@ fn routes(framed: Option<HeaderValue>) -> Router<App> {
         .merge(of_tenants(framed))
         .fallback(nothing_here)
         .method_not_allowed_fallback(nothing_here)
+        .layer(from_fn_with_state(app.clone(), failed::in_its_frame))
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
         .layer(map_response(guarded))
 }
@@ -240,7 +255,7 @@ fn answer(page: &Page, viewer: &Viewer) -> Response {
     response
 }
 
-/// An error as a page.
+/// An error as a page; for those who are signed in [`failed`] puts it in its frame.
 #[derive(Debug)]
 struct UiError(ApiError);
 
@@ -252,15 +267,10 @@ impl<E: Into<ApiError>> From<E> for UiError {
 
 impl IntoResponse for UiError {
     fn into_response(self) -> Response {
-        let status = self.0.status();
-        let title = match status {
-            StatusCode::NOT_FOUND => "There is nothing here",
-            StatusCode::FORBIDDEN => "This is not yours to see or do",
-            StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE => "It did not work",
-            _ => "This cannot be done as asked",
-        };
-        let mut response = (status, Html(error(title, &self.0.to_string()))).into_response();
+        let (status, told) = (self.0.status(), failed::Told::of(&self.0));
+        let mut response = (status, Html(error(told.title, &told.words))).into_response();
         self.0.tell_when(response.headers_mut());
+        response.extensions_mut().insert(told);
         response
     }
 }

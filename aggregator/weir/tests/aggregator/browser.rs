@@ -36,6 +36,11 @@ impl Shown {
         self.headers.get(SET_COOKIE).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
+    /// Whether the answer asks to sign in first.
+    pub(super) fn asks_to_sign_in(&self) -> bool {
+        self.status == StatusCode::SEE_OTHER && self.location().split('?').next() == Some("/ui/sign-in")
+    }
+
     /// What the page shows this once.
     pub(super) fn secret(&self) -> &str {
         let (_, rest) = self.text.split_once("id=\"secret\" data-copy>").expect("a secret");

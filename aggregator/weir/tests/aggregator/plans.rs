@@ -79,7 +79,7 @@ const OWN: [(&str, &str); 8] = [
 ];
 
 /// Pages beside [`PAGES`].
-const MORE: [&str; 9] = [
+const MORE: [&str; 14] = [
     "/tokens",
     "/requests",
     "/requests?tenant=acme",
@@ -89,6 +89,11 @@ const MORE: [&str; 9] = [
     "/tenants/acme?by=feature",
     "/tenants/acme?by=user",
     "/budgets?tenant=acme",
+    "/budgets/one?tenant=acme&budget=daily",
+    "/money?by=feature&month=2026-10",
+    "/tenants?month=2026-10",
+    "/tenants/acme?month=2026-10",
+    "/tenants/acme/bill?at=2026-10",
 ];
 /// Reads of the API that answer what pages show.
 const READS: [&str; 9] = [

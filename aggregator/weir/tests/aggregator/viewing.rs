@@ -45,7 +45,17 @@ pub(super) async fn busy_by(clock: std::sync::Arc<ManualClock>, more: &str) -> R
 }
 
 pub(super) async fn busy_in(dir: tempfile::TempDir, clock: std::sync::Arc<ManualClock>, more: &str) -> Running {
-    let server = Running::start_by(dir, clock, &format!("{KEPT}{more}")).await;
+    filled(dir, clock, &format!("{KEPT}{more}")).await
+}
+
+/// The same with further budgets.
+pub(super) async fn with_budgets(more: &str) -> Running {
+    let settings = KEPT.replace("budgets:\n", &format!("budgets:\n{more}"));
+    filled(tempfile::tempdir().expect("a directory"), ManualClock::at(noon()), &settings).await
+}
+
+async fn filled(dir: tempfile::TempDir, clock: std::sync::Arc<ManualClock>, settings: &str) -> Running {
+    let server = Running::start_by(dir, clock, settings).await;
     for tenant in ["acme", "globex"] {
         let body = json!({"id": tenant, "plan": "starter"});
         let request = server.http.post(format!("{}/v1/tenants", server.url)).bearer_auth(TOKEN).json(&body);
@@ -245,10 +255,14 @@ async fn a_budget_is_raised_and_resumed_on_the_page_with_a_reason() {
         ("until", "2026-11-22T00:00"),
         ("why", "a launch"),
     ];
-    assert_eq!(browser.act("/budgets/raise", &raise).await.location(), "/ui/budgets?tenant=acme&done=raised");
-    let page = browser.page("/budgets?tenant=acme").await;
+    let one = "/budgets/one?tenant=acme&budget=daily";
+    let raised = browser.act("/budgets/raise", &raise).await;
+    assert_eq!(raised.location(), format!("/ui{one}&done=raised"));
+    let page = browser.page(one).await;
     assert!(
-        page.contains("a launch") && page.contains("9.0 %") && page.contains("Use the usual amount again"),
+        page.contains("a launch")
+            && page.contains("9.0 %")
+            && page.contains("Use the usual amount of daily of acme again"),
         "{page}"
     );
     let wrong =

@@ -8,10 +8,8 @@ use weir_contract::id::is_gateway_name;
 use weir_tenants::store::change::ChangeError;
 use weir_tenants::store::tokens::KeptToken;
 
-use super::{COMMANDS, Scope, Token, random_token};
+use super::{NAME_MAX_CHARS, Scope, Token, TokenError, is_name, random_token};
 
-/// The longest name of a token or a person, in characters.
-const NAME_MAX_CHARS: usize = 64;
 /// The beginning of every token, by which people and scanners of leaked secrets know it.
 const TOKEN_PREFIX: &str = "sk_weir_api_";
 
@@ -132,10 +130,10 @@ impl NewToken {
     /// Makes the token, and the secret that its owner is told once.
     pub fn make(self, by: &str, now: Timestamp) -> Result<(KeptToken, String), MakeError> {
         let wrong = |problem: String| Err(MakeError::Change(ChangeError::Invalid(problem)));
-        let is_name =
-            |text: &str| (1..=NAME_MAX_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-        if self.name == COMMANDS || !is_name(&self.name) || !self.person.as_deref().is_none_or(is_name) {
-            return wrong(format!("`name` and `person` have 1 to {NAME_MAX_CHARS} printable characters"));
+        if let Some(name) =
+            [Some(&self.name), self.person.as_ref()].into_iter().flatten().find(|name| !is_name(name, NAME_MAX_CHARS))
+        {
+            return wrong(TokenError::Name(name.clone()).to_string());
         }
         if self.scopes.is_empty() {
             return wrong("`scopes` is empty: the token would open nothing".to_owned());

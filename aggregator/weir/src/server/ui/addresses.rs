@@ -1,5 +1,5 @@
 //! A tenant's addresses for alerts of its own budgets, on its own page, and the page behind the link that ends messages.
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Table, Tone, stop_page, stopped};
@@ -7,6 +7,7 @@ use weir_steer::receiver::{Receiver, Target};
 use weir_tenants::store::addresses::{ADDRESSES_MAX, AddressView};
 
 use super::UiError;
+use super::asked::Ask;
 use super::guard::{Acted, Member};
 use super::keys::by;
 use super::words::DONE;
@@ -26,12 +27,22 @@ pub(super) async fn blocks(app: &App, tenant: &str) -> Result<Vec<Block>, UiErro
     let rows = own.iter().flatten().map(row).chain(set);
     let mut blocks = vec![Block::Table(Table::new("Addresses for alerts", &columns, empty).rows(rows))];
     if own.is_some_and(|own| own.len() < ADDRESSES_MAX) {
-        let email = Field::required("email", "E-mail address", Kind::Text(String::new()))
-            .hint("A code is sent there. Enter it here within an hour; nothing else is sent before.");
-        let form = Form::act("A new address", Href::to(&["own", "alert-addresses"]), vec![email], "Send the code");
-        blocks.push(Block::Form(form));
+        blocks.push(Block::Form(new_form()));
     }
     Ok(blocks)
+}
+
+/// The form that adds an address.
+pub(super) fn new_form() -> Form {
+    let email = Field::required("email", "E-mail address", Kind::Text(String::new()))
+        .hint("A code is sent there. Enter it here within an hour; nothing else is sent before.");
+    Form::act("A new address", Href::to(&["own", "alert-addresses"]), vec![email], "Send the code")
+}
+
+/// The form that takes an address's code.
+pub(super) fn prove_form(number: &str) -> Form {
+    let code = Field::required("code", "Code", Kind::Text(String::new()));
+    Form::act("", Href::to(&["own", "alert-addresses", number, "prove"]), vec![code], "Confirm the address")
 }
 
 /// The addresses that a tenant has set; None where it cannot set any.
@@ -62,13 +73,16 @@ fn operators(receiver: &Receiver, tenant: &str) -> Option<Vec<Cell>> {
 
 fn row(address: &AddressView) -> Vec<Cell> {
     let number = address.id.to_string();
-    let href = |act: &str| Href::to(&["own", "alert-addresses", &number, act]);
+    let remove = Href::to(&["own", "alert-addresses", &number, "remove"]);
     let mut acts = Vec::new();
     if !address.proven {
-        let code = Field::required("code", "Code", Kind::Text(String::new()));
-        acts.push(Act::new("Enter the code", Form::act("", href("prove"), vec![code], "Confirm the address")));
+        acts.push(Act::new("Enter the code", &address.email, prove_form(&number)));
     }
-    acts.push(Act::new("Remove", Form::act("", href("remove"), Vec::new(), &format!("Remove {}", address.email))));
+    acts.push(Act::new(
+        "Remove",
+        &address.email,
+        Form::act("", remove, Vec::new(), &format!("Remove {}", address.email)),
+    ));
     let state = match address.proven {
         true => Cell::status("is told", Tone::Good),
         false => Cell::status("waits for its code", Tone::Warn),
@@ -116,12 +130,12 @@ pub(super) struct Named {
 }
 
 /// Asks whether messages are to end: programs that look at links must not end them.
-pub(super) async fn get_stop(State(app): State<App>, Query(named): Query<Named>) -> Response {
+pub(super) async fn get_stop(State(app): State<App>, Ask(named): Ask<Named>) -> Response {
     Html(stop_page(&app.0.ui.brand(), &named.token)).into_response()
 }
 
 /// Ends the messages to an address, for whoever has a link that was sent there: a person, or a mail program by itself (RFC 8058).
-pub(super) async fn post_stop(State(app): State<App>, Query(named): Query<Named>) -> Result<Response, UiError> {
+pub(super) async fn post_stop(State(app): State<App>, Ask(named): Ask<Named>) -> Result<Response, UiError> {
     let was_there = addresses::stop(&app, named.token).await?;
     Ok(Html(stopped(&app.0.ui.brand(), was_there)).into_response())
 }

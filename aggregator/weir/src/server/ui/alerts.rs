@@ -1,6 +1,6 @@
 //! Alerts: what fires and since when, who is told; acknowledge, silence, test.
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table, Tone};
@@ -8,6 +8,7 @@ use weir_steer::alert::silence::Silence;
 use weir_steer::alert::state::{Alert, AlertChange};
 use weir_steer::notice::Notice;
 
+use super::asked::Ask;
 use super::guard::{Acted, Staff};
 use super::words::{AfterAct, DONE, done, severity, tenant_link};
 use super::{UiError, page};
@@ -33,7 +34,7 @@ pub(super) fn routes() -> Router<App> {
 pub(super) async fn get_page(
     State(app): State<App>,
     staff: Staff,
-    Query(asked): Query<AfterAct>,
+    Ask(asked): Ask<AfterAct>,
 ) -> Result<Response, UiError> {
     let view = alerts::view(&app).await?;
     let changes = alerts::history(&app, AlertHistoryQuery::default()).await?;
@@ -60,8 +61,6 @@ fn holding(view: &AlertsView, may_act: bool) -> Table {
         } else {
             Cell::status(&alert.state, Tone::Warn)
         };
-        let seen =
-            alert.acknowledged.as_ref().map_or(Cell::Missing, |seen| Cell::text(format!("{}: {}", seen.who, seen.why)));
         let may_ack = may_act && alert.state == "firing" && alert.acknowledged.is_none();
         vec![
             state,
@@ -71,12 +70,22 @@ fn holding(view: &AlertsView, may_act: bool) -> Table {
             tenant(alert.tenant.as_ref()),
             Cell::text(&alert.summary),
             alert.since.into(),
-            seen,
+            told(alert),
             Cell::Acts(if may_ack { vec![ack(alert)] } else { Vec::new() }),
         ]
     });
-    let columns = ["State", "Severity", "Rule", "Subject", "Tenant", "What holds", "Since", "Acknowledged", "Actions"];
+    let columns =
+        ["State", "Severity", "Rule", "Subject", "Tenant", "What holds", "Since", "Who looks after it", "Actions"];
     Table::new("Alerts", &columns, "No alert fires, and no condition of one holds.").first(SHOWN, rows)
+}
+
+/// Who looks after an alert, or that nobody was told.
+pub(super) fn told(alert: &Alert) -> Cell {
+    match &alert.acknowledged {
+        Some(seen) => Cell::text(format!("{}: {}", seen.who, seen.why)),
+        None if alert.state == "firing" && !alert.announced => Cell::status("silenced: nobody is told", Tone::Warn),
+        None => Cell::Missing,
+    }
 }
 
 fn why() -> Field {
@@ -84,14 +93,22 @@ fn why() -> Field {
 }
 
 fn ack(alert: &Alert) -> Act {
-    let fields = vec![Field::hidden("rule", &alert.rule), Field::hidden("subject", &alert.subject), why()];
-    Act::new("Acknowledge", Form::act("", Href::to(&["alerts", "ack"]), fields, "Acknowledge"))
+    let of = format!("{} {}", alert.rule, alert.subject);
+    Act::new("Acknowledge", of.trim_end(), ack_form(&alert.rule, &alert.subject))
 }
 
-fn silences(silences: &[Silence], may_act: bool) -> Table {
+/// The form that acknowledges an alert.
+pub(super) fn ack_form(rule: &str, subject: &str) -> Form {
+    let fields = vec![Field::hidden("rule", rule), Field::hidden("subject", subject), why()];
+    let words = format!("Acknowledge {rule} {subject}");
+    Form::act("", Href::to(&["alerts", "ack"]), fields, words.trim_end())
+}
+
+pub(super) fn silences(silences: &[Silence], may_act: bool) -> Table {
     let rows = silences.iter().map(|silence| {
         let id = vec![Field::hidden("id", silence.id.to_string())];
-        let end = || Act::new("End", Form::act("", Href::to(&["alerts", "unsilence"]), id, "End this silence"));
+        let words = format!("End the silence of {}", silence.words());
+        let end = || Act::new("End", silence.words(), Form::act("", Href::to(&["alerts", "unsilence"]), id, &words));
         vec![
             Cell::text(silence.words()),
             silence.until.into(),
@@ -103,7 +120,7 @@ fn silences(silences: &[Silence], may_act: bool) -> Table {
     Table::new("Silences", &["Of", "Until", "Who", "Reason", "Actions"], "Nothing is silenced.").rows(rows)
 }
 
-fn silence_form() -> Form {
+pub(super) fn silence_form() -> Form {
     let any = "With * for any text.";
     let fields = vec![
         Field::optional("rule", "Rule", Kind::Text(String::new())).hint(any),
@@ -120,18 +137,25 @@ fn silence_form() -> Form {
 fn receivers(receivers: &[ReceiverView], may_test: bool) -> Table {
     let rows = receivers.iter().map(|receiver| {
         let fields = vec![Field::hidden("receiver", &receiver.name)];
-        let test = || Act::new("Test", Form::act("", Href::to(&["alerts", "test"]), fields, "Send a test"));
+        let words = format!("Send a test to {}", receiver.name);
+        let test = || Act::new("Test", &receiver.name, Form::act("", Href::to(&["alerts", "test"]), fields, &words));
         vec![
             Cell::text(&receiver.name),
             Cell::text(&receiver.form),
             state(receiver),
             Cell::Number(receiver.waiting.into()),
-            Cell::maybe(receiver.failing.as_ref().map(|failing| format!("since {}: {}", failing.since, failing.error))),
+            Cell::maybe(receiver.failing.as_ref().map(|failing| failing.since)),
+            Cell::maybe(receiver.failing.as_ref().map(|failing| failing.error.clone())),
             Cell::Acts(if may_test { vec![test()] } else { Vec::new() }),
         ]
     });
     let empty = "Nobody is told: `alerts.receivers` in weir.yaml names receivers.";
-    Table::new("Who is told", &["Receiver", "Kind", "State", "Waiting", "Last failure", "Actions"], empty).rows(rows)
+    Table::new(
+        "Who is told",
+        &["Receiver", "Kind", "State", "Waiting", "Fails since", "Last failure", "Actions"],
+        empty,
+    )
+    .rows(rows)
 }
 
 fn state(receiver: &ReceiverView) -> Cell {
@@ -214,6 +238,9 @@ pub(super) async fn post_unsilence(
 }
 
 pub(super) async fn post_test(State(app): State<App>, Acted(staff, fields): Acted<Staff>) -> Result<Redirect, UiError> {
-    alerts::test(&app, staff.token(), TestRequest { receiver: fields.text("receiver") }).await?;
-    Ok(back("tested"))
+    let sent = alerts::test(&app, staff.token(), TestRequest { receiver: fields.text("receiver") }).await?;
+    Ok(back(match sent.state.as_str() {
+        "delivered" => "tested",
+        _ => "test_failed",
+    }))
 }

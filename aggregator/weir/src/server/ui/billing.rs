@@ -1,24 +1,37 @@
 //! Reporting to Stripe: what is pending and held, what Stripe found wrong; held rows are settled here.
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{Redirect, Response};
-use weir_billing::outbox::view::{OutboxRow, SettleRequest, Settlement};
+use serde::Deserialize;
+use weir_billing::outbox::view::{OutboxRow, Reported, SettleRequest, Settlement};
+use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table, Tile, Tone};
 use weir_stripe::status::StatusView;
 
+use super::asked::Ask;
 use super::guard::{Acted, Staff};
-use super::words::{AfterAct, DONE, done, problem_count, tenant_link};
+use super::words::{DONE, done, problem_count, tenant_link};
 use super::{UiError, page};
 use crate::config::tokens::Scope;
 use crate::server::error::ApiError;
 use crate::server::{App, billing_routes};
 
+/// What the address says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Asked {
+    /// Only reported rows with a number below this one.
+    before: Option<i64>,
+    done: Option<String>,
+}
+
 pub(super) async fn get_page(
     State(app): State<App>,
     staff: Staff,
-    Query(asked): Query<AfterAct>,
+    Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
     let status = billing_routes::status_rows(&app).await?;
+    let sent = billing_routes::reported(&app, asked.before).await?;
     let mut blocks = done(asked.done.as_deref());
     if app.0.provider.is_none() {
         let told = "Nothing is reported: weir.yaml has no `stripe`. See docs/stripe.md.";
@@ -28,6 +41,7 @@ pub(super) async fn get_page(
     blocks.push(Block::Table(reasons(&status)));
     blocks.push(Block::Table(rows(&status, "held", staff.may(&Scope::Admin))));
     blocks.push(Block::Table(rows(&status, "pending", false)));
+    blocks.push(Block::Table(reported(&sent)));
     blocks.push(Block::Table(errors(&status)));
     blocks.extend(reconciled(&status));
     Ok(page(&app, &staff, Section::Billing, "Billing", blocks))
@@ -89,19 +103,24 @@ fn outbox_row(row: &OutboxRow, may_settle: bool) -> Vec<Cell> {
         text(&row.detail),
         text(&row.customer),
         row.attempts.into(),
-        Cell::link("Requests", requests_of(row)),
-        Cell::Acts(if may_settle { vec![settle_act(row.id)] } else { Vec::new() }),
+        Cell::link_of("Requests", requests_of(&row.tenant, row.window), format!("row {}", row.id)),
+        Cell::Acts(if may_settle {
+            vec![Act::new("Settle", format!("row {}", row.id), settle_form(row.id))]
+        } else {
+            Vec::new()
+        }),
     ]
 }
 
 /// The requests of a row's hour: `weir explain` takes the sums of whole billing periods apart.
-fn requests_of(row: &OutboxRow) -> Href {
-    let (from, to) = (row.window, row.window.plus_millis(HOUR_MS));
-    let requests = Section::Requests.href().with("tenant", &row.tenant);
+fn requests_of(tenant: &str, from: Timestamp) -> Href {
+    let to = from.plus_millis(HOUR_MS);
+    let requests = Section::Requests.href().with("tenant", tenant);
     requests.with("from", &from.to_string()).with("to", &to.to_string())
 }
 
-fn settle_act(row: i64) -> Act {
+/// The form that settles a row.
+pub(super) fn settle_form(row: i64) -> Form {
     let choices = [("invoiced", "It is billed by other means"), ("void", "It is not billed")];
     let choices = choices.map(|(value, words)| (value.to_owned(), words.to_owned())).to_vec();
     let fields = vec![
@@ -111,7 +130,31 @@ fn settle_act(row: i64) -> Act {
             .hint("Needed if it is billed by other means."),
         Field::required("why", "Reason", Kind::Text(String::new())),
     ];
-    Act::new("Settle", Form::act("", Href::to(&["billing", "settle"]), fields, &format!("Settle row {row}")))
+    Form::act("", Href::to(&["billing", "settle"]), fields, &format!("Settle row {row}"))
+}
+
+/// What Stripe has taken, the latest first.
+fn reported(sent: &Reported) -> Table {
+    let rows = sent.rows.iter().map(|row| {
+        let text = |text: &Option<String>| Cell::maybe(text.clone());
+        vec![
+            row.id.into(),
+            row.window.into(),
+            tenant_link(&row.tenant),
+            Cell::text(&row.meter),
+            row.value.into(),
+            text(&row.customer),
+            row.identifier.clone().map_or(Cell::Missing, Cell::Code),
+            Cell::maybe(row.at),
+            Cell::link_of("Requests", requests_of(&row.tenant, row.window), format!("row {}", row.id)),
+        ]
+    });
+    let columns =
+        ["Row", "Hour", "Tenant", "Meter", "Amount", "Customer", "Stripe's identifier", "Reported", "Behind it"];
+    let mut table =
+        Table::new("Reported rows, the latest first", &columns, "None of these rows was reported.").rows(rows);
+    table.next = sent.before.map(|before| Section::Billing.href().with("before", &before.to_string()));
+    table
 }
 
 fn errors(status: &StatusView) -> Table {

@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 /// Where a session's cookie is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
-    /// Requests from pages of this server alone.
+    /// Requests from pages of this server, and those by which a person comes here from elsewhere: a link in a message.
     Here,
     /// Requests from a frame in another site's page as well; browsers keep them apart by the site.
     InFrames,
@@ -26,9 +26,9 @@ impl Shown {
     /// The header that sets the cookie, out of the reach of scripts; with an empty name, one that ends it.
     pub(super) fn set(self, name: &str, is_https: bool) -> Option<HeaderValue> {
         let sent = match (is_https, self) {
-            (true, Shown::Here) => "Path=/; HttpOnly; SameSite=Strict; Secure",
+            (true, Shown::Here) => "Path=/; HttpOnly; SameSite=Lax; Secure",
             (true, Shown::InFrames) => "Path=/; HttpOnly; SameSite=None; Secure; Partitioned",
-            (false, _) => "Path=/ui; HttpOnly; SameSite=Strict",
+            (false, _) => "Path=/ui; HttpOnly; SameSite=Lax",
         };
         let age = if name.is_empty() { "; Max-Age=0" } else { "" };
         HeaderValue::from_str(&format!("{}={name}; {sent}{age}", self.cookie(is_https))).ok()

@@ -1,11 +1,12 @@
 //! Own GPUs against the API: from how many requests a month they cost less, with both curves.
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table, Tile, Tone};
 use weir_money::crossover::{CrossoverView, Month, draw};
 
+use super::asked::Ask;
 use super::guard::Staff;
 use super::money::{or_why, tabs};
 use super::{UiError, page};
@@ -16,7 +17,7 @@ use crate::server::finance::with_finance;
 
 /// What the address says. Empty values say nothing.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Asked {
     hour: String,
     tokens_per_second: String,
@@ -73,9 +74,9 @@ impl Asked {
 pub(super) async fn get_page(
     State(app): State<App>,
     staff: Staff,
-    Query(asked): Query<Asked>,
+    Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
-    let mut blocks = vec![tabs("crossover"), Block::Form(asked.form())];
+    let mut blocks = vec![tabs("crossover", None), Block::Form(asked.form())];
     if !asked.hour.is_empty() {
         let query = asked.query()?;
         let view = with_finance(&app, move |finance| finance.crossover(&query)).await;
@@ -88,7 +89,7 @@ pub(super) async fn get_page(
 pub(super) async fn get_drawing(
     State(app): State<App>,
     _staff: Staff,
-    Query(asked): Query<Asked>,
+    Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
     let query = asked.query()?;
     let view = with_finance(&app, move |finance| finance.crossover(&query)).await?;

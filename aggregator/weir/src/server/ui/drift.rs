@@ -48,8 +48,8 @@ impl Drift {
 fn table(by: &str, view: &DriftView) -> Table {
     let columns = [
         if by == "model" { "Model" } else { "Feature" },
-        "Requests before",
-        "Requests",
+        "Priced requests before",
+        "Priced requests",
         "A request before",
         "A request",
         "Change",
@@ -57,6 +57,7 @@ fn table(by: &str, view: &DriftView) -> Table {
         "A million tokens",
         "Change",
         "Last deploy",
+        "Deployed",
     ];
     let rows = view.rows.iter().map(|row| line(row, view.deploy(by, &row.value)));
     let empty = "Nothing that has a price was used of late.";
@@ -75,7 +76,8 @@ fn line(row: &DriftRow, last: Option<&Deploy>) -> Vec<Cell> {
         amount(row.before.per_million_tokens()),
         amount(row.lately.per_million_tokens()),
         change(row.of_token()),
-        last.map_or(Cell::Missing, |deploy| Cell::text(format!("{}, {}", deploy.name, deploy.at))),
+        last.map_or(Cell::Missing, |deploy| Cell::text(&deploy.name)),
+        Cell::maybe(last.map(|deploy| deploy.at)),
     ]
 }
 

@@ -27,6 +27,8 @@ pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Res
         Tile::new("Missing numbers", problem_count(totals.missing)),
         Tile::new("Repeats", totals.duplicates).note("arrived again, counted once"),
         Tile::new("Conflicts", problem_count(totals.conflicts)),
+        Tile::new("Refused events", problem_count(status.events.refused))
+            .note("`weir quarantine list` shows them, `weir quarantine retry` counts them"),
         Tile::new("Left as log lines", totals.spilled).note("`weir replay` brings them back"),
     ];
     let mut blocks = vec![
@@ -42,7 +44,7 @@ pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Res
 fn gateways(status: &SystemStatus, now: Timestamp) -> Table {
     let columns = ["Gateway", "State", "Last heard", "Configuration", "Plans", "Workers", "Events", "Missing"];
     let empty =
-        "No gateway was heard of within a day. Configure one with `events` to this server: see docs/deployment.md.";
+        "No gateway was heard of within a day. Configure one with `events` to this server: see docs/gateways.md.";
     Table::new("Gateways", &columns, empty).rows(status.gateways.iter().map(|gateway| gateway_row(gateway, now)))
 }
 

@@ -2,23 +2,27 @@
 //!
 //! A handler names whom it is for by its argument: [`Staff`] for people who see every page, [`Member`] for a tenant's own. A form
 //! arrives as [`Acted`], which has checked four things: the request comes from a page of this server (`Origin`), the session is
-//! good, the form carries the session's own token, and it has not been sent before: who clicks twice acts once. The cookie is `SameSite=Strict` besides.
+//! good, the form carries the session's own token, and it has not been sent before: who clicks twice acts once. Browsers send the cookie
+//! with no form of another site besides (`SameSite=Lax`), but with a link that somebody clicks on elsewhere: no page changes anything.
 use std::collections::BTreeMap;
 
 use axum::Form;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use subtle::ConstantTimeEq;
 use weir_contract::directory::KeyHash;
 use weir_contract::{TenantId, Timestamp};
-use weir_dashboard::{Brand, Role, Viewer};
+use weir_dashboard::{Brand, Href, Role, TO_FIELD, Viewer};
 
+use super::failed::{Sent, page_of};
 use super::sessions::Holder;
+use super::sign_in::ENDED;
 use super::{UiError, cookies};
 use crate::config::tokens::{COMMANDS, Scope, Token, random_token};
 use crate::server::App;
+use crate::server::auth::check_present;
 use crate::server::error::ApiError;
 
 /// Somebody who is signed in.
@@ -47,6 +51,12 @@ impl Anyone {
     /// The person, as the audit names them.
     pub(super) fn name(&self) -> &str {
         &self.token.name
+    }
+
+    /// Whether a page is one of theirs.
+    pub(super) fn may_open(token: &Token, page: &Href) -> bool {
+        let is_own = page.as_str().split(['/', '?']).nth(2) == Some("own");
+        is_own != token.opens(&Scope::Viewer)
     }
 
     pub(super) fn is_staff(&self) -> bool {
@@ -97,7 +107,8 @@ pub(super) fn token_of(app: &App, holder: &Holder) -> Option<Token> {
         }
         Holder::Person(token, _) => token.as_ref().clone(),
     };
-    let opens = token.name != COMMANDS && (token.opens(&Scope::Viewer) || token.tenant().is_some());
+    let of_tenant = || token.tenant().is_some_and(|tenant| check_present(app, tenant.as_str()).is_ok());
+    let opens = token.name != COMMANDS && (token.opens(&Scope::Viewer) || of_tenant());
     token.name = token.who();
     opens.then_some(token)
 }
@@ -107,7 +118,8 @@ pub(super) fn session_name<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a 
     cookies::session_name(headers, app.0.ui.settings.is_https)
 }
 
-fn person(app: &App, headers: &HeaderMap) -> Option<Anyone> {
+/// Who is signed in.
+pub(super) fn person(app: &App, headers: &HeaderMap) -> Option<Anyone> {
     let session = app.0.ui.sessions.using(session_name(app, headers)?, app.0.clock.elapsed())?;
     let token = token_of(app, &session.holder)?;
     let has = |scope| token.opens(&scope);
@@ -127,8 +139,25 @@ impl FromRequestParts<App> for Anyone {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
-        person(app, &parts.headers).ok_or_else(|| Redirect::to("/ui/sign-in").into_response())
+        person(app, &parts.headers).ok_or_else(|| to_sign_in(parts))
     }
+}
+
+/// Asks a person to sign in, and keeps the page that they want, or that has the form that they sent: it is looked at before anybody is
+/// led there.
+fn to_sign_in(parts: &Parts) -> Response {
+    let address = parts.uri.path_and_query().map_or("", |address| address.as_str());
+    let is_form = parts.method == Method::POST;
+    let wanted = if is_form {
+        Some(page_of(parts.uri.path()))
+    } else {
+        let address = address.strip_prefix("/ui").unwrap_or(address);
+        Href::local(&format!("/ui{address}"))
+            .filter(|_| !address.split('?').next().unwrap_or_default().ends_with("/live"))
+    };
+    let asked = wanted.iter().fold(Href::to(&["sign-in"]), |asked, to| asked.with(TO_FIELD, to.as_str()));
+    let asked = if is_form { asked.with(ENDED, "1") } else { asked };
+    Redirect::to(asked.as_str()).into_response()
 }
 
 impl FromRequestParts<App> for Staff {
@@ -184,6 +213,7 @@ where
         let person = P::from_request_parts(&mut parts, app).await?;
         let session = session_name(app, &parts.headers).map(str::to_owned);
         let path = parts.uri.path().to_owned();
+        let sent = parts.extensions.get::<Sent>().cloned().unwrap_or_default();
         let fields = Fields::from_request(Request::from_parts(parts, body), app).await?;
         let is_own = fields.get("csrf").as_bytes().ct_eq(person.as_ref().csrf.as_bytes());
         if !bool::from(is_own) {
@@ -195,6 +225,7 @@ where
                 "this form has been sent already: look whether it took effect, and load the page again to repeat it";
             return Err(UiError(ApiError::Contradiction(told.to_owned())).into_response());
         }
+        sent.note(&fields);
         Ok(Acted(person, fields))
     }
 }
@@ -221,7 +252,7 @@ fn is_own_origin(headers: &HeaderMap, is_https: bool) -> bool {
 }
 
 /// The fields of a form.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Fields(BTreeMap<String, String>);
 
 impl FromRequest<App> for Fields {

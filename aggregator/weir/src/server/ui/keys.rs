@@ -42,12 +42,17 @@ pub(super) fn blocks(keys: &[KeyView], place: &Place, may_act: bool, now: Timest
         .rows(keys.iter().map(|key| row(key, place, may_act, now)));
     let mut blocks = vec![Block::Table(table)];
     if may_act {
-        let name = Field::optional("id", "Name", Kind::Text(String::new()))
-            .hint("It appears in events. Empty: key-1, key-2 and so on.");
-        let expires = Field::optional("expires", "Expires (UTC)", Kind::Time);
-        blocks.push(Block::Form(Form::act("A new key", place.href(&["keys"]), vec![name, expires], "Make the key")));
+        blocks.push(Block::Form(new_form(place)));
     }
     blocks
+}
+
+/// The form that makes a key.
+pub(super) fn new_form(place: &Place) -> Form {
+    let name = Field::optional("id", "Name", Kind::Text(String::new()))
+        .hint("It appears in events. Empty: key-1, key-2 and so on.");
+    let expires = Field::optional("expires", "Expires (UTC)", Kind::Time);
+    Form::act("A new key", place.href(&["keys"]), vec![name, expires], "Make the key")
 }
 
 fn row(key: &KeyView, place: &Place, may_act: bool, now: Timestamp) -> Vec<Cell> {
@@ -78,7 +83,7 @@ pub(super) fn standing(revoked: Option<Timestamp>, expires: Option<Timestamp>, n
 
 fn acts(key: &KeyView, place: &Place) -> Vec<Act> {
     let act = |label: &str, what: &str, submit: String| {
-        Act::new(label, Form::act("", place.href(&["keys", &key.id, what]), Vec::new(), &submit))
+        Act::new(label, &key.id, Form::act("", place.href(&["keys", &key.id, what]), Vec::new(), &submit))
     };
     vec![
         act("Rotate", "rotate", format!("Make a new key; {} ends in a day", key.id)),
@@ -100,13 +105,18 @@ fn made(app: &App, viewer: &Viewer, key: &KeyView, place: &Place) -> Response {
         label: format!("The key {} of {}", key.id, key.tenant),
         value: key.key.clone().unwrap_or_default(),
     };
-    let told = "Gateways know it within a second.".to_owned();
+    let is_suspended = app.directory().current().is_suspended(key.tenant.as_str());
+    let told = if is_suspended {
+        "Gateways know it within a second, and refuse its requests as long as the tenant is suspended."
+    } else {
+        "Gateways know it within a second."
+    };
     let back = Block::Tabs("Back".to_owned(), vec![("Back to the keys".to_owned(), place.href(&[]), false)]);
     let page = Page {
         title: "A new key".to_owned(),
         section: place.section,
         at: app.0.clock.now(),
-        blocks: vec![secret, Block::Paragraph(told), back],
+        blocks: vec![secret, Block::Paragraph(told.to_owned()), back],
     };
     Html(page.render(viewer)).into_response()
 }

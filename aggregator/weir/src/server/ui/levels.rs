@@ -12,7 +12,7 @@ const ROWS_SHOWN: usize = 200;
 
 /// What the address says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Asked {
     pub(super) tenant: String,
     pub(super) pool: String,

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use weir_contract::Timestamp;
@@ -11,6 +11,7 @@ use weir_filter::refusal::Refusal;
 use weir_ledger::view::RefusedRow;
 use weir_steer::engine::Rules;
 
+use super::asked::Ask;
 use super::guard::Staff;
 use super::kept::being_read;
 use super::levels::{Asked, tables};
@@ -19,15 +20,17 @@ use super::{UiError, live, page};
 use crate::finance::{Finance, FinanceError};
 use crate::server::App;
 use crate::server::connections::Slot;
+use crate::server::error::ApiError;
 use crate::server::read::with_reader;
 
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 pub(super) async fn get_page(
     State(app): State<App>,
     staff: Staff,
-    Query(asked): Query<Asked>,
+    Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
-    let now = tables(&app.0.leases.view(asked.query()).await?);
+    let limits = app.0.leases.view(asked.query()).await?;
+    let now = tables(&limits);
     let refused = match asked.query().tenant {
         None => match app.0.ui.kept.refusals.get(&app, "").await? {
             Some(figures) => figures.of.blocks().into_iter().chain([figures.as_of()]).collect(),
@@ -36,6 +39,10 @@ pub(super) async fn get_page(
         Some(tenant) => {
             let since = day_before(app.0.clock.now());
             let rows = with_reader(&app, move |reader| reader.frequent_refusals(Some(&tenant), since)).await?;
+            let tenants = app.directory().current();
+            if rows.is_empty() && limits.is_empty() && !tenants.ids().is_empty() && !tenants.knows(&asked.tenant) {
+                return Err(ApiError::Unknown(format!("there is no tenant {:?}", asked.tenant)).into());
+            }
             Refused::of(rows).blocks()
         }
     };
@@ -58,7 +65,7 @@ pub(super) async fn get_live(
     Extension(slot): Extension<Slot>,
     headers: HeaderMap,
     _staff: Staff,
-    Query(asked): Query<Asked>,
+    Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
     let place = live::place(&app, &headers)?;
     let tables = app.0.ui.live.limits(asked);

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use axum::extract::{Query, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -17,22 +17,25 @@ use weir_keys::Key;
 use weir_keys::check::no_native;
 
 use super::UiError;
+use super::asked::Ask;
 use super::cookies::Shown;
 use super::sessions::Holder;
 use super::sign_in::{begin, moves_on};
 use crate::config::ConfigError;
-use crate::config::tokens::{Scope, Token};
+use crate::config::tokens::{Scope, Token, is_name};
 use crate::config::ui::links::Links;
 use crate::metrics::ui::SignedIn;
 use crate::server::App;
+use crate::server::auth::check_present;
 use crate::server::error::ApiError;
+use crate::text::is_obeyed;
 
-/// How far ahead the end of a link may be, in seconds: five minutes, and one for clocks that differ.
-const AHEAD_MAX_SECS: u64 = 360;
+/// How far ahead the end of a link may be, in seconds.
+const AHEAD_MAX_SECS: u64 = 300;
 /// The most links whose names are remembered until they end. Further ones have to wait.
 const USED_MAX: usize = 10_000;
-/// The longest name of a link, and of a person.
-const NAME_MAX_BYTES: usize = 200;
+/// The longest name of a link, in bytes, and of a person, in characters.
+const NAME_MAX: usize = 200;
 /// What the audit says beside the person's name.
 const NAME: &str = "a signed link";
 
@@ -89,12 +92,20 @@ pub(super) struct Asked {
     token: String,
 }
 
-/// Begins a session for whoever has a good link.
+fn is_person(name: &str) -> bool {
+    is_name(name, NAME_MAX)
+}
+
+/// Begins a session for whoever has a good link. A look at its head alone, as programs that check links have it, opens nothing.
 pub(super) async fn get_link(
     State(app): State<App>,
+    method: Method,
     headers: HeaderMap,
-    Query(asked): Query<Asked>,
+    Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
+    if method == Method::HEAD {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let none = ApiError::NotConfigured("links open no page here: the configuration has no `ui.links`");
     let signer = app.0.ui.links.as_ref().ok_or(none)?;
     let opened = signer.open(&asked.token, app.0.clock.now().as_millis() / 1_000);
@@ -102,11 +113,13 @@ pub(super) async fn get_link(
         app.0.metrics.ui.signed_in(SignedIn::Refused);
         ApiError::NotLetIn(error.to_string())
     })?;
+    check_present(&app, claims.sub.as_str())?;
     if !app.directory().current().plans().contains_key(claims.sub.as_str()) {
         return Err(ApiError::Unknown(format!("there is no tenant {}", claims.sub)).into());
     }
     let shown = if signer.settings.frames.is_empty() { Shown::Here } else { Shown::InFrames };
-    Ok(moves_on(begin(&app, &headers, holder(claims), shown).await?))
+    let cookies = begin(&app, &headers, holder(claims), shown).await?;
+    Ok(moves_on(cookies, None, app.0.ui.theme.brand()))
 }
 
 fn holder(claims: Claims) -> Holder {
@@ -141,9 +154,8 @@ impl Signer {
     fn open(&self, token: &str, now_secs: u64) -> Result<Claims, LinkError> {
         let claims = self.read(token).ok_or(LinkError::Signature)?;
         let claims: Claims = serde_json::from_slice(&claims).map_err(|_| LinkError::Claims)?;
-        let is_text =
-            |text: &str| !text.is_empty() && text.len() <= NAME_MAX_BYTES && !text.chars().any(char::is_control);
-        if !is_text(&claims.jti) || !claims.name.as_deref().is_none_or(is_text) {
+        let is_jti = !claims.jti.is_empty() && claims.jti.len() <= NAME_MAX;
+        if !is_jti || claims.jti.contains(is_obeyed) || !claims.name.as_deref().is_none_or(is_person) {
             return Err(LinkError::Claims);
         }
         if claims.exp <= now_secs || claims.exp > now_secs.saturating_add(AHEAD_MAX_SECS) {

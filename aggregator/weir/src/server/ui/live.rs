@@ -14,6 +14,7 @@ use futures::stream;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep};
+use weir_contract::directory::KeyHash;
 
 use super::guard::{Staff, session_name, token_of};
 use super::words::grouped;
@@ -30,15 +31,16 @@ const EVERY: Duration = Duration::from_secs(2);
 const PAUSE_FACTOR: u32 = 9;
 /// The most pages that follow at a time; further ones have no live figures.
 const VIEWERS_MAX: usize = 64;
-/// The most of one session: so many pages has a person open, and nobody takes the places of others.
+/// The most of one session, and of one token or person in all sessions: nobody takes the places of others.
 const VIEWERS_OF_SESSION_MAX: usize = 6;
+const VIEWERS_OF_ONE_MAX: usize = 16;
 
 /// Who watches, and the latest figures.
 #[derive(Debug)]
 pub(super) struct Live {
     room: Arc<Semaphore>,
-    /// Pages that follow, by session.
-    following: Arc<Mutex<HashMap<String, usize>>>,
+    /// Pages that follow, by session and by token or person.
+    following: Arc<Mutex<HashMap<KeyHash, usize>>>,
     figures: watch::Sender<String>,
     /// Levels and leases, by what pages ask for. At most [`VIEWERS_MAX`]: what nobody follows is forgotten.
     limits: Mutex<BTreeMap<levels::Asked, watch::Sender<String>>>,
@@ -56,34 +58,36 @@ impl Default for Live {
 #[derive(Debug)]
 pub(super) struct Place {
     session: String,
-    following: Arc<Mutex<HashMap<String, usize>>>,
+    counted: [KeyHash; 2],
+    following: Arc<Mutex<HashMap<KeyHash, usize>>>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = following.get_mut(&self.session) {
-            *count -= 1;
-            if *count == 0 {
-                following.remove(&self.session);
+        for of in &self.counted {
+            if let Some(count) = following.get_mut(of) {
+                *count -= 1;
             }
         }
+        following.retain(|_, count| *count > 0);
     }
 }
 
 impl Live {
-    /// A place for a page of a session; None if there is none left.
-    fn place(&self, session: &str) -> Option<Place> {
+    /// A place for a page of a session of `one`, a token or person; None if there is none left.
+    fn place(&self, session: &str, one: KeyHash) -> Option<Place> {
         let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        let counted = [KeyHash::of(session.as_bytes()), one];
         let mut following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = following.entry(session.to_owned()).or_default();
-        if *count >= VIEWERS_OF_SESSION_MAX {
+        let bounds = counted.iter().zip([VIEWERS_OF_SESSION_MAX, VIEWERS_OF_ONE_MAX]);
+        if bounds.into_iter().any(|(of, most)| following.get(of).is_some_and(|count| *count >= most)) {
             return None;
         }
-        *count += 1;
+        counted.iter().for_each(|of| *following.entry(*of).or_default() += 1);
         let following = Arc::clone(&self.following);
-        Some(Place { session: session.to_owned(), following, _permit: permit })
+        Some(Place { session: session.to_owned(), counted, following, _permit: permit })
     }
 
     /// How many people watch.
@@ -215,7 +219,9 @@ pub(super) async fn get_live(
 
 /// A place for the page that asks.
 pub(super) fn place(app: &App, headers: &HeaderMap) -> Result<Place, ApiError> {
-    app.0.ui.live.place(session_name(app, headers).unwrap_or_default()).ok_or(ApiError::Busy)
+    let session = session_name(app, headers).unwrap_or_default();
+    let holder = app.0.ui.sessions.holder(session, app.0.clock.elapsed()).ok_or(ApiError::Unauthorized)?;
+    app.0.ui.live.place(session, holder.one()).ok_or(ApiError::Busy)
 }
 
 /// Sends what is watched until the person leaves. The connection takes no place from those of gateways.
@@ -238,11 +244,18 @@ mod tests {
 
     #[test]
     fn one_session_does_not_take_all_places() {
-        let live = Live::default();
-        let own: Vec<_> = (0..VIEWERS_OF_SESSION_MAX).map(|_| live.place("one").expect("a place")).collect();
-        assert!(live.place("one").is_none() && live.place("other").is_some());
+        let (live, ada, bob) = (Live::default(), KeyHash::of(b"ada"), KeyHash::of(b"bob"));
+        let own: Vec<_> = (0..VIEWERS_OF_SESSION_MAX).map(|_| live.place("one", ada).expect("a place")).collect();
+        assert!(live.place("one", ada).is_none() && live.place("other", ada).is_some());
         drop(own);
-        assert!(live.place("one").is_some() && live.following.lock().expect("free").is_empty());
+        assert!(live.place("one", ada).is_some() && live.following.lock().expect("free").is_empty());
+        // Nor does one token in many sessions.
+        let sessions = (0..VIEWERS_MAX).map(|number| live.place(&number.to_string(), ada));
+        let own: Vec<_> = sessions.map_while(|place| place).collect();
+        assert_eq!(own.len(), VIEWERS_OF_ONE_MAX);
+        assert!(live.place("another", bob).is_some());
+        drop(own);
+        assert!(live.place("another", ada).is_some());
     }
 
     #[test]

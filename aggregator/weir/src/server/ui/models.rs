@@ -132,7 +132,7 @@ fn line(row: &MarginRow, providers: String, (from, to): (Timestamp, Timestamp)) 
         row.unpriced_tokens.into(),
         amount(row.margin),
         level(row.level),
-        Cell::link("Requests", requests),
+        Cell::link_of("Requests", requests, &row.key),
     ]
 }
 

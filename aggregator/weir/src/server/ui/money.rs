@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -16,8 +16,10 @@ use weir_money::margin::{Level, MarginRow, MarginView};
 use weir_money::review;
 use weir_steer::engine::Rules;
 
+use super::asked::{self, Ask};
 use super::guard::Staff;
 use super::kept::{Figures, being_read};
+use super::span::Month;
 use super::tenant::words_of;
 use super::words::{level, tenant_link};
 use super::{UiError, page};
@@ -44,25 +46,40 @@ pub(super) fn routes() -> Router<App> {
 
 /// What the address says.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Asked {
     by: String,
-    week: String,
-    tenant: String,
+    month: String,
 }
 
 impl Asked {
-    fn by(&self) -> &str {
-        let known = |by: &&str| matches!(*by, TENANT | "plan") || DIMENSIONS.contains(by);
-        Some(self.by.as_str()).filter(known).unwrap_or(TENANT)
+    fn by(&self) -> Result<&str, ApiError> {
+        let known: Vec<&str> = [TENANT, "plan"].into_iter().chain(DIMENSIONS).collect();
+        asked::one_of("by", &self.by, &known)
     }
 }
 
-pub(super) fn tabs(here: &str) -> Block {
+/// What the address of a review says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AskedWeek {
+    week: String,
+}
+
+/// What the address of a comparison says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AskedTenant {
+    tenant: String,
+}
+
+/// Links to the other pages about money, and to sums by other dimensions of the same month.
+pub(super) fn tabs(here: &str, month: Option<&Month>) -> Block {
+    let of_month = |href: Href| month.map_or(href.clone(), |month| month.of(href));
     let by = ["tenant"]
         .into_iter()
         .chain(DIMENSIONS)
-        .map(|by| (format!("By {}", words_of(by)), Href::to(&["money"]).with("by", by), by == here));
+        .map(|by| (format!("By {}", words_of(by)), of_month(Href::to(&["money"]).with("by", by)), by == here));
     let others = [("Weekly review", "review"), ("Compare prices", "compare"), ("Own GPUs", "crossover")];
     let others = others.map(|(words, name)| (words.to_owned(), Href::to(&["money", name]), name == here));
     Block::Tabs("About money".to_owned(), by.chain(others).collect())
@@ -77,9 +94,11 @@ pub(super) struct Margins {
     pub(super) providers: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// Reads margins by a dimension.
-pub(super) fn read_margins(finance: &mut Finance, _: &Rules, by: &str) -> Result<Margins, FinanceError> {
-    let view = finance.margin(&MarginQuery { by: Some(by.to_owned()), ..MarginQuery::default() })?;
+/// Reads margins by a dimension, of the month that runs or, after a blank, of an earlier one.
+pub(super) fn read_margins(finance: &mut Finance, _: &Rules, question: &str) -> Result<Margins, FinanceError> {
+    let (by, month) = question.split_once(' ').unwrap_or((question, ""));
+    let month = Month::read(month, finance.now).map_err(|error| FinanceError::Question(error.to_string()))?;
+    let view = finance.margin(&month.query(MarginQuery { by: Some(by.to_owned()), ..MarginQuery::default() }))?;
     if by != MODEL {
         return Ok(Margins { view, providers: BTreeMap::new() });
     }
@@ -88,30 +107,33 @@ pub(super) fn read_margins(finance: &mut Finance, _: &Rules, by: &str) -> Result
     Ok(Margins { view, providers })
 }
 
-async fn get_page(State(app): State<App>, staff: Staff, Query(asked): Query<Asked>) -> Result<Response, UiError> {
-    let by = asked.by();
+async fn get_page(State(app): State<App>, staff: Staff, Ask(asked): Ask<Asked>) -> Result<Response, UiError> {
+    let (by, month) = (asked.by()?, Month::read(&asked.month, app.0.clock.now())?);
     let kept = &app.0.ui.kept;
     // How all tenants stand is these sums, too.
     let parts = if by == TENANT {
-        let figures = kept.standing.get(&app, "").await?;
-        figures.map(|figures| (figures.as_of(), shown(by, &figures.of.margin)))
+        let figures = kept.standing.get(&app, &month.asked()).await?;
+        figures.map(|figures| (figures.as_of(), shown(by, &figures.of.margin, &month)))
     } else {
-        let figures = kept.margins.get(&app, by).await?;
-        figures.map(|figures| (figures.as_of(), shown(by, &figures.of.view)))
+        let figures = kept.margins.get(&app, format!("{by} {}", month.asked()).trim_end()).await?;
+        figures.map(|figures| (figures.as_of(), shown(by, &figures.of.view, &month)))
     };
     let (as_of, parts) = parts.unwrap_or_else(|| (being_read("The figures of all tenants"), Vec::new()));
-    let blocks = [tabs(by), as_of].into_iter().chain(parts).collect();
+    let months = month.links(&Href::to(&["money"]).with("by", by));
+    let blocks = [tabs(by, Some(&month)), months, as_of].into_iter().chain(parts).collect();
     Ok(page(&app, &staff, Section::Money, "Money", blocks))
 }
 
-fn shown(by: &str, view: &MarginView) -> Vec<Block> {
-    let mut blocks = vec![Block::Tiles(view.totals.iter().flat_map(totals).collect())];
+fn shown(by: &str, view: &MarginView, month: &Month) -> Vec<Block> {
+    let words = month.words();
+    let mut blocks = vec![Block::Tiles(view.totals.iter().flat_map(|row| totals(row, &words)).collect())];
     blocks.extend(view.notes.iter().map(|note| Block::Notice(Tone::Warn, note.clone())));
     let negative = view.rows.iter().filter(|row| row.level == Level::Negative);
     let empty = format!("No {} costs more than it brings in.", words_of(by));
-    blocks.push(Block::Table(table("Cost above revenue this month", by, &empty, negative)));
-    let mut all = table("This month", by, "Nothing was used or billed this month.", view.rows.iter());
-    all.csv = Some(Href::to(&["money", "margin.csv"]).with("by", by));
+    blocks.push(Block::Table(table(&format!("Cost above revenue {words}"), by, &empty, negative)));
+    let caption = if month.is_over() { month.asked() } else { "This month".to_owned() };
+    let mut all = table(&caption, by, &format!("Nothing was used or billed {words}."), view.rows.iter());
+    all.csv = Some(month.of(Href::to(&["money", "margin.csv"]).with("by", by)));
     blocks.push(Block::Table(all));
     if !view.unpriced.is_empty() {
         blocks.push(Block::Table(unpriced(view)));
@@ -119,11 +141,11 @@ fn shown(by: &str, view: &MarginView) -> Vec<Block> {
     blocks
 }
 
-fn totals(row: &MarginRow) -> Vec<Tile> {
+fn totals(row: &MarginRow, month: &str) -> Vec<Tile> {
     let tile = |label: &str, amount| Tile::new(label, Cell::amount(amount, row.currency));
     let percent = row.margin_percent.map_or(Cell::Missing, |percent| Cell::amount(percent, "%"));
     vec![
-        tile("Revenue this month", row.revenue),
+        tile(&format!("Revenue {month}"), row.revenue),
         tile("Cost of providers", row.llm_cost),
         tile("Other cost", row.other_cost),
         tile("Margin", row.margin),
@@ -176,11 +198,12 @@ fn unpriced(view: &MarginView) -> Table {
 }
 
 /// Every row as a file, with exact amounts.
-async fn get_csv(State(app): State<App>, _staff: Staff, Query(asked): Query<Asked>) -> Result<Response, UiError> {
-    let query = MarginQuery { by: Some(asked.by().to_owned()), ..MarginQuery::default() };
+async fn get_csv(State(app): State<App>, _staff: Staff, Ask(asked): Ask<Asked>) -> Result<Response, UiError> {
+    let (by, month) = (asked.by()?, Month::read(&asked.month, app.0.clock.now())?);
+    let query = month.query(MarginQuery { by: Some(by.to_owned()), ..MarginQuery::default() });
     let view = with_finance(&app, move |finance| finance.margin(&query)).await?;
     let mut sheet = Sheet::new(&[
-        asked.by(),
+        by,
         "currency",
         "revenue",
         "provider_cost",
@@ -215,7 +238,7 @@ pub(super) fn download(sheet: Sheet, name: &'static str) -> Response {
     ([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, disposition)], sheet.into_text()).into_response()
 }
 
-async fn get_review(State(app): State<App>, staff: Staff, Query(asked): Query<Asked>) -> Result<Response, UiError> {
+async fn get_review(State(app): State<App>, staff: Staff, Ask(asked): Ask<AskedWeek>) -> Result<Response, UiError> {
     let report = app.0.ui.kept.reviews.get(&app, asked.week.trim()).await;
     let ask = Form::ask(
         Href::to(&["money", "review"]),
@@ -225,7 +248,7 @@ async fn get_review(State(app): State<App>, staff: Staff, Query(asked): Query<As
         ],
         "Show",
     );
-    let mut blocks = vec![tabs("review"), Block::Form(ask)];
+    let mut blocks = vec![tabs("review", None), Block::Form(ask)];
     let title = match &report {
         Ok(Some(report)) => report.of.title.clone(),
         _ => "Weekly review".to_owned(),
@@ -277,13 +300,13 @@ fn parts(report: &Document) -> Vec<Block> {
     blocks
 }
 
-async fn get_compare(State(app): State<App>, staff: Staff, Query(asked): Query<Asked>) -> Result<Response, UiError> {
+async fn get_compare(State(app): State<App>, staff: Staff, Ask(asked): Ask<AskedTenant>) -> Result<Response, UiError> {
     let ask = Form::ask(
         Href::to(&["money", "compare"]),
         vec![Field::required("tenant", "Tenant", Kind::Text(asked.tenant.clone()))],
         "Compare",
     );
-    let mut blocks = vec![tabs("compare"), Block::Form(ask)];
+    let mut blocks = vec![tabs("compare", None), Block::Form(ask)];
     if !asked.tenant.is_empty() {
         let query = CompareQuery { tenant: asked.tenant, plans: None, from: None, to: None };
         let view = with_finance(&app, move |finance: &mut Finance| finance.compare(&query)).await;

@@ -11,6 +11,8 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreClientAuthMethod, CoreErrorResponseType,
     CoreGenderClaim, CoreJsonWebKey, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreProviderMetadata,
@@ -26,12 +28,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 use tokio::sync::Mutex;
+use weir_dashboard::{Brand, Href};
 use weir_settings::secret::Secret;
 
 use super::UiError;
 use super::cookies::{Shown, cookie};
 use super::sessions::Holder;
-use super::sign_in::{begin, moves_on};
+use super::sign_in::{begin, landing, moves_on};
 use crate::config::ConfigError;
 use crate::config::ui::openid::OpenId;
 use crate::metrics::ui::SignedIn;
@@ -140,22 +143,26 @@ pub(super) struct Returned {
     error_description: Option<String>,
 }
 
-/// What belongs together on the way to the provider and back. All three are random, and none has a dot.
+/// What belongs together on the way to the provider and back: three random texts, none of which has a dot, and the page that the person
+/// wanted.
 struct Begun {
     state: String,
     nonce: Nonce,
     verifier: PkceCodeVerifier,
+    to: String,
 }
 
 impl Begun {
     fn write(&self) -> String {
-        format!("{}.{}.{}", self.state, self.nonce.secret(), self.verifier.secret())
+        let to = URL_SAFE_NO_PAD.encode(&self.to);
+        format!("{}.{}.{}.{to}", self.state, self.nonce.secret(), self.verifier.secret())
     }
 
     fn read(text: &str) -> Option<Self> {
         let mut parts = text.split('.').map(str::to_owned);
         let (state, nonce, verifier) = (parts.next()?, parts.next()?, parts.next()?);
-        let begun = Begun { state, nonce: Nonce::new(nonce), verifier: PkceCodeVerifier::new(verifier) };
+        let to = String::from_utf8(URL_SAFE_NO_PAD.decode(parts.next()?).ok()?).ok()?;
+        let begun = Begun { state, nonce: Nonce::new(nonce), verifier: PkceCodeVerifier::new(verifier), to };
         parts.next().is_none().then_some(begun)
     }
 }
@@ -172,8 +179,15 @@ fn begun_cookie(app: &App, value: &str, seconds: u32) -> Result<HeaderValue, Api
     HeaderValue::from_str(&cookie).map_err(|error| ApiError::internal(&error))
 }
 
+/// What the address says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    to: String,
+}
+
 /// Sends the browser to the provider.
-pub(super) async fn get_start(State(app): State<App>) -> Result<Response, UiError> {
+pub(super) async fn get_start(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Response, UiError> {
     let client = provider(&app)?.client(app.0.clock.elapsed(), KEPT).await?;
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
     let flow = CoreAuthenticationFlow::AuthorizationCode;
@@ -183,7 +197,8 @@ pub(super) async fn get_start(State(app): State<App>) -> Result<Response, UiErro
         request = request.add_scope(Scope::new(scope.clone()));
     }
     let (address, state, nonce) = request.url();
-    let begun = Begun { state: state.secret().clone(), nonce, verifier };
+    let to = Href::local(&asked.to).map_or_else(String::new, |to| to.as_str().to_owned());
+    let begun = Begun { state: state.secret().clone(), nonce, verifier, to };
     let cookie = begun_cookie(&app, &begun.write(), AWAY_MAX_SECS)?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(address.as_str())).into_response())
 }
@@ -198,10 +213,11 @@ pub(super) async fn get_callback(
         app.0.metrics.ui.signed_in(SignedIn::Refused);
         UiError::from(error)
     };
-    let holder = sign_in(&app, &headers, returned).await.map_err(refused)?;
+    let (holder, to) = sign_in(&app, &headers, returned).await.map_err(refused)?;
+    let to = landing(&app, &holder, &to);
     let mut cookies = begin(&app, &headers, holder, Shown::Here).await?;
     cookies.push(begun_cookie(&app, "", 0)?);
-    Ok(moves_on(cookies))
+    Ok(moves_on(cookies, to.as_ref(), &Brand::default()))
 }
 
 fn provider(app: &App) -> Result<&Provider, ApiError> {
@@ -209,7 +225,8 @@ fn provider(app: &App) -> Result<&Provider, ApiError> {
     app.0.ui.openid.as_ref().ok_or(none)
 }
 
-async fn sign_in(app: &App, headers: &HeaderMap, returned: Returned) -> Result<Holder, OpenIdError> {
+/// Who comes back, and the page that they wanted.
+async fn sign_in(app: &App, headers: &HeaderMap, returned: Returned) -> Result<(Holder, String), OpenIdError> {
     let provider = app.0.ui.openid.as_ref().ok_or(OpenIdError::NotBegun)?;
     let begun = cookie(headers, cookie_name(app.0.ui.settings.is_https)).and_then(Begun::read);
     let begun = begun.ok_or(OpenIdError::NotBegun)?;
@@ -225,8 +242,9 @@ async fn sign_in(app: &App, headers: &HeaderMap, returned: Returned) -> Result<H
         return Err(OpenIdError::Refused(shortened(&format!("{error}{told}"))));
     }
     let code = returned.code.ok_or_else(|| OpenIdError::Token("there is no code".to_owned()))?;
+    let to = begun.to.clone();
     let claims = provider.exchange(code, begun, app.0.clock.elapsed()).await?;
-    claims::person(&provider.settings, &claims)
+    Ok((claims::person(&provider.settings, &claims)?, to))
 }
 
 impl Provider {
@@ -356,12 +374,14 @@ mod tests {
             state: "s".to_owned(),
             nonce: Nonce::new("n".to_owned()),
             verifier: PkceCodeVerifier::new("v".to_owned()),
+            to: "/ui/tenants/a.b?by=feature".to_owned(),
         };
-        let read = Begun::read(&begun.write()).expect("three parts");
+        let read = Begun::read(&begun.write()).expect("four parts");
+        assert_eq!(read.to, begun.to);
         assert_eq!(
             (read.state.as_str(), read.nonce.secret().as_str(), read.verifier.secret().as_str()),
             ("s", "n", "v")
         );
-        assert!(Begun::read("a.b").is_none() && Begun::read("a.b.c.d").is_none() && Begun::read("").is_none());
+        assert!(Begun::read("a.b.c").is_none() && Begun::read("a.b.c.d.e").is_none() && Begun::read("").is_none());
     }
 }

@@ -4,6 +4,7 @@ use axum::response::Response;
 use weir_dashboard::{Block, Cell, Column, Section, Table, Tile, Tone};
 use weir_ledger::view::{LedgerView, MeterView};
 
+use super::alerts::{silences, told};
 use super::guard::Staff;
 use super::words::{grouped, problem_count, severity, tenant_link};
 use super::{UiError, page};
@@ -12,6 +13,8 @@ use crate::server::alerts::routes as alerts;
 use crate::server::{App, budgets, read, status};
 use crate::status::SystemStatus;
 
+/// What the page says before any gateway was heard.
+const FRESH: &str = "No gateway was ever heard: nothing is counted yet. Configure one to send its events here, as docs/gateways.md shows.";
 /// Sources with missing numbers that are listed.
 const SOURCES_SHOWN: usize = 50;
 
@@ -21,10 +24,15 @@ pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Res
     let mut blocks: Vec<Block> =
         status.problems.iter().map(|problem| Block::Notice(Tone::Bad, problem.clone())).collect();
     if status.problems.is_empty() {
-        blocks.push(Block::Notice(Tone::Good, "Everything is as it should be.".to_owned()));
+        let is_fresh = ledger.totals.sources == 0;
+        let (tone, told) = if is_fresh { (Tone::Warn, FRESH) } else { (Tone::Good, "Everything is as it should be.") };
+        blocks.push(Block::Notice(tone, told.to_owned()));
     }
     blocks.push(Block::Tiles(tiles(&app, &status, &ledger, &alerts)));
     blocks.push(Block::Table(firing(&alerts)));
+    if !alerts.silences.is_empty() {
+        blocks.push(Block::Table(silences(&alerts.silences, false)));
+    }
     blocks.push(Block::Table(books(&ledger)));
     blocks.push(Block::Table(missing(&ledger)));
     Ok(page(&app, &staff, Section::Overview, "Overview", blocks))
@@ -46,7 +54,8 @@ fn tiles(app: &App, status: &SystemStatus, ledger: &LedgerView, alerts: &AlertsV
             .note("the oldest event that is not evaluated"),
         Tile::new("The books", live("books", books.to_owned())),
         Tile::new("Missing events", live("missing", grouped(status.events.missing))).link(Section::Gateways.href()),
-        Tile::new("Refused and kept", problem_count(status.events.refused)),
+        Tile::new("Refused events", problem_count(status.events.refused)).link(Section::Gateways.href()),
+        Tile::new("Silences", alerts.silences.len() as u64).link(Section::Alerts.href()),
         Tile::new("Alerts firing", problem_count(firing)).link(Section::Alerts.href()),
         Tile::new("Gateways", Cell::Number(status.gateways.len() as i128)).link(Section::Gateways.href()),
     ];
@@ -73,9 +82,11 @@ fn firing(alerts: &AlertsView) -> Table {
             tenant,
             Cell::text(&alert.summary),
             Cell::maybe(alert.fired_at),
+            told(alert),
         ]
     });
-    Table::new("Alerts firing", &["Severity", "Rule", "Tenant", "What holds", "Since"], "No alert fires.").rows(rows)
+    let columns = ["Severity", "Rule", "Tenant", "What holds", "Since", "Who looks after it"];
+    Table::new("Alerts firing", &columns, "No alert fires.").rows(rows)
 }
 
 /// The equations of each meter, side by side.

@@ -5,21 +5,23 @@ mod files;
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
+use serde::Deserialize;
 use weir_contract::Timestamp;
 use weir_dashboard::{Block, Cell, Chart, Href, Page, Point, Section, Table, Tone};
 use weir_ledger::LedgerError;
-use weir_ledger::amount::Currency;
+use weir_ledger::amount::{Currency, Pico};
 use weir_ledger::query::LedgerReader;
 use weir_ledger::values::ValueQuery;
 use weir_ledger::view::cost::{CostQuery, CostRow, CostSums, Step};
 use weir_steer::view::BudgetView;
 
+use super::asked::Ask;
 use super::guard::Member;
-use super::words::{AfterAct, done, forecast, stage_tone};
-use super::{UiError, addresses, keys as key_pages, tenant};
+use super::words::{done, forecast, share, stage};
+use super::{UiError, addresses, keys as key_pages, span, tenant};
 use crate::budgets::BudgetQuery;
 use crate::finance::bill::BillView;
 use crate::finance::query::BillQuery;
@@ -29,6 +31,9 @@ use crate::server::finance::with_finance;
 use crate::server::{App, budgets, keys};
 
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
+/// What a suspended tenant's page says.
+const SUSPENDED: &str = "You are suspended: requests with your keys are answered 403, and new keys change nothing about that, until the \
+     operator of this service lets you in again.";
 /// Values of a dimension that are shown.
 const VALUES_SHOWN: usize = 100;
 
@@ -56,7 +61,8 @@ struct Used {
 /// Units of a meter.
 struct MeterUse {
     meter: String,
-    today: u64,
+    /// None of a billing period that is over.
+    today: Option<u64>,
     /// In the billing period.
     period: u64,
     /// Units of a billing period that cost nothing; None where the price plan has no such part.
@@ -73,24 +79,36 @@ impl MeterUse {
 /// Requests, input and output tokens, by a value or a day.
 type Counts = BTreeMap<String, [u64; 3]>;
 
-async fn get_page(State(app): State<App>, member: Member, Query(asked): Query<AfterAct>) -> Result<Response, UiError> {
+/// What the address says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Asked {
+    /// A moment of the billing period; empty for the one that runs.
+    at: String,
+    done: Option<String>,
+}
+
+async fn get_page(State(app): State<App>, member: Member, Ask(asked): Ask<Asked>) -> Result<Response, UiError> {
     let tenant = member.tenant().to_string();
-    let of = tenant.clone();
+    let (of, now) = (tenant.clone(), app.0.clock.now());
+    let at = span::moment(&asked.at, now)?;
     app.0.store.catch_up_for_page().await?;
-    let used = with_finance(&app, move |finance| used(finance, &of)).await?;
+    let used = with_finance(&app, move |finance| used(finance, &of, at)).await?;
+    if used.bill.closed {
+        let blocks = [vec![Block::AsOf(now, None)], period(&used, now)].concat();
+        return Ok(shown(&member, format!("Usage of {tenant} in an earlier billing period"), now, blocks));
+    }
     let limits = budgets::list(&app, BudgetQuery { tenant: Some(tenant.clone()), stage: None }).await?;
     let mut blocks = done(asked.done.as_deref());
-    let now = app.0.clock.now();
+    if app.directory().current().is_suspended(&tenant) {
+        blocks.push(Block::Notice(Tone::Bad, SUSPENDED.to_owned()));
+    }
     blocks.push(Block::AsOf(now, None));
+    blocks.push(span::periods(&used.bill, &Section::Own.href()));
     blocks.push(Block::Table(meters(&used, now)));
     blocks.push(Block::Table(left(&limits.budgets, &tenant, now)));
-    blocks.push(Block::Chart(chart(&used.days, app.0.clock.now())));
-    blocks.push(Block::Table(by("feature", &used.features)));
-    blocks.push(Block::Table(by("key", &used.keys)));
-    blocks.extend(tenant::bill(&used.bill, false));
-    if !used.bill.bills.is_empty() {
-        blocks.push(Block::Tabs("The bill".to_owned(), vec![("Download as CSV".to_owned(), file("bill.csv"), false)]));
-    }
+    blocks.push(Block::Chart(chart(&used.days, now)));
+    blocks.extend(in_period(&used));
     match keys::list(&app, tenant.clone()).await {
         Ok(list) => blocks.extend(key_pages::blocks(&list, &key_pages::Place::own(), true, app.0.clock.now())),
         // Keys of a tenants file are the operator's to change.
@@ -98,25 +116,53 @@ async fn get_page(State(app): State<App>, member: Member, Query(asked): Query<Af
         Err(error) => return Err(error.into()),
     }
     blocks.extend(addresses::blocks(&app, &tenant).await?);
-    let page = Page { title: format!("Usage of {tenant}"), section: Section::Own, at: app.0.clock.now(), blocks };
-    Ok(Html(page.render(member.viewer())).into_response())
+    Ok(shown(&member, format!("Usage of {tenant}"), now, blocks))
+}
+
+fn shown(member: &Member, title: String, at: Timestamp, blocks: Vec<Block>) -> Response {
+    let page = Page { title, section: Section::Own, at, blocks };
+    Html(page.render(member.viewer())).into_response()
+}
+
+/// What is told of a billing period that is over.
+fn period(used: &Used, now: Timestamp) -> Vec<Block> {
+    let first = vec![span::periods(&used.bill, &Section::Own.href()), Block::Table(meters(used, now))];
+    [first, in_period(used)].concat()
+}
+
+/// Usage of the billing period by feature and key, and its bill.
+fn in_period(used: &Used) -> Vec<Block> {
+    let mut blocks =
+        vec![Block::Table(by("feature", &used.features, &used.bill)), Block::Table(by("key", &used.keys, &used.bill))];
+    blocks.extend(tenant::bill(&used.bill, false));
+    if !used.bill.bills.is_empty() {
+        let csv = ("Download as CSV".to_owned(), file("bill.csv", &used.bill), false);
+        blocks.push(Block::Tabs("The bill".to_owned(), vec![csv]));
+    }
+    blocks
 }
 
 fn today(now: Timestamp) -> Timestamp {
     Timestamp::from_millis(now.as_millis() / DAY_MS * DAY_MS)
 }
 
-fn used(finance: &mut Finance, tenant: &str) -> Result<Used, FinanceError> {
-    let bill = bill(finance, tenant)?;
+fn used(finance: &mut Finance, tenant: &str, at: Option<Timestamp>) -> Result<Used, FinanceError> {
+    let bill = bill(finance, tenant, at)?;
     let (meters, days) = (meters_used(finance, tenant, &bill)?, days(finance, tenant)?);
-    let features = values(&mut finance.reader, tenant, "feature", (bill.from, finance.now))?;
-    let keys = values(&mut finance.reader, tenant, "credential", (bill.from, finance.now))?;
+    let span = so_far(&bill, finance.now);
+    let features = values(&mut finance.reader, tenant, "feature", span)?;
+    let keys = values(&mut finance.reader, tenant, "credential", span)?;
     Ok(Used { meters, days, features, keys, bill })
 }
 
-/// The bill of the current period, so far.
-fn bill(finance: &mut Finance, tenant: &str) -> Result<BillView, FinanceError> {
-    finance.bill(&BillQuery { tenant: tenant.to_owned(), at: None })
+/// The bill of a moment's billing period; of the current one so far.
+fn bill(finance: &mut Finance, tenant: &str, at: Option<Timestamp>) -> Result<BillView, FinanceError> {
+    finance.bill(&BillQuery { tenant: tenant.to_owned(), at })
+}
+
+/// A billing period, as far as it has gone.
+fn so_far(bill: &BillView, now: Timestamp) -> (Timestamp, Timestamp) {
+    (bill.from, bill.to.min(now))
 }
 
 /// Units by meter, today and in the billing period.
@@ -124,13 +170,14 @@ fn meters_used(finance: &mut Finance, tenant: &str, bill: &BillView) -> Result<V
     let (now, since) = (finance.now, today(finance.now));
     let names: Vec<String> = finance.reader.totals()?.meters.into_iter().map(|meter| meter.meter).collect();
     let asked: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-    let mut units = |from| -> Result<_, LedgerError> {
-        Ok(finance.reader.units(Some(tenant), &asked, from, now)?.remove(tenant).unwrap_or_default())
+    let mut units = |(from, to)| -> Result<_, LedgerError> {
+        Ok(finance.reader.units(Some(tenant), &asked, from, to)?.remove(tenant).unwrap_or_default())
     };
-    let (of_today, of_period) = (units(since)?, units(bill.from)?);
-    let included = finance.included(tenant);
+    let (of_today, of_period) = (units((since, now))?, units(so_far(bill, now))?);
+    // What a price includes is that of today's price.
+    let included = if bill.closed { BTreeMap::default() } else { finance.included(tenant) };
     let used = |meter: String| MeterUse {
-        today: of_today.get(&meter),
+        today: (!bill.closed).then(|| of_today.get(&meter)),
         period: of_period.get(&meter),
         included: included.get(&meter).copied(),
         meter,
@@ -178,7 +225,7 @@ fn meters(used: &Used, now: Timestamp) -> Table {
     let rows = used.meters.iter().map(|of| {
         let end = forecast(i128::from(of.period), span, now).map_or(Cell::Missing, Cell::Number);
         let (included, left) = (Cell::maybe(of.included), Cell::maybe(of.left()));
-        vec![Cell::text(&of.meter), of.today.into(), of.period.into(), end, included, left]
+        vec![Cell::text(&of.meter), Cell::maybe(of.today), of.period.into(), end, included, left]
     });
     let columns = [
         "Meter",
@@ -189,13 +236,13 @@ fn meters(used: &Used, now: Timestamp) -> Table {
         "Left of that",
     ];
     let mut table = Table::new("Billed units", &columns, "Nothing is measured yet.").rows(rows);
-    table.csv = Some(file("units.csv"));
+    table.csv = Some(file("units.csv", &used.bill));
     table
 }
 
-/// A file of the tenant's own.
-fn file(name: &str) -> Href {
-    Href::to(&["own", name])
+/// A file of the tenant's own, of a bill's period.
+fn file(name: &str, bill: &BillView) -> Href {
+    span::of_period(Href::to(&["own", name]), bill)
 }
 
 /// The tenant's own budgets. Of one in money, which may be the operator's cost, only the share is told; of one that tenants share,
@@ -206,19 +253,35 @@ fn left(budgets: &[BudgetView], tenant: &str, now: Timestamp) -> Table {
         let counted = |amount| {
             if Currency::parse(&budget.unit).is_some() { Cell::Missing } else { Cell::amount(amount, &budget.unit) }
         };
-        let (tone, left) = (stage_tone(budget.stage), budget.amount - budget.used);
+        let (used, left) = (budget.use_of(), (budget.amount - budget.used).max(Pico::ZERO));
+        let paused = budget.raise.as_ref().filter(|_| used.paused);
         vec![
             Cell::text(&budget.budget),
             counted(budget.used),
             counted(left),
-            Cell::Meter { permille: budget.used_permille, tone },
+            share(used),
             share_at_end(budget, now),
-            Cell::status(budget.stage.as_str(), tone),
+            stage(used),
+            Cell::text(match (used.observed, used.paused) {
+                (true, _) => "no: it is only observed",
+                (_, true) => "not while it is paused",
+                (false, false) => "yes",
+            }),
+            Cell::maybe(paused.map(|raise| raise.until)),
             Cell::maybe(budget.period_end),
         ]
     });
-    let columns =
-        ["Budget", "Used", "Left", "Share used", "Share at its end, if it goes on so", "Stage", "Begins anew"];
+    let columns = [
+        "Budget",
+        "Used",
+        "Left",
+        "Share used",
+        "Share at its end, if it goes on so",
+        "Stage",
+        "Binds you",
+        "Paused until",
+        "Begins anew",
+    ];
     Table::new("Budgets", &columns, "No budget bounds your usage.").rows(rows)
 }
 
@@ -249,7 +312,7 @@ fn chart(days: &[CostRow], now: Timestamp) -> Chart {
             .map(|(day, sums)| Point { label: day, value: sums[0].into(), exact: Cell::Number(sums[0].into()) })
             .collect(),
         empty: "There were no requests in the last 30 days.".to_owned(),
-        csv: Some(file("usage.csv")),
+        csv: Some(Href::to(&["own", "usage.csv"])),
     }
 }
 
@@ -267,7 +330,7 @@ fn day_of(at: Timestamp) -> String {
     at.to_string().chars().take(10).collect()
 }
 
-fn by(what: &str, counts: &Counts) -> Table {
+fn by(what: &str, counts: &Counts, bill: &BillView) -> Table {
     let mut counts: Vec<_> = counts.iter().collect();
     counts.sort_by_key(|(_, [requests, ..])| std::cmp::Reverse(*requests));
     let rows = counts.into_iter().map(|(name, [requests, input, output])| {
@@ -277,6 +340,6 @@ fn by(what: &str, counts: &Counts) -> Table {
     let heading = format!("This billing period by {what}");
     let columns = [what, "Requests", "Input tokens", "Output tokens"];
     let mut table = Table::new(&heading, &columns, "Nothing was used yet.").first(VALUES_SHOWN, rows);
-    table.csv = Some(file(&format!("{what}s.csv")));
+    table.csv = Some(file(&format!("{what}s.csv"), bill));
     table
 }

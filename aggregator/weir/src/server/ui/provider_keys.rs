@@ -44,7 +44,11 @@ fn row(key: &ProviderKeyView, tenant: &str, may_act: bool, now: Timestamp) -> Ve
     let is_stored = key.fingerprint.is_some();
     let remove = || {
         let href = Href::to(&["tenants", tenant, "provider-keys", &key.provider, "remove"]);
-        Act::new("Remove", Form::act("", href, Vec::new(), &format!("Remove the key at {}", key.provider)))
+        Act::new(
+            "Remove",
+            &key.provider,
+            Form::act("", href, Vec::new(), &format!("Remove the key at {}", key.provider)),
+        )
     };
     let removed = (!is_stored).then_some(key.changed_at);
     vec![
@@ -59,7 +63,7 @@ fn row(key: &ProviderKeyView, tenant: &str, may_act: bool, now: Timestamp) -> Ve
     ]
 }
 
-fn form(tenant: &str) -> Form {
+pub(super) fn form(tenant: &str) -> Form {
     let choices = own_keys::names().map(|name| (name.to_owned(), name.to_owned())).collect();
     let fields = vec![
         Field::required("provider", "Provider", Kind::Choice(choices)),

@@ -1,10 +1,11 @@
 //! Single requests: by an event's id, by the gateway's or the provider's id or that of a trace, or those behind a sum.
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use weir_contract::Timestamp;
 use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table, Tone};
 
+use super::asked::{self, Ask};
 use super::guard::Staff;
 use super::words::tenant_link;
 use super::{UiError, page};
@@ -17,7 +18,7 @@ const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// What the address says. Empty values say nothing.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Asked {
     /// An event's id.
     event: String,
@@ -44,7 +45,7 @@ pub(super) struct Asked {
 pub(super) async fn get_page(
     State(app): State<App>,
     staff: Staff,
-    Query(asked): Query<Asked>,
+    Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
     let text = |text: &str| Kind::Text(text.to_owned());
     let find = |fields, words| Block::Form(Form::ask(Section::Requests.href(), fields, words));
@@ -63,7 +64,7 @@ pub(super) async fn get_page(
     if !asked.event.is_empty() {
         blocks.extend(event(&read::event(&app, asked.event.trim()).await?));
     } else if !asked.id.is_empty() {
-        let query = EventsQuery { id: asked.id.trim().to_owned(), from: asked.since(app.0.clock.now()), to: None };
+        let query = EventsQuery { id: asked.id.trim().to_owned(), from: asked.since(app.0.clock.now())?, to: None };
         blocks.push(asked.how_far());
         blocks.push(Block::Table(found(&read::events(&app, query).await?)));
     } else {
@@ -84,7 +85,7 @@ fn event(view: &EventView) -> Vec<Block> {
     let tenant = view.event["subject"].as_str().map_or(Cell::Missing, tenant_link);
     let facts = vec![
         ("Tenant", tenant),
-        ("When", plain(&view.event["time"])),
+        ("When", view.event["time"].as_str().and_then(Timestamp::parse).map_or(Cell::Missing, Cell::Time)),
         ("Outcome", of("outcome")),
         ("Status", of("status")),
         ("Who: credential", of("credential_id")),
@@ -173,7 +174,11 @@ async fn list(app: &App, asked: &Asked) -> Result<Vec<Block>, UiError> {
         plan: some(&asked.plan),
         ..EventCostQuery::default()
     };
-    let latest = money::latest(app, query, asked.before.clone()).await?;
+    let mut latest = money::latest(app, query.clone(), asked.before.clone()).await?;
+    if latest.events.is_empty() && latest.later && asked.before.is_empty() {
+        // What was read late or sent again stands behind its hour.
+        latest = money::latest(app, query, END.to_owned()).await?;
+    }
     let columns = ["Event", "When", "Tenant", "Model", "Outcome", "Input tokens", "Output tokens", "Cost"];
     let empty = "No request fits in the part of the event log that was looked at.";
     let table = Table::new("Requests, the latest first", &columns, empty).rows(latest.events.iter().map(row));
@@ -220,13 +225,13 @@ fn row(event: &EventCost) -> Vec<Cell> {
 
 impl Asked {
     /// From when on the log is read for an id: it has no index of them, so that a day takes a part of the time.
-    fn since(&self, now: Timestamp) -> Option<Timestamp> {
-        let days = match self.back.as_str() {
-            "all" => return None,
+    fn since(&self, now: Timestamp) -> Result<Option<Timestamp>, ApiError> {
+        let days = match asked::one_of("back", &self.back, &["day", "week", "all"])? {
+            "all" => return Ok(None),
             "week" => 7,
             _ => 1,
         };
-        Some(Timestamp::from_millis(now.as_millis().saturating_sub(days * DAY_MS)))
+        Ok(Some(Timestamp::from_millis(now.as_millis().saturating_sub(days * DAY_MS))))
     }
 
     /// Links that look for the same id further back.

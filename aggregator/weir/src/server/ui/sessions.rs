@@ -40,7 +40,7 @@ pub(super) enum Holder {
 
 impl Holder {
     /// The token or person.
-    fn one(&self) -> KeyHash {
+    pub(super) fn one(&self) -> KeyHash {
         let (Holder::Token(hash) | Holder::Person(_, hash)) = self;
         *hash
     }

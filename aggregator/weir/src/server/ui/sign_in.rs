@@ -1,10 +1,11 @@
 //! Signing in with a token, and out. Sessions begin here, however a person signs in.
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use serde::Deserialize;
 use weir_contract::directory::KeyHash;
-use weir_dashboard::{SignIn, Ways, entered, sign_in};
+use weir_dashboard::{Brand, Href, SignIn, TO_FIELD, Ways, entered, sign_in};
 
 use super::UiError;
 use super::cookies::Shown;
@@ -19,13 +20,31 @@ use crate::server::passed_on::PassedOn;
 /// The length from which a token cannot be guessed: those that weir makes are longer.
 const UNGUESSABLE_MIN_BYTES: usize = 40;
 
-/// How people may sign in, for the page that asks them to.
-fn ways(app: &App) -> Ways {
-    Ways { openid: app.0.ui.openid.is_some(), brand: app.0.ui.brand() }
+/// The parameter of the page that asks to sign in which says that the session of a form had ended.
+pub(super) const ENDED: &str = "ended";
+
+/// What the address says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    to: String,
+    ended: String,
 }
 
-pub(super) async fn get_page(State(app): State<App>) -> Html<String> {
-    Html(sign_in(SignIn::First, &ways(&app)))
+/// How people may sign in, for the page that asks them to, and where that leads.
+fn ways(app: &App, to: &str) -> Ways {
+    Ways { openid: app.0.ui.openid.is_some(), brand: app.0.ui.brand(), to: Href::local(to) }
+}
+
+pub(super) async fn get_page(State(app): State<App>, Query(asked): Query<Asked>) -> Html<String> {
+    let why = if asked.ended.is_empty() { SignIn::First } else { SignIn::Ended };
+    Html(sign_in(why, &ways(&app, &asked.to)))
+}
+
+/// Where a person goes once they are signed in: the page that they wanted, if it is one of theirs.
+pub(super) fn landing(app: &App, holder: &Holder, to: &str) -> Option<Href> {
+    let token = token_of(app, holder)?;
+    Href::local(to).filter(|page| Anyone::may_open(&token, page))
 }
 
 /// Begins a session. Its name is always a new one, and a session that the browser had before ends: a name that somebody planted leads
@@ -39,7 +58,7 @@ pub(super) async fn post_sign_in(
 ) -> Result<Response, UiError> {
     check_origin(&app, &headers)?;
     let (ui, now) = (&app.0.ui, app.0.clock.elapsed());
-    let again = |status, why| Ok((status, Html(sign_in(why, &ways(&app)))).into_response());
+    let again = |status, why| Ok((status, Html(sign_in(why, &ways(&app, fields.get(TO_FIELD))))).into_response());
     // Who comes through another node is who asked that node.
     let client = passed_on.map_or(slot.peer(), |Extension(passed_on)| passed_on.client);
     // Behind a proxy everybody has one address: who fails there keeps nobody out whose token cannot be guessed.
@@ -54,8 +73,9 @@ pub(super) async fn post_sign_in(
         app.0.metrics.ui.signed_in(SignedIn::Refused);
         return again(StatusCode::UNAUTHORIZED, SignIn::Refused);
     }
+    let to = landing(&app, &holder, fields.get(TO_FIELD));
     let cookies = begin(&app, &headers, holder, Shown::Here).await?;
-    Ok(with_cookies(Redirect::to("/ui"), cookies))
+    Ok(with_cookies(Redirect::to(to.as_ref().map_or("/ui", Href::as_str)), cookies))
 }
 
 /// Begins a session, ends the one that the browser had, writes the audit, and returns the cookies.
@@ -84,10 +104,10 @@ async fn note(app: &App, who: String, act: &'static str) -> Result<(), ApiError>
     Ok(app.0.store.ledger.call(move |ledger| ledger.audit(now, &who, act, "")).await?)
 }
 
-/// A page that moves on to the dashboard. An answer that redirects would not do after another site has sent the browser here: the
-/// cookie is not sent on the way from there.
-pub(super) fn moves_on(cookies: Vec<HeaderValue>) -> Response {
-    with_cookies(Html(entered()), cookies)
+/// A page that moves on to the dashboard, after another site has sent the browser here. Browsers differ in whether they send a new cookie
+/// along redirects that another site began; with a page of this server they all do.
+pub(super) fn moves_on(cookies: Vec<HeaderValue>, to: Option<&Href>, brand: &Brand) -> Response {
+    with_cookies(Html(entered(to, brand)), cookies)
 }
 
 fn with_cookies(response: impl IntoResponse, cookies: Vec<HeaderValue>) -> Response {

@@ -1,12 +1,12 @@
-//! How all tenants stand this month: margins and budgets.
+//! How all tenants stand this month: margins and budgets; and margins of earlier months.
 use std::collections::{BTreeMap, HashMap};
 
 use weir_contract::Timestamp;
-use weir_contract::stage::Stage;
 use weir_money::margin::{MarginRow, MarginView};
 use weir_steer::engine::Rules;
-use weir_steer::view;
+use weir_steer::view::{self, BudgetView, MostUsed, Use};
 
+use super::span::Month;
 use crate::budgets::BudgetQuery;
 use crate::finance::query::MarginQuery;
 use crate::finance::{Finance, FinanceError};
@@ -17,6 +17,9 @@ use crate::server::finance::with_finance;
 /// The most tenants and shared budgets whose use is kept, some megabytes; that of others is read for the page.
 const BUDGETS_KEPT: usize = 100_000;
 
+/// A span of time.
+type Span = (Timestamp, Timestamp);
+
 /// All tenants at one moment.
 #[derive(Debug)]
 pub(super) struct Standing {
@@ -24,8 +27,8 @@ pub(super) struct Standing {
     pub(super) margin: MarginView,
     /// The places of a tenant's rows in it: one for each currency.
     rows: HashMap<String, Vec<usize>>,
-    /// The budget that each tenant has used most of, in thousandths, and its stage.
-    budgets: HashMap<String, (u32, Stage)>,
+    /// How far each tenant has used the budget that it has used most of.
+    budgets: HashMap<String, Use>,
     /// Whether there are more budgets than those.
     has_more_budgets: bool,
 }
@@ -34,7 +37,7 @@ pub(super) struct Standing {
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     rows: HashMap<String, Vec<MarginRow>>,
-    budgets: HashMap<String, (u32, Stage)>,
+    budgets: HashMap<String, Use>,
 }
 
 impl Standing {
@@ -57,7 +60,7 @@ impl Standing {
     }
 
     /// The budget that a tenant has used most of.
-    pub(super) fn budget(&self, rest: &Rest, tenant: &str) -> Option<(u32, Stage)> {
+    pub(super) fn budget(&self, rest: &Rest, tenant: &str) -> Option<Use> {
         self.budgets.get(tenant).or_else(|| rest.budgets.get(tenant)).copied()
     }
 
@@ -75,44 +78,54 @@ impl Standing {
             return Ok(Rest::default());
         }
         let rules = app.0.budgets.rules();
-        with_finance(app, move |finance| rest_of(finance, &rules, of_rows, of_budgets)).await
+        let span = (self.margin.from, self.margin.to);
+        with_finance(app, move |finance| rest_of(finance, &rules, (of_rows, span), of_budgets)).await
     }
 }
 
 fn rest_of(
     finance: &mut Finance,
     rules: &Rules,
-    of_rows: Vec<String>,
+    (of_rows, span): (Vec<String>, Span),
     of_budgets: Vec<String>,
 ) -> Result<Rest, FinanceError> {
-    let rows = rows_of(finance, of_rows)?;
+    let rows = rows_of(finance, of_rows, span)?;
     let mut budgets = HashMap::new();
     for tenant in of_budgets {
         let query = BudgetQuery { tenant: Some(tenant.clone()), stage: None };
         // A tenant that nobody knows any more has no budget.
         let of_tenant = crate::budgets::budgets(&mut finance.reader, rules, &query, finance.now)?.unwrap_or_default();
         let own = of_tenant.iter().filter(|budget| budget.subject == tenant);
-        let used = own.map(|budget| (budget.used_permille, budget.stage)).max_by_key(|(permille, _)| *permille);
+        let used = own.map(BudgetView::use_of).max_by_key(|used| used.weight());
         budgets.extend(used.map(|used| (tenant, used)));
     }
     Ok(Rest { rows, budgets })
 }
 
-fn rows_of(finance: &mut Finance, tenants: Vec<String>) -> Result<HashMap<String, Vec<MarginRow>>, FinanceError> {
+fn rows_of(
+    finance: &mut Finance,
+    tenants: Vec<String>,
+    (from, to): Span,
+) -> Result<HashMap<String, Vec<MarginRow>>, FinanceError> {
     let of = |tenant: String| {
-        let view = finance.margin(&MarginQuery { tenant: Some(tenant.clone()), ..MarginQuery::default() })?;
+        let span = MarginQuery { from: Some(from), to: Some(to), ..MarginQuery::default() };
+        let view = finance.margin(&MarginQuery { tenant: Some(tenant.clone()), ..span })?;
         Ok((tenant, view.rows))
     };
     tenants.into_iter().map(of).collect()
 }
 
-/// Reads how tenants stand.
-pub(super) fn read(finance: &mut Finance, rules: &Rules, _: &str) -> Result<Standing, FinanceError> {
-    let margin = finance.margin(&MarginQuery::default())?;
+/// Reads how tenants stand this month; or what they brought in and cost in an earlier one, of which budgets say nothing.
+pub(super) fn read(finance: &mut Finance, rules: &Rules, month: &str) -> Result<Standing, FinanceError> {
+    let month = Month::read(month, finance.now).map_err(|error| FinanceError::Question(error.to_string()))?;
+    let margin = finance.margin(&month.query(MarginQuery::default()))?;
     let mut rows: HashMap<String, Vec<usize>> = HashMap::new();
     for (place, row) in margin.rows.iter().enumerate() {
         rows.entry(row.key.clone()).or_default().push(place);
     }
-    let most_used = view::most_used(finance.reader.db(), rules, finance.now, BUDGETS_KEPT)?;
+    let most_used = match month.is_over() {
+        true => MostUsed::default(),
+        false => view::most_used(finance.reader.db(), rules, finance.now, BUDGETS_KEPT)?,
+    };
     Ok(Standing { margin, rows, budgets: most_used.by_subject, has_more_budgets: most_used.has_more })
 }

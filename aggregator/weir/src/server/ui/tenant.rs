@@ -1,7 +1,7 @@
 //! One tenant: what it brings in and costs, by any dimension, its budgets, keys, configuration and history.
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{Redirect, Response};
 use serde::Deserialize;
 use weir_contract::Timestamp;
@@ -14,7 +14,9 @@ use weir_money::revenue::LineKind;
 use weir_tenants::store::change::{By, TenantPatch};
 use weir_tenants::store::view::{HistoryEntry, HistoryQuery, Standing, TenantView};
 
+use super::asked::{self, Ask};
 use super::guard::{Acted, Staff};
+use super::span::{self, Month};
 use super::words::{DONE, Named, done, level, problem_count};
 use super::{UiError, budgets as budget_pages, keys as key_pages, page, provider_keys};
 use crate::budgets::BudgetQuery;
@@ -40,9 +42,19 @@ const CHANGES_SHOWN: u32 = 50;
 
 /// What the address says.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Asked {
-    by: Option<String>,
+    by: String,
+    month: String,
     done: Option<String>,
+}
+
+/// What the address of a bill says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AskedBill {
+    /// A moment of the billing period.
+    at: String,
 }
 
 /// What the ledger says of a tenant.
@@ -57,12 +69,13 @@ pub(super) async fn get_page(
     State(app): State<App>,
     staff: Staff,
     Path(Named(id)): Path<Named>,
-    Query(asked): Query<Asked>,
+    Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
-    let is_known = |by: &String| by == USER || DIMENSIONS.contains(&by.as_str());
-    let by = asked.by.filter(is_known).unwrap_or_else(|| DIMENSIONS[0].to_owned());
-    let (of, dimension) = (id.clone(), Some(by.clone()).filter(|by| by != USER));
-    let figures = with_finance(&app, move |finance| figures(finance, &of, dimension)).await?;
+    let known: Vec<&str> = DIMENSIONS.into_iter().chain([USER]).collect();
+    let by = asked::one_of("by", &asked.by, &known)?.to_owned();
+    let month = Month::read(&asked.month, app.0.clock.now())?;
+    let (of, dimension, span) = (id.clone(), Some(by.clone()).filter(|by| by != USER), month.clone());
+    let figures = with_finance(&app, move |finance| figures(finance, &of, dimension, &span)).await?;
     let used = budgets::list(&app, BudgetQuery { tenant: Some(id.clone()), stage: None }).await?;
     let mut blocks = done(asked.done.as_deref());
     let kept = kept(&app, &id).await?;
@@ -70,17 +83,19 @@ pub(super) async fn get_page(
     if let Some((tenant, _)) = &kept {
         blocks.extend(tenant.warnings.iter().map(|warning| Block::Notice(Tone::Warn, warning.clone())));
     }
-    blocks.push(Block::Tiles(figures.month.rows.iter().flat_map(tiles).collect()));
-    blocks.extend(charts(&figures.days, app.0.clock.now()));
-    blocks.push(tabs(&id, &by));
+    let words = month.words();
+    blocks.push(month.links(&Href::to(&["tenants", &id]).with("by", &by)));
+    blocks.push(Block::Tiles(figures.month.rows.iter().flat_map(|row| tiles(row, &words)).collect()));
+    blocks.extend(charts(&figures.days, &days_of(&month, app.0.clock.now())));
+    blocks.push(tabs(&id, &by, &month));
     match &figures.values {
         Some(view) => {
-            blocks.push(Block::Table(values(&id, &by, view)));
+            blocks.push(Block::Table(values(&id, &by, view, &month)));
             blocks.extend(view.notes.iter().map(|note| Block::Paragraph(note.clone())));
         }
         None => blocks.extend(users(&money::users(&app, id.clone()).await?)),
     }
-    blocks.push(Block::Table(budget_pages::table(&used.budgets, staff.may(&Scope::Admin))));
+    blocks.push(Block::Table(budget_pages::table(&used.budgets)));
     if let Some((tenant, changes)) = &kept {
         let list = keys::list(&app, id.clone()).await?;
         let may_act = staff.may(&Scope::Operator);
@@ -110,13 +125,14 @@ async fn kept(app: &App, id: &str) -> Result<Option<(TenantView, Vec<HistoryEntr
     }
 }
 
-fn figures(finance: &mut Finance, tenant: &str, by: Option<String>) -> Result<Figures, FinanceError> {
-    let query = MarginQuery { tenant: Some(tenant.to_owned()), ..MarginQuery::default() };
+fn figures(finance: &mut Finance, tenant: &str, by: Option<String>, span: &Month) -> Result<Figures, FinanceError> {
+    let query = span.query(MarginQuery { tenant: Some(tenant.to_owned()), ..MarginQuery::default() });
     let month = finance.margin(&query)?;
     let values = by.map(|by| finance.margin(&MarginQuery { by: Some(by), ..query })).transpose()?;
     let days = finance.cost(&CostQuery {
         tenant: Some(tenant.to_owned()),
-        from: last_days(finance.now).first().copied(),
+        from: days_of(span, finance.now).first().copied(),
+        to: span.is_over().then(|| span.span(finance.now).1),
         step: Step::Day,
         ..CostQuery::default()
     })?;
@@ -129,21 +145,31 @@ pub(super) fn last_days(now: Timestamp) -> Vec<Timestamp> {
     (0..DAYS_SHOWN).rev().map(|ago| Timestamp::from_millis(today.saturating_sub(ago) * DAY_MS)).collect()
 }
 
-fn tiles(row: &MarginRow) -> Vec<Tile> {
-    let tile = |label: &str, amount| Tile::new(&format!("{label} this month"), Cell::amount(amount, row.currency));
+/// The days of the chart: those of an earlier month, else the last ones.
+fn days_of(month: &Month, now: Timestamp) -> Vec<Timestamp> {
+    if !month.is_over() {
+        return last_days(now);
+    }
+    let (from, to) = month.span(now);
+    (from.as_millis() / DAY_MS..to.as_millis().div_ceil(DAY_MS))
+        .map(|day| Timestamp::from_millis(day * DAY_MS))
+        .collect()
+}
+
+fn tiles(row: &MarginRow, month: &str) -> Vec<Tile> {
+    let tile = |label: &str, amount| Tile::new(&format!("{label} {month}"), Cell::amount(amount, row.currency));
     vec![
         tile("Revenue", row.revenue).link(Href::to(&["tenants", &row.key, "bill"])),
         tile("Cost of providers", row.llm_cost),
         tile("Other cost", row.other_cost),
         tile("Margin", row.margin),
         Tile::new("Level", level(row.level)),
-        Tile::new("Requests this month", row.requests),
+        Tile::new(&format!("Requests {month}"), row.requests),
     ]
 }
 
 /// Cost by day, a chart for each currency.
-fn charts(days: &[CostRow], now: Timestamp) -> Vec<Block> {
-    let all = last_days(now);
+fn charts(days: &[CostRow], all: &[Timestamp]) -> Vec<Block> {
     let mut by_currency: BTreeMap<Currency, BTreeMap<Timestamp, Pico>> = BTreeMap::new();
     for row in days {
         if let (Some(currency), Some(start)) = (row.currency, row.start) {
@@ -169,12 +195,12 @@ fn charts(days: &[CostRow], now: Timestamp) -> Vec<Block> {
     by_currency.into_iter().map(chart).collect()
 }
 
-fn tabs(tenant: &str, by: &str) -> Block {
+fn tabs(tenant: &str, by: &str, month: &Month) -> Block {
     let tab = |dimension: &str| {
-        let href = Href::to(&["tenants", tenant]).with("by", dimension);
+        let href = month.of(Href::to(&["tenants", tenant]).with("by", dimension));
         (words_of(dimension), href, dimension == by)
     };
-    Block::Tabs("This month by".to_owned(), DIMENSIONS.into_iter().chain([USER]).map(tab).collect())
+    Block::Tabs("By".to_owned(), DIMENSIONS.into_iter().chain([USER]).map(tab).collect())
 }
 
 /// A dimension as people say it.
@@ -187,7 +213,7 @@ pub(super) fn words_of(dimension: &str) -> String {
 }
 
 /// Usage by a dimension. Each value leads to the requests behind it.
-fn values(tenant: &str, by: &str, view: &MarginView) -> Table {
+fn values(tenant: &str, by: &str, view: &MarginView, month: &Month) -> Table {
     let rows = view.rows.iter().map(|row| {
         let requests = Href::to(&["requests"]).with("tenant", tenant).with(by, &row.key);
         let requests = requests.with("from", &view.from.to_string()).with("to", &view.to.to_string());
@@ -199,7 +225,7 @@ fn values(tenant: &str, by: &str, view: &MarginView) -> Table {
             Cell::amount(row.margin, row.currency),
             Cell::amount(row.wasted_cost, row.currency),
             row.unpriced_tokens.into(),
-            Cell::link("Requests", requests),
+            Cell::link_of("Requests", requests, &row.key),
         ]
     });
     let heading = words_of(by);
@@ -213,8 +239,9 @@ fn values(tenant: &str, by: &str, view: &MarginView) -> Table {
         "Tokens without a price",
         "Behind it",
     ];
-    let empty = "Nothing was used this month.";
-    Table::new(&format!("This month by {heading}"), &columns, empty).first(VALUES_SHOWN, rows)
+    let empty = format!("Nothing was used {}.", month.words());
+    let caption = if month.is_over() { month.asked() } else { "This month".to_owned() };
+    Table::new(&format!("{caption} by {heading}"), &columns, &empty).first(VALUES_SHOWN, rows)
 }
 
 /// What end users used lately.
@@ -256,7 +283,7 @@ fn facts(tenant: &TenantView) -> Vec<Fact> {
     ]
 }
 
-fn state_form(tenant: &TenantView) -> Form {
+pub(super) fn state_form(tenant: &TenantView) -> Form {
     let choice = |standing: Standing, words: &str| (standing.as_str().to_owned(), words.to_owned());
     let (next, words) = match tenant.state {
         Standing::Active => (choice(Standing::Suspended, "Suspended: gateways answer 403"), "Suspend"),
@@ -289,7 +316,7 @@ pub(super) async fn post_state(
     Ok(Redirect::to(Href::to(&["tenants", &id]).with(DONE, "changed").as_str()))
 }
 
-fn budget_form(tenant: &TenantView) -> Form {
+pub(super) fn budget_form(tenant: &TenantView) -> Form {
     let fields = vec![
         Field::required("budget", "Budget", Kind::Text(String::new())).hint("Its name in weir.yaml."),
         Field::optional("amount", "Amount", Kind::Text(String::new()))
@@ -348,13 +375,14 @@ fn history(changes: &[HistoryEntry]) -> Table {
     Table::new("History", &["When", "Who", "What", "Before", "After"], "Nothing has changed yet.").rows(rows)
 }
 
-/// The bill of the current period, as it would be if the period ended now.
+/// The bill of a billing period; of the current one as it would be if the period ended now.
 pub(super) async fn get_bill(
     State(app): State<App>,
     staff: Staff,
     Path(Named(id)): Path<Named>,
+    Ask(asked): Ask<AskedBill>,
 ) -> Result<Response, UiError> {
-    let query = BillQuery { tenant: id.clone(), at: None };
+    let query = BillQuery { tenant: id.clone(), at: span::moment(&asked.at, app.0.clock.now())? };
     // Whoever reads a bill has sent what it should have.
     app.0.store.catch_up_for_page().await?;
     let read = with_finance(&app, move |finance| {
@@ -362,12 +390,13 @@ pub(super) async fn get_bill(
         Ok::<_, FinanceError>((Block::AsOf(at, Some(through)), finance.bill(&query)?))
     });
     let (as_of, view) = read.await?;
-    let mut blocks = vec![as_of];
+    let mut blocks = vec![as_of, span::periods(&view, &Href::to(&["tenants", &id, "bill"]))];
     blocks.extend(bill(&view, true));
     blocks.push(behind(&view));
     blocks.extend(view.notes.iter().map(|note| Block::Notice(Tone::Warn, note.clone())));
     blocks.extend(view.unpriced.words().map(|words| Block::Notice(Tone::Warn, words)));
-    Ok(page(&app, &staff, Section::Tenants, format!("Bill of {id}, so far"), blocks))
+    let title = format!("Bill of {id}{}", if view.closed { "" } else { ", so far" });
+    Ok(page(&app, &staff, Section::Tenants, title, blocks))
 }
 
 /// Links to what a bill sums: the requests of its period, and its usage by model.
@@ -381,6 +410,14 @@ fn behind(view: &BillView) -> Block {
     Block::Tabs("Behind the bill".to_owned(), links)
 }
 
+/// The kind of a line. The quantity of a base fee is days, which its amount is cut to.
+fn line_words(kind: LineKind) -> String {
+    match kind {
+        LineKind::BaseFee => "base fee of a whole period, cut to these days of it".to_owned(),
+        other => other.as_str().replace('_', " "),
+    }
+}
+
 /// A bill's lines and sums. Only who may see what the operator pays sees what a line of cost-plus multiplies.
 pub(super) fn bill(view: &BillView, shows_costs: bool) -> Vec<Block> {
     let span = vec![("From", view.from.into()), ("To", view.to.into())];
@@ -390,7 +427,7 @@ pub(super) fn bill(view: &BillView, shows_costs: bool) -> Vec<Block> {
             let is_shown = shows_costs || line.kind != LineKind::CostPlus;
             let factor = |cell| if is_shown { cell } else { Cell::Missing };
             vec![
-                Cell::text(line.kind.as_str().replace('_', " ")),
+                Cell::text(line_words(line.kind)),
                 Cell::maybe(line.meter.clone()),
                 Cell::text(&line.plan),
                 factor(Cell::amount(line.exact_quantity(), "")),

@@ -2,21 +2,25 @@
 use std::cmp::Reverse;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Deserialize;
-use weir_contract::stage::Stage;
 use weir_dashboard::{Block, Cell, Column, Field, Form, Href, Kind, Section, Table, Tile};
 use weir_money::margin::MarginRow;
+use weir_steer::view::Use;
 use weir_tenants::Snapshot;
 
+use super::asked::Ask;
 use super::guard::Staff;
 use super::kept::being_read;
+use super::span::Month;
 use super::standing::{Rest, Standing};
-use super::words::{level, stage_tone, tenant_link};
+use super::words::{level, share, stage, tenant_link};
 use super::{UiError, keys, page, provider_keys, tenant};
+use crate::config::home::TenantsHome;
 use crate::server::App;
+use crate::server::error::ApiError;
 
 /// Tenants of a page.
 const SHOWN: usize = 100;
@@ -68,6 +72,7 @@ impl Sort {
 
 /// What the address says.
 #[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     #[serde(default)]
     sort: Sort,
@@ -77,37 +82,54 @@ pub(super) struct Asked {
     /// The last tenant of the page before; by figures, how many came before.
     #[serde(default)]
     after: String,
+    /// The month of the figures; empty for the one that runs.
+    #[serde(default)]
+    month: String,
 }
 
 impl Asked {
+    /// How many came before, by figures.
+    fn place(&self) -> Result<usize, ApiError> {
+        let wrong = |_| ApiError::Request(format!("`after` is how many came before, not {:?}", self.after));
+        if self.after.is_empty() { Ok(0) } else { self.after.parse().map_err(wrong) }
+    }
+
     fn href(&self, sort: Sort) -> Href {
-        Href::to(&["tenants"]).with("sort", sort.as_str()).with("q", &self.q)
+        let href = Href::to(&["tenants"]).with("sort", sort.as_str()).with("q", &self.q);
+        if self.month.is_empty() { href } else { href.with("month", &self.month) }
     }
 }
 
 pub(super) async fn get_page(
     State(app): State<App>,
     staff: Staff,
-    Query(asked): Query<Asked>,
+    Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
-    let (figures, tenants) = (app.0.ui.kept.standing.get(&app, "").await?, app.directory().current());
+    let month = Month::read(&asked.month, app.0.clock.now())?;
+    let (figures, tenants) = (app.0.ui.kept.standing.get(&app, &month.asked()).await?, app.directory().current());
     let search = Form::ask(
         Href::to(&["tenants"]),
         vec![
             Field::optional("q", "Name, plan or owner", Kind::Text(asked.q.clone())),
             Field::hidden("sort", asked.sort.as_str()),
+            Field::hidden("month", asked.month.as_str()),
         ],
         "Search",
     );
     let Some(figures) = figures else {
         let after = if asked.sort == Sort::Name { asked.after } else { String::new() };
-        let by_name = Asked { sort: Sort::Name, after, q: asked.q };
+        let by_name = Asked { sort: Sort::Name, after, ..asked };
         let table = table(&app, &by_name, &Standing::unknown(), &tenants).await?;
         let blocks = vec![being_read("The figures of all tenants"), Block::Form(search), Block::Table(table)];
         return Ok(page(&app, &staff, Section::Tenants, "Tenants", blocks));
     };
     let standing = &figures.of;
-    let mut blocks = vec![figures.as_of(), Block::Tiles(totals(standing)), Block::Form(search)];
+    let months = Href::to(&["tenants"]).with("sort", asked.sort.as_str()).with("q", &asked.q);
+    let mut blocks = vec![month.links(&months), figures.as_of(), Block::Tiles(totals(standing, &month.words()))];
+    if !asked.q.is_empty() {
+        blocks.push(Block::Paragraph("These sums are of all tenants; the list shows those that fit.".to_owned()));
+    }
+    blocks.push(Block::Form(search));
     if asked.sort != Sort::Name && standing.margin.left_out > 0 {
         blocks.push(Block::Paragraph(CUT.to_owned()));
     }
@@ -116,22 +138,28 @@ pub(super) async fn get_page(
     Ok(page(&app, &staff, Section::Tenants, "Tenants", blocks))
 }
 
-/// This month's sums of each currency.
-fn totals(standing: &Standing) -> Vec<Tile> {
+/// The sums of each currency.
+fn totals(standing: &Standing, month: &str) -> Vec<Tile> {
     let of = |row: &MarginRow| {
         let tile =
             |label: &str, amount| Tile::new(&format!("{label}, {}", row.currency), Cell::amount(amount, row.currency));
         [
-            tile("Revenue this month", row.revenue),
-            tile("Cost this month", row.llm_cost + row.other_cost),
-            tile("Margin this month", row.margin),
+            tile(&format!("Revenue {month}"), row.revenue),
+            tile(&format!("Cost {month}"), row.llm_cost + row.other_cost),
+            tile(&format!("Margin {month}"), row.margin),
         ]
     };
     standing.margin.totals.iter().flat_map(of).collect()
 }
 
 async fn table(app: &App, asked: &Asked, standing: &Standing, tenants: &Snapshot) -> Result<Table, UiError> {
-    let empty = "No tenant fits. Tenants come from the tenants file, or from `weir tenants create` and the API.";
+    let empty = match app.0.home {
+        TenantsHome::Database => "No tenant fits. `weir tenants create` and the API make tenants.",
+        TenantsHome::File(_) => "No tenant fits. Tenants come from the tenants file.",
+        TenantsHome::Nowhere => {
+            "There is no tenant: `tenants` or `tenants_database` in weir.yaml says where they are kept."
+        }
+    };
     let mut table = Table::new("Tenants", &[], empty);
     table.columns = vec![
         Column::sorted_by("Tenant", asked.href(Sort::Name)),
@@ -151,7 +179,7 @@ async fn table(app: &App, asked: &Asked, standing: &Standing, tenants: &Snapshot
             let rest = standing.rest(app, &names).await?;
             (by_name(&names, standing, &rest, tenants), next)
         }
-        sort => by_figures(asked, sort, standing, tenants),
+        sort => by_figures(asked, sort, standing, tenants)?,
     };
     table.next = next.map(|after| asked.href(asked.sort).with("after", &after));
     Ok(table.rows(rows))
@@ -189,8 +217,13 @@ fn by_name(names: &[String], standing: &Standing, rest: &Rest, tenants: &Snapsho
 }
 
 /// The same by figures. Currencies are never compared: each stands by itself.
-fn by_figures(asked: &Asked, sort: Sort, standing: &Standing, tenants: &Snapshot) -> (Vec<Vec<Cell>>, Option<String>) {
-    let before: usize = asked.after.parse().unwrap_or(0);
+fn by_figures(
+    asked: &Asked,
+    sort: Sort,
+    standing: &Standing,
+    tenants: &Snapshot,
+) -> Result<(Vec<Vec<Cell>>, Option<String>), ApiError> {
+    let before = asked.place()?;
     let mut found: Vec<&MarginRow> = standing.margin.rows.iter().filter(|row| fits(asked, &row.key, tenants)).collect();
     match sort {
         // The view lists the worst margins first.
@@ -198,14 +231,14 @@ fn by_figures(asked: &Asked, sort: Sort, standing: &Standing, tenants: &Snapshot
         Sort::Cost => found.sort_by_key(|row| (row.currency, Reverse(row.llm_cost + row.other_cost))),
         Sort::Revenue => found.sort_by_key(|row| (row.currency, Reverse(row.revenue))),
         Sort::Budget => {
-            found.sort_by_key(|row| Reverse(standing.budget(&Rest::default(), &row.key).map(|(used, _)| used)));
+            found.sort_by_key(|row| Reverse(standing.budget(&Rest::default(), &row.key).map(Use::weight)));
         }
     }
     let end = before.saturating_add(SHOWN);
     let next = (found.len() > end).then(|| end.to_string());
     let shown = found.into_iter().skip(before).take(SHOWN);
     let budget = |tenant: &str| standing.budget(&Rest::default(), tenant);
-    (shown.map(|of| row(&of.key, Some(of), budget(&of.key), tenants)).collect(), next)
+    Ok((shown.map(|of| row(&of.key, Some(of), budget(&of.key), tenants)).collect(), next))
 }
 
 fn fits(asked: &Asked, tenant: &str, tenants: &Snapshot) -> bool {
@@ -218,15 +251,12 @@ fn fits(asked: &Asked, tenant: &str, tenants: &Snapshot) -> bool {
     [Some(tenant), plan, owner].into_iter().flatten().any(|text| text.to_lowercase().contains(&wanted))
 }
 
-fn row(tenant: &str, of: Option<&MarginRow>, budget: Option<(u32, Stage)>, tenants: &Snapshot) -> Vec<Cell> {
+fn row(tenant: &str, of: Option<&MarginRow>, budget: Option<Use>, tenants: &Snapshot) -> Vec<Cell> {
     let text = |text: Option<&String>| text.map_or(Cell::Missing, Cell::text);
     let amount = |pick: fn(&MarginRow) -> weir_money::amount::Pico| {
         of.map_or(Cell::Missing, |row| Cell::amount(pick(row), row.currency))
     };
     let percent = of.and_then(|row| row.margin_percent).map_or(Cell::Missing, |percent| Cell::amount(percent, "%"));
-    let used = |(permille, stage)| Cell::Meter { permille, tone: stage_tone(stage) };
-    let stage = budget.map_or(Cell::Missing, |(_, stage)| Cell::status(stage.as_str(), stage_tone(stage)));
-    let budget = budget.map_or(Cell::Missing, used);
     vec![
         tenant_link(tenant),
         text(tenants.plans().get(tenant)),
@@ -236,7 +266,7 @@ fn row(tenant: &str, of: Option<&MarginRow>, budget: Option<(u32, Stage)>, tenan
         amount(|row| row.margin),
         percent,
         of.map_or(Cell::Missing, |row| level(row.level)),
-        budget,
-        stage,
+        budget.map_or(Cell::Missing, share),
+        budget.map_or(Cell::Missing, stage),
     ]
 }

@@ -1,11 +1,12 @@
 //! Tokens of the API: made, shown once, revoked.
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
 use weir_contract::Timestamp;
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table};
 
+use super::asked::Ask;
 use super::guard::{Acted, Staff};
 use super::keys::standing;
 use super::words::{AfterAct, DONE, done};
@@ -18,7 +19,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new().route("/tokens", get(get_page).post(post_create)).route("/tokens/revoke", post(post_revoke))
 }
 
-async fn get_page(State(app): State<App>, staff: Staff, Query(asked): Query<AfterAct>) -> Result<Response, UiError> {
+async fn get_page(State(app): State<App>, staff: Staff, Ask(asked): Ask<AfterAct>) -> Result<Response, UiError> {
     let (list, now) = (tokens::list(&app, staff.token()).await?, app.0.clock.now());
     let columns =
         ["Name", "Person", "Opens", "Gateway", "From", "Made", "By", "Last used", "Expires", "State", "Actions"];
@@ -50,10 +51,10 @@ fn row(token: &TokenView, now: Timestamp) -> Vec<Cell> {
 
 fn revoke(name: &str) -> Act {
     let fields = vec![Field::hidden("name", name)];
-    Act::new("Revoke", Form::act("", Href::to(&["tokens", "revoke"]), fields, &format!("Revoke {name} now")))
+    Act::new("Revoke", name, Form::act("", Href::to(&["tokens", "revoke"]), fields, &format!("Revoke {name} now")))
 }
 
-fn new_form() -> Form {
+pub(super) fn new_form() -> Form {
     let text = || Kind::Text(String::new());
     let scopes =
         "With commas between them: viewer, operator, admin, tenant:ID, ingest, directory, byok, readings, metrics.";

@@ -5,9 +5,11 @@ use weir_contract::stage::Stage;
 use weir_dashboard::{Block, Cell, Href, Tone};
 use weir_money::margin::Level;
 use weir_steer::alert::file::Severity;
+use weir_steer::view::Use;
 
 /// What the address of a page says after an act.
 #[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct AfterAct {
     /// Which act was done.
     pub(super) done: Option<String>,
@@ -47,6 +49,22 @@ pub(super) fn stage_tone(stage: Stage) -> Tone {
     }
 }
 
+/// The tone of a budget's use: one that binds nobody is worth a look at most.
+fn use_tone(used: Use) -> Tone {
+    let tone = stage_tone(used.stage);
+    if (used.observed || used.paused) && tone == Tone::Bad { Tone::Warn } else { tone }
+}
+
+/// The stage of a budget, and whether it binds.
+pub(super) fn stage(used: Use) -> Cell {
+    Cell::ranked(used.words(), use_tone(used), used.stage as u8)
+}
+
+/// The used share of a budget.
+pub(super) fn share(used: Use) -> Cell {
+    Cell::Meter { permille: used.permille, tone: use_tone(used) }
+}
+
 /// How severe an alert is.
 pub(super) fn severity(severity: Severity) -> Cell {
     let tone = if severity.as_str() == "critical" { Tone::Bad } else { Tone::Warn };
@@ -63,16 +81,23 @@ pub(super) fn tenant_link(tenant: &str) -> Cell {
     Cell::link(tenant, Href::to(&["tenants", tenant]))
 }
 
+const TEST_FAILED: &str = "The receiver has not taken the test: the first of the messages below says why.";
+
 /// What a page says after an act, named in its address. Other words say nothing.
 pub(super) fn done(word: Option<&str>) -> Vec<Block> {
     let told = match word {
         Some("settled") => "The row is settled. The audit has your name and the reason.",
         Some("raised") => "The budget is raised or paused until the date. The audit has your name and the reason.",
+        Some("replaced") => {
+            "It is in force, in place of the raise or pause that was in force before: that one does not come back, though its date may be \
+             the later one. The audit has your name, the reason, and the one before."
+        }
         Some("resumed") => "The usual amount counts again.",
         Some("acknowledged") => "The alert is acknowledged under your name.",
         Some("silenced") => "The silence is in force.",
         Some("unsilenced") => "The silence has ended.",
-        Some("tested") => "The test was sent: see the messages below for what came of it.",
+        Some("tested") => "The receiver has taken the test.",
+        Some("test_failed") => return vec![Block::Notice(Tone::Bad, TEST_FAILED.to_owned())],
         Some("revoked") => "It is revoked.",
         Some("stored") => "The key is in the vault. Gateways have it within a second.",
         Some("removed") => "The key is removed. Gateways let go of it within a second.",

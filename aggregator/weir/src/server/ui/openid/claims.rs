@@ -5,7 +5,7 @@ use weir_contract::glob;
 
 use super::super::sessions::Holder;
 use super::OpenIdError;
-use crate::config::tokens::{Scope as Role, Token};
+use crate::config::tokens::{Scope as Role, Token, is_name};
 use crate::config::ui::openid::{OpenId, RoleRule};
 
 /// The longest name of a person.
@@ -32,10 +32,9 @@ fn fits(claims: &Map<String, Value>, rule: &RoleRule) -> bool {
 /// Who somebody is by their claims, and what they may do.
 pub(super) fn person(settings: &OpenId, claims: &Map<String, Value>) -> Result<Holder, OpenIdError> {
     let text = |name: &str| claim(claims, name).and_then(Value::as_str);
-    let is_name = |name: &&str| {
-        !name.trim().is_empty() && name.chars().count() <= PERSON_MAX_CHARS && !name.chars().any(char::is_control)
-    };
-    let name = text(&settings.person).filter(is_name).ok_or_else(|| OpenIdError::NoName(settings.person.clone()))?;
+    let name = text(&settings.person)
+        .filter(|name| is_name(name, PERSON_MAX_CHARS))
+        .ok_or_else(|| OpenIdError::NoName(settings.person.clone()))?;
     let roles: Vec<Role> =
         settings.roles.iter().filter(|rule| fits(claims, rule)).map(|rule| rule.scope.clone()).collect();
     if roles.is_empty() {

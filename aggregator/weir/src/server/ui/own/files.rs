@@ -1,18 +1,20 @@
 //! What a tenant's own page shows, as files: every row, with exact numbers.
 use axum::extract::{Path, State};
 use axum::response::Response;
+use weir_contract::Timestamp;
 use weir_dashboard::Sheet;
 use weir_money::revenue::LineKind;
 
-use super::{Counts, bill, days, meters_used, requests_by_day, values};
+use super::{Asked, Counts, bill, days, meters_used, requests_by_day, so_far, values};
 use crate::finance::bill::BillView;
 use crate::finance::{Finance, FinanceError};
 use crate::server::App;
 use crate::server::error::ApiError;
 use crate::server::finance::with_finance;
-use crate::server::ui::UiError;
+use crate::server::ui::asked::Ask;
 use crate::server::ui::guard::Member;
 use crate::server::ui::money::download;
+use crate::server::ui::{UiError, span};
 
 /// A file, by its name.
 #[derive(Clone, Copy, Debug)]
@@ -41,20 +43,24 @@ impl File {
         })
     }
 
-    fn read(self, finance: &mut Finance, tenant: &str) -> Result<Sheet, FinanceError> {
-        let since = |finance: &mut Finance| Ok::<_, FinanceError>(bill(finance, tenant)?.from);
+    /// Reads the file; `at` names a billing period by one of its moments, none the one that runs.
+    fn read(self, finance: &mut Finance, tenant: &str, at: Option<Timestamp>) -> Result<Sheet, FinanceError> {
+        let span = |finance: &mut Finance| {
+            let bill = bill(finance, tenant, at)?;
+            Ok::<_, FinanceError>(so_far(&bill, finance.now))
+        };
         Ok(match self {
             File::Usage => counts("day", &requests_by_day(&days(finance, tenant)?)),
-            File::Units => units(finance, tenant)?,
+            File::Units => units(finance, tenant, at)?,
             File::Features => {
-                let span = (since(finance)?, finance.now);
+                let span = span(finance)?;
                 counts("feature", &values(&mut finance.reader, tenant, "feature", span)?)
             }
             File::Keys => {
-                let span = (since(finance)?, finance.now);
+                let span = span(finance)?;
                 counts("key", &values(&mut finance.reader, tenant, "credential", span)?)
             }
-            File::Bill => lines(&bill(finance, tenant)?),
+            File::Bill => lines(&bill(finance, tenant, at)?),
         })
     }
 }
@@ -64,11 +70,13 @@ pub(super) async fn get_file(
     State(app): State<App>,
     member: Member,
     Path(name): Path<String>,
+    Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
+    let at = span::moment(&asked.at, app.0.clock.now())?;
     let (file, name) = File::named(&name).ok_or(ApiError::NotFound("there is no such file"))?;
     let tenant = member.tenant().to_string();
     app.0.store.catch_up().await?;
-    let sheet = with_finance(&app, move |finance| file.read(finance, &tenant)).await?;
+    let sheet = with_finance(&app, move |finance| file.read(finance, &tenant, at)).await?;
     Ok(download(sheet, name))
 }
 
@@ -80,13 +88,14 @@ fn counts(of: &str, counts: &Counts) -> Sheet {
     sheet
 }
 
-fn units(finance: &mut Finance, tenant: &str) -> Result<Sheet, FinanceError> {
-    let bill = bill(finance, tenant)?;
+fn units(finance: &mut Finance, tenant: &str, at: Option<Timestamp>) -> Result<Sheet, FinanceError> {
+    let bill = bill(finance, tenant, at)?;
     let mut sheet = Sheet::new(&["meter", "today", "billing_period", "included", "left"]);
     for of in meters_used(finance, tenant, &bill)? {
         let text = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
         let (included, left) = (text(of.included), text(of.left()));
-        sheet.row(&[of.meter, of.today.to_string(), of.period.to_string(), included, left]);
+        let today = text(of.today);
+        sheet.row(&[of.meter, today, of.period.to_string(), included, left]);
     }
     Ok(sheet)
 }

@@ -1,0 +1,53 @@
+//! What the address of a page asks. A page refuses what it does not know: it must not silently show something else.
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+use weir_contract::stage::Stage;
+
+use super::UiError;
+use crate::server::App;
+use crate::server::error::ApiError;
+
+/// The parameters of an address.
+#[derive(Debug)]
+pub(super) struct Ask<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Ask<T> {
+    type Rejection = UiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, UiError> {
+        let Query(asked) = Query::from_request_parts(parts, app).await.map_err(ApiError::from)?;
+        Ok(Ask(asked))
+    }
+}
+
+/// One of these words; the first where the address says nothing.
+pub(super) fn one_of<'a>(name: &str, asked: &'a str, known: &[&'a str]) -> Result<&'a str, ApiError> {
+    if asked.is_empty() {
+        return Ok(known.first().copied().unwrap_or_default());
+    }
+    let found = known.iter().find(|word| **word == asked).copied();
+    found.ok_or_else(|| ApiError::Request(format!("`{name}` is one of {}, not {asked:?}", known.join(", "))))
+}
+
+/// A stage; None where the address says nothing.
+pub(super) fn stage(asked: &str) -> Result<Option<Stage>, ApiError> {
+    let known = Stage::ALL.map(Stage::as_str);
+    let named = if asked.is_empty() { None } else { Some(one_of("stage", asked, &known)?) };
+    Ok(named.and_then(Stage::from_name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_not_known_is_refused_with_those_that_are() {
+        assert_eq!(one_of("back", "", &["day", "week"]).expect("the first"), "day");
+        assert_eq!(one_of("back", "week", &["day", "week"]).expect("known"), "week");
+        let told = one_of("back", "year", &["day", "week"]).expect_err("not known").to_string();
+        assert_eq!(told, "`back` is one of day, week, not \"year\"");
+        assert_eq!((stage("").expect("all"), stage("warn").expect("known")), (None, Some(Stage::Warn)));
+        assert!(stage("zzz").is_err());
+    }
+}
