@@ -278,11 +278,11 @@ const aRefusedFormKeepsWhatWasTyped = async (browser, demo) => {
   const page = await context.newPage();
   await signIn(page, demo);
   await look(page, `${demo.url}/budgets?tenant=acme`);
-  await page.getByRole("link", { name: /^Change: .* of acme$/ }).first().click();
+  await page.getByRole("link", { name: /^daily: acme$/ }).first().click();
   await page.waitForURL("**/ui/budgets/one?**");
   const raise = page.locator("form[action='/ui/budgets/raise']");
   const nextWeek = new Date(Date.now() + 7 * 24 * 3_600_000).toISOString().slice(0, 16);
-  await raise.getByLabel("Amount").fill("many");
+  await raise.locator("input[name=amount]").fill("many");
   await raise.getByLabel("Until (UTC)").fill(nextWeek);
   await raise.getByLabel("Reason").fill("a launch");
   await raise.getByRole("button").click();
@@ -290,7 +290,7 @@ const aRefusedFormKeepsWhatWasTyped = async (browser, demo) => {
   assert.deepEqual(await findings(page), [], "a refused form");
   assert.equal(await raise.getByLabel("Reason").inputValue(), "a launch");
   assert.equal(await raise.getByLabel("Until (UTC)").inputValue(), nextWeek);
-  await raise.getByLabel("Amount").fill("1000000");
+  await raise.locator("input[name=amount]").fill("1000000");
   await raise.getByRole("button").click();
   await page.waitForURL("**done=raised");
   await page.getByRole("button", { name: /^Use the usual amount/ }).click();

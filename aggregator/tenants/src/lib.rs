@@ -205,7 +205,7 @@ impl Snapshot {
         } else {
             self.left.remove(entry.id.as_str());
         }
-        if entry.state == TenantState::Suspended {
+        if entry.state == TenantState::Suspended && !has_left {
             self.suspended.insert(id());
         } else {
             self.suspended.remove(entry.id.as_str());

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
-use weir_database::{Connection, Row, params};
+use weir_database::{Connection, OptionalExtension, Row, params};
 
 use super::Hold;
 use weir_ledger::LedgerError;
@@ -255,6 +255,13 @@ pub fn billing(db: &mut Connection) -> Result<BillingView, LedgerError> {
     }
     view.rows.sort_unstable_by_key(|row| row.id);
     Ok(view)
+}
+
+/// One row; None if there is none of this number.
+pub fn row(db: &Connection, id: i64) -> Result<Option<OutboxRow>, LedgerError> {
+    let sql = "SELECT id, window_start, tenant, meter, revision, value, state, reason, detail, customer, identifier, attempts, created_at
+               FROM outbox WHERE id = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([id], read).optional()?)
 }
 
 /// A row that the provider has taken.

@@ -103,7 +103,9 @@ fn periods(
     }
     found.reverse();
     if found.is_empty() {
-        return Err(FinanceError::Conflict("no whole billing period of the tenant lies in this span".to_owned()));
+        let from = query.from.unwrap_or(began);
+        let told = format!("no whole billing period of the tenant lies between {from} and {end}");
+        return Err(FinanceError::Conflict(told));
     }
     Ok(found)
 }

@@ -15,7 +15,7 @@ use crate::config::tokens::{Scope, Token};
 use crate::finance::stripe_prices::{self, StripePricesView};
 use crate::reporting::customers;
 use weir_billing::outbox::settle;
-use weir_billing::outbox::view::{self as outbox, Reported, SettleRequest, SettledRow};
+use weir_billing::outbox::view::{self as outbox, OutboxRow, Reported, SettleRequest, SettledRow};
 use weir_billing::reconcile::{self, ReconcileError, ReconcileRequest, ReconcileView, record};
 use weir_stripe::setup::{self, SetupError, SetupRequest, SetupTenants, SetupView};
 use weir_stripe::status::{self, StatusView};
@@ -56,6 +56,11 @@ pub(super) async fn status_rows(app: &App) -> Result<StatusView, ApiError> {
 /// The latest rows that Stripe has taken, of those with a number below `before`.
 pub(super) async fn reported(app: &App, before: Option<i64>) -> Result<Reported, ApiError> {
     with_reader(app, move |reader| outbox::reported(reader.db(), before)).await
+}
+
+/// One row; None if there is none of this number.
+pub(super) async fn row(app: &App, id: i64) -> Result<Option<OutboxRow>, ApiError> {
+    with_reader(app, move |reader| outbox::row(reader.db(), id)).await
 }
 
 /// The status without single rows, for a caller.

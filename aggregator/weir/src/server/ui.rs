@@ -179,6 +179,7 @@ fn routes(app: &App, framed: Option<HeaderValue>) -> Router<App> {
         .route("/limits", get(limits::get_page))
         .route("/limits/live", get(limits::get_live))
         .route("/billing", get(billing::get_page))
+        .route("/billing/row", get(billing::get_row))
         .route("/billing/settle", post(billing::post_settle))
         .route("/models", get(models::get_page))
         .route("/requests", get(requests::get_page))
@@ -277,6 +278,7 @@ impl IntoResponse for UiError {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
     use weir_contract::Timestamp;
 
     use super::*;

@@ -184,6 +184,8 @@ async fn every_page_and_the_reads_behind_it_use_indexes() {
     for path in PAGES.into_iter().chain(MORE) {
         staff.page(path).await;
     }
+    // There is no such row, which is looked up all the same.
+    staff.get("/billing/row?row=1").await;
     for path in READS {
         server.json(path).await;
     }

@@ -81,7 +81,7 @@ async fn a_tenants_errors_bear_its_brand_and_name_no_other_page() {
     assert!(refused.text.contains("Acme AI") && refused.text.contains("value=\"not a name!\""), "{}", refused.text);
     assert!(!refused.text.contains("/ui/tenants"), "{}", refused.text);
     let refused = browser.get("/tenants/globex").await.text;
-    assert!(refused.contains("href=\"/ui/own\"") && !refused.contains("globex"), "{refused}");
+    assert!(refused.contains("To the first page") && !refused.contains("globex"), "{refused}");
 }
 
 #[tokio::test]
@@ -185,6 +185,20 @@ async fn what_was_reported_to_stripe_is_listed_with_the_requests_behind_it() {
     let rows = rows.split("</table>").next().unwrap_or_default();
     assert_eq!(rows.matches("aria-label=\"Requests: row ").count() as u64, reported, "{rows}");
     assert!(browser.page("/billing?before=1").await.contains("None of these rows was reported"));
+}
+
+#[tokio::test]
+async fn the_requests_of_an_hour_are_found_though_they_came_late() {
+    let clock = ManualClock::at(noon());
+    let server = busy_by(clock.clone(), "").await;
+    clock.advance(Duration::from_secs(5 * 3_600));
+    let late = Worker { tenant: "globex", ..Worker::new(3, noon()) };
+    assert_eq!(server.post(batch(&[late.usage(1)])).await.status(), StatusCode::ACCEPTED);
+    server.json("/v1/ledger").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    let hour = "from=2026-11-21T12:00:00.000Z&to=2026-11-21T13:00:00.000Z";
+    let page = browser.page(&format!("/requests?tenant=globex&{hour}")).await;
+    assert!(page.contains(&late.id(1).to_string()), "{page}");
 }
 
 #[tokio::test]

@@ -231,7 +231,10 @@ async fn a_held_row_that_is_settled_leaves_the_list_and_the_audit_names_the_pers
     let world = World::with_late_rows(2).await;
     let token = token(&world.server, "finance", "Grace", json!("admin")).await;
     let browser = Browser::sign_in(&world.server, &token).await;
-    assert!(browser.page("/billing").await.contains("Settle row 1"));
+    assert!(browser.page("/billing").await.contains("href=\"/ui/billing/row?row=1\">Settle row 1</a>"));
+    let row = browser.page("/billing/row?row=1").await;
+    assert!(row.contains("<button>Settle row 1</button>") && row.contains("held"), "{row}");
+    assert_eq!(browser.get("/billing/row?row=99").await.status, StatusCode::NOT_FOUND);
     let without = browser.act("/billing/settle", &[("row", "1"), ("as", "void"), ("why", " ")]).await;
     assert!(without.status.is_client_error() && without.text.contains("why"), "{}", without.text);
     assert_eq!(world.server.json("/v1/stripe").await["held"], 2, "nothing happens without a reason");

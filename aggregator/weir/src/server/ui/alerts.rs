@@ -208,8 +208,11 @@ fn back(word: &str) -> Redirect {
 pub(super) async fn post_ack(State(app): State<App>, Acted(staff, fields): Acted<Staff>) -> Result<Redirect, UiError> {
     let request =
         AckRequest { rule: fields.text("rule"), subject: fields.optional("subject"), why: fields.text("why") };
+    let (rule, subject) = (fields.get("rule"), fields.get("subject"));
+    let is_it = |alert: &&Alert| alert.rule == rule && alert.subject == subject && alert.acknowledged.is_some();
+    let before = alerts::view(&app).await?.alerts.iter().any(|alert| is_it(&alert));
     alerts::acknowledge(&app, staff.token().clone(), request).await?;
-    Ok(back("acknowledged"))
+    Ok(back(if before { "acknowledged_again" } else { "acknowledged" }))
 }
 
 pub(super) async fn post_silence(

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use weir_billing::outbox::view::{OutboxRow, Reported, SettleRequest, Settlement};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
-use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table, Tile, Tone};
+use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table, Tile, Tone};
 use weir_stripe::status::StatusView;
 
 use super::asked::Ask;
@@ -15,6 +15,9 @@ use super::{UiError, page};
 use crate::config::tokens::Scope;
 use crate::server::error::ApiError;
 use crate::server::{App, billing_routes};
+
+/// Held and pending rows of a page.
+const ROWS_SHOWN: usize = 100;
 
 /// What the address says.
 #[derive(Debug, Default, Deserialize)]
@@ -70,7 +73,7 @@ fn reasons(status: &StatusView) -> Table {
     Table::new("Why rows are held", &["Reason", "Rows", "Since", "What to do"], empty).rows(rows)
 }
 
-/// The rows of a state, the oldest first; at most 500.
+/// The rows of a state, the oldest first. Each leads to its page.
 fn rows(status: &StatusView, state: &str, may_settle: bool) -> Table {
     let (caption, empty) =
         if state == "held" { ("Held rows", "No row is held.") } else { ("Pending rows", "No row waits to be sent.") };
@@ -85,16 +88,21 @@ fn rows(status: &StatusView, state: &str, may_settle: bool) -> Table {
         "Customer",
         "Attempts",
         "Behind it",
-        "Actions",
     ];
     let of_state = status.billing.rows.iter().filter(|row| row.state == state);
-    Table::new(caption, &columns, empty).rows(of_state.map(|row| outbox_row(row, may_settle)))
+    Table::new(caption, &columns, empty).first(ROWS_SHOWN, of_state.map(|row| outbox_row(row, may_settle)))
+}
+
+/// The page of a row.
+fn row_href(row: i64) -> Href {
+    Href::to(&["billing", "row"]).with("row", &row.to_string())
 }
 
 fn outbox_row(row: &OutboxRow, may_settle: bool) -> Vec<Cell> {
     let text = |text: &Option<String>| Cell::maybe(text.clone());
+    let what = if may_settle { "Settle row" } else { "Row" };
     vec![
-        row.id.into(),
+        Cell::link(format!("{what} {}", row.id), row_href(row.id)),
         row.window.into(),
         tenant_link(&row.tenant),
         Cell::text(&row.meter),
@@ -104,12 +112,42 @@ fn outbox_row(row: &OutboxRow, may_settle: bool) -> Vec<Cell> {
         text(&row.customer),
         row.attempts.into(),
         Cell::link_of("Requests", requests_of(&row.tenant, row.window), format!("row {}", row.id)),
-        Cell::Acts(if may_settle {
-            vec![Act::new("Settle", format!("row {}", row.id), settle_form(row.id))]
-        } else {
-            Vec::new()
-        }),
     ]
+}
+
+/// What the address of a row says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AskedRow {
+    row: i64,
+}
+
+/// One row, and the form that settles it if it is held.
+pub(super) async fn get_row(
+    State(app): State<App>,
+    staff: Staff,
+    Ask(asked): Ask<AskedRow>,
+) -> Result<Response, UiError> {
+    let found = billing_routes::row(&app, asked.row).await?;
+    let row = found.ok_or_else(|| ApiError::Unknown(format!("there is no row {}", asked.row)))?;
+    let text = |text: &Option<String>| Cell::maybe(text.clone());
+    let facts = vec![
+        ("State", Cell::text(&row.state)),
+        ("Tenant", tenant_link(&row.tenant)),
+        ("Meter", Cell::text(&row.meter)),
+        ("Amount", row.value.into()),
+        ("Hour", row.window.into()),
+        ("Requests of the hour", Cell::link("Requests", requests_of(&row.tenant, row.window))),
+        ("Customer", text(&row.customer)),
+        ("Reason", text(&row.reason)),
+        ("Stripe's last words", text(&row.detail)),
+        ("Stripe's identifier", row.identifier.clone().map_or(Cell::Missing, Cell::Code)),
+        ("Attempts", row.attempts.into()),
+        ("Made", row.created_at.into()),
+    ];
+    let mut blocks = vec![Block::Facts(format!("{} {} of {}", row.value, row.meter, row.tenant), facts)];
+    blocks.extend((row.state == "held" && staff.may(&Scope::Admin)).then(|| Block::Form(settle_form(row.id))));
+    Ok(page(&app, &staff, Section::Billing, format!("Row {}", row.id), blocks))
 }
 
 /// The requests of a row's hour: `weir explain` takes the sums of whole billing periods apart.
@@ -138,7 +176,7 @@ fn reported(sent: &Reported) -> Table {
     let rows = sent.rows.iter().map(|row| {
         let text = |text: &Option<String>| Cell::maybe(text.clone());
         vec![
-            row.id.into(),
+            Cell::link(format!("Row {}", row.id), row_href(row.id)),
             row.window.into(),
             tenant_link(&row.tenant),
             Cell::text(&row.meter),

@@ -104,19 +104,8 @@ fn lacking(budgets: &[BudgetView]) -> Option<String> {
 
 /// The budgets, the most used first: name a tenant to see others.
 pub(super) fn table(budgets: &[BudgetView]) -> Table {
-    let columns = [
-        "Tenant",
-        "Budget",
-        "Covers",
-        "Used",
-        "Amount",
-        "Share",
-        "Stage",
-        "Period ends",
-        "Raised or paused",
-        "Until",
-        "Raise, pause",
-    ];
+    let columns =
+        ["Tenant", "Budget", "Covers", "Used", "Amount", "Share", "Stage", "Period ends", "Raised or paused", "Until"];
     let empty = "No budget fits: nothing was used of one in its current period. Those that there are stand below; name a tenant to see its.";
     Table::new("Budgets", &columns, empty).first(SHOWN, budgets.iter().map(row))
 }
@@ -131,7 +120,7 @@ fn row(budget: &BudgetView) -> Vec<Cell> {
     let of = if subject::is_shared(subject) { subject } else { subject::tenant(subject) };
     vec![
         whose(subject),
-        Cell::text(&budget.budget),
+        Cell::link_of(&budget.budget, budget::href(of, &budget.budget), of),
         Cell::text(&budget.covers),
         Cell::amount(budget.used, &budget.unit),
         Cell::amount(budget.amount, &budget.unit),
@@ -140,7 +129,6 @@ fn row(budget: &BudgetView) -> Vec<Cell> {
         Cell::maybe(budget.period_end),
         Cell::maybe(words),
         Cell::maybe(raise.map(|raise| raise.until)),
-        Cell::link_of("Change", budget::href(of, &budget.budget), format!("{} of {of}", budget.budget)),
     ]
 }
 
@@ -185,4 +173,57 @@ pub(super) fn history(changes: &[Transition]) -> Table {
     });
     let columns = ["When", "Tenant", "Budget", "From", "To", "Used", "Amount", "Why"];
     Table::new("Latest changes of stages", &columns, "No budget has changed its stage yet.").first(CHANGES_SHOWN, rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_contract::Timestamp;
+    use weir_dashboard::{Page, Role, Viewer};
+    use weir_ledger::amount::Pico;
+    use weir_steer::raise::Raise;
+
+    use super::*;
+
+    /// A page has at most so many bytes, beside style and script.
+    const PAGE_MAX_BYTES: usize = 120_000;
+
+    #[test]
+    fn a_page_of_budgets_is_small_however_many_there_are() {
+        let name = |what: &str, number: usize| format!("{what}-with-a-long-name-{number:05}");
+        let budget = |number| {
+            let raise = Raise {
+                id: 1,
+                subject: name("tenant", number),
+                budget: name("budget", number),
+                amount: Pico::parse("1234.567891"),
+                until: Timestamp::from_millis(1_800_000_000_000),
+                who: "Ada Lovelace, with finance".to_owned(),
+                why: "a launch that everybody waits for since a long time".to_owned(),
+                at: Timestamp::default(),
+                ended_at: None,
+            };
+            BudgetView {
+                budget: raise.budget.clone(),
+                subject: raise.subject.clone(),
+                covers: "feature search".to_owned(),
+                unit: "USD".to_owned(),
+                period_start: Timestamp::default(),
+                period_end: Some(raise.until),
+                used: Pico::parse("1234567.123456789").expect("a decimal"),
+                amount: Pico::parse("1234567.123456789").expect("a decimal"),
+                used_permille: 1_000,
+                unpriced_requests: 0,
+                stage: Stage::Exceeded,
+                mode: "enforce".to_owned(),
+                raise: Some(raise),
+            }
+        };
+        let budgets: Vec<BudgetView> = (0..10_000).map(budget).collect();
+        let table = table(&budgets);
+        assert_eq!(table.left_out, 10_000 - SHOWN);
+        let (title, at) = ("Budgets".to_owned(), Timestamp::default());
+        let page = Page { title, section: Section::Budgets, at, blocks: vec![Block::Table(table)] };
+        let page = page.render(&Viewer { role: Role::Admin, ..Viewer::default() });
+        assert!(page.len() < PAGE_MAX_BYTES, "{} bytes", page.len());
+    }
 }

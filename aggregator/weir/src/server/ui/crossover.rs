@@ -105,7 +105,9 @@ fn compared(view: &CrossoverView, drawing: Href) -> Vec<Block> {
     let rows = view.months.iter().map(|month| row(view, month));
     let columns =
         ["Requests a month", "The API costs", "Own GPUs cost", "GPUs", "Requests they carry", "Saved", "Saved %"];
-    let months = Table::new("At today's traffic, and at what the GPUs carry", &columns, "").rows(rows);
+    let months =
+        Table::new("At the traffic of the last 30 days, as that of a month, and at what the GPUs carry", &columns, "")
+            .rows(rows);
     let points = view.curve.iter().map(|(requests, api, own)| {
         vec![(*requests).into(), Cell::amount(*api, view.currency), Cell::amount(*own, view.currency)]
     });

@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_change_has_its_sign_and_a_tone_from_a_tenth_on() {
         let shown = |percent| match change(Some(percent)) {
-            Cell::Status { text, tone } => (text, tone),
+            Cell::Status { text, tone, .. } => (text, tone),
             other => panic!("{other:?}"),
         };
         assert_eq!(shown(Percent(999)), ("+9.99 %".to_owned(), Tone::Plain));

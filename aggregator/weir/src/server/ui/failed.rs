@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use weir_dashboard::{Block, Form, Href, Page, Role, Section, Tone, names};
@@ -49,6 +49,7 @@ pub(super) async fn in_its_frame(State(app): State<App>, mut request: Request, n
     let sent = Sent::default();
     request.extensions_mut().insert(sent.clone());
     let (headers, path) = (request.headers().clone(), request.uri().path().to_owned());
+    let is_form = request.method() == Method::POST;
     let mut response = next.run(request).await;
     let Some(told) = response.extensions_mut().remove::<Told>() else { return response };
     let Some(person) = person(&app, &headers) else { return response };
@@ -59,14 +60,14 @@ pub(super) async fn in_its_frame(State(app): State<App>, mut request: Request, n
     };
     let mut blocks = vec![Block::Notice(Tone::Bad, told.words)];
     blocks.extend(form.map(Block::Form));
-    let (section, back) = match viewer.role {
-        Role::Tenant => (Section::Own, Section::Own.href()),
-        _ => {
-            let named = names(&path).first().and_then(|segment| Section::named(segment));
-            (named.unwrap_or(Section::Overview), page_of(&path))
-        }
+    let named = names(&path).first().and_then(|segment| Section::named(segment));
+    let section = if viewer.role == Role::Tenant { Section::Own } else { named.unwrap_or(Section::Overview) };
+    let (words, back) = match is_form {
+        true if viewer.role == Role::Tenant => ("Back to the page", Section::Own.href()),
+        true => ("Back to the page", page_of(&path)),
+        false => ("To the first page", Href::to(&[])),
     };
-    blocks.push(Block::Tabs("Back".to_owned(), vec![("Back to the page".to_owned(), back, false)]));
+    blocks.push(Block::Tabs("Back".to_owned(), vec![(words.to_owned(), back, false)]));
     let page = Page { title: told.title.to_owned(), section, at: app.0.clock.now(), blocks };
     response.headers_mut().remove(header::CONTENT_LENGTH);
     *response.body_mut() = Body::from(page.render(viewer));

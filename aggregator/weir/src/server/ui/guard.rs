@@ -153,6 +153,7 @@ fn to_sign_in(parts: &Parts) -> Response {
     } else {
         let address = address.strip_prefix("/ui").unwrap_or(address);
         Href::local(&format!("/ui{address}"))
+            .filter(|_| address != "/")
             .filter(|_| !address.split('?').next().unwrap_or_default().ends_with("/live"))
     };
     let asked = wanted.iter().fold(Href::to(&["sign-in"]), |asked, to| asked.with(TO_FIELD, to.as_str()));

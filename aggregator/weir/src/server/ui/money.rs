@@ -254,11 +254,17 @@ async fn get_review(State(app): State<App>, staff: Staff, Ask(asked): Ask<AskedW
         _ => "Weekly review".to_owned(),
     };
     let shown = |report: Option<Arc<Figures<Document>>>| match report {
-        Some(report) => [report.as_of()].into_iter().chain(parts(&report.of)).collect(),
+        Some(report) => [report.as_of(), rounded()].into_iter().chain(parts(&report.of)).collect(),
         None => vec![being_read("The figures of the week")],
     };
     blocks.extend(or_why(report.map(shown))?);
     Ok(page(&app, &staff, Section::Money, title, blocks))
+}
+
+/// What a review says of its amounts.
+fn rounded() -> Block {
+    let told = "Amounts of a review are rounded to two decimals; those of the page of money are exact.";
+    Block::Paragraph(told.to_owned())
 }
 
 /// Reads the review of a week, or of the last one that is over.
@@ -334,5 +340,7 @@ fn compared(view: &CompareView) -> Vec<Block> {
     let caption =
         format!("The usage of {} under each price plan, over {} billing periods", view.tenant, view.periods.len());
     let lacks = view.unpriced.words().map(|words| Block::Notice(Tone::Warn, words));
-    [Block::Table(Table::new(&caption, &columns, empty).rows(rows))].into_iter().chain(lacks).collect()
+    let periods = view.periods.iter().map(|start| ("Begins", Cell::Time(*start))).collect();
+    let periods = Block::Facts("Billing periods that are compared".to_owned(), periods);
+    [periods, Block::Table(Table::new(&caption, &columns, empty).rows(rows))].into_iter().chain(lacks).collect()
 }

@@ -362,7 +362,7 @@ pub(super) async fn post_budget(
 
 fn history(changes: &[HistoryEntry]) -> Table {
     let json =
-        |value: &Option<serde_json::Value>| value.as_ref().map_or(Cell::Missing, |value| Cell::Code(value.to_string()));
+        |value: &Option<serde_json::Value>| value.as_ref().map_or(Cell::Missing, |value| Cell::Json(value.to_string()));
     let rows = changes.iter().map(|change| {
         vec![
             change.at.into(),

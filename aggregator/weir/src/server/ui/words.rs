@@ -94,6 +94,9 @@ pub(super) fn done(word: Option<&str>) -> Vec<Block> {
         }
         Some("resumed") => "The usual amount counts again.",
         Some("acknowledged") => "The alert is acknowledged under your name.",
+        Some("acknowledged_again") => {
+            "The alert is acknowledged under your name, in place of somebody who had done so before you: the audit names them."
+        }
         Some("silenced") => "The silence is in force.",
         Some("unsilenced") => "The silence has ended.",
         Some("tested") => "The receiver has taken the test.",
