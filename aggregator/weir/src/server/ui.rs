@@ -6,10 +6,10 @@
 //! | `/ui/openid`, `/ui/link` | anybody for whom a provider or a link vouches | [`openid`], [`links`] |
 //! | `/ui/overview`, `/ui/live` | viewer | [`overview`], [`live`] |
 //! | `/ui/tenants`, `/ui/tenants/{id}` and below | viewer; acts: operator | [`tenants`], [`tenant`], [`keys`] |
-//! | `/ui/budgets` | viewer; acts: admin | [`budgets`] |
+//! | `/ui/budgets` and below | viewer; acts: admin | [`budgets`], [`budget`] |
 //! | `/ui/limits`, `/ui/limits/live` | viewer | [`limits`], [`live`] |
 //! | `/ui/money` and below | viewer | [`money`] |
-//! | `/ui/billing` | viewer; acts: admin | [`billing`] |
+//! | `/ui/billing` and below | viewer; acts: admin | [`billing`] |
 //! | `/ui/alerts` | viewer; acts: operator, tests: admin | [`alerts`] |
 //! | `/ui/models` | viewer | [`models`] |
 //! | `/ui/tokens` | admin | [`tokens`] |
@@ -21,7 +21,8 @@
 //! A person signs in with a token of the API, by OpenID Connect or by a signed link; the browser gets a session's name in a cookie
 //! ([`sessions`]). Each request looks the session's token up again, so that a revoked token ends its sessions at once. A form is acted on only if it carries the session's
 //! own token and comes from a page of this server ([`guard`]). An act calls the function that the API calls, which asks for the scope
-//! and names the person in the audit.
+//! and names the person in the audit. What goes wrong is shown in the frame of the other pages, with the form again ([`failed`]); an address
+//! that asks what a page does not know is refused ([`asked`]).
 mod addresses;
 mod alerts;
 pub(super) mod answers;
