@@ -40,7 +40,7 @@ pub(super) struct Client {
     address: String,
     token: String,
     /// Asks the node that owns, from the directory of one that does not run.
-    visit: Option<Visit>,
+    visit: Option<Box<Visit>>,
 }
 
 /// The server refused what it was asked.
@@ -186,7 +186,7 @@ impl Client {
         }
         let Some(visit) = Visit::begin(home.ledger(), &node.name)? else { return Ok(None) };
         let (http, address) = (client_of_nodes(config, node)?, visit.owner.address.clone());
-        let client = Client { http, address, token: visit.token.clone(), visit: Some(visit) };
+        let client = Client { http, address, token: visit.token.clone(), visit: Some(Box::new(visit)) };
         // Commands run within a runtime already, which cannot wait for another one.
         let met = std::thread::spawn(move || block_on(async { client.meet().await.map(|()| client) })).join();
         Ok(Some(met.map_err(|_| anyhow!("asking the node that owns did not end"))??))

@@ -35,7 +35,7 @@ pub(crate) enum VisitError {
 
 /// The node that owns the ledger at `ledger`; None if no node does.
 pub(crate) fn owner_of(ledger: &Place) -> Result<Option<NodeRow>, Error> {
-    Ok(living(&Tables::open(ledger)?)?)
+    living(&Tables::open(ledger)?)
 }
 
 fn living(tables: &Tables) -> Result<Option<NodeRow>, Error> {
