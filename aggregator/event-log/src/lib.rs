@@ -41,7 +41,7 @@
 //!   do not skip it; restore the file from a backup.
 #![forbid(unsafe_code)]
 
-mod brokers;
+pub mod brokers;
 #[cfg(test)]
 mod conformance;
 pub mod copy;
