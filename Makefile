@@ -70,6 +70,10 @@ sim: ## simulate disk, clock and process failures: make sim SEEDS=10000; one see
 	@WEIR_SIM_SEEDS=$(SEEDS) WEIR_SIM_SEED=$(SEED) cargo test --quiet --workspace --lib \
 		whatever_fails -- --nocapture
 
+nodes-sim: ## simulate nodes that share a log and a ledger on a network that fails: make nodes-sim SEEDS=10000; one seed step by step: SEED=17
+	@WEIR_SIM_SEEDS=$(SEEDS) WEIR_SIM_SEED=$(SEED) cargo test --quiet --workspace --lib \
+		whatever_nodes_and_network_do -- --nocapture
+
 leases-sim: ## simulate fleets that share a limit: make leases-sim SEEDS=100000; one seed step by step: make leases-sim SEED=17
 	@WEIR_LEASES_SEEDS=$(or $(SEEDS),20000) WEIR_LEASES_SEED=$(SEED) cargo test --quiet --workspace --test storms \
 		whatever_fails -- --nocapture

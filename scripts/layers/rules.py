@@ -24,7 +24,7 @@ LAYERS = {
     "weir-clock": ["weir-contract"],
     "weir-settings": ["weir-contract"],
     "weir-event-log": ["weir-contract", "weir-clock", "weir-fault", "weir-settings"],
-    "weir-database": [],
+    "weir-database": ["weir-fault"],
     "weir-ledger": ["weir-event-log", "weir-database"],
     "weir-billing": ["weir-ledger"],
     "weir-money": ["weir-ledger", "weir-settings"],

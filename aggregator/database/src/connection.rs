@@ -14,7 +14,12 @@ const STATEMENTS_KEPT: usize = 64;
 
 /// A connection to the database.
 #[derive(Debug)]
-pub struct Connection(Engine);
+pub struct Connection {
+    engine: Engine,
+    /// What the simulator makes of a connection to SQLite.
+    #[cfg(feature = "simulated")]
+    session: Option<crate::simulated::Session>,
+}
 
 #[derive(Debug)]
 pub(crate) enum Engine {
@@ -29,9 +34,12 @@ impl Connection {
             Place::Sqlite(path) => {
                 let db = rusqlite::Connection::open(path)?;
                 db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-                Ok(Connection(Engine::Sqlite(db)))
+                #[cfg(feature = "simulated")]
+                return Ok(Connection { engine: Engine::Sqlite(db), session: crate::simulated::Session::open()? });
+                #[cfg(not(feature = "simulated"))]
+                Ok(Self::over(Engine::Sqlite(db)))
             }
-            Place::Postgres(place) => Ok(Connection(Engine::Postgres(Box::new(place.writer()?)))),
+            Place::Postgres(place) => Ok(Self::over(Engine::Postgres(Box::new(place.writer()?)))),
         }
     }
 
@@ -39,7 +47,7 @@ impl Connection {
     pub fn open_read_only(place: impl Into<Place>) -> Result<Self, Error> {
         match place.into() {
             Place::Sqlite(path) => Self::open_file_read_only(&path),
-            Place::Postgres(place) => Ok(Connection(Engine::Postgres(Box::new(place.reader()?)))),
+            Place::Postgres(place) => Ok(Self::over(Engine::Postgres(Box::new(place.reader()?)))),
         }
     }
 
@@ -47,21 +55,40 @@ impl Connection {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let db = rusqlite::Connection::open_with_flags(path, flags)?;
         db.busy_timeout(BUSY)?;
-        Ok(Connection(Engine::Sqlite(db)))
+        Ok(Self::over(Engine::Sqlite(db)))
     }
 
     /// Opens a SQLite database that nothing keeps.
     pub fn open_in_memory() -> Result<Self, Error> {
-        Ok(Connection(Engine::Sqlite(rusqlite::Connection::open_in_memory()?)))
+        Ok(Self::over(Engine::Sqlite(rusqlite::Connection::open_in_memory()?)))
+    }
+
+    fn over(engine: Engine) -> Self {
+        Connection {
+            engine,
+            #[cfg(feature = "simulated")]
+            session: None,
+        }
+    }
+
+    /// Asks the server of the simulator, outside a transaction.
+    #[cfg(feature = "simulated")]
+    fn reach(&self) -> Result<(), Error> {
+        match &self.session {
+            Some(session) if !self.is_in_transaction() => session.reach(),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
-        &self.0
+        &self.engine
     }
 
     /// Prepares a statement that is used a few times at once.
     pub fn prepare(&self, sql: &str) -> Result<Statement<'_>, Error> {
-        match &self.0 {
+        #[cfg(feature = "simulated")]
+        self.reach()?;
+        match &self.engine {
             Engine::Sqlite(db) => Ok(Statement::sqlite(db.prepare(sql)?)),
             Engine::Postgres(session) => Ok(Statement::postgres(session, sql)),
         }
@@ -69,7 +96,9 @@ impl Connection {
 
     /// Prepares a statement and keeps it for later.
     pub fn prepare_cached(&self, sql: &str) -> Result<Statement<'_>, Error> {
-        match &self.0 {
+        #[cfg(feature = "simulated")]
+        self.reach()?;
+        match &self.engine {
             Engine::Sqlite(db) => Ok(Statement::sqlite_cached(db.prepare_cached(sql)?)),
             Engine::Postgres(session) => Ok(Statement::postgres(session, sql)),
         }
@@ -77,12 +106,20 @@ impl Connection {
 
     /// Runs a statement, and returns how many rows it changed.
     pub fn execute<P: Params>(&self, sql: &str, params: P) -> Result<usize, Error> {
+        #[cfg(feature = "simulated")]
+        if self.session.as_ref().is_some_and(crate::simulated::Session::owns) && !self.is_in_transaction() {
+            let tx = self.unchecked_transaction()?;
+            let changed = tx.prepare(sql)?.execute(params)?;
+            return tx.commit().map(|()| changed);
+        }
         self.prepare(sql)?.execute(params)
     }
 
     /// Runs statements without parameters.
     pub fn execute_batch(&self, sql: &str) -> Result<(), Error> {
-        match &self.0 {
+        #[cfg(feature = "simulated")]
+        self.reach()?;
+        match &self.engine {
             Engine::Sqlite(db) => Ok(db.execute_batch(sql)?),
             Engine::Postgres(session) => session.batch(sql),
         }
@@ -113,15 +150,22 @@ impl Connection {
     }
 
     fn begin(&self, sqlite: &str) -> Result<Transaction<'_>, Error> {
-        match &self.0 {
+        #[cfg(feature = "simulated")]
+        self.reach()?;
+        match &self.engine {
             Engine::Sqlite(db) => db.execute_batch(sqlite)?,
             Engine::Postgres(session) => session.begin()?,
         }
-        Ok(Transaction { db: self })
+        let transaction = Transaction { db: self };
+        #[cfg(feature = "simulated")]
+        if let (Engine::Sqlite(db), Some(session)) = (&self.engine, &self.session) {
+            session.check(db)?;
+        }
+        Ok(transaction)
     }
 
     fn is_in_transaction(&self) -> bool {
-        match &self.0 {
+        match &self.engine {
             Engine::Sqlite(db) => !db.is_autocommit(),
             Engine::Postgres(session) => session.is_in_transaction(),
         }
@@ -129,12 +173,16 @@ impl Connection {
 
     /// Whether the database is PostgreSQL.
     pub fn is_postgres(&self) -> bool {
-        matches!(self.0, Engine::Postgres(_))
+        matches!(self.engine, Engine::Postgres(_))
     }
 
     /// Takes the right to write, before there is a table that [`Connection::take_over`] needs.
     pub fn take_right(&self) -> Result<(), Error> {
-        match &self.0 {
+        #[cfg(feature = "simulated")]
+        if let Some(session) = &self.session {
+            return session.take_right();
+        }
+        match &self.engine {
             Engine::Sqlite(_) => Ok(()),
             Engine::Postgres(session) => session.take_right(),
         }
@@ -142,7 +190,11 @@ impl Connection {
 
     /// As [`Connection::take_right`]; fails with [`Error::Owned`] at once if another session has it.
     pub fn take_right_now(&self) -> Result<(), Error> {
-        match &self.0 {
+        #[cfg(feature = "simulated")]
+        if let Some(session) = &self.session {
+            return session.take_right();
+        }
+        match &self.engine {
             Engine::Sqlite(_) => Ok(()),
             Engine::Postgres(session) => session.take_right_now(),
         }
@@ -150,7 +202,7 @@ impl Connection {
 
     /// Who has the right to write `schema` of this PostgreSQL database; None if nobody has, and for SQLite.
     pub fn writer_of(&self, schema: &str) -> Result<Option<Holder>, Error> {
-        let Engine::Postgres(_) = &self.0 else { return Ok(None) };
+        let Engine::Postgres(_) = &self.engine else { return Ok(None) };
         let holder = |row: &Row<'_>| Ok(Holder { name: row.get(0)?, address: row.get(1)? });
         self.query_row(&holder_of("?1"), [schema], holder).optional()
     }
@@ -159,7 +211,11 @@ impl Connection {
     /// lives, and makes its transactions fail with [`Error::Fenced`] if it was paused or cut off. A SQLite ledger has one writer by the lock
     /// of its folder.
     pub fn take_over(&self) -> Result<(), Error> {
-        match &self.0 {
+        #[cfg(feature = "simulated")]
+        if let (Engine::Sqlite(db), Some(session)) = (&self.engine, &self.session) {
+            return session.take_over(db);
+        }
+        match &self.engine {
             Engine::Sqlite(_) => Ok(()),
             Engine::Postgres(session) => session.take_over(),
         }
@@ -168,7 +224,7 @@ impl Connection {
     /// The right of this connection to write, which further connections of this process can obey. Without [`Connection::take_over`] there
     /// is nothing to obey.
     pub fn fence(&self) -> Fence {
-        match &self.0 {
+        match &self.engine {
             Engine::Sqlite(_) => Fence::default(),
             Engine::Postgres(session) => Fence(session.right()),
         }
@@ -177,7 +233,7 @@ impl Connection {
     /// Lets this connection write only for as long as the owner of `fence` may: its transactions fail with [`Error::Fenced`] once another
     /// process has taken over.
     pub fn obey(&self, fence: &Fence) {
-        if let (Engine::Postgres(session), Some(right)) = (&self.0, &fence.0) {
+        if let (Engine::Postgres(session), Some(right)) = (&self.engine, &fence.0) {
             session.obey(right.clone());
         }
     }
@@ -185,7 +241,7 @@ impl Connection {
     /// Configures a connection to a small SQLite database whose every change must last: commits are synced, references checked, and
     /// SQLite moves its write-ahead log into the database by itself. PostgreSQL does so by itself.
     pub fn configure_synced(&self) -> Result<(), Error> {
-        let Engine::Sqlite(db) = &self.0 else { return Ok(()) };
+        let Engine::Sqlite(db) = &self.engine else { return Ok(()) };
         db.pragma_update(None, "journal_mode", "wal")?;
         db.pragma_update(None, "synchronous", "full")?;
         Ok(db.pragma_update(None, "foreign_keys", true)?)
@@ -194,7 +250,7 @@ impl Connection {
     /// Configures the one connection that writes a SQLite ledger: a write-ahead log that the caller moves into the database
     /// ([`Connection::checkpoint`]), and a page cache of `cache_kib`. PostgreSQL's server is configured by its owner.
     pub fn configure_writer(&self, cache_kib: i64, journal_max_bytes: i64) -> Result<(), Error> {
-        let Engine::Sqlite(db) = &self.0 else { return Ok(()) };
+        let Engine::Sqlite(db) = &self.engine else { return Ok(()) };
         db.pragma_update(None, "journal_mode", "wal")?;
         db.pragma_update(None, "cache_size", -cache_kib)?;
         db.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -203,31 +259,31 @@ impl Connection {
 
     /// Whether commits are synced before they return. PostgreSQL syncs all of them.
     pub fn sync_commits(&self, synced: bool) -> Result<(), Error> {
-        let Engine::Sqlite(db) = &self.0 else { return Ok(()) };
+        let Engine::Sqlite(db) = &self.engine else { return Ok(()) };
         Ok(db.pragma_update(None, "synchronous", if synced { "full" } else { "normal" })?)
     }
 
     /// From now on, what is deleted is overwritten. PostgreSQL does so when it vacuums.
     pub fn overwrite_deleted(&self) -> Result<(), Error> {
-        let Engine::Sqlite(db) = &self.0 else { return Ok(()) };
+        let Engine::Sqlite(db) = &self.engine else { return Ok(()) };
         Ok(db.pragma_update(None, "secure_delete", true)?)
     }
 
     /// Moves what it can of SQLite's write-ahead log into the database, and syncs it.
     pub fn checkpoint(&self) -> Result<(), Error> {
-        let Engine::Sqlite(db) = &self.0 else { return Ok(()) };
+        let Engine::Sqlite(db) = &self.engine else { return Ok(()) };
         Ok(db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
     }
 
     /// Moves the whole of SQLite's write-ahead log into the database, syncs it, and empties the log.
     pub fn checkpoint_all(&self) -> Result<(), Error> {
-        let Engine::Sqlite(db) = &self.0 else { return Ok(()) };
+        let Engine::Sqlite(db) = &self.engine else { return Ok(()) };
         Ok(db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
     }
 
     /// The version of the schema; 0 where there is none yet.
     pub fn schema_version(&self) -> Result<i64, Error> {
-        match &self.0 {
+        match &self.engine {
             Engine::Sqlite(db) => Ok(db.pragma_query_value(None, "user_version", |row| row.get(0))?),
             Engine::Postgres(session) => session.schema_version(),
         }
@@ -235,7 +291,7 @@ impl Connection {
 
     /// Notes the version of the schema.
     pub fn set_schema_version(&self, version: i64) -> Result<(), Error> {
-        match &self.0 {
+        match &self.engine {
             Engine::Sqlite(db) => Ok(db.pragma_update(None, "user_version", version)?),
             Engine::Postgres(session) => session.set_schema_version(version),
         }
@@ -244,7 +300,7 @@ impl Connection {
     /// Tells a schema of PostgreSQL from its copies: the server, its history (a standby that took over begins a new one), and the numbers
     /// that the server gave to database and schema. Empty for SQLite.
     pub fn place_in_server(&self) -> Result<String, Error> {
-        let Engine::Postgres(_) = &self.0 else { return Ok(String::new()) };
+        let Engine::Postgres(_) = &self.engine else { return Ok(String::new()) };
         let sql = "SELECT 'server ' || s.system_identifier || ', history ' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
                      || ', database ' || d.oid || ', schema ' || n.oid
                    FROM pg_control_system() s, pg_database d, pg_namespace n
@@ -254,7 +310,7 @@ impl Connection {
 
     /// The tables whose names are `prefix` and a number.
     pub fn numbered_tables(&self, prefix: &str) -> Result<Vec<String>, Error> {
-        let sql = match &self.0 {
+        let sql = match &self.engine {
             Engine::Sqlite(_) => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB ?1 || '[0-9]*'",
             Engine::Postgres(_) => {
                 "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename ~ ('^' || ?1 || '[0-9]+$')"
@@ -278,7 +334,7 @@ pub struct Transaction<'c> {
 impl Transaction<'_> {
     /// Checks references between rows when the transaction is committed: until then rows come in any order.
     pub fn defer_references(&self) -> Result<(), Error> {
-        self.db.execute_batch(match &self.db.0 {
+        self.db.execute_batch(match &self.db.engine {
             Engine::Sqlite(_) => "PRAGMA defer_foreign_keys = ON",
             Engine::Postgres(_) => "SET CONSTRAINTS ALL DEFERRED",
         })
@@ -286,8 +342,12 @@ impl Transaction<'_> {
 
     /// Makes the changes of the transaction last.
     pub fn commit(self) -> Result<(), Error> {
+        #[cfg(feature = "simulated")]
+        if let (Engine::Sqlite(db), Some(session)) = (&self.db.engine, &self.db.session) {
+            return session.commit(db);
+        }
         // A commit that fails leaves SQLite's transaction open; dropping it rolls it back.
-        match &self.db.0 {
+        match &self.db.engine {
             Engine::Sqlite(db) => Ok(db.execute_batch("COMMIT")?),
             Engine::Postgres(session) => session.commit(),
         }
@@ -299,7 +359,7 @@ impl Drop for Transaction<'_> {
         if !self.db.is_in_transaction() {
             return;
         }
-        match &self.db.0 {
+        match &self.db.engine {
             Engine::Sqlite(db) => {
                 // SQLite rolls back by itself where this fails: the connection is beyond use.
                 let _ = db.execute_batch("ROLLBACK");

@@ -24,6 +24,9 @@ mod kind;
 mod params;
 mod place;
 mod postgres;
+mod right;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 mod statement;
 pub mod tables;
 #[cfg(feature = "testing")]

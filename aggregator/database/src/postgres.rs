@@ -35,7 +35,7 @@ pub(crate) use pool::Leased;
 pub use server::{Reach, Server};
 use sql::variant;
 
-use crate::{Error, Holder};
+use crate::{Error, Holder, right};
 
 /// Prepared statements that a session keeps. Beyond them all are prepared anew.
 const STATEMENTS_KEPT: usize = 512;
@@ -43,9 +43,6 @@ const STATEMENTS_KEPT: usize = 512;
 const OWNER_WAIT_MS: u64 = IDLE_OWNER_MS + 2_000;
 /// How often to ask for it.
 const OWNER_ASK_MS: u64 = 200;
-/// Makes the row that says who may write. SQLite needs none, since one file has one writer.
-const OWNER: &str = "CREATE TABLE IF NOT EXISTS ledger_owner(epoch bigint NOT NULL);
-    INSERT INTO ledger_owner SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM ledger_owner)";
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,11 +133,11 @@ impl Session {
         // The lock holds until the transaction ends: who takes over waits for it, and finds everything or nothing. Sessions of one owner
         // share it, so that none of them waits for another.
         let found = self.query(&format!("SELECT epoch FROM {}.ledger_owner FOR SHARE", quoted(&schema)), &[]);
-        if found.as_ref().is_ok_and(|rows| rows.first().is_some_and(|row| row.get::<_, i64>(0) == epoch)) {
-            return Ok(());
+        let checked = found.and_then(|rows| right::check(rows.first().map(|row| row.get(0)), epoch));
+        if checked.is_err() {
+            self.rollback();
         }
-        self.rollback();
-        found.and(Err(Error::Fenced))
+        checked
     }
 
     /// The right under which this session writes: its own, or the one that it obeys.
@@ -175,8 +172,8 @@ impl Session {
     /// Takes the right to write, and the next number of those who had it: earlier ones are refused from then on.
     pub(crate) fn take_over(&self) -> Result<(), Error> {
         self.take_right()?;
-        self.batch(OWNER)?;
-        let taken = self.query("UPDATE ledger_owner SET epoch = epoch + 1 RETURNING epoch", &[])?;
+        self.batch(right::OWNER)?;
+        let taken = self.query(right::TAKE_OVER, &[])?;
         self.epoch.set(taken.first().map(|row| row.get(0)));
         Ok(())
     }

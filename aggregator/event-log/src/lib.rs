@@ -41,17 +41,21 @@
 //!   do not skip it; restore the file from a backup.
 #![forbid(unsafe_code)]
 
+pub mod brokers;
 #[cfg(test)]
 mod conformance;
 pub mod copy;
 mod error;
 pub mod kafka;
 mod mentions;
+mod outside;
 pub mod place;
 mod port;
 mod record;
 pub mod redact;
 pub mod redis;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 pub mod sqlite;
 mod taking;
 pub mod writer;

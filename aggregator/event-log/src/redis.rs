@@ -53,3 +53,5 @@ pub use aside::move_aside;
 pub use log::RedisLog;
 pub use place::{DEFAULT_NAME, RedisPlace};
 pub use reader::RedisLogReader;
+#[cfg(feature = "simulated")]
+pub use scripts::all as scripts;

@@ -1,5 +1,6 @@
 //! Who takes the right to write to a shared log, and which log is expected.
 use crate::Position;
+use crate::outside::random;
 
 /// Whether a log that is not there is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +26,5 @@ pub struct Taking {
 
 /// Draws a log's name: 32 hex digits.
 pub(crate) fn random_name() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)?;
-    Ok(hex::encode(bytes))
+    random::<16>().map(hex::encode)
 }

@@ -204,6 +204,10 @@ impl<T> Writer<T> {
         let (records, others): (Vec<_>, Vec<_>) =
             group.into_iter().map(|job| (job.record, (job.beside, job.answer))).unzip();
         let (beside, answers): (Vec<_>, Vec<_>) = others.into_iter().unzip();
+        if fault::hit(Point::AckBeforeAppend) {
+            answers.into_iter().for_each(|answer| drop(answer.send(Ok(self.progress.last()))));
+            return self.append(&records).map(drop);
+        }
         let outcome = self.append(&records);
         for (number, answer) in answers.into_iter().enumerate() {
             // Fails where the connection has closed meanwhile.

@@ -43,6 +43,30 @@ pub enum Point {
     PrunedUnsettled,
     /// Merging ranges of numbers swallows a missing one.
     RangesMerged,
+    /// A transaction does not ask whether another process has taken the ledger over.
+    EpochUnchecked,
+    /// A process takes the ledger over while another one has the right to write it.
+    TwoOwners,
+    /// A writer of a shared log goes on after another one has taken the log over.
+    LogFenceUnchecked,
+    /// An entry that came too late for its place counts.
+    StaleEntryCounts,
+    /// The writer acknowledges before it appends.
+    AckBeforeAppend,
+    /// A group whose answer did not come counts as appended.
+    AmbiguousIsDone,
+    /// A group whose answer did not come is written anew, as another group.
+    AmbiguousIsAnew,
+    /// A log that lacks its end is taken as it is.
+    OffsetReset,
+    /// A commit whose answer did not come counts as done.
+    CommitLostIsDone,
+    /// A commit whose answer did not come counts as not done.
+    CommitLostIsUndone,
+    /// Whoever takes the ledger over forgets which ids were counted.
+    IdsLostAtTakeOver,
+    /// A follower acknowledges events before the owner does.
+    FollowerAcknowledges,
     /// What budgets have used in memory survives a transaction that was rolled back.
     CountersOutliveRollback,
     /// Gateways are told of stages whose periods are over.

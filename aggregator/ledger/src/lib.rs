@@ -300,6 +300,11 @@ impl SqliteLedger {
     ) -> Result<Self, LedgerError> {
         schema::open(&db, place, log_id)?;
         db.take_over()?;
+        if fault::hit(Point::IdsLostAtTakeOver) {
+            let tx = db.unchecked_transaction()?;
+            dedupe::drop_days_before(&tx, u64::from(u32::MAX))?;
+            tx.commit()?;
+        }
         sources::mend(&db)?;
         schema::admit_meters(&db, &meters)?;
         // Pages whose sync failed in an earlier process may be in memory only: write and sync all of them again.
@@ -472,7 +477,7 @@ impl SqliteLedger {
 
     /// Checks that `last`, the log's end, is not before the ledger's position.
     pub(crate) fn check_log(&self, last: Position) -> Result<(), LedgerError> {
-        if last < self.position {
+        if last < self.position && !fault::hit(Point::OffsetReset) {
             return Err(LedgerError::LogBehind { log: last, ledger: self.position });
         }
         Ok(())
@@ -506,8 +511,8 @@ impl SqliteLedger {
         }
         let forgotten_before = self.forgotten_before;
         let outcome = count(self);
-        self.is_position_unsure =
-            matches!(&outcome, Err(LedgerError::Database(error)) if error.failure() == Failure::Lost);
+        self.is_position_unsure = matches!(&outcome, Err(LedgerError::Database(error)) if error.failure() == Failure::Lost)
+            && !fault::hit(Point::CommitLostIsUndone);
         if outcome.is_err() {
             // The transaction was rolled back, so its changes in memory must go as well.
             self.forgotten_before = forgotten_before;

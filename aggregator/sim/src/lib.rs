@@ -9,6 +9,8 @@
 //! step. A world is one thread in a process of its own (`alone`) and depends on the seed only, so a failed seed fails
 //! again in the same way.
 //!
+//! Several nodes over one shared log and ledger have a simulation of their own, on a network that fails: `nodes`.
+//!
 //! `Bug`s are planted at fault points, which no released build contains. The tests prove that the simulator finds each.
 //!
 //! This crate contains only tests. Their needs are ordinary dependencies, not dev-dependencies, so that every build of
@@ -19,6 +21,7 @@ mod alone;
 mod billing;
 mod gateways;
 mod machine;
+mod nodes;
 mod oracle;
 mod planted;
 mod run;

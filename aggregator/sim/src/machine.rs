@@ -19,7 +19,7 @@ use weir_ledger::meters::{self, Conditions, Field, Meter, Meters};
 use weir_ledger::rebuild::{Difference, RebuildError, rebuild};
 use weir_ledger::thread::{Follower, LedgerHandle, Next};
 use weir_ledger::validate::Format;
-use weir_ledger::{LedgerFailure, LedgerOptions, SqliteLedger, ValidatedBody};
+use weir_ledger::{LedgerError, LedgerFailure, LedgerOptions, SqliteLedger, ValidatedBody};
 use weir_money::cost::read_book;
 use weir_money::prices::{Book, Layer, file};
 
@@ -76,8 +76,16 @@ impl Machine {
     pub(super) fn start(clock: &Arc<ManualClock>) -> Result<Self, FilesError> {
         let opening = Opening { options: SMALL_LOG, ..Opening::embedded(clock.clone()) };
         let place = LogPlace::Sqlite(LOG.into());
-        let Files { log, reader, mut ledger } =
-            Files::open(&place, opening, &Place::from(LEDGER), meters(), SMALL_LEDGER)?;
+        Ok(Self::over(Files::open(&place, opening, &Place::from(LEDGER), meters(), SMALL_LEDGER)?, clock)?)
+    }
+
+    /// Takes a shared log and ledger over, as a node does that has the right to write.
+    pub(super) fn own(clock: &Arc<ManualClock>, place: &LogPlace, opening: Opening) -> Result<Self, FilesError> {
+        let files = Files::open_by_right(place, opening, &Place::from(LEDGER), meters(), SMALL_LEDGER)?;
+        Ok(Self::over(files, clock)?)
+    }
+
+    fn over(Files { log, reader, mut ledger }: Files, clock: &Arc<ManualClock>) -> Result<Self, LedgerError> {
         ledger.set_prices(prices(), clock.now())?;
         let forgotten_before = log.end().forgotten_before;
         let (ledger, follower) = LedgerHandle::without_thread(ledger, reader, clock.clone());
@@ -141,6 +149,21 @@ impl Machine {
             self.write();
         }
         None
+    }
+
+    /// Where bodies go in.
+    pub(super) fn intake(&self) -> Intake {
+        self.intake.clone()
+    }
+
+    /// Returns true if another process has taken the ledger over.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.ledger.progress().is_taken_over()
+    }
+
+    /// The position up to which the log is counted.
+    pub(super) fn counted(&self) -> u64 {
+        self.ledger.progress().position()
     }
 
     /// Returns true if the whole log is counted.

@@ -34,6 +34,27 @@ pub(crate) const STEERING_BUGS: [Bug; 7] = [
     Bug::NoticeOvertakes,
 ];
 
+/// The bugs of several nodes over one log and one ledger.
+pub(crate) const NODES_BUGS: [Bug; 17] = [
+    Bug::TwoOwners,
+    Bug::EpochUnchecked,
+    Bug::LogFenceUnchecked,
+    Bug::StaleEntryCounts,
+    Bug::AckBeforeAppend,
+    Bug::FullAcknowledged,
+    Bug::FailedSyncAcknowledged,
+    Bug::AmbiguousIsDone,
+    Bug::AmbiguousIsAnew,
+    Bug::OffsetReset,
+    Bug::CommitLostIsDone,
+    Bug::CommitLostIsUndone,
+    Bug::IdsLostAtTakeOver,
+    Bug::FollowerAcknowledges,
+    Bug::PositionApart,
+    Bug::DedupeApart,
+    Bug::PrunedUncounted,
+];
+
 /// Every bug of the reporting.
 pub(crate) const BILLING_BUGS: [Bug; 16] = [
     Bug::SentBeforeSynced,

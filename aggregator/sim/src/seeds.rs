@@ -1,4 +1,4 @@
-//! Runs seeds, for both simulators: one, a range, or as many as it takes to find a planted bug.
+//! Runs seeds, for all simulators: one, a range, or as many as it takes to find a planted bug.
 use std::fmt::Display;
 
 use super::alone::{has_part, number, share};
@@ -51,13 +51,19 @@ pub(super) fn run<S: Outcome>(
     }
     let mut total = S::default();
     for seed in first..first + seeds {
-        let summary = simulate(seed, false)
-            .unwrap_or_else(|failure| panic!("seed {seed}: {failure}\nsee it again with: make sim SEED={seed}"));
+        let summary = simulate(seed, false).unwrap_or_else(|failure| {
+            panic!("seed {seed}: {failure}\nsee it again with: make {} SEED={seed}", command(module))
+        });
         println!("seed {seed}: {summary}");
         total.add(&summary);
     }
     println!("{seeds} seeds: {total}");
     Some(total)
+}
+
+/// What runs one seed of a simulator.
+fn command(module: &str) -> &'static str {
+    if module.ends_with("::nodes") { "nodes-sim" } else { "sim" }
 }
 
 /// Searches for a planted bug; fails if no seed finds it.

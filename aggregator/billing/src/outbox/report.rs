@@ -73,8 +73,9 @@ pub struct Reporter<S> {
     pacer: Arc<Pacer>,
     /// The state of account and sender. Locked only while weir asks the provider for the key's account.
     begun: Mutex<Begun>,
-    /// One run at a time.
-    running: Mutex<()>,
+    /// One run at a time. True while rows are sent, and after a run that ended in the middle of it: rows are marked as under way then of
+    /// which nobody knows.
+    running: Mutex<bool>,
     /// Notes of the tenants file are made in the order in which it was read.
     noting: Mutex<()>,
 }
@@ -173,8 +174,12 @@ impl<S: BillingSink + 'static> Reporter<S> {
         request: ReportRequest,
         tenants: impl FnOnce() -> Tenants,
     ) -> Result<ReportView, BillingError> {
-        let _alone = self.running.lock().await;
+        let mut sending = self.running.lock().await;
         let until = self.clock.elapsed() + RUN_MAX;
+        if *sending {
+            // As a new sender this process frees the rows, and sends them again under their identifiers.
+            self.begun.lock().await.policy.epoch = 0;
+        }
         let (policy, unknown) = self.begin().await?;
         self.note(tenants).await?;
         let terms = Terms { policy: Arc::new(policy), until };
@@ -190,7 +195,11 @@ impl<S: BillingSink + 'static> Reporter<S> {
         }
         if run.halted.is_none() {
             self.verify_due(&terms).await?;
-            self.send_all(&terms, &mut run).await?;
+            *sending = true;
+            let sent = self.send_all(&terms, &mut run).await;
+            // A process that was replaced must not replace the other one.
+            *sending = matches!(&sent, Err(error) if !matches!(error, BillingError::Fenced));
+            sent?;
         }
         self.summary(&terms, run, view).await
     }

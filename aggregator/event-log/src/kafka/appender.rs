@@ -2,16 +2,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use krafka::producer::Producer;
 use weir_clock::Clock;
+use weir_fault::{Point, hit};
 
-use super::client::end;
 use super::entry::{self, Kind, position_at};
-use super::errors::Outcome;
 use super::lists::is_complete;
 use super::opening::{Opened, head, timestamp};
-use super::scan::Found;
 use super::tail::{Seen, Tail};
+use crate::brokers::Outcome;
+use crate::brokers::{Found, Producing};
+use crate::outside::pause;
 use crate::{AppendError, End, KafkaProblem, NewRecord, Placement, Position};
 
 /// How long an append tries to reach brokers that do not answer, before its records are refused; one attempt more may be under way then.
@@ -40,11 +40,13 @@ pub(super) struct Appender {
     pub(super) opened: Opened,
     clock: Arc<dyn Clock>,
     /// None after a failure: what the old one still sends must not be mixed with what comes next.
-    producer: Option<Arc<Producer>>,
+    producer: Option<Arc<dyn Producing>>,
     /// Groups sent since the start; the number is part of their entries.
     groups: u64,
     /// Whether something may be behind the known end that was not read yet.
     unsettled: bool,
+    /// Where the latest group stands, as far as it was read: a look that fails goes on where it was.
+    landed: Option<Landed>,
     /// Whether another weir asked for this one.
     pub(super) asked: bool,
     /// Whether the log must not be written any more.
@@ -58,8 +60,8 @@ pub(super) struct Appender {
 impl Appender {
     pub(super) fn new(opened: Opened, clock: Arc<dyn Clock>) -> Self {
         let (now, producer) = (clock.elapsed(), Some(Arc::clone(&opened.producer)));
-        let (groups, unsettled, asked, over) = (0, false, false, false);
-        Appender { opened, clock, producer, groups, unsettled, asked, over, looked_at: now, wrote_at: now }
+        let (groups, unsettled, landed, asked, over) = (0, false, None, false, false);
+        Appender { opened, clock, producer, groups, unsettled, landed, asked, over, looked_at: now, wrote_at: now }
     }
 
     /// What is known of the log.
@@ -76,6 +78,7 @@ impl Appender {
     /// Writes entries that fit into one batch, all or none. Tries for some seconds.
     pub(super) fn put(&mut self, items: &[Item<'_>]) -> Result<Vec<Placement>, AppendError> {
         self.groups += 1;
+        self.landed = None;
         let (began, mut attempts) = (self.clock.elapsed(), 0);
         loop {
             attempts += 1;
@@ -87,7 +90,7 @@ impl Appender {
             if attempts >= ATTEMPTS_MAX || self.clock.elapsed().saturating_sub(began) > PATIENCE {
                 return Err(AppendError::Locked(why));
             }
-            std::thread::sleep(PAUSE);
+            pause(PAUSE);
         }
     }
 
@@ -105,28 +108,38 @@ impl Appender {
         }
     }
 
+    fn end_producer(&mut self) {
+        if let Some(producer) = self.producer.take() {
+            producer.end();
+        }
+    }
+
     fn attempt(&mut self, items: &[Item<'_>]) -> Result<Vec<Placement>, Outcome> {
         if self.unsettled
             && let Some(landed) = self.look()?
+            && !hit(Point::AmbiguousIsAnew)
         {
             return Self::placed(landed, items);
         }
         let expected = self.opened.tail.next;
         let why = match self.send(items) {
             Ok(offset) if offset == expected => return Ok(self.taken(items)),
-            Ok(offset) if offset < expected => {
+            Ok(offset) if offset < expected && !hit(Point::OffsetReset) => {
                 let why = format!("it ends at offset {offset}, and the entries up to {expected} were acknowledged");
                 return Err(Outcome::Over(KafkaProblem::Lost(why)));
             }
             Ok(_) => "others write to it".to_owned(),
             Err(Outcome::Unknown(why)) => {
-                self.producer.take().into_iter().for_each(end);
+                self.end_producer();
+                if hit(Point::AmbiguousIsDone) {
+                    return Ok(self.taken(items));
+                }
                 why
             }
             Err(outcome) => return Err(outcome),
         };
         self.unsettled = true;
-        match self.look()? {
+        match self.look()?.filter(|_| !hit(Point::AmbiguousIsAnew)) {
             Some(landed) => Self::placed(landed, items),
             None => Err(Outcome::Unknown(why)),
         }
@@ -138,7 +151,7 @@ impl Appender {
             Some(producer) => Arc::clone(producer),
             None => Arc::clone(self.producer.insert(self.opened.client.producer()?)),
         };
-        self.opened.client.append(&producer, self.entries(items))
+        producer.append(self.entries(items))
     }
 
     /// The entries as they are written: Kafka's timestamp and the value of each.
@@ -199,7 +212,6 @@ impl Appender {
 
     /// Reads what is behind the known end. Returns where this writer's latest group stands, if it is there.
     fn look(&mut self) -> Result<Option<Landed>, Outcome> {
-        let mut landed: Option<Landed> = None;
         loop {
             let tail = &mut self.opened.tail;
             let entries = match self.opened.scan.read(tail.next)? {
@@ -207,6 +219,10 @@ impl Appender {
                 Found::End => break,
                 Found::Dropped(low) => {
                     return Err(lost(format!("its first offset is {low}, and the last known one is {}", tail.next)));
+                }
+                Found::Short(end) if hit(Point::OffsetReset) => {
+                    tail.next = end;
+                    continue;
                 }
                 Found::Short(end) => {
                     let next = tail.next;
@@ -217,12 +233,14 @@ impl Appender {
             };
             for (offset, value) in entries {
                 match tail.take(offset, &value)? {
-                    Seen::Counts(entry) if entry.head.writer != self.opened.own.writer => {
+                    Seen::Counts(entry)
+                        if entry.head.writer != self.opened.own.writer && !hit(Point::LogFenceUnchecked) =>
+                    {
                         return Err(Outcome::Over(KafkaProblem::Fenced));
                     }
                     Seen::Counts(entry) if entry.head.group == self.groups => {
                         let first = entry.head.position;
-                        landed.get_or_insert(Landed { first, entries: 0 }).entries += 1;
+                        self.landed.get_or_insert(Landed { first, entries: 0 }).entries += 1;
                     }
                     Seen::Asked => self.asked = true,
                     Seen::Counts(_) | Seen::Dead => {}
@@ -230,7 +248,7 @@ impl Appender {
             }
         }
         self.unsettled = false;
-        Ok(landed)
+        Ok(self.landed)
     }
 }
 
@@ -244,6 +262,6 @@ impl Drop for Appender {
         if !self.over && !self.unsettled && self.send(&[Item::Note(Kind::Released, b"")]).is_err() {
             tracing::debug!("the right to write to the event log was not given back");
         }
-        self.producer.take().into_iter().for_each(end);
+        self.end_producer();
     }
 }

@@ -11,10 +11,12 @@ use krafka::{Kafka, KafkaBuilder, KrafkaError, ProtocolErrorKind, Record};
 use tokio::time::timeout;
 
 use super::bridge::{start, wait};
-use super::errors::{Outcome, failed, outcome};
+use super::errors::{failed, outcome};
 use super::scan::{PARTITION, Scan};
 use super::waits::{ANSWER_MAX, CONNECT_MAX, WORK_MAX, bounded, no_answer};
 use crate::KafkaProblem;
+use crate::brokers::Outcome;
+use crate::brokers::{Brokers, Producing, Scanning, Topic};
 
 /// How long entries may wait for more of their batch. It is sent at once when all are there; the bound only keeps a batch together
 /// whatever the machine does meanwhile.
@@ -52,14 +54,6 @@ impl std::fmt::Debug for Client {
     }
 }
 
-/// A topic, as the brokers describe it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Topic {
-    pub(super) partitions: usize,
-    /// Brokers that have its first partition.
-    pub(super) replicas: usize,
-}
-
 impl Client {
     pub(super) fn connect(builder: KafkaBuilder, topic: &str) -> Result<Self, KafkaProblem> {
         let builder = builder
@@ -70,9 +64,10 @@ impl Client {
         let kafka = wait(async move { bounded(builder.connect()).await })?;
         Ok(Client { kafka, topic: topic.into() })
     }
+}
 
-    /// The topic; None if there is none.
-    pub(super) fn partitions(&self) -> Result<Option<Topic>, KafkaProblem> {
+impl Brokers for Client {
+    fn topic(&self) -> Result<Option<Topic>, KafkaProblem> {
         let (kafka, topic) = (self.kafka.clone(), Arc::clone(&self.topic));
         wait(async move {
             let admin = kafka.admin();
@@ -91,8 +86,7 @@ impl Client {
         })
     }
 
-    /// The topic's settings; None where the brokers do not tell them.
-    pub(super) fn settings(&self) -> Result<Option<HashMap<String, String>>, KafkaProblem> {
+    fn settings(&self) -> Result<Option<HashMap<String, String>>, KafkaProblem> {
         let (kafka, topic) = (self.kafka.clone(), Arc::clone(&self.topic));
         wait(async move {
             let (admin, resource) = (kafka.admin(), ConfigResource::topic(topic.as_ref()));
@@ -113,8 +107,7 @@ impl Client {
         })
     }
 
-    /// Makes the topic, with three copies if there are as many brokers. One that somebody else made meanwhile will do.
-    pub(super) fn create(&self, keep: Duration) -> Result<(), KafkaProblem> {
+    fn create(&self, keep: Duration) -> Result<(), KafkaProblem> {
         let (kafka, topic) = (self.kafka.clone(), Arc::clone(&self.topic));
         wait(async move {
             let consumer = consumer(&kafka).await?;
@@ -140,19 +133,18 @@ impl Client {
         })
     }
 
-    /// Reads of the topic, which must be there.
-    pub(super) fn scan(&self) -> Result<Scan, KafkaProblem> {
+    fn scan(&self) -> Result<Box<dyn Scanning>, KafkaProblem> {
         let (kafka, topic) = (self.kafka.clone(), Arc::clone(&self.topic));
         wait(async move {
             let consumer = consumer(&kafka).await?;
             bounded(consumer.assign(&topic, vec![PARTITION])).await?;
-            Ok(Scan::new(consumer, topic))
+            Ok(Box::new(Scan::new(consumer, topic)) as Box<dyn Scanning>)
         })
     }
 
-    pub(super) fn producer(&self) -> Result<Arc<Producer>, KafkaProblem> {
-        let kafka = self.kafka.clone();
-        wait(async move {
+    fn producer(&self) -> Result<Arc<dyn Producing>, KafkaProblem> {
+        let (kafka, topic) = (self.kafka.clone(), Arc::clone(&self.topic));
+        let producer = wait(async move {
             let builder = kafka
                 .producer()
                 .acks(Acks::All)
@@ -164,12 +156,26 @@ impl Client {
                 .buffer_memory(MEMORY_MAX_BYTES)
                 .metrics_push(false);
             bounded(builder.build()).await.map(Arc::new)
-        })
+        })?;
+        Ok(Arc::new(Sender { producer, topic }))
     }
+}
 
-    /// Appends entries as one batch. Returns the offset of the first one.
-    pub(super) fn append(&self, producer: &Arc<Producer>, entries: Vec<(i64, Vec<u8>)>) -> Result<i64, Outcome> {
-        let (producer, topic) = (Arc::clone(producer), Arc::clone(&self.topic));
+/// A client's writing end of the topic.
+struct Sender {
+    producer: Arc<Producer>,
+    topic: Arc<str>,
+}
+
+impl std::fmt::Debug for Sender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl Producing for Sender {
+    fn append(&self, entries: Vec<(i64, Vec<u8>)>) -> Result<i64, Outcome> {
+        let (producer, topic) = (Arc::clone(&self.producer), Arc::clone(&self.topic));
         let sent = wait(async move { Ok(timeout(WORK_MAX, send(&producer, &topic, entries)).await) });
         match sent {
             Ok(Ok(Ok(Some(first)))) => Ok(first),
@@ -179,13 +185,13 @@ impl Client {
             Err(problem) => Err(problem.into()),
         }
     }
-}
 
-/// Ends a producer without waiting for what it still sends.
-pub(super) fn end(producer: Arc<Producer>) {
-    start(async move {
-        let _ended_either_way = producer.close_with(krafka::CloseOptions::new().timeout(Duration::ZERO)).await;
-    });
+    fn end(&self) {
+        let producer = Arc::clone(&self.producer);
+        start(async move {
+            let _ended_either_way = producer.close_with(krafka::CloseOptions::new().timeout(Duration::ZERO)).await;
+        });
+    }
 }
 
 /// Sends entries as one batch; None if the brokers do not say where it is.

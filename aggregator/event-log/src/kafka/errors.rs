@@ -2,31 +2,8 @@
 use krafka::KrafkaError;
 use krafka::error::ErrorCode;
 
+use crate::brokers::Outcome;
 use crate::{AppendError, KafkaProblem};
-
-/// What an error of a request means for entries that were to be appended.
-pub(super) enum Outcome {
-    /// Nothing was written; the same may succeed later.
-    Refused(AppendError),
-    /// Whether it was written is unknown, or the brokers cannot answer now: look, and send again.
-    Unknown(String),
-    /// Nothing more may be written.
-    Over(KafkaProblem),
-}
-
-impl From<KafkaProblem> for Outcome {
-    fn from(problem: KafkaProblem) -> Self {
-        match problem {
-            KafkaProblem::Failed(why) => Outcome::Unknown(why),
-            KafkaProblem::Settings(_) | KafkaProblem::Unfit(_) | KafkaProblem::InUse(_) => {
-                Outcome::Refused(AppendError::Locked(problem.to_string()))
-            }
-            KafkaProblem::Lost(_) | KafkaProblem::Damaged { .. } | KafkaProblem::Version(_) | KafkaProblem::Fenced => {
-                Outcome::Over(problem)
-            }
-        }
-    }
-}
 
 /// The words of an error, with the remedy where there is one.
 pub(super) fn failed(error: &KrafkaError) -> KafkaProblem {

@@ -2,8 +2,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::client::{Client, Topic};
 use crate::KafkaProblem;
+use crate::brokers::{Brokers, Topic};
 
 /// The smallest bound of a batch that will do, in bytes: a little less than Kafka's default.
 const BATCH_MIN_BYTES: usize = 1_000_000;
@@ -15,7 +15,7 @@ const CHUNK_MAX_BYTES: usize = 4 * 1024 * 1024;
 const BATCH_OVERHEAD_BYTES: usize = 4 * 1024;
 
 /// Checks the topic. Returns the most bytes of entries that one batch may have.
-pub(super) fn check(client: &Client, topic: &Topic, keep: Duration) -> Result<usize, KafkaProblem> {
+pub(super) fn check(client: &dyn Brokers, topic: &Topic, keep: Duration) -> Result<usize, KafkaProblem> {
     if topic.partitions != 1 {
         return Err(KafkaProblem::Unfit(format!(
             "its topic has {} partitions, and the log has one: name a topic of one partition; records do not move by themselves",

@@ -63,8 +63,8 @@ impl KafkaLog {
     /// Looks whether the topic still keeps what is acknowledged. Brokers that do not answer are left to the next attempt.
     fn check(&mut self) {
         let opened = &mut self.appender.opened;
-        let client = &opened.client;
-        let checked = client.partitions().and_then(|topic| match topic {
+        let client = &*opened.client;
+        let checked = client.topic().and_then(|topic| match topic {
             Some(topic) => fit::check(client, &topic, self.place.keep),
             None => Ok(opened.chunk_max_bytes),
         });

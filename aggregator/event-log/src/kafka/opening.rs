@@ -3,17 +3,16 @@ use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use krafka::producer::Producer;
 use siphasher::sip::SipHasher13;
 use weir_contract::Timestamp;
 
-use super::client::{Client, Topic};
 use super::entry::{self, Entry, Head, Kind, position_at};
-use super::errors::Outcome;
 use super::fit;
 use super::place::KafkaPlace;
-use super::scan::{Found, Scan};
 use super::tail::{Seen, Tail, Writer, standing};
+use crate::brokers::Outcome;
+use crate::brokers::{Brokers, Found, Producing, Scanning, Topic};
+use crate::outside::{pause, random};
 use crate::taking::random_name;
 use crate::{Create, End, KafkaProblem, Taking};
 
@@ -31,9 +30,9 @@ const BACK_FIRST: i64 = 64;
 /// A log that this process may write to.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) client: Client,
-    pub(super) scan: Scan,
-    pub(super) producer: Arc<Producer>,
+    pub(super) client: Arc<dyn Brokers>,
+    pub(super) scan: Box<dyn Scanning>,
+    pub(super) producer: Arc<dyn Producing>,
     pub(super) tail: Tail,
     pub(super) own: Writer,
     /// The most bytes of entries that one batch may have.
@@ -43,8 +42,8 @@ pub(super) struct Opened {
 /// Opens the log at `place`.
 pub(super) fn open(place: &KafkaPlace, taking: &Taking, now: Timestamp) -> Result<Opened, KafkaProblem> {
     let client = place.connect()?;
-    let topic = topic(&client, place, &taking.create)?;
-    let chunk_max_bytes = fit::check(&client, &topic, place.keep)?;
+    let topic = topic(&*client, place, &taking.create)?;
+    let chunk_max_bytes = fit::check(&*client, &topic, place.keep)?;
     if client.settings()?.is_none() {
         tracing::warn!(
             "the brokers do not tell the settings of the event log's topic: see that they keep what is acknowledged"
@@ -54,11 +53,11 @@ pub(super) fn open(place: &KafkaPlace, taking: &Taking, now: Timestamp) -> Resul
     let own = Writer { owner: owner(&taking.owner), writer: drawn()?, released: false };
     let mut why = "others keep writing to it".to_owned();
     for _ in 0..CLAIMS_MAX {
-        let mut tail = expected(last(&mut scan)?, &taking.create)?;
+        let mut tail = expected(last(&mut *scan)?, &taking.create)?;
         if tail.by.owner != own.owner && !tail.by.released {
-            ask(&client, &producer, &mut scan, &mut tail, (&own, taking))?;
+            ask(&*producer, &mut *scan, &mut tail, (&own, taking))?;
         }
-        match claim(&client, &producer, &tail, (&own, taking), now) {
+        match claim(&*producer, &tail, (&own, taking), now) {
             Ok(offset) if offset == tail.next => {
                 tail.next += 1;
                 tail.by = own;
@@ -70,14 +69,14 @@ pub(super) fn open(place: &KafkaPlace, taking: &Taking, now: Timestamp) -> Resul
             Err(Outcome::Refused(error)) => return Err(KafkaProblem::Failed(error.to_string())),
             Err(Outcome::Over(problem)) => return Err(problem),
         }
-        std::thread::sleep(PAUSE);
+        pause(PAUSE);
     }
     Err(KafkaProblem::Failed(why))
 }
 
 /// Finds the topic, or makes it.
-fn topic(client: &Client, place: &KafkaPlace, create: &Create) -> Result<Topic, KafkaProblem> {
-    if let Some(topic) = client.partitions()? {
+fn topic(client: &dyn Brokers, place: &KafkaPlace, create: &Create) -> Result<Topic, KafkaProblem> {
+    if let Some(topic) = client.topic()? {
         return Ok(topic);
     }
     if matches!(create, Create::Never(_)) {
@@ -85,10 +84,10 @@ fn topic(client: &Client, place: &KafkaPlace, create: &Create) -> Result<Topic, 
     }
     client.create(place.keep)?;
     for _ in 0..LOOKS_MAX {
-        if let Some(topic) = client.partitions()? {
+        if let Some(topic) = client.topic()? {
             return Ok(topic);
         }
-        std::thread::sleep(PAUSE);
+        pause(PAUSE);
     }
     Err(KafkaProblem::Failed("its topic was made, and is not there".to_owned()))
 }
@@ -118,7 +117,7 @@ fn expected(found: Option<Tail>, create: &Create) -> Result<Tail, KafkaProblem> 
 }
 
 /// Reads the log's end. None if nothing was ever written.
-pub(super) fn last(scan: &mut Scan) -> Result<Option<Tail>, KafkaProblem> {
+pub(super) fn last(scan: &mut dyn Scanning) -> Result<Option<Tail>, KafkaProblem> {
     let (low, high) = scan.ends()?;
     let mut back = BACK_FIRST;
     loop {
@@ -134,7 +133,7 @@ pub(super) fn last(scan: &mut Scan) -> Result<Option<Tail>, KafkaProblem> {
 }
 
 /// Reads the oldest entry that counts. None if nothing was ever written.
-pub(super) fn oldest(scan: &mut Scan) -> Result<Option<Entry>, KafkaProblem> {
+pub(super) fn oldest(scan: &mut dyn Scanning) -> Result<Option<Entry>, KafkaProblem> {
     let (mut next, _) = scan.ends()?;
     loop {
         match scan.read(next)? {
@@ -158,7 +157,7 @@ fn nameless() -> KafkaProblem {
 }
 
 /// Reads all entries from an offset on. Returns the offset behind them, and what they say of the log if any of them counts.
-fn read_from(scan: &mut Scan, from: i64) -> Result<(i64, Option<Tail>), KafkaProblem> {
+fn read_from(scan: &mut dyn Scanning, from: i64) -> Result<(i64, Option<Tail>), KafkaProblem> {
     let (mut next, mut tail) = (from, None::<Tail>);
     loop {
         match scan.read(next)? {
@@ -184,15 +183,14 @@ fn read_from(scan: &mut Scan, from: i64) -> Result<(i64, Option<Tail>), KafkaPro
 
 /// Asks whether the log's writer is there; an error if it is.
 fn ask(
-    client: &Client,
-    producer: &Arc<Producer>,
-    scan: &mut Scan,
+    producer: &dyn Producing,
+    scan: &mut dyn Scanning,
     tail: &mut Tail,
     (own, taking): (&Writer, &Taking),
 ) -> Result<(), KafkaProblem> {
     tracing::warn!("another weir had the event log; asking whether it is still there");
     let question = entry::note(&head(Kind::Asked, tail, own, Timestamp::from_millis(0)), taking.holder.as_bytes());
-    if let Err(Outcome::Refused(error)) = client.append(producer, vec![(0, question)]) {
+    if let Err(Outcome::Refused(error)) = producer.append(vec![(0, question)]) {
         return Err(KafkaProblem::Failed(error.to_string()));
     }
     let (mut waited, mut holder) = (Duration::ZERO, None);
@@ -207,21 +205,20 @@ fn ask(
                 }
             }
         }
-        std::thread::sleep(PAUSE);
+        pause(PAUSE);
         waited += PAUSE;
     }
     holder.map_or(Ok(()), |holder| Err(KafkaProblem::InUse(holder)))
 }
 
 fn claim(
-    client: &Client,
-    producer: &Arc<Producer>,
+    producer: &dyn Producing,
     tail: &Tail,
     (own, taking): (&Writer, &Taking),
     now: Timestamp,
 ) -> Result<i64, Outcome> {
     let claim = entry::note(&head(Kind::Claim, tail, own, now), taking.holder.as_bytes());
-    client.append(producer, vec![(timestamp(now), claim)])
+    producer.append(vec![(timestamp(now), claim)])
 }
 
 /// The header of a note right behind the end.
@@ -253,7 +250,7 @@ fn owner(name: &str) -> u64 {
 }
 
 fn drawn() -> Result<u64, KafkaProblem> {
-    getrandom::u64().map_err(|error| no_random_bytes(&error))
+    random().map(u64::from_le_bytes).map_err(|error| no_random_bytes(&error))
 }
 
 fn no_random_bytes(error: &getrandom::Error) -> KafkaProblem {

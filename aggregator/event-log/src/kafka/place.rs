@@ -7,6 +7,7 @@ use weir_settings::kafka::KafkaServer;
 
 use super::client::Client;
 use super::fit;
+use crate::brokers::Brokers;
 use crate::{KafkaProblem, LogError};
 
 /// Where a log is in a Kafka.
@@ -35,16 +36,20 @@ impl KafkaPlace {
         LogError::Kafka { log: self.label(), source: source.into() }
     }
 
-    pub(super) fn connect(&self) -> Result<Client, KafkaProblem> {
+    pub(super) fn connect(&self) -> Result<Arc<dyn Brokers>, KafkaProblem> {
+        #[cfg(feature = "simulated")]
+        if let Some(servers) = crate::simulated::installed() {
+            return servers.kafka();
+        }
         let builder = self.server.client(&self.base).map_err(Arc::new)?;
-        Client::connect(builder, self.server.topic())
+        Ok(Arc::new(Client::connect(builder, self.server.topic())?))
     }
 
     /// Checks brokers and topic as a start does, and changes nothing. A topic that is not there is made by the start.
     pub fn check(&self) -> Result<(), LogError> {
         let checked = || -> Result<(), KafkaProblem> {
             let client = self.connect()?;
-            client.partitions()?.map_or(Ok(()), |topic| fit::check(&client, &topic, self.keep).map(drop))
+            client.topic()?.map_or(Ok(()), |topic| fit::check(&*client, &topic, self.keep).map(drop))
         };
         checked().map_err(|problem| self.failed(problem))
     }

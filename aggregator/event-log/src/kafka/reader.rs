@@ -1,13 +1,14 @@
 //! The reading end.
+use std::sync::Arc;
+
 use weir_contract::Timestamp;
 
-use super::client::Client;
 use super::entry::{Entry, Kind, offset_of, position_at};
 use super::lists::{self, List};
 use super::opening::{last, oldest};
 use super::place::KafkaPlace;
-use super::scan::{Found, Scan};
 use super::tail::{Seen, Tail, standing};
+use crate::brokers::{Brokers, Found, Scanning};
 use crate::redact::Users;
 use crate::{KafkaProblem, LogError, LogReader, Position, Record};
 
@@ -18,11 +19,11 @@ const USER: &[u8] = b"hmac:";
 #[derive(Debug)]
 pub struct KafkaLogReader {
     place: KafkaPlace,
-    client: Client,
+    client: Arc<dyn Brokers>,
     /// Reads record after record.
-    scan: Scan,
+    scan: Box<dyn Scanning>,
     /// Looks at single entries; none until it is needed.
-    aside: Option<Scan>,
+    aside: Option<Box<dyn Scanning>>,
     /// The log's name.
     id: Box<str>,
     /// The log's first position.
@@ -44,11 +45,11 @@ impl KafkaLogReader {
 
     fn try_find(place: &KafkaPlace) -> Result<Option<Self>, KafkaProblem> {
         let client = place.connect()?;
-        if client.partitions()?.is_none() {
+        if client.topic()?.is_none() {
             return Ok(None);
         }
         let mut scan = client.scan()?;
-        let Some(entry) = oldest(&mut scan)? else { return Ok(None) };
+        let Some(entry) = oldest(&mut *scan)? else { return Ok(None) };
         Ok(Some(KafkaLogReader {
             place: place.clone(),
             client,
@@ -112,12 +113,12 @@ impl KafkaLogReader {
         entry.into_record().map_err(|what| KafkaProblem::Damaged { offset, what })
     }
 
-    fn aside(&mut self) -> Result<&mut Scan, KafkaProblem> {
+    fn aside(&mut self) -> Result<&mut dyn Scanning, KafkaProblem> {
         let scan = match self.aside.take() {
             Some(scan) => scan,
             None => self.client.scan()?,
         };
-        Ok(self.aside.insert(scan))
+        Ok(&mut **self.aside.insert(scan))
     }
 
     /// The log's end.

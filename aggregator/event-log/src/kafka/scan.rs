@@ -10,6 +10,7 @@ use super::bridge::wait;
 use super::errors::failed;
 use super::waits::{WORK_MAX, bounded, no_answer};
 use crate::KafkaProblem;
+use crate::brokers::{Found, Raw, Scanning};
 
 /// The only partition of a log.
 pub(super) const PARTITION: i32 = 0;
@@ -36,35 +37,19 @@ impl std::fmt::Debug for Scan {
     }
 }
 
-/// The offset and the value of an entry.
-pub(super) type Raw = (i64, Vec<u8>);
-
-/// What is at an offset.
-#[derive(Debug)]
-pub(super) enum Found {
-    /// Entries from there on, at least one.
-    Entries(Vec<Raw>),
-    /// Nothing yet: the log ends right before it.
-    End,
-    /// Nothing any more: the log begins at this offset.
-    Dropped(i64),
-    /// Nothing: the log ends before it, at this offset.
-    Short(i64),
-}
-
 impl Scan {
     pub(super) fn new(consumer: Consumer, topic: Arc<str>) -> Self {
         Scan { consumer: Arc::new(consumer), topic, next: -1 }
     }
+}
 
-    /// The first offset, and the one behind the last. Some brokers say less than the latter.
-    pub(super) fn ends(&self) -> Result<(i64, i64), KafkaProblem> {
+impl Scanning for Scan {
+    fn ends(&self) -> Result<(i64, i64), KafkaProblem> {
         let (consumer, topic) = (Arc::clone(&self.consumer), Arc::clone(&self.topic));
         wait(async move { bounded(consumer.fetch_watermarks(&topic, PARTITION)).await })
     }
 
-    /// Reads some entries from `offset` on.
-    pub(super) fn read(&mut self, offset: i64) -> Result<Found, KafkaProblem> {
+    fn read(&mut self, offset: i64) -> Result<Found, KafkaProblem> {
         let (consumer, topic) = (Arc::clone(&self.consumer), Arc::clone(&self.topic));
         let goes_on = self.next == offset;
         // If this fails, the consumer may be anywhere.

@@ -1,5 +1,6 @@
 //! The log over two brokers: the conformance suite and kills over a real one, faults by name over one that is told what to do.
 mod faults;
+mod looks;
 mod losses;
 mod readers;
 mod refusals;
@@ -142,5 +143,5 @@ fn appended(placed: &Result<Vec<Placement>, AppendError>) -> usize {
 fn write(place: &KafkaPlace, value: Vec<u8>) {
     let client = place.connect().expect("connected");
     let producer = client.producer().expect("a producer");
-    assert!(client.append(&producer, vec![(0, value)]).is_ok());
+    assert!(producer.append(vec![(0, value)]).is_ok());
 }

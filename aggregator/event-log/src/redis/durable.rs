@@ -1,7 +1,7 @@
 //! Checks that a server keeps what it acknowledges, and says how to mend it if it does not.
 use std::collections::HashMap;
 
-use redis::{Connection, RedisError, cmd};
+use redis::{ConnectionLike, RedisError, cmd};
 
 use super::errors::failed;
 use crate::RedisProblem;
@@ -19,7 +19,7 @@ const WANTED: [(&str, &str, &str); 3] = [
 ];
 
 /// Checks version, durability and eviction. With `replicas` the copies keep what is acknowledged, and the server's own disk need not.
-pub(super) fn check(connection: &mut Connection, replicas: u32) -> Result<(), RedisProblem> {
+pub(super) fn check(connection: &mut dyn ConnectionLike, replicas: u32) -> Result<(), RedisProblem> {
     let info: String = cmd("INFO").query(connection).map_err(|error| failed(&error))?;
     let info = parse(&info);
     let version = info.get("redis_version").copied().unwrap_or_default();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::{Pipeline, RedisError, Script, cmd};
 use weir_clock::Clock;
 use weir_contract::Timestamp;
+use weir_fault::{Point, hit};
 
 use super::entry;
 use super::errors::{Outcome, failed, is_unknown_script, outcome};
@@ -14,6 +15,7 @@ use super::scripts::{APPEND, PRUNE, REDACT, RELEASE, RENEW, call};
 use super::session::Session;
 use super::taking::{LEASE, Taken};
 use crate::mentions::count_step;
+use crate::outside::pause;
 use crate::redact::{Redacted, Users};
 use crate::{
     AppendError, Checkpoint, End, EventLog, LogError, NewRecord, PRUNE_STEP, Placement, Position, Redaction,
@@ -99,6 +101,7 @@ impl RedisLog {
                 }
                 // An earlier group of ours arrived after it was given up: go on behind it.
                 _ if last > before && self.is_ours(&found) => self.end.position = last,
+                _ if hit(Point::OffsetReset) => self.end.position = last,
                 _ => return Err(self.shortened(last)),
             }
         }
@@ -205,10 +208,14 @@ impl EventLog for RedisLog {
             return Err(trouble);
         }
         self.groups += 1;
-        let group = format!("{}:{}", self.taken.epoch, self.groups);
+        let mut group = format!("{}:{}", self.taken.epoch, self.groups);
         let (began, mut attempts) = (self.clock.elapsed(), 0);
         loop {
             attempts += 1;
+            if attempts > 1 && hit(Point::AmbiguousIsAnew) {
+                self.groups += 1;
+                group = format!("{}:{}", self.taken.epoch, self.groups);
+            }
             let why = match self.attempt(&group, records) {
                 Ok(placements) => return Ok(placements),
                 Err(Outcome::Refused(error) | Outcome::Over(error)) => return Err(error),
@@ -216,10 +223,14 @@ impl EventLog for RedisLog {
             };
             // Whether the records are in the log is settled by the next answer: see `attempt`.
             let why = self.reconnected(why);
+            if hit(Point::AmbiguousIsDone) {
+                let place = |position| Placement { position, follows: Some(position - 1) };
+                return Ok((self.end.position + 1..).take(records.len()).map(place).collect());
+            }
             if attempts >= ATTEMPTS_MAX || self.clock.elapsed().saturating_sub(began) > PATIENCE {
                 return Err(AppendError::Locked(why));
             }
-            std::thread::sleep(PAUSE);
+            pause(PAUSE);
         }
     }
 

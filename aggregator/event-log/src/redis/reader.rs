@@ -9,6 +9,7 @@ use super::entry;
 use super::errors::failed;
 use super::place::{Keys, RedisPlace};
 use super::session::Session;
+use crate::outside::pause;
 use crate::redact::Users;
 use crate::{LogError, LogReader, Position, Record, RedisProblem};
 
@@ -114,7 +115,7 @@ impl RedisLogReader {
         for _ in 1..ATTEMPTS {
             match run(&mut self.session) {
                 Err(error) if error.is_io_error() => {
-                    std::thread::sleep(PAUSE);
+                    pause(PAUSE);
                     let _asked_again_below = self.session.reconnect();
                 }
                 answered => return answered,

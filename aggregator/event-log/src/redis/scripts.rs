@@ -22,3 +22,9 @@ pub(super) fn call(script: &Script, keys: &[&str]) -> Cmd {
     call.arg(script.get_hash()).arg(keys.len()).arg(keys);
     call
 }
+
+/// The scripts of a log, but for the one that moves it aside.
+#[cfg(feature = "simulated")]
+pub fn all() -> [&'static Script; 6] {
+    [&*TAKE, &*APPEND, &*RENEW, &*RELEASE, &*PRUNE, &*REDACT]
+}

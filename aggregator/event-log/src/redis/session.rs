@@ -1,11 +1,12 @@
 //! A connection to the server: bounded waits, and the checks of a start.
 use std::time::Duration;
 
-use redis::{Client, Cmd, Connection, FromRedisValue, Pipeline, RedisError, Script, cmd};
+use redis::{Client, Cmd, ConnectionLike, FromRedisValue, Pipeline, RedisError, Script, cmd};
 
 use super::durable;
 use super::errors::{failed, first, is_loading, is_unknown_script};
 use crate::RedisProblem;
+use crate::outside::pause;
 
 /// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -17,10 +18,13 @@ const LOADING_PAUSE: Duration = Duration::from_millis(500);
 /// Looks between two messages about loading.
 const LOOKS_PER_MESSAGE: u32 = 10;
 
+/// A connection to a server.
+type Link = Box<dyn ConnectionLike + Send>;
+
 /// A connection to a checked server.
 pub(super) struct Session {
     client: Client,
-    connection: Connection,
+    connection: Link,
     /// Checked at each connection, with this number of replicas; none for a reader.
     replicas: Option<u32>,
 }
@@ -54,7 +58,7 @@ impl Session {
     pub(super) fn reconnect(&mut self) -> Result<(), RedisProblem> {
         let mut connection = connect(&self.client).map_err(|error| failed(&error))?;
         if let Some(replicas) = self.replicas {
-            durable::check(&mut connection, replicas)?;
+            durable::check(&mut *connection, replicas)?;
         }
         self.connection = connection;
         Ok(())
@@ -62,12 +66,12 @@ impl Session {
 
     /// Checks version and durability.
     pub(super) fn check(&mut self) -> Result<(), RedisProblem> {
-        self.replicas.map_or(Ok(()), |replicas| durable::check(&mut self.connection, replicas))
+        self.replicas.map_or(Ok(()), |replicas| durable::check(&mut *self.connection, replicas))
     }
 
     /// Lets the server keep a script.
     pub(super) fn load(&mut self, script: &Script) -> Result<(), RedisError> {
-        script.load(&mut self.connection).map(drop)
+        script.load(&mut *self.connection).map(drop)
     }
 
     /// Runs a call of `script`; loads it first if the server does not know it.
@@ -83,12 +87,12 @@ impl Session {
 
     /// Runs a command.
     pub(super) fn run<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, RedisError> {
-        command.query(&mut self.connection)
+        command.query(&mut *self.connection)
     }
 
     /// Runs several commands in one exchange.
     pub(super) fn run_all<T: FromRedisValue>(&mut self, commands: &Pipeline) -> Result<T, RedisError> {
-        commands.query(&mut self.connection).map_err(first)
+        commands.query(&mut *self.connection).map_err(first)
     }
 
     fn wait_for_loading(&mut self) -> Result<(), RedisProblem> {
@@ -108,15 +112,19 @@ impl Session {
                     "the Redis of the event log loads its data; waiting for it"
                 );
             }
-            std::thread::sleep(LOADING_PAUSE);
+            pause(LOADING_PAUSE);
             (waited, looks) = (waited + LOADING_PAUSE, looks + 1);
         }
     }
 }
 
-fn connect(client: &Client) -> Result<Connection, RedisError> {
+fn connect(client: &Client) -> Result<Link, RedisError> {
+    #[cfg(feature = "simulated")]
+    if let Some(servers) = crate::simulated::installed() {
+        return servers.redis();
+    }
     let connection = client.get_connection_with_timeout(CONNECT_TIMEOUT)?;
     connection.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     connection.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-    Ok(connection)
+    Ok(Box::new(connection))
 }

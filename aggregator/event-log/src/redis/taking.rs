@@ -9,6 +9,7 @@ use super::errors::failed;
 use super::place::Keys;
 use super::scripts::{TAKE, call};
 use super::session::Session;
+use crate::outside::pause;
 use crate::taking::random_name;
 use crate::{Create, Position, RedisProblem, Taking};
 
@@ -46,7 +47,7 @@ impl Taking {
                 }
                 Answer::Held(_) => {}
             }
-            std::thread::sleep(LEASE_PAUSE);
+            pause(LEASE_PAUSE);
             waited += LEASE_PAUSE;
         }
     }

@@ -1,5 +1,6 @@
 //! What people do about held rows and sums, and that it waits for no report that is under way.
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -10,7 +11,9 @@ use weir_billing::outbox::view::ReportRequest;
 use weir_billing::{Account, Answer, BillingSink, MeterEvent, RequestError, Summary};
 use weir_clock::{Clock, ManualClock};
 use weir_contract::Timestamp;
+use weir_ledger::LedgerError;
 use weir_ledger::meters::{self, Meters};
+use weir_ledger::thread::LedgerHandle;
 use weir_ledger::validate::Format;
 
 use super::answering::{Billed, causes, run};
@@ -210,32 +213,49 @@ impl BillingSink for Slow {
     }
 }
 
-#[tokio::test]
-async fn a_run_ends_after_a_minute_and_says_that_there_is_more() {
-    const ROWS: u64 = 5;
-    let dir = tempfile::tempdir().expect("a directory");
-    let clock = ManualClock::at(noon());
+/// A ledger with a row for each of some hours, and a reporter that sends them to `sink`.
+async fn reporter<S: BillingSink + 'static>(
+    dir: &Path,
+    clock: &Arc<ManualClock>,
+    rows: u64,
+    sink: impl FnOnce(&Store) -> S,
+) -> (Store, Reporter<S>) {
     let meters = Meters::new(meters::defaults(), Vec::new()).expect("good");
-    let store = Store::open(DataDir::at(dir.path()), meters, Arc::clone(&clock) as Arc<dyn Clock>).expect("a store");
-    let account = Account { id: "acct_1".to_owned(), livemode: false };
+    let store = Store::open(DataDir::at(dir), meters, Arc::clone(clock) as Arc<dyn Clock>).expect("a store");
+    let sink = sink(&store);
     let policy = BillingPolicy {
         ledger: store.ledger_id.clone(),
-        account: account.clone(),
+        account: sink.account().clone(),
         event_names: [("requests".to_owned(), "weir_requests".to_owned())].into(),
         invoice_delay_ms: 3_600_000,
         ..BillingPolicy::default()
     };
     let file = store.home.ledger_identity().expect("a file");
     let pace = Pace { concurrency: 1, calls_per_second: 1_000 };
-    let sink = Slow { clock: Arc::clone(&clock), account };
-    let reporter = Reporter::new(store.ledger.clone(), file, sink, policy, pace, clock.clone());
-    let tenants = || Tenants { customers: [("acme".to_owned(), "cus_1".to_owned())].into(), ..Tenants::default() };
-    let events: Vec<Vec<u8>> = (0..ROWS)
+    let reporter = Reporter::new(store.ledger.clone(), file, sink, policy, pace, Arc::clone(clock) as Arc<dyn Clock>);
+    let events: Vec<Vec<u8>> = (0..rows)
         .map(|hour| Worker::new(1, Timestamp::from_millis(noon().as_millis() - (hour + 2) * 3_600_000)).usage(hour + 1))
         .collect();
     let taken = store.intake.take(noon(), None, Format::Batch, batch(&events)).expect("taken");
     taken.synced.await.expect("answered").expect("synced");
     store.catch_up().await.expect("counted");
+    (store, reporter)
+}
+
+fn tenants() -> Tenants {
+    Tenants { customers: [("acme".to_owned(), "cus_1".to_owned())].into(), ..Tenants::default() }
+}
+
+fn account() -> Account {
+    Account { id: "acct_1".to_owned(), livemode: false }
+}
+
+#[tokio::test]
+async fn a_run_ends_after_a_minute_and_says_that_there_is_more() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let clock = ManualClock::at(noon());
+    let slow = |_: &Store| Slow { clock: Arc::clone(&clock), account: account() };
+    let (_store, reporter) = reporter(dir.path(), &clock, 5, slow).await;
     let mut reported = Vec::new();
     loop {
         let view = reporter.run(ReportRequest::default(), tenants).await.expect("a report");
@@ -246,4 +266,56 @@ async fn a_run_ends_after_a_minute_and_says_that_there_is_more() {
         }
     }
     assert_eq!(reported, [2, 2, 1], "two calls a minute");
+}
+
+/// A provider during whose first call the ledger fails.
+#[derive(Debug)]
+struct Breaking {
+    ledger: LedgerHandle,
+    account: Account,
+    calls: Arc<Mutex<Vec<String>>>,
+}
+
+impl BillingSink for Breaking {
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
+    async fn identify(&self) -> Result<Account, RequestError> {
+        Ok(self.account.clone())
+    }
+
+    async fn summaries(&self, _: &str, _: &str, _: Timestamp, _: Timestamp) -> Result<Vec<Summary>, RequestError> {
+        Ok(Vec::new())
+    }
+
+    async fn send(&self, event: MeterEvent) -> Answer {
+        let is_first = self.calls.lock().expect("whole").is_empty();
+        self.calls.lock().expect("whole").push(event.identifier);
+        if is_first {
+            let breaks = "CREATE TEMP TRIGGER breaks BEFORE UPDATE ON outbox BEGIN SELECT RAISE(ABORT, 'no'); END";
+            run_in(&self.ledger, breaks).await;
+        }
+        Answer::Taken { request_id: None }
+    }
+}
+
+async fn run_in(ledger: &LedgerHandle, sql: &'static str) {
+    ledger.call(move |ledger| Ok::<_, LedgerError>(ledger.db().execute_batch(sql)?)).await.expect("done");
+}
+
+#[tokio::test]
+async fn a_row_whose_answer_could_not_be_noted_is_sent_again_by_the_next_run() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (clock, calls) = (ManualClock::at(noon()), Arc::new(Mutex::new(Vec::new())));
+    let breaking =
+        |store: &Store| Breaking { ledger: store.ledger.clone(), account: account(), calls: Arc::clone(&calls) };
+    let (store, reporter) = reporter(dir.path(), &clock, 1, breaking).await;
+    reporter.run(ReportRequest::default(), tenants).await.expect_err("the ledger fails");
+    run_in(&store.ledger, "DROP TRIGGER breaks").await;
+    let view = reporter.run(ReportRequest::default(), tenants).await.expect("a report");
+    assert_eq!((view.reported, view.pending), (1, 0), "it does not stay under way for as long as the process lives");
+    let calls = calls.lock().expect("whole").clone();
+    assert_eq!(calls.len(), 2);
+    assert_eq!(calls.first(), calls.last(), "under one identifier, so that the provider counts it once");
 }
