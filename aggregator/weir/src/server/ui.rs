@@ -50,6 +50,7 @@ mod overview;
 mod own;
 mod provider_keys;
 mod requests;
+mod sent;
 mod sessions;
 mod sign_in;
 mod span;
@@ -186,7 +187,8 @@ fn routes(app: &App, framed: Option<HeaderValue>) -> Router<App> {
         .route("/requests", get(requests::get_page))
         .route("/gateways", get(gateways::get_page))
         .merge(tenants::routes())
-        .merge(budgets::routes())
+        .route("/budgets", get(budgets::get_page))
+        .merge(budget::routes())
         .merge(money::routes())
         .route("/money/crossover", get(crossover::get_page))
         .route("/money/crossover.svg", get(crossover::get_drawing))

@@ -1,6 +1,8 @@
 //! One budget of a tenant, or one that tenants share: what is used of it, what is in force and who said so; raise, pause and resume.
+use axum::Router;
 use axum::extract::State;
 use axum::response::{Redirect, Response};
+use axum::routing::{get, post};
 use serde::Deserialize;
 use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table};
 use weir_ledger::amount::Pico;
@@ -9,7 +11,7 @@ use weir_steer::subject;
 use weir_steer::view::BudgetView;
 
 use super::asked::Ask;
-use super::budgets::{history, whose};
+use super::budgets::{history, one, whose};
 use super::guard::{Acted, Fields, Staff};
 use super::words::{DONE, done, share, stage};
 use super::{UiError, page};
@@ -29,16 +31,15 @@ pub(super) struct Asked {
     done: Option<String>,
 }
 
-/// The page of a budget.
-pub(super) fn href(tenant: &str, budget: &str) -> Href {
-    Href::to(&["budgets", "one"]).with("tenant", tenant).with("budget", budget)
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/budgets/one", get(get_page))
+        .route("/budgets/raise", post(post_raise))
+        .route("/budgets/pause", post(post_pause))
+        .route("/budgets/resume", post(post_resume))
 }
 
-pub(super) async fn get_page(
-    State(app): State<App>,
-    staff: Staff,
-    Ask(asked): Ask<Asked>,
-) -> Result<Response, UiError> {
+async fn get_page(State(app): State<App>, staff: Staff, Ask(asked): Ask<Asked>) -> Result<Response, UiError> {
     let Asked { tenant: of, budget, .. } = &asked;
     let tenant = tenant(&app, of, budget)?;
     let view = budgets::list(&app, BudgetQuery { tenant: Some(tenant.clone()), stage: None }).await?;
@@ -154,17 +155,14 @@ fn resume_form(budget: &str, tenant: &str) -> Form {
 
 /// Back to the budget's page; it says what a raise has taken the place of.
 fn back(tenant: &str, budget: &str, done: &str) -> Redirect {
-    Redirect::to(href(tenant, budget).with(DONE, done).as_str())
+    Redirect::to(one(tenant, budget).with(DONE, done).as_str())
 }
 
 fn raised(raised: &Raised) -> &'static str {
     if raised.replaces.is_some() { "replaced" } else { "raised" }
 }
 
-pub(super) async fn post_raise(
-    State(app): State<App>,
-    Acted(staff, fields): Acted<Staff>,
-) -> Result<Redirect, UiError> {
+async fn post_raise(State(app): State<App>, Acted(staff, fields): Acted<Staff>) -> Result<Redirect, UiError> {
     let request = RaiseRequest {
         budget: fields.text("budget"),
         tenant: fields.text("tenant"),
@@ -185,10 +183,7 @@ fn amount(fields: &Fields) -> Result<Pico, ApiError> {
     Pico::parse(&text).ok_or_else(wrong)
 }
 
-pub(super) async fn post_pause(
-    State(app): State<App>,
-    Acted(staff, fields): Acted<Staff>,
-) -> Result<Redirect, UiError> {
+async fn post_pause(State(app): State<App>, Acted(staff, fields): Acted<Staff>) -> Result<Redirect, UiError> {
     let request = PauseRequest {
         budget: fields.text("budget"),
         tenant: fields.text("tenant"),
@@ -200,10 +195,7 @@ pub(super) async fn post_pause(
     Ok(back(&tenant, &budget, raised(&outcome)))
 }
 
-pub(super) async fn post_resume(
-    State(app): State<App>,
-    Acted(staff, fields): Acted<Staff>,
-) -> Result<Redirect, UiError> {
+async fn post_resume(State(app): State<App>, Acted(staff, fields): Acted<Staff>) -> Result<Redirect, UiError> {
     let request = ResumeRequest { budget: fields.text("budget"), tenant: fields.text("tenant") };
     let (tenant, budget) = (request.tenant.clone(), request.budget.clone());
     budgets::resume(&app, staff.token().clone(), request).await?;

@@ -1,8 +1,6 @@
 //! Budgets: how much is used, by whom, and what bounds nobody yet. Each leads to a page of its own ([`super::budget`]).
-use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{get, post};
 use serde::Deserialize;
 use weir_contract::stage::Stage;
 use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table, Tone};
@@ -14,7 +12,7 @@ use super::asked::{self, Ask};
 use super::guard::Staff;
 use super::kept::being_read;
 use super::words::{done, share, stage, stage_tone, tenant_link};
-use super::{UiError, budget, page};
+use super::{UiError, page};
 use crate::budgets::{BudgetQuery, HistoryQuery};
 use crate::finance::{Finance, FinanceError};
 use crate::server::read::with_reader;
@@ -23,15 +21,6 @@ use crate::server::{App, budgets};
 /// Budgets of a page, and changes of stages.
 const SHOWN: usize = 50;
 const CHANGES_SHOWN: usize = 50;
-
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/budgets", get(get_page))
-        .route("/budgets/one", get(budget::get_page))
-        .route("/budgets/raise", post(budget::post_raise))
-        .route("/budgets/pause", post(budget::post_pause))
-        .route("/budgets/resume", post(budget::post_resume))
-}
 
 /// What the address says.
 #[derive(Debug, Default, Deserialize)]
@@ -120,7 +109,7 @@ fn row(budget: &BudgetView) -> Vec<Cell> {
     let of = if subject::is_shared(subject) { subject } else { subject::tenant(subject) };
     vec![
         whose(subject),
-        Cell::link_of(&budget.budget, budget::href(of, &budget.budget), of),
+        Cell::link_of(&budget.budget, one(of, &budget.budget), of),
         Cell::text(&budget.covers),
         Cell::amount(budget.used, &budget.unit),
         Cell::amount(budget.amount, &budget.unit),
@@ -130,6 +119,11 @@ fn row(budget: &BudgetView) -> Vec<Cell> {
         Cell::maybe(words),
         Cell::maybe(raise.map(|raise| raise.until)),
     ]
+}
+
+/// The page of one budget of a tenant, or of `#` and the name of one that tenants share.
+pub(super) fn one(of: &str, budget: &str) -> Href {
+    Href::to(&["budgets", "one"]).with("tenant", of).with("budget", budget)
 }
 
 /// The tenant whose budget it is, for an end user's budget the tenant of the user, or the name of a shared budget.

@@ -1,7 +1,5 @@
 //! What went wrong, as a page in its frame: with the navigation and, where a form was refused, with the form again and what the person has
 //! filled in. Only a form that came from a page of this session is shown again.
-use std::sync::{Arc, OnceLock};
-
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
@@ -10,6 +8,7 @@ use axum::response::Response;
 use weir_dashboard::{Block, Form, Href, Page, Role, Section, Tone, names};
 
 use super::guard::{Fields, person};
+use super::sent::{Sent, page_of};
 use super::{addresses, alerts, billing, budget, keys, provider_keys, tenant, tokens};
 use crate::server::App;
 use crate::server::error::ApiError;
@@ -33,20 +32,9 @@ impl Told {
     }
 }
 
-/// The form of a request, once it is known to come from a page of the session.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sent(Arc<OnceLock<Fields>>);
-
-impl Sent {
-    pub(super) fn note(&self, fields: &Fields) {
-        // A request has one form.
-        let _ = self.0.set(fields.clone());
-    }
-}
-
 /// Shows errors in the frame of the person's other pages.
 pub(super) async fn in_its_frame(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let sent = Sent::default();
+    let sent = Sent::<Fields>::default();
     request.extensions_mut().insert(sent.clone());
     let (headers, path) = (request.headers().clone(), request.uri().path().to_owned());
     let is_form = request.method() == Method::POST;
@@ -54,7 +42,7 @@ pub(super) async fn in_its_frame(State(app): State<App>, mut request: Request, n
     let Some(told) = response.extensions_mut().remove::<Told>() else { return response };
     let Some(person) = person(&app, &headers) else { return response };
     let viewer = person.as_ref();
-    let form = match sent.0.get() {
+    let form = match sent.get() {
         Some(fields) => again(&app, &names(&path), fields).await,
         None => None,
     };
@@ -72,17 +60,6 @@ pub(super) async fn in_its_frame(State(app): State<App>, mut request: Request, n
     response.headers_mut().remove(header::CONTENT_LENGTH);
     *response.body_mut() = Body::from(page.render(viewer));
     response
-}
-
-/// The page that has the form of this address.
-pub(super) fn page_of(path: &str) -> Href {
-    let segments = names(path);
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    match segments[..] {
-        ["tenants", id, ..] => Href::to(&["tenants", id]),
-        [section, ..] => Section::named(section).map_or(Href::to(&[]), Section::href),
-        [] => Href::to(&[]),
-    }
 }
 
 /// The form again, with what the person has filled in. A tenant's version is the one that it has now: the page says what was changed

@@ -16,9 +16,8 @@ use weir_contract::directory::KeyHash;
 use weir_contract::{TenantId, Timestamp};
 use weir_dashboard::{Brand, Href, Role, TO_FIELD, Viewer};
 
-use super::failed::{Sent, page_of};
+use super::sent::{ENDED, Sent, page_of};
 use super::sessions::Holder;
-use super::sign_in::ENDED;
 use super::{UiError, cookies};
 use crate::config::tokens::{COMMANDS, Scope, Token, random_token};
 use crate::server::App;
@@ -214,7 +213,7 @@ where
         let person = P::from_request_parts(&mut parts, app).await?;
         let session = session_name(app, &parts.headers).map(str::to_owned);
         let path = parts.uri.path().to_owned();
-        let sent = parts.extensions.get::<Sent>().cloned().unwrap_or_default();
+        let sent = parts.extensions.get::<Sent<Fields>>().cloned().unwrap_or_default();
         let fields = Fields::from_request(Request::from_parts(parts, body), app).await?;
         let is_own = fields.get("csrf").as_bytes().ct_eq(person.as_ref().csrf.as_bytes());
         if !bool::from(is_own) {
@@ -226,7 +225,7 @@ where
                 "this form has been sent already: look whether it took effect, and load the page again to repeat it";
             return Err(UiError(ApiError::Contradiction(told.to_owned())).into_response());
         }
-        sent.note(&fields);
+        sent.note(fields.clone());
         Ok(Acted(person, fields))
     }
 }

@@ -20,9 +20,6 @@ use crate::server::passed_on::PassedOn;
 /// The length from which a token cannot be guessed: those that weir makes are longer.
 const UNGUESSABLE_MIN_BYTES: usize = 40;
 
-/// The parameter of the page that asks to sign in which says that the session of a form had ended.
-pub(super) const ENDED: &str = "ended";
-
 /// What the address says.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
