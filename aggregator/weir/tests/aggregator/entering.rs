@@ -80,6 +80,16 @@ async fn signing_in_leads_to_the_page_that_was_wanted_and_to_no_other_site() {
         let page = stranger.get(&format!("/sign-in?to={evil}")).await.text;
         assert!(!page.contains("evil") && !page.contains("/v1/status"), "{page}");
     }
+    for acts in [
+        "/ui/link?token=x",
+        "/ui/sign-out",
+        "/ui/live",
+        "/ui/limits/live",
+        "/ui/alert-address/stop?token=x",
+        "/ui/money/margin.csv",
+    ] {
+        assert_eq!(lead(TOKEN, acts).await, "/ui", "{acts}");
+    }
     let own = token(&server, "acme-own", "Al", json!({"tenant": "acme"})).await;
     assert_eq!(lead(&own, "/ui/tenants/acme").await, "/ui", "a page that is not theirs");
     assert_eq!(lead(&own, "/ui/own?at=2026-10").await, "/ui/own?at=2026-10");
@@ -121,9 +131,9 @@ async fn one_token_leaves_live_places_to_others() {
     let finance = token(&server, "finance", "Ada", json!("viewer")).await;
     let mut taken = Vec::new();
     let mut refused = 0;
-    for _ in 0..3 {
+    for _ in 0..5 {
         let browser = Browser::sign_in(&server, &finance).await;
-        for _ in 0..6 {
+        for _ in 0..4 {
             let stream = browser.open("/live").await;
             match stream.status() {
                 StatusCode::OK => taken.push(stream),
@@ -134,7 +144,7 @@ async fn one_token_leaves_live_places_to_others() {
             }
         }
     }
-    assert_eq!((taken.len(), refused), (16, 2));
+    assert_eq!((taken.len(), refused), (16, 4));
     let admin = Browser::sign_in(&server, TOKEN).await;
     assert_eq!(admin.open("/live").await.status(), StatusCode::OK);
 }

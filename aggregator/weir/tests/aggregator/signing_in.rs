@@ -146,6 +146,21 @@ async fn a_signed_link_opens_the_page_of_its_tenant_once() {
 }
 
 #[tokio::test]
+async fn a_link_neither_ends_nor_takes_over_the_session_of_somebody_else() {
+    let clock = ManualClock::at(noon());
+    let server = with_links(clock.clone(), "}").await;
+    let exp = clock.now().as_millis() / 1_000 + 300;
+    let good = link(&json!({"sub": "acme", "exp": exp, "jti": "1"}));
+    let ops = Browser::sign_in(&server, &token(&server, "ops", "Ada", json!("viewer")).await).await;
+    let shown = ops.get(&good).await;
+    assert_eq!((shown.status, shown.set_cookie()), (StatusCode::FORBIDDEN, ""), "{}", shown.text);
+    assert!(shown.text.contains("is signed in here: sign out first"), "{}", shown.text);
+    ops.page("/overview").await;
+    let own = Browser::sign_in(&server, &token(&server, "own", "Al", json!({"tenant": "acme"})).await).await;
+    assert_eq!(own.get(&good).await.status, StatusCode::OK, "the same tenant's, and not used up before");
+}
+
+#[tokio::test]
 async fn a_link_that_is_forged_over_or_lasts_too_long_opens_nothing() {
     let clock = ManualClock::at(noon());
     let server = with_links(clock.clone(), "}").await;

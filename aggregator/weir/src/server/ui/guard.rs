@@ -52,14 +52,22 @@ impl Anyone {
         &self.token.name
     }
 
-    /// Whether a page is one of theirs.
+    /// Whether an address is a page of theirs: one that is read, and does nothing else.
     pub(super) fn may_open(token: &Token, page: &Href) -> bool {
-        let is_own = page.as_str().split(['/', '?']).nth(2) == Some("own");
-        is_own != token.opens(&Scope::Viewer)
+        let path = page.as_str().split('?').next().unwrap_or_default();
+        let first = path.split('/').nth(2).unwrap_or_default();
+        let acts = matches!(first, "link" | "sign-in" | "sign-out" | "live" | "openid" | "alert-address" | "assets");
+        let is_own = first == "own";
+        !acts && !path.ends_with("/live") && !path.ends_with(".csv") && is_own != token.opens(&Scope::Viewer)
     }
 
     pub(super) fn is_staff(&self) -> bool {
         self.token.opens(&Scope::Viewer)
+    }
+
+    /// Whether it is a tenant's own person, and of this tenant.
+    pub(super) fn is_of(&self, tenant: &TenantId) -> bool {
+        self.token.tenant() == Some(tenant)
     }
 }
 

@@ -19,6 +19,7 @@ use weir_keys::check::no_native;
 use super::UiError;
 use super::asked::Ask;
 use super::cookies::Shown;
+use super::guard::person;
 use super::sessions::Holder;
 use super::sign_in::{begin, moves_on};
 use crate::config::ConfigError;
@@ -108,18 +109,31 @@ pub(super) async fn get_link(
     }
     let none = ApiError::NotConfigured("links open no page here: the configuration has no `ui.links`");
     let signer = app.0.ui.links.as_ref().ok_or(none)?;
-    let opened = signer.open(&asked.token, app.0.clock.now().as_millis() / 1_000);
-    let claims = opened.map_err(|error| {
+    let now_secs = app.0.clock.now().as_millis() / 1_000;
+    let refused = |error: LinkError| {
         app.0.metrics.ui.signed_in(SignedIn::Refused);
         ApiError::NotLetIn(error.to_string())
-    })?;
+    };
+    let claims = signer.check(&asked.token, now_secs).map_err(refused)?;
+    check_nobody_else(&app, &headers, &claims.sub)?;
     check_present(&app, claims.sub.as_str())?;
     if !app.directory().current().plans().contains_key(claims.sub.as_str()) {
         return Err(ApiError::Unknown(format!("there is no tenant {}", claims.sub)).into());
     }
+    signer.use_up(&claims, now_secs).map_err(refused)?;
     let shown = if signer.settings.frames.is_empty() { Shown::Here } else { Shown::InFrames };
     let cookies = begin(&app, &headers, holder(claims), shown).await?;
     Ok(moves_on(cookies, None, app.0.ui.theme.brand()))
+}
+
+/// Refuses a link in a browser where somebody else is signed in: any site can lead a browser to one, and that may not end a session nor
+/// put a person into another tenant's. The link stays good.
+fn check_nobody_else(app: &App, headers: &HeaderMap, tenant: &TenantId) -> Result<(), ApiError> {
+    let Some(here) = person(app, headers).filter(|here| !here.is_of(tenant)) else { return Ok(()) };
+    Err(ApiError::NotLetIn(format!(
+        "{} is signed in here: sign out first, or open this link of {tenant} in a private window",
+        here.name()
+    )))
 }
 
 fn holder(claims: Claims) -> Holder {
@@ -150,8 +164,8 @@ impl Signer {
         &self.settings.frames
     }
 
-    /// The claims of a link that has not opened before; it is used now.
-    fn open(&self, token: &str, now_secs: u64) -> Result<Claims, LinkError> {
+    /// The claims of a good link.
+    fn check(&self, token: &str, now_secs: u64) -> Result<Claims, LinkError> {
         let claims = self.read(token).ok_or(LinkError::Signature)?;
         let claims: Claims = serde_json::from_slice(&claims).map_err(|_| LinkError::Claims)?;
         let is_jti = !claims.jti.is_empty() && claims.jti.len() <= NAME_MAX;
@@ -161,6 +175,11 @@ impl Signer {
         if claims.exp <= now_secs || claims.exp > now_secs.saturating_add(AHEAD_MAX_SECS) {
             return Err(LinkError::Time);
         }
+        Ok(claims)
+    }
+
+    /// Uses a link up, which has not opened before.
+    fn use_up(&self, claims: &Claims, now_secs: u64) -> Result<(), LinkError> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.retain(|_, end| *end > now_secs);
         if used.len() >= USED_MAX {
@@ -168,7 +187,7 @@ impl Signer {
         }
         match used.insert(KeyHash::of(claims.jti.as_bytes()), claims.exp) {
             Some(_) => Err(LinkError::Used),
-            None => Ok(claims),
+            None => Ok(()),
         }
     }
 
@@ -215,7 +234,7 @@ mod tests {
     fn the_example_of_the_standard_has_a_good_signature() {
         let signer = signer(&URL_SAFE_NO_PAD.decode(RFC_KEY).expect("base64"));
         assert!(signer.read(RFC).is_some_and(|claims| claims.starts_with(b"{\"iss\":\"joe\"")));
-        assert_eq!(signer.open(RFC, NOW).expect_err("no link"), LinkError::Claims);
+        assert_eq!(signer.check(RFC, NOW).expect_err("no link"), LinkError::Claims);
         for wrong in [
             RFC.replace("OEjXk", "OEjXl"),
             RFC.replace("qb2UiL", "qb24iL"),
@@ -223,7 +242,7 @@ mod tests {
             String::new(),
             "a.b".to_owned(),
         ] {
-            assert_eq!(signer.open(&wrong, NOW).expect_err("refused"), LinkError::Signature, "{wrong}");
+            assert_eq!(signer.check(&wrong, NOW).expect_err("refused"), LinkError::Signature, "{wrong}");
         }
     }
 
@@ -235,7 +254,7 @@ mod tests {
             [json!({"alg": "none"}), json!({"alg": "HS512"}), json!({"alg": "HS256", "crit": ["b64"]}), json!({})]
         {
             let unsigned = token(&head, &claims, |_| Vec::new());
-            assert_eq!(signer.open(&unsigned, NOW).expect_err("refused"), LinkError::Signature, "{head}");
+            assert_eq!(signer.check(&unsigned, NOW).expect_err("refused"), LinkError::Signature, "{head}");
         }
     }
 }

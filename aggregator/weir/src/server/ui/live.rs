@@ -31,8 +31,9 @@ const EVERY: Duration = Duration::from_secs(2);
 const PAUSE_FACTOR: u32 = 9;
 /// The most pages that follow at a time; further ones have no live figures.
 const VIEWERS_MAX: usize = 64;
-/// The most of one session, and of one token or person in all sessions: nobody takes the places of others.
-const VIEWERS_OF_SESSION_MAX: usize = 6;
+/// The most of one session, and of one token or person in all sessions: nobody takes the places of others. A browser has six connections to
+/// a server, and a page that follows keeps one: some stay free for other pages.
+const VIEWERS_OF_SESSION_MAX: usize = 4;
 const VIEWERS_OF_ONE_MAX: usize = 16;
 
 /// Who watches, and the latest figures.
@@ -217,8 +218,12 @@ pub(super) async fn get_live(
     Ok(respond(app, &slot, place, figures))
 }
 
-/// A place for the page that asks.
+/// A place for the page that asks. A browser that was led here, by another site say, is none: a window would keep a connection for nothing.
 pub(super) fn place(app: &App, headers: &HeaderMap) -> Result<Place, ApiError> {
+    let is_script = headers.get("sec-fetch-dest").is_none_or(|dest| dest == "empty");
+    if !is_script {
+        return Err(ApiError::Request("live figures are for the script of a page".to_owned()));
+    }
     let session = session_name(app, headers).unwrap_or_default();
     let holder = app.0.ui.sessions.holder(session, app.0.clock.elapsed()).ok_or(ApiError::Unauthorized)?;
     app.0.ui.live.place(session, holder.one()).ok_or(ApiError::Busy)
