@@ -18,6 +18,9 @@ pub enum AppendError {
     /// A write or a sync failed.
     #[error("the event log cannot be written any more: {0}; see that its disk is healthy and start again")]
     Broken(String),
+    /// The log lacks records that were acknowledged.
+    #[error("{0}")]
+    Lost(String),
     /// Another process writes to the log now. Whether it took this record is unknown.
     #[error("{0}")]
     TakenOver(String),

@@ -98,14 +98,21 @@ impl WriterThread {
 }
 
 impl<T: Send + 'static> LogWriter<T> {
-    /// Starts the writer on `log`. After each group its thread calls `appended` with the records that came with a `T`.
+    /// Starts the writer on `log`. After each group its thread calls `appended` with the records that came with a `T`. If it stops because the
+    /// log lacks what was acknowledged, it calls `lost` with what it knows: nobody else may ever find out.
     pub fn start(
         log: Box<dyn EventLog>,
         clock: Arc<dyn Clock>,
         appended: impl Fn(Vec<Synced<T>>) + Send + 'static,
+        lost: impl FnOnce(&str) + Send + 'static,
     ) -> std::io::Result<(Self, WriterThread)> {
         let (ways, mut writer) = Self::without_thread(log, clock);
-        let run = move || while writer.turn(IDLE, &appended) == Turn::Again {};
+        let run = move || {
+            while writer.turn(IDLE, &appended) == Turn::Again {}
+            if let Some(why) = writer.progress.lost() {
+                lost(why);
+            }
+        };
         let thread = std::thread::Builder::new().name("log-writer".to_owned()).spawn(run)?;
         Ok((ways, WriterThread(thread)))
     }
@@ -242,7 +249,7 @@ impl<T> Writer<T> {
     fn checkpoint(&mut self) -> Result<(), AppendError> {
         let outcome = self.log.checkpoint().map_or(Ok(()), Checkpoint::checkpoint);
         if let Err(error @ AppendError::Locked(_)) = &outcome {
-            self.progress.set_refused(Some((self.clock.elapsed(), error.to_string())));
+            self.progress.refuse(self.clock.elapsed(), error);
         }
         outcome
     }
@@ -271,7 +278,7 @@ impl<T> Writer<T> {
             Err(error) => return self.refuse(error, records.len()),
         };
         assert_eq!(placements.len(), records.len(), "every record of a group has its place");
-        self.progress.set_refused(None);
+        self.progress.succeeded();
         self.progress.add_group(self.log.end().position);
         Ok(placements)
     }
@@ -282,7 +289,7 @@ impl<T> Writer<T> {
             AppendError::TakenOver(_) => {}
             error => tracing::error!(%error, "nothing was acknowledged"),
         }
-        self.progress.set_refused(Some((self.clock.elapsed(), error.to_string())));
+        self.progress.refuse(self.clock.elapsed(), &error);
         let nowhere = || vec![Placement { position: self.progress.last(), follows: None }; records];
         match error {
             AppendError::Full(_) if fault::hit(Point::FullAcknowledged) => Ok(nowhere()),
@@ -297,6 +304,11 @@ impl<T> Writer<T> {
         let why = match &over {
             AppendError::TakenOver(why) => {
                 tracing::warn!(%why, "another weir writes to the event log now; this one acknowledges nothing more");
+                why.clone()
+            }
+            AppendError::Lost(why) => {
+                tracing::error!(%why, "the event log lacks what was acknowledged; nothing more is acknowledged");
+                self.progress.set_lost(why.clone());
                 why.clone()
             }
             AppendError::Broken(why) => {
@@ -317,7 +329,7 @@ impl<T> Writer<T> {
 /// succeed.
 fn fatal(outcome: Result<(), AppendError>) -> Option<AppendError> {
     match outcome {
-        Err(error @ (AppendError::Broken(_) | AppendError::TakenOver(_))) => Some(error),
+        Err(error @ (AppendError::Broken(_) | AppendError::Lost(_) | AppendError::TakenOver(_))) => Some(error),
         Ok(()) | Err(AppendError::Full(_) | AppendError::Locked(_) | AppendError::Unsupported(_)) => None,
     }
 }
@@ -356,14 +368,17 @@ mod tests {
         writer: LogWriter<()>,
         order: mpsc::Sender<Result<(), AppendError>>,
         groups: mpsc::Receiver<usize>,
+        lost: mpsc::Receiver<String>,
     }
 
     fn rig() -> Rig {
         let ((order, orders), (appended, groups)) = (mpsc::channel(), mpsc::channel());
         let log = ToldLog { last: 0, orders, appended };
         let clock = ManualClock::at(Timestamp::from_millis(0));
-        let (writer, _thread) = LogWriter::start(Box::new(log), clock, |_| ()).expect("a thread");
-        Rig { writer, order, groups }
+        let (tell, lost) = mpsc::channel();
+        let told = move |why: &str| drop(tell.send(why.to_owned()));
+        let (writer, _thread) = LogWriter::start(Box::new(log), clock, |_| (), told).expect("a thread");
+        Rig { writer, order, groups, lost }
     }
 
     fn record() -> NewRecord {
@@ -405,6 +420,18 @@ mod tests {
         let answer = rig.writer.submit(record(), None).expect("room");
         rig.order.send(Ok(())).expect("writer lives");
         assert_eq!(answer.blocking_recv(), Ok(Ok(1)));
+    }
+
+    #[test]
+    fn what_the_log_has_lost_is_told_once_the_writer_stops() {
+        let rig = rig();
+        let lost = AppendError::Lost("it ends at record 1, and record 2 was acknowledged".to_owned());
+        let answer = rig.writer.submit(record(), None).expect("room");
+        rig.order.send(Err(lost.clone())).expect("writer lives");
+        assert_eq!(answer.blocking_recv(), Ok(Err(lost.clone())));
+        assert_eq!(rig.lost.recv(), Ok(lost.to_string()));
+        assert_eq!(rig.writer.progress().lost(), Some(lost.to_string().as_str()));
+        assert!(rig.writer.submit(record(), None).is_err(), "it takes nothing more");
     }
 
     #[test]

@@ -217,6 +217,7 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
         put_file(&backup.tenants_file(), &home.tenants_file())?;
     }
     forgotten.write(&home.forgotten())?;
+    home.forget_loss().map_err(|source| BackupError::Io { path: home.dir().to_owned(), source })?;
     sync_dir(home.dir())?;
     Ok((contents, lock))
 }

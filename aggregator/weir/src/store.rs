@@ -1,5 +1,7 @@
 //! A data directory: the event log and the ledger unless they are elsewhere, the lock that one process at a time holds, and the note that
 //! tells commands where the running server is.
+mod lost;
+
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -360,6 +362,7 @@ impl Store {
         clock: Arc<dyn Clock>,
         prepare: impl FnOnce(&mut SqliteLedger) -> Result<T, StoreError>,
     ) -> Result<(Self, T), StoreError> {
+        home.check_nothing_is_lost()?;
         home.check_ledger_is_there()?;
         home.make_private()?;
         let mut forgotten = Forgotten::read(&home.forgotten())?;
@@ -380,7 +383,8 @@ impl Store {
         let (handle, ledger) = LedgerHandle::start(ledger, reader, Arc::clone(&clock)).map_err(thread)?;
         let follower = handle.clone();
         let appended = move |batches| follower.hand_over(batches);
-        let (log, writer) = LogWriter::start(log, clock, appended).map_err(thread)?;
+        let marked = home.clone();
+        let (log, writer) = LogWriter::start(log, clock, appended, move |why| marked.mark_lost(why)).map_err(thread)?;
         let intake = Intake::new(log.clone(), forgotten_before, *handle.hasher());
         handle.wake();
         let threads = Threads { writer, ledger, _lock: lock };
@@ -491,6 +495,17 @@ pub enum StoreError {
         "{0}: missing, though the event log has records; put it back (`{1}`), or count the log anew: `weir ledger rebuild --replace`"
     )]
     LedgerMissing(String, &'static str),
+    /// The event log lost what was acknowledged.
+    #[error(
+        "the event log lost events that were acknowledged: {why}. Put the log back from where it is whole (`weir restore`), or have what gateways \
+         keep sent again (`weir replay`) and delete {} to go on without the rest", path.display()
+    )]
+    Lost {
+        /// The file that says so.
+        path: PathBuf,
+        /// What the writer found.
+        why: String,
+    },
     /// The list of forgotten users.
     #[error(transparent)]
     Forgotten(#[from] ForgottenError),

@@ -102,6 +102,7 @@ impl Appender {
                 self.over = true;
                 match problem {
                     KafkaProblem::Fenced => AppendError::TakenOver(problem.to_string()),
+                    KafkaProblem::Lost(_) => AppendError::Lost(problem.to_string()),
                     problem => AppendError::Broken(problem.to_string()),
                 }
             }

@@ -52,7 +52,8 @@ pub(super) enum Outcome {
 pub(super) fn outcome(error: &RedisError) -> Outcome {
     match (error.code(), error.kind()) {
         (Some("WEIRFENCED"), _) => Outcome::Over(AppendError::TakenOver(failed(error).to_string())),
-        (Some("WEIRLOST" | "WEIRVERSION"), _) => Outcome::Over(AppendError::Broken(failed(error).to_string())),
+        (Some("WEIRLOST"), _) => Outcome::Over(AppendError::Lost(failed(error).to_string())),
+        (Some("WEIRVERSION"), _) => Outcome::Over(AppendError::Broken(failed(error).to_string())),
         (Some("OOM"), _) => {
             Outcome::Refused(AppendError::Full(format!("{error}; give Redis more memory (`maxmemory`)")))
         }

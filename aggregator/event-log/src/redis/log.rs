@@ -113,7 +113,7 @@ impl RedisLog {
 
     fn shortened(&self, last: Position) -> Outcome {
         let end = self.end.position;
-        Outcome::Over(AppendError::Broken(format!("the log ends at record {last}, and record {end} was acknowledged")))
+        Outcome::Over(AppendError::Lost(format!("the log ends at record {last}, and record {end} was acknowledged")))
     }
 
     /// Returns where the log ends, and the name of the last group in it.

@@ -251,8 +251,10 @@ impl From<AppendError> for ApiError {
             AppendError::Full(_) => {
                 ApiError::Unwritable("the event log is full: its disk is, or `log_max_mb` is reached")
             }
-            AppendError::Locked(_) => ApiError::Unwritable("the event log is locked by another program, or read-only"),
-            AppendError::Broken(_) | AppendError::TakenOver(_) => ApiError::Stopped,
+            AppendError::Locked(_) => ApiError::Unwritable(
+                "the event log does not answer, is locked by another program, or is read-only; send the same again in a moment",
+            ),
+            AppendError::Broken(_) | AppendError::Lost(_) | AppendError::TakenOver(_) => ApiError::Stopped,
             AppendError::Unsupported(_) => ApiError::Report(error.to_string()),
         }
     }

@@ -181,6 +181,30 @@ async fn a_lost_log_is_refused_and_comes_back_from_a_backup_while_a_whole_one_st
 }
 
 #[tokio::test]
+async fn a_log_that_lost_what_was_acknowledged_is_refused_until_a_person_has_decided() {
+    let redis = Redis::start().expect("a Redis");
+    let dir = stopped(&redis).await;
+    let backup = dir.path().join("backup");
+    let backup = backup.to_str().expect("text");
+    succeeds(dir.path(), &["backup", backup]);
+    let (server, worker) = (Running::start_in(dir, noon(), &redis.log()).await, Worker::new(1, noon()));
+    redis.command("DEL weir:log:{weir/0}:stream").expect("deleted");
+    assert_eq!(server.post(batch(&[worker.usage(4)])).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let dir = server.stop().await;
+    let mark = dir.path().join("weir-data/log-lost");
+    for refused in [fails(dir.path(), &["usage"]), fails(dir.path(), &["usage"])] {
+        assert!(refused.contains("lost events that were acknowledged"), "{refused}");
+        assert!(refused.contains("weir restore") && refused.contains(&mark.display().to_string()), "{refused}");
+    }
+    redis.command("FLUSHALL").expect("emptied");
+    succeeds(dir.path(), &["restore", backup, "--replace"]);
+    assert!(!mark.exists());
+    let server = Running::start_in(dir, noon(), &redis.log()).await;
+    server.post(batch(&[worker.usage(4)])).await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_restored_log_goes_on_where_the_backup_ended() {
     let redis = Redis::start().expect("a Redis");
     let dir = stopped(&redis).await;

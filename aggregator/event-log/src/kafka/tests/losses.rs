@@ -15,7 +15,7 @@ fn five(world: &World) -> (KafkaLog, String) {
 
 fn broken(outcome: Result<Vec<Placement>, AppendError>) -> String {
     match outcome {
-        Err(AppendError::Broken(why)) => why,
+        Err(AppendError::Lost(why) | AppendError::Broken(why)) => why,
         other => panic!("expected to be broken, found {other:?}"),
     }
 }

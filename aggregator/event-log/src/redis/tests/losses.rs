@@ -12,7 +12,7 @@ fn five(world: &World) -> (RedisLog, String) {
 
 fn is_broken(outcome: Result<Vec<Placement>, AppendError>) -> String {
     match outcome {
-        Err(AppendError::Broken(why)) => why,
+        Err(AppendError::Lost(why) | AppendError::Broken(why)) => why,
         other => panic!("expected to be broken, found {other:?}"),
     }
 }
