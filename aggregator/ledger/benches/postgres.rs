@@ -9,6 +9,8 @@
 mod bare;
 #[path = "../../weir/benches/throughput/events.rs"]
 mod events;
+#[path = "postgres/ranges.rs"]
+mod ranges;
 
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
@@ -77,18 +79,18 @@ fn main() {
     for tenants in [1_000, 15_000] {
         compare(tenants);
     }
+    ranges::compare();
 }
 
 /// Compares both sides with events of so many tenants.
 fn compare(tenants: u64) {
     let server = Postgres::start().expect("a PostgreSQL; `make setup` installs it");
     let config = Config::from_str(&server.url()).expect("an address");
-    drop(bare::ledger(&config, "bare"));
     let (log, start) = (Log::default(), events::start());
     let (ledger, thread) =
         LedgerHandle::start(bare::ledger(&config, "weir"), Box::new(log.clone()), SystemClock::start())
             .expect("a thread");
-    let bare = Bare::connect(&config, start, usize::try_from(tenants).expect("few"));
+    let bare = Bare::connect(&config, "bare", start, usize::try_from(tenants).expect("few"));
     let (mut floors, mut ours, mut ratios, mut step) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for number in 0..ROUNDS {
         let records = records(tenants, number, start);

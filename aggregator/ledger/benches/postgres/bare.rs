@@ -27,7 +27,7 @@ impl Server for Near {
     }
 }
 
-/// A ledger in the schema `schema`. The bare client writes into the tables of the one in `bare`.
+/// A ledger in the schema `schema`. A bare client writes into the tables of one that does nothing itself.
 pub(crate) fn ledger(config: &Config, schema: &str) -> SqliteLedger {
     let server: Arc<dyn Server> = Arc::new(Near(config.clone()));
     let place = Place::Postgres(PostgresPlace::new(server, schema));
@@ -72,16 +72,19 @@ pub(crate) struct Rows {
 }
 
 impl Bare {
-    /// A client whose transactions each add to the sums of `tenants` tenants.
-    pub(crate) fn connect(config: &Config, start: Timestamp, tenants: usize) -> Self {
+    /// A client that makes a ledger in the schema `schema`, and whose transactions each add to the sums of `tenants` tenants there.
+    pub(crate) fn connect(config: &Config, schema: &str, start: Timestamp, tenants: usize) -> Self {
+        drop(ledger(config, schema));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let (client, find, sums) = runtime.block_on(async {
             let (client, connection) = config.connect(NoTls).await.expect("connected");
             tokio::spawn(connection);
-            let settings = "SET search_path TO bare; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off;
-                            CREATE TABLE seen(hash bigint NOT NULL, position bigint NOT NULL, item bigint NOT NULL, id bytea PRIMARY KEY)";
-            client.batch_execute(settings).await.expect("set");
+            let settings = format!(
+                "SET search_path TO {schema}; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off;
+                            CREATE TABLE seen(hash bigint NOT NULL, position bigint NOT NULL, item bigint NOT NULL, id bytea PRIMARY KEY)"
+            );
+            client.batch_execute(&settings).await.expect("set");
             let find = client.prepare("SELECT id, hash FROM seen WHERE id = ANY($1)").await.expect("prepared");
             let mut sums = Vec::new();
             // Nothing has a price here, so that the ledger has no rows of `cost`.
