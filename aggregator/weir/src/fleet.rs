@@ -36,6 +36,8 @@ pub(crate) use tables::{NodeRow, PartitionRow, View, claim};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often a node says that it is there.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// For this long a node waits for another process with its name, address and data directory to have ended.
+const BESIDE_MAX: Duration = Duration::from_secs(6);
 /// How long to wait after the tables could not be asked.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long a node that stops waits until its row is gone.
@@ -139,6 +141,7 @@ impl Fleet {
             tables: None,
             session: 0,
             beaten_at: None,
+            beside_since: None,
         };
         std::thread::Builder::new().name("fleet".to_owned()).spawn(move || {
             thread.run();
@@ -203,6 +206,8 @@ struct Thread {
     /// The server's number of the session; 0 before the first.
     session: i64,
     beaten_at: Option<Duration>,
+    /// Since when another process has been seen as this node.
+    beside_since: Option<Duration>,
 }
 
 impl Thread {
@@ -255,17 +260,28 @@ impl Thread {
         let joined = if is_due { Some(tables.beat(&self.me, &said, able_ms, was_here)?) } else { None };
         let view = tables.view()?;
         let session = std::mem::replace(&mut self.session, view.session);
-        if is_due {
+        if is_due && joined != Some(Joined::Beside) {
             self.beaten_at = Some(now);
         }
+        let beside_since = match joined {
+            Some(Joined::Beside) => Some(*self.beside_since.get_or_insert(now)),
+            _ => None,
+        };
         self.publish.send_modify(|known| {
             if session != 0 && session != view.session {
                 known.reconnected_at = Some(now);
             }
             match joined {
                 Some(Joined::Here) => known.is_member = true,
+                Some(Joined::Beside) if beside_since.is_some_and(|since| now.saturating_sub(since) >= BESIDE_MAX) => {
+                    known.refused = Some(format!(
+                        "node: another process runs as node {:?} at {}, with a copy of this data directory: give this node a name, an address and \
+                         a data directory of its own",
+                        self.me.name, self.me.address
+                    ));
+                }
                 Some(Joined::Refused(why)) => (known.is_member, known.refused) = (false, Some(why)),
-                None => {}
+                Some(Joined::Beside) | None => {}
             }
             (known.view, known.problem) = (view, None);
         });

@@ -169,6 +169,8 @@ struct Inner {
     flags: RwLock<Arc<Flags>>,
     /// The catalogue of models.
     catalogue: catalogue::CatalogueInForce,
+    /// Whether the ledger hangs.
+    standstill: health::Standstill,
     /// The figures that gateways get.
     measured: LastMeasured,
     /// What happens when a tenant comes or goes.
@@ -277,6 +279,7 @@ impl App {
             vault: parts.vault,
             flags: RwLock::new(Arc::new(parts.flags)),
             catalogue: catalogue::CatalogueInForce::new(parts.catalogue),
+            standstill: health::Standstill::default(),
             measured: LastMeasured::default(),
             provisioning: parts.provisioning,
             in_progress: provisioning::InProgress::default(),

@@ -12,6 +12,8 @@ pub(crate) const PARTITION: u64 = 0;
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 /// A node that was not seen for this long is missing, and another may have its name.
 pub(crate) const MISSING_MS: u64 = 10_000;
+/// A node that was not seen for this long runs no more, as far as its own next process is concerned: three times what is between two beats.
+const QUIET_MS: u64 = 3_000;
 /// A node that was not seen for this long is forgotten.
 const FORGOTTEN_MS: u64 = 3_600_000;
 /// For this long a node counts as one that can own, after it has looked whether it can.
@@ -133,6 +135,8 @@ impl View {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Joined {
     Here,
+    /// This node has been seen just now as another process: that one has ended, or runs beside this one.
+    Beside,
     /// Another node has the name or the address, or there are too many.
     Refused(String),
 }
@@ -202,12 +206,17 @@ impl Tables {
              WHERE name = ?1 AND life = ?2"
         );
         let able_ms = able_ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(-1);
-        if self.db.execute(&sql, params![me.name, me.life, note, able_ms, settings])? > 0 {
+        let is_here = self.db.execute(&sql, params![me.name, me.life, note, able_ms, settings])? > 0;
+        self.db.execute(&format!("DELETE FROM node WHERE seen < {NOW} - ?1"), params![FORGOTTEN_MS])?;
+        if is_here {
             return Ok(Joined::Here);
         }
-        self.db.execute(&format!("DELETE FROM node WHERE seen < {NOW} - ?1"), params![FORGOTTEN_MS])?;
-        if let Some(refused) = self.refusal(me, was_here)? {
+        let seen = self.seen()?;
+        if let Some(refused) = self.refusal(me, &seen, was_here)? {
             return Ok(Joined::Refused(refused));
+        }
+        if seen.iter().any(|other| other.name == me.name && other.silent_ms < QUIET_MS) {
+            return Ok(Joined::Beside);
         }
         let sql = format!(
             "INSERT INTO node(name, life, home, address, version, tables, proof, commands, note, settings, started, seen)
@@ -223,16 +232,19 @@ impl Tables {
         Ok(Joined::Here)
     }
 
-    /// Why a node may not be in the table.
-    fn refusal(&self, me: &Member, was_here: bool) -> Result<Option<String>, Error> {
+    /// The nodes that were seen lately.
+    fn seen(&self) -> Result<Vec<Seen>, Error> {
         let sql = format!(
             "SELECT name, home, address, greatest({NOW} - seen, 0) FROM node WHERE address <> '' AND seen >= {NOW} - ?1 ORDER BY name"
         );
         let read = |row: &Row<'_>| {
             Ok(Seen { name: row.get(0)?, home: row.get(1)?, address: row.get(2)?, silent_ms: row.get(3)? })
         };
-        let seen: Vec<Seen> =
-            self.db.prepare_cached(&sql)?.query_map([MISSING_MS], read)?.collect::<Result<_, Error>>()?;
+        self.db.prepare_cached(&sql)?.query_map([MISSING_MS], read)?.collect()
+    }
+
+    /// Why a node may not be in the table.
+    fn refusal(&self, me: &Member, seen: &[Seen], was_here: bool) -> Result<Option<String>, Error> {
         if let Some(refused) = seen.iter().find_map(|other| other.refuses(me, was_here)) {
             return Ok(Some(refused));
         }

@@ -1,9 +1,13 @@
 //! Liveness, readiness and metrics.
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use weir_event_log::Position;
 
 use super::auth::require;
 use super::error::ApiError;
@@ -47,7 +51,34 @@ pub(super) fn faults(app: &App) -> (Option<String>, Option<String>) {
     let progress = app.0.store.log.progress();
     let gone = app.0.store.check_in_place().err().map(|error| error.to_string());
     let refused = || progress.broken().map(str::to_owned).or_else(|| progress.refused(app.0.clock.elapsed()));
-    (gone.or_else(refused), app.0.store.ledger.progress().failure())
+    let ledger = app.0.store.ledger.progress();
+    let standstill = || app.0.standstill.look(progress.last(), ledger.position(), app.0.clock.elapsed());
+    (gone.or_else(refused), ledger.failure().or_else(standstill))
+}
+
+/// For this long a ledger may count nothing although something is there: its longest transactions take seconds.
+const STANDSTILL_MAX: Duration = Duration::from_secs(30);
+
+/// Notices a ledger that neither counts nor fails, such as one whose database hangs.
+#[derive(Debug, Default)]
+pub(super) struct Standstill(Mutex<Option<(Position, Duration)>>);
+
+impl Standstill {
+    /// Why the ledger does not follow a log that ends at `end`, if it has stood at `position` for too long.
+    fn look(&self, end: Position, position: Position, now: Duration) -> Option<String> {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if position >= end {
+            *seen = None;
+            return None;
+        }
+        let since = seen.filter(|(before, _)| *before == position).map_or(now, |(_, since)| since);
+        *seen = Some((position, since));
+        let took = now.saturating_sub(since);
+        (took >= STANDSTILL_MAX).then(|| {
+            let seconds = took.as_secs();
+            format!("the ledger has counted nothing for {seconds} s although the event log has more; see that its database answers")
+        })
+    }
 }
 
 /// Why this process can write no more and another one has to; None while it can.
@@ -81,4 +112,22 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
     let format = TextFormat::accepted(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()));
     let text = metrics.encode(format).map_err(|error| ApiError::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_stands_still_that_counts_nothing_although_there_is_more() {
+        let (standstill, second) = (Standstill::default(), Duration::from_secs(1));
+        assert_eq!(standstill.look(5, 5, second), None);
+        assert_eq!(standstill.look(6, 5, 2 * second), None);
+        assert_eq!(standstill.look(9, 6, 31 * second), None, "it counts");
+        assert_eq!(standstill.look(9, 6, 60 * second), None);
+        let said = standstill.look(9, 6, 61 * second).unwrap_or_default();
+        assert!(said.contains("counted nothing for 30 s"), "{said}");
+        assert_eq!(standstill.look(9, 9, 62 * second), None);
+        assert_eq!(standstill.look(10, 9, 99 * second), None, "it had nothing to count");
+    }
 }

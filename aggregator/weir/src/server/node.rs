@@ -44,6 +44,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(2);
 const RECONNECT_GRACE: Duration = Duration::from_secs(2);
 /// How often the owner looks whether it still is.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// From then on a look at the table of nodes hangs: there are four a second.
+const HANGING: Duration = Duration::from_secs(3);
 /// How long an owner that stops waits for open requests, and for the ledger to count the rest of the log: the next owner does the rest.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 /// How often certificates are read again.
@@ -162,10 +164,10 @@ impl Node {
     where
         S: Future<Output = ()> + Unpin,
     {
-        let Some((opened, epoch)) = self.follow(stop).await? else { return Ok(None) };
+        let Some((config, opened, epoch)) = self.follow(stop).await? else { return Ok(None) };
         let (fleet, metrics, note) = (Some(self.fleet.clone()), self.metrics.clone(), self.note.clone());
         let place = Place { note, loopback: self.address.ip().is_loopback(), tls: None, fleet, metrics };
-        let (app, tasks) = build(&self.config, opened, Arc::clone(&self.clock), place).await?;
+        let (app, tasks) = build(&config, opened, Arc::clone(&self.clock), place).await?;
         self.front.show(vet::router(&app, &self.fleet, &self.metrics));
         self.metrics.owner.set(1);
         self.metrics.takeovers.inc();
@@ -183,8 +185,8 @@ impl Node {
         }
     }
 
-    /// Follows until this node may own: returns what it has opened then, and the number of the change. None: it was told to stop.
-    async fn follow<S>(&self, stop: &mut S) -> Result<Option<(Opened, u64)>, ServeError>
+    /// Follows until this node may own: returns the configuration by which it owns, what it has opened, and the number of the change. None: it was told to stop.
+    async fn follow<S>(&self, stop: &mut S) -> Result<Option<(Config, Opened, u64)>, ServeError>
     where
         S: Future<Output = ()> + Unpin,
     {
@@ -193,6 +195,11 @@ impl Node {
             tokio::select! {
                 () = &mut *stop => return Ok(None),
                 looked = known.changed() => if looked.is_err() { return Err(ServeError::FleetEnded) },
+                // A look at the table of nodes that hangs says nothing, but those at log and ledger do.
+                () = tokio::time::sleep(HANGING) => {
+                    self.stands_by(&self.fleet.known(), tried.as_deref());
+                    continue;
+                }
             }
             let now = known.borrow_and_update().clone();
             show(&self.metrics, &now);
@@ -205,14 +212,15 @@ impl Node {
             if self.clock.elapsed() < not_before || !self.may_try(&now, able) {
                 continue;
             }
-            let opening = open(self.config.clone(), Arc::clone(&self.clock), self.right());
+            let config = self.newest();
+            let opening = open(config.clone(), Arc::clone(&self.clock), self.right());
             let opened = tokio::select! {
                 opened = opening => opened,
                 // What is under way ends with the process.
                 () = &mut *stop => return Ok(None),
             };
             match opened {
-                Ok((opened, Some(epoch))) => return Ok(Some((opened, epoch))),
+                Ok((opened, Some(epoch))) => return Ok(Some((config, opened, epoch))),
                 Ok((_, None)) => return Err(ServeError::NoNode),
                 // Its right may end at once.
                 Err(error) if is_owned(&error) => tracing::debug!("another node was first"),
@@ -221,6 +229,21 @@ impl Node {
                     tried = Some(error.to_string());
                 }
             }
+        }
+    }
+
+    /// The configuration on disk, or that of the start if it is not good. What this node is to others stays what it was.
+    fn newest(&self) -> Config {
+        let here = self.config.clone();
+        let Ok(newest) = Config::load(&here.path) else { return here };
+        Config {
+            listen: here.listen,
+            tls: here.tls,
+            data: here.data,
+            log: here.log,
+            ledger: here.ledger,
+            node: here.node,
+            ..newest
         }
     }
 
@@ -302,12 +325,17 @@ impl Node {
             if let Some(why) = health::is_over(app) {
                 return Ended::Lost(why);
             }
-            let away = self.fit.log_away().filter(|(away, _)| *away >= LOG_AWAY_MAX);
-            let standby = known.view.standbys(&self.fleet.me.life).find(|node| !node.yields());
-            if let (Some((away, why)), Some(standby)) = (away, standby) {
+            let unwritable = || app.0.store.log.progress().away(self.clock.elapsed());
+            let is_long = |(away, _): &(Duration, String)| *away >= LOG_AWAY_MAX;
+            let away = self.fit.log_away().filter(is_long).or_else(|| unwritable().filter(is_long));
+            let standby = |(away, _): &(Duration, String)| {
+                let is_desperate = *away >= 2 * LOG_AWAY_MAX;
+                known.view.standbys(&self.fleet.me.life).find(|node| is_desperate || !node.yields())
+            };
+            if let Some(((away, why), standby)) = away.and_then(|away| standby(&away).map(|node| (away, node))) {
                 let away = away.as_secs();
                 return Ended::Yields(format!(
-                    "it has not reached the event log for {away} s ({why}), and node {} at {} does",
+                    "it has not reached the event log for {away} s ({why}), and node {} at {} may",
                     standby.name, standby.address
                 ));
             }

@@ -9,6 +9,7 @@ use weir_contract::{EventId, Timestamp};
 use super::App;
 use super::auth::{require, require_for};
 use super::error::ApiError;
+use super::reads::READ_MAX;
 use crate::config::tokens::Scope;
 use crate::lookup::{EventView, EventsQuery, find_event, find_events};
 use weir_ledger::LedgerError;
@@ -173,6 +174,7 @@ pub(super) async fn with_own_reader<T: Send + 'static>(
     ask: impl FnOnce(&mut LedgerReader) -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let home = app.0.store.home.clone();
-    let asked = tokio::task::spawn_blocking(move || ask(&mut LedgerReader::open(home.ledger())?)).await;
+    let asked = tokio::task::spawn_blocking(move || ask(&mut LedgerReader::open(home.ledger())?));
+    let asked = tokio::time::timeout(READ_MAX, asked).await.map_err(|_| ApiError::Away)?;
     Ok(asked.map_err(|error| ApiError::internal(&error))??)
 }

@@ -27,6 +27,9 @@ const LOG_WAITING_MAX: usize = 16;
 /// How long a read waits for its turn: as long as people and programs wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a read may take until its caller is answered without it: a database that hangs is no reason to hang as well.
+pub(super) const READ_MAX: Duration = Duration::from_secs(60);
+
 /// The places of all reads.
 #[derive(Debug)]
 pub(super) struct Reads {
@@ -92,7 +95,7 @@ impl Places {
     }
 
     /// Reads on a thread that may block, when its turn comes. Fails with [`ApiError::Busy`] if there is no place to wait, or the turn does
-    /// not come in time.
+    /// not come in time, and with [`ApiError::Away`] if the read does not end within [`READ_MAX`].
     pub(super) async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce() -> T + Send + 'static,
@@ -106,7 +109,8 @@ impl Places {
             let _place = place;
             read()
         });
-        done.await.map_err(|error| ApiError::internal(&error))
+        let read = timeout(READ_MAX, done).await.map_err(|_| ApiError::Away)?;
+        read.map_err(|error| ApiError::internal(&error))
     }
 
     async fn take(&self) -> Option<Place> {

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use weir_rig::cutter::Cutter;
+use weir_rig::probe::Port;
 
 use super::commands::weir;
 use super::events::{Worker, batch};
-use super::nodes::{Node, Shared, now, pair};
+use super::nodes::{Node, Reach, Shared, now, pair};
 use super::shared_log::{fails, said, succeeds};
 
 /// An owner hands over 15 seconds after it has noticed, and the other one looks four times a second.
@@ -60,6 +61,53 @@ async fn a_copy_of_a_node_with_an_address_of_its_own_is_refused_and_the_node_goe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_alone_cannot_write_the_event_log_hands_over() {
+    let shared = Shared::start();
+    let user = |rights: &str| shared.redis.command(&format!("ACL SETUSER a {rights}")).expect("set");
+    user("on >secret ~* &* +@all");
+    let of_a = format!("redis://a@{}", shared.redis.address());
+    let settings =
+        format!("log:\n  redis: {{url: '{of_a}', password: {{file: password}}}}\nledger: {}\n", shared.postgres.url());
+    let a = Node::start_with("a", &settings, &[("password", "secret".to_owned())]);
+    a.owns().await;
+    let b = Node::start("b", &shared.settings());
+    b.follows(&a).await;
+    let worker = Worker::new(1, now());
+    a.accepted(batch(&[worker.usage(1)])).await;
+
+    user("-xadd");
+    let took = b.accepted(batch(&[worker.usage(2)])).await;
+    assert!(took < HAND_OVER_MAX, "{took:?}");
+    let said = a.ended().await;
+    assert!(said.contains("gave the event log and the ledger up"), "{said}");
+    assert_eq!(b.requests().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_a_node_with_the_same_address_is_refused_and_a_node_that_was_killed_is_not() {
+    let shared = Shared::start();
+    let (mut a, b) = pair(&shared).await;
+    for original in [&a, &b] {
+        let secret = std::fs::read_to_string(original.dir.path().join("weir-data/writer")).expect("read");
+        let port = Port::reserve().expect("a port");
+        let reach = Reach { told: original.url(""), listen: port.address(), ..Reach::plain() };
+        let files = [("weir-data/writer", secret)];
+        let copy = Node::start_as(port, &reach, &original.name, &shared.settings(), &files);
+        let said = copy.ended().await;
+        assert!(
+            said.contains("another process runs as node") && said.contains("a copy of this data directory"),
+            "{said}"
+        );
+    }
+    assert!(!a.has_ended());
+    a.owns().await;
+    a.kill();
+    a.restart();
+    b.owns().await;
+    a.follows(&b).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_with_another_log_or_other_settings_says_so_before_it_is_needed() {
     let shared = Shared::start();
     let mut a = Node::start("a", &shared.settings());
@@ -83,7 +131,31 @@ async fn a_standby_with_another_log_or_other_settings_says_so_before_it_is_neede
     a.kill();
     c.accepted(batch(&[worker.usage(1)])).await;
     c.owns().await;
+    b.follows(&c).await;
     assert_eq!(b.post(batch(&[worker.usage(1)])).await, Some(StatusCode::ACCEPTED), "it passes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_takes_over_by_the_settings_on_disk() {
+    let shared = Shared::start();
+    let mut a = Node::start("a", &shared.settings());
+    a.owns().await;
+    let worker = Worker::new(1, now());
+    a.accepted(batch(&[worker.usage(1)])).await;
+    a.requests().await;
+    let more = "meters:\n  - {name: requests, sum: requests}\n  - {name: thoughts, sum: reasoning_tokens}\n";
+    let b = Node::start("b", &format!("{}{more}", shared.settings()));
+    let fits = |said: &serde_json::Value| {
+        said["takes_over"].as_str().is_some_and(|why| why.starts_with("could not take over: meter "))
+    };
+    b.ready(|_, said| fits(said)).await;
+    let path = b.dir.path().join("weir.yaml");
+    let text = std::fs::read_to_string(&path).expect("read");
+    std::fs::write(&path, text.replace(more, "")).expect("written");
+    b.ready(|status, said| status == StatusCode::OK && said["takes_over"].is_null()).await;
+    a.kill();
+    b.accepted(batch(&[worker.usage(2)])).await;
+    assert_eq!(b.requests().await, 2);
 }
 
 /// Waits until `weir status` in a node's directory says something.

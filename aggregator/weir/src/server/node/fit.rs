@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use weir_clock::Clock;
+use weir_ledger::meters::Meters;
 use weir_ledger::query::LedgerReader;
 use weir_tenants::Directory;
 
@@ -126,7 +127,9 @@ impl Found {
 
 /// Looks once. None: nobody asks any more.
 fn look(known: &Weak<State>, config: &Config, home: &DataDir, files: &mut Files) -> Option<()> {
-    let shared = Config::load(&config.path).ok().map(|config| config.shared);
+    let newest = Config::load(&config.path).ok();
+    let shared = newest.as_ref().map(|config| config.shared.clone());
+    let meters = &newest.as_ref().unwrap_or(config).meters;
     let began = known.upgrade()?.begins(At::Log);
     let log = log_id(home);
     let state = known.upgrade()?;
@@ -135,7 +138,7 @@ fn look(known: &Weak<State>, config: &Config, home: &DataDir, files: &mut Files)
             state.with(|found| found.log_away = None);
             state.begins(At::Ledger);
             drop(state);
-            ledger_of(home, id.as_deref()).and_then(|()| files.check(config, began))
+            ledger_of(home, id.as_deref(), meters).and_then(|()| files.check(config, began))
         }
         Err(why) => {
             state.with(|found| {
@@ -158,14 +161,16 @@ fn look(known: &Weak<State>, config: &Config, home: &DataDir, files: &mut Files)
 
 /// Checks the event log's server as a start does, and reads the log's name; None if there is no log.
 fn log_id(home: &DataDir) -> Result<Option<String>, String> {
+    home.check_nothing_is_lost().map_err(|error| error.to_string())?;
     let place = home.log_place();
     let facts = place.check().and_then(|()| place.facts()).map_err(|error| error.to_string())?;
     Ok(facts.map(|facts| facts.id))
 }
 
-/// Checks that the ledger counts this log.
-fn ledger_of(home: &DataDir, log: Option<&str>) -> Result<(), String> {
-    let counts = LedgerReader::open(home.ledger()).and_then(|ledger| ledger.log_id());
+/// Checks that the ledger counts this log, and that it could go on with these meters.
+fn ledger_of(home: &DataDir, log: Option<&str>, meters: &Meters) -> Result<(), String> {
+    let ledger = LedgerReader::open(home.ledger());
+    let counts = ledger.and_then(|ledger| ledger.check_meters(meters).and_then(|()| ledger.log_id()));
     match (counts.map_err(|error| error.to_string())?, log) {
         (Some(counts), Some(log)) if counts != log => Err(format!(
             "{}: the ledger counts another event log than this one: give all nodes the same `log`",

@@ -16,7 +16,7 @@ const READ_EVERY: Duration = Duration::from_secs(1);
 const BELIEVED: Duration = Duration::from_secs(5);
 /// How long a token that was good stays so while the owner cannot be asked: metrics are needed then above all.
 const BELIEVED_ALONE: Duration = Duration::from_secs(300);
-/// The most answers that are remembered. Beyond them the oldest is forgotten.
+/// The most answers that are remembered. Beyond them the oldest is forgotten, and those about good tokens last: anybody can ask about others.
 const ANSWERS_MAX: usize = 64;
 
 /// What a token opens.
@@ -62,7 +62,10 @@ impl Readers {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.insert(KeyHash::of(token).to_string(), (opens, now));
         if answers.len() > ANSWERS_MAX {
-            let oldest = answers.iter().min_by_key(|(_, (_, at))| *at).map(|(hash, _)| hash.clone());
+            let oldest = answers
+                .iter()
+                .min_by_key(|(_, (opens, at))| (*opens == Opens::Metrics, *at))
+                .map(|(hash, _)| hash.clone());
             oldest.map(|hash| answers.remove(&hash));
         }
     }
@@ -116,9 +119,11 @@ mod tests {
         assert_eq!((readers.find(b"none"), readers.find_alone(b"none")), (None, None));
         clock.advance(BELIEVED_ALONE);
         assert_eq!(readers.find_alone(b"made"), None);
+        readers.learn(b"made", Opens::Metrics);
         for number in 0..2 * ANSWERS_MAX {
             readers.learn(format!("token {number}").as_bytes(), Opens::Nothing);
         }
         assert_eq!(readers.answers.lock().expect("alone").len(), ANSWERS_MAX);
+        assert_eq!(readers.find_alone(b"made"), Some(Opens::Metrics));
     }
 }
