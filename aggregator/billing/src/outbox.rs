@@ -4,7 +4,7 @@
 //! period, and decides whether it is held. weir commits and syncs the row, with its identifier and the mark of its first attempt,
 //! before it sends anything ([`rows`]); the answer settles the row ([`report`]). After a crash at any moment the row is sent again
 //! under the same identifier, and the provider accepts it once. Once the identifier no longer protects, weir reads the provider's
-//! summaries first ([`verify`]). Only one process sends ([`sender`]). People release held rows ([`held`]), settle them by hand
+//! summaries first ([`verify`]). Only one process sends ([`sender`]). People look at rows ([`look`]), release held ones ([`held`]), settle them by hand
 //! ([`settle`]) and correct sums ([`adjust`]).
 pub mod adjust;
 pub mod adopt;
@@ -12,6 +12,7 @@ mod assign;
 pub mod close;
 mod error;
 pub mod held;
+pub mod look;
 mod mapping;
 pub mod policy;
 pub mod report;

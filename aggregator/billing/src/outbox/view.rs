@@ -264,68 +264,7 @@ pub fn row(db: &Connection, id: i64) -> Result<Option<OutboxRow>, LedgerError> {
     Ok(db.prepare_cached(sql)?.query_row([id], read).optional()?)
 }
 
-/// A row that the provider has taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReportedRow {
-    /// Its number.
-    pub id: i64,
-    /// The window's start.
-    pub window: Timestamp,
-    /// The tenant.
-    pub tenant: String,
-    /// The meter.
-    pub meter: String,
-    /// The amount; signed.
-    pub value: i64,
-    /// The customer it went to.
-    pub customer: Option<String>,
-    /// The identifier of its meter event.
-    pub identifier: Option<String>,
-    /// When the provider took it.
-    pub at: Option<Timestamp>,
-}
-
-/// Rows that the provider has taken, and the number before which to look for further ones.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reported {
-    /// The rows, the latest first.
-    pub rows: Vec<ReportedRow>,
-    /// The number to go on before; None where there are none.
-    pub before: Option<i64>,
-}
-
-/// The rows of one look, and how many numbers it goes through at most: others than reported ones stand between them.
-const REPORTED_SHOWN: usize = 100;
-const LOOKED_AT: i64 = 1_000;
-
-/// The latest rows that the provider has taken, of those with a number below `before`.
-pub fn reported(db: &Connection, before: Option<i64>) -> Result<Reported, LedgerError> {
-    let last: Option<i64> = db.prepare_cached("SELECT max(id) FROM outbox")?.query_row([], |row| row.get(0))?;
-    let end = before.unwrap_or(i64::MAX).min(last.unwrap_or(0).saturating_add(1));
-    let start = end.saturating_sub(LOOKED_AT);
-    let mut select = db.prepare_cached(
-        "SELECT id, window_start, tenant, meter, value, customer, identifier, reported_at FROM outbox
-         WHERE id >= ?1 AND id < ?2 AND state = 'reported' ORDER BY id DESC LIMIT ?3",
-    )?;
-    let read = |row: &Row<'_>| {
-        Ok(ReportedRow {
-            id: row.get(0)?,
-            window: time(row.get(1)?),
-            tenant: row.get(2)?,
-            meter: row.get(3)?,
-            value: row.get(4)?,
-            customer: row.get(5)?,
-            identifier: row.get(6)?,
-            at: row.get::<_, Option<u64>>(7)?.map(time),
-        })
-    };
-    let rows = select.query_map(params![start, end, REPORTED_SHOWN as i64], read)?.collect::<Result<Vec<_>, _>>()?;
-    let cut = rows.last().map(|row| row.id).filter(|_| rows.len() == REPORTED_SHOWN);
-    let before = Some(cut.unwrap_or(start)).filter(|before| *before > 1);
-    Ok(Reported { rows, before })
-}
-
-fn read(row: &Row<'_>) -> Result<OutboxRow, weir_database::Error> {
+pub(super) fn read(row: &Row<'_>) -> Result<OutboxRow, weir_database::Error> {
     Ok(OutboxRow {
         id: row.get(0)?,
         window: time(row.get(1)?),
@@ -343,6 +282,6 @@ fn read(row: &Row<'_>) -> Result<OutboxRow, weir_database::Error> {
     })
 }
 
-fn time(stored: u64) -> Timestamp {
+pub(super) fn time(stored: u64) -> Timestamp {
     Timestamp::from_millis(stored)
 }

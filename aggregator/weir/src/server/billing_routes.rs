@@ -14,9 +14,11 @@ use super::{App, admin};
 use crate::config::tokens::{Scope, Token};
 use crate::finance::stripe_prices::{self, StripePricesView};
 use crate::reporting::customers;
+use weir_billing::outbox::look::{self, Held, Reported, Settled};
 use weir_billing::outbox::settle;
-use weir_billing::outbox::view::{self as outbox, OutboxRow, Reported, SettleRequest, SettledRow};
+use weir_billing::outbox::view::{self as outbox, OutboxRow, SettleRequest, SettledRow};
 use weir_billing::reconcile::{self, ReconcileError, ReconcileRequest, ReconcileView, record};
+use weir_ledger::query::LedgerReader;
 use weir_stripe::setup::{self, SetupError, SetupRequest, SetupTenants, SetupView};
 use weir_stripe::status::{self, StatusView};
 use weir_stripe::webhook::reports::{self, SeenRequest, SeenView};
@@ -53,14 +55,35 @@ pub(super) async fn status_rows(app: &App) -> Result<StatusView, ApiError> {
     Ok(StatusView { periods_undecided: app.0.metrics.periods_undecided(), ..view })
 }
 
-/// The latest rows that Stripe has taken, of those with a number below `before`.
-pub(super) async fn reported(app: &App, before: Option<i64>) -> Result<Reported, ApiError> {
-    with_reader(app, move |reader| outbox::reported(reader.db(), before)).await
+/// Rows as a page lists them: of one tenant or of all, held ones above a number, reported ones below one.
+pub(super) async fn rows(
+    app: &App,
+    tenant: Option<String>,
+    (after, before): (Option<i64>, Option<i64>),
+) -> Result<(Held, Reported), ApiError> {
+    let read = move |reader: &mut LedgerReader| {
+        let tenant = tenant.as_deref();
+        Ok((look::held(reader.db(), tenant, after)?, look::reported(reader.db(), tenant, before)?))
+    };
+    with_reader(app, read).await
 }
 
-/// One row; None if there is none of this number.
-pub(super) async fn row(app: &App, id: i64) -> Result<Option<OutboxRow>, ApiError> {
-    with_reader(app, move |reader| outbox::row(reader.db(), id)).await
+/// Settled rows of one tenant or of all, below a number, and the number to go on before.
+pub(super) async fn settled(
+    app: &App,
+    tenant: Option<String>,
+    before: Option<i64>,
+) -> Result<(Vec<Settled>, Option<i64>), ApiError> {
+    with_reader(app, move |reader| look::settled(reader.db(), tenant.as_deref(), before)).await
+}
+
+/// One row, and how it was settled if it was; None if there is none of this number.
+pub(super) async fn row(app: &App, id: i64) -> Result<Option<(OutboxRow, Option<Settled>)>, ApiError> {
+    let read = move |reader: &mut LedgerReader| {
+        let Some(row) = outbox::row(reader.db(), id)? else { return Ok(None) };
+        Ok(Some((row, look::settlement(reader.db(), id)?)))
+    };
+    with_reader(app, read).await
 }
 
 /// The status without single rows, for a caller.

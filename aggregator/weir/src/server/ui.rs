@@ -9,7 +9,7 @@
 //! | `/ui/budgets` and below | viewer; acts: admin | [`budgets`], [`budget`] |
 //! | `/ui/limits`, `/ui/limits/live` | viewer | [`limits`], [`live`] |
 //! | `/ui/money` and below | viewer | [`money`] |
-//! | `/ui/billing` and below | viewer; acts: admin | [`billing`] |
+//! | `/ui/billing` and below | viewer; acts: admin | [`billing`], [`settled`] |
 //! | `/ui/alerts` | viewer; acts: operator, tests: admin | [`alerts`] |
 //! | `/ui/models` | viewer | [`models`] |
 //! | `/ui/tokens` | admin | [`tokens`] |
@@ -52,6 +52,7 @@ mod provider_keys;
 mod requests;
 mod sent;
 mod sessions;
+mod settled;
 mod sign_in;
 mod span;
 mod standing;
@@ -182,6 +183,7 @@ fn routes(app: &App, framed: Option<HeaderValue>) -> Router<App> {
         .route("/limits/live", get(limits::get_live))
         .route("/billing", get(billing::get_page))
         .route("/billing/row", get(billing::get_row))
+        .route("/billing/settled", get(settled::get_page))
         .route("/billing/settle", post(billing::post_settle))
         .route("/models", get(models::get_page))
         .route("/requests", get(requests::get_page))

@@ -79,7 +79,7 @@ const OWN: [(&str, &str); 8] = [
 ];
 
 /// Pages beside [`PAGES`].
-const MORE: [&str; 14] = [
+const MORE: [&str; 16] = [
     "/tokens",
     "/requests",
     "/requests?tenant=acme",
@@ -94,6 +94,8 @@ const MORE: [&str; 14] = [
     "/tenants?month=2026-10",
     "/tenants/acme?month=2026-10",
     "/tenants/acme/bill?at=2026-10",
+    "/billing?tenant=acme&after=1&before=1000",
+    "/billing/settled?tenant=acme",
 ];
 /// Reads of the API that answer what pages show.
 const READS: [&str; 9] = [

@@ -243,6 +243,22 @@ async fn a_held_row_that_is_settled_leaves_the_list_and_the_audit_names_the_pers
     assert_eq!(settled.location(), "/ui/billing?done=settled", "{}", settled.text);
     let page = browser.page("/billing?done=settled").await;
     assert!(!page.contains("Settle row 1") && page.contains("Settle row 2") && page.contains("The row is settled"));
+    assert!(page.contains("href=\"/ui/billing/settled\""), "the tile leads to them: {page}");
+    for page in ["/billing/row?row=1", "/billing/settled", "/billing/settled?tenant=acme"] {
+        let text = browser.page(page).await;
+        for part in ["invoiced: billed by other means", "ii_7", "Grace, with finance", "billed in March"] {
+            assert!(text.contains(part), "{page}: {part} in {text}");
+        }
+    }
+    assert!(!browser.page("/billing/row?row=2").await.contains("How it was settled"));
+    for page in ["/billing/settled?tenant=globex", "/billing/settled?before=1"] {
+        assert!(browser.page(page).await.contains("None of these rows was settled by hand."), "{page}");
+    }
+    for (page, is_there) in
+        [("/billing?tenant=acme", true), ("/billing?tenant=globex", false), ("/billing?after=2", false)]
+    {
+        assert_eq!(browser.page(page).await.contains("Settle row 2"), is_there, "{page}");
+    }
     let audit = world.server.json("/v1/audit").await.to_string();
     assert!(audit.contains("Grace, with finance") && audit.contains("billed in March"), "{audit}");
 }

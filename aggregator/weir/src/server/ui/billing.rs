@@ -2,7 +2,8 @@
 use axum::extract::State;
 use axum::response::{Redirect, Response};
 use serde::Deserialize;
-use weir_billing::outbox::view::{OutboxRow, Reported, SettleRequest, Settlement};
+use weir_billing::outbox::look::{Held, Reported};
+use weir_billing::outbox::view::{OutboxRow, SettleRequest, Settlement};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table, Tile, Tone};
@@ -10,19 +11,24 @@ use weir_stripe::status::StatusView;
 
 use super::asked::Ask;
 use super::guard::{Acted, Staff};
+use super::settled;
 use super::words::{DONE, done, problem_count, tenant_link};
 use super::{UiError, page};
 use crate::config::tokens::Scope;
 use crate::server::error::ApiError;
 use crate::server::{App, billing_routes};
 
-/// Held and pending rows of a page.
+/// Pending rows of a page.
 const ROWS_SHOWN: usize = 100;
 
 /// What the address says.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Asked {
+    /// Only this tenant's held and reported rows.
+    tenant: String,
+    /// Only held rows with a number above this one.
+    after: Option<i64>,
     /// Only reported rows with a number below this one.
     before: Option<i64>,
     done: Option<String>,
@@ -34,7 +40,9 @@ pub(super) async fn get_page(
     Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
     let status = billing_routes::status_rows(&app).await?;
-    let sent = billing_routes::reported(&app, asked.before).await?;
+    let tenant = named(&asked.tenant);
+    let (held, sent) = billing_routes::rows(&app, tenant.clone(), (asked.after, asked.before)).await?;
+    let here = of_tenant(Section::Billing.href(), tenant.as_deref());
     let mut blocks = done(asked.done.as_deref());
     if app.0.provider.is_none() {
         let told = "Nothing is reported: weir.yaml has no `stripe`. See docs/stripe.md.";
@@ -42,12 +50,32 @@ pub(super) async fn get_page(
     }
     blocks.push(Block::Tiles(tiles(&status)));
     blocks.push(Block::Table(reasons(&status)));
-    blocks.push(Block::Table(rows(&status, "held", staff.may(&Scope::Admin))));
-    blocks.push(Block::Table(rows(&status, "pending", false)));
-    blocks.push(Block::Table(reported(&sent)));
+    blocks.push(Block::Form(by_tenant(Section::Billing.href(), tenant)));
+    blocks.push(Block::Table(held_rows(&held, &here, staff.may(&Scope::Admin))));
+    blocks.push(Block::Table(pending(&status)));
+    blocks.push(Block::Table(reported(&sent, &here)));
     blocks.push(Block::Table(errors(&status)));
     blocks.extend(reconciled(&status));
     Ok(page(&app, &staff, Section::Billing, "Billing", blocks))
+}
+
+/// The tenant that an address names.
+pub(super) fn named(tenant: &str) -> Option<String> {
+    Some(tenant.trim().to_owned()).filter(|tenant| !tenant.is_empty())
+}
+
+/// An address of the same for a tenant.
+pub(super) fn of_tenant(href: Href, tenant: Option<&str>) -> Href {
+    match tenant {
+        Some(tenant) => href.with("tenant", tenant),
+        None => href,
+    }
+}
+
+/// The form that asks for rows of one tenant.
+pub(super) fn by_tenant(page: Href, tenant: Option<String>) -> Form {
+    let tenant = Field::optional("tenant", "Rows of the tenant", Kind::Text(tenant.unwrap_or_default()));
+    Form::ask(page, vec![tenant.hint("Held, reported and settled rows. Empty: of all.")], "Show")
 }
 
 fn tiles(status: &StatusView) -> Vec<Tile> {
@@ -57,7 +85,7 @@ fn tiles(status: &StatusView) -> Vec<Tile> {
         Tile::new("Pending", billing.pending),
         Tile::new("Under way", status.in_flight),
         Tile::new("Reported", billing.reported),
-        Tile::new("Settled by hand", billing.settled),
+        Tile::new("Settled by hand", billing.settled).link(settled::href()),
         Tile::new("Oldest hour that Stripe lacks", billing.oldest_open.map_or(Cell::Missing, Cell::Time)),
         Tile::new("Tenants without a billing period", problem_count(status.periods_undecided)),
         Tile::new("Calls of Stripe that could not be read", problem_count(status.unread_reports.len() as u64)),
@@ -73,28 +101,26 @@ fn reasons(status: &StatusView) -> Table {
     Table::new("Why rows are held", &["Reason", "Rows", "Since", "What to do"], empty).rows(rows)
 }
 
-/// The rows of a state, the oldest first. Each leads to its page.
-fn rows(status: &StatusView, state: &str, may_settle: bool) -> Table {
-    let (caption, empty) =
-        if state == "held" { ("Held rows", "No row is held.") } else { ("Pending rows", "No row waits to be sent.") };
-    let columns = [
-        "Row",
-        "Hour",
-        "Tenant",
-        "Meter",
-        "Amount",
-        "Reason",
-        "Stripe's last words",
-        "Customer",
-        "Attempts",
-        "Behind it",
-    ];
-    let of_state = status.billing.rows.iter().filter(|row| row.state == state);
-    Table::new(caption, &columns, empty).first(ROWS_SHOWN, of_state.map(|row| outbox_row(row, may_settle)))
+const COLUMNS: [&str; 10] =
+    ["Row", "Hour", "Tenant", "Meter", "Amount", "Reason", "Stripe's last words", "Customer", "Attempts", "Behind it"];
+
+/// Held rows, the oldest first. Each leads to its page.
+fn held_rows(held: &Held, here: &Href, may_settle: bool) -> Table {
+    let mut table = Table::new("Held rows", &COLUMNS, "None of these rows is held.")
+        .rows(held.rows.iter().map(|row| outbox_row(row, may_settle)));
+    table.next = held.after.map(|after| here.clone().with("after", &after.to_string()));
+    table
+}
+
+/// Pending rows of all tenants, the oldest first.
+fn pending(status: &StatusView) -> Table {
+    let of_state = status.billing.rows.iter().filter(|row| row.state == "pending");
+    Table::new("Pending rows", &COLUMNS, "No row waits to be sent.")
+        .first(ROWS_SHOWN, of_state.map(|row| outbox_row(row, false)))
 }
 
 /// The page of a row.
-fn row_href(row: i64) -> Href {
+pub(super) fn row_href(row: i64) -> Href {
     Href::to(&["billing", "row"]).with("row", &row.to_string())
 }
 
@@ -129,7 +155,7 @@ pub(super) async fn get_row(
     Ask(asked): Ask<AskedRow>,
 ) -> Result<Response, UiError> {
     let found = billing_routes::row(&app, asked.row).await?;
-    let row = found.ok_or_else(|| ApiError::Unknown(format!("there is no row {}", asked.row)))?;
+    let (row, settlement) = found.ok_or_else(|| ApiError::Unknown(format!("there is no row {}", asked.row)))?;
     let text = |text: &Option<String>| Cell::maybe(text.clone());
     let facts = vec![
         ("State", Cell::text(&row.state)),
@@ -146,12 +172,15 @@ pub(super) async fn get_row(
         ("Made", row.created_at.into()),
     ];
     let mut blocks = vec![Block::Facts(format!("{} {} of {}", row.value, row.meter, row.tenant), facts)];
+    blocks.extend(
+        settlement.as_ref().map(|settled| Block::Facts("How it was settled".to_owned(), settled::facts(settled))),
+    );
     blocks.extend((row.state == "held" && staff.may(&Scope::Admin)).then(|| Block::Form(settle_form(row.id))));
     Ok(page(&app, &staff, Section::Billing, format!("Row {}", row.id), blocks))
 }
 
 /// The requests of a row's hour: `weir explain` takes the sums of whole billing periods apart.
-fn requests_of(tenant: &str, from: Timestamp) -> Href {
+pub(super) fn requests_of(tenant: &str, from: Timestamp) -> Href {
     let to = from.plus_millis(HOUR_MS);
     let requests = Section::Requests.href().with("tenant", tenant);
     requests.with("from", &from.to_string()).with("to", &to.to_string())
@@ -172,7 +201,7 @@ pub(super) fn settle_form(row: i64) -> Form {
 }
 
 /// What Stripe has taken, the latest first.
-fn reported(sent: &Reported) -> Table {
+fn reported(sent: &Reported, here: &Href) -> Table {
     let rows = sent.rows.iter().map(|row| {
         let text = |text: &Option<String>| Cell::maybe(text.clone());
         vec![
@@ -191,7 +220,7 @@ fn reported(sent: &Reported) -> Table {
         ["Row", "Hour", "Tenant", "Meter", "Amount", "Customer", "Stripe's identifier", "Reported", "Behind it"];
     let mut table =
         Table::new("Reported rows, the latest first", &columns, "None of these rows was reported.").rows(rows);
-    table.next = sent.before.map(|before| Section::Billing.href().with("before", &before.to_string()));
+    table.next = sent.before.map(|before| here.clone().with("before", &before.to_string()));
     table
 }
 
