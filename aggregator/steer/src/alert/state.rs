@@ -55,6 +55,28 @@ pub struct Alert {
     pub deploy: Option<i64>,
 }
 
+impl Alert {
+    /// Whether it fires.
+    pub fn fires(&self) -> bool {
+        self.state == "firing"
+    }
+
+    /// Whether one of these silences, those in force, covers it.
+    pub fn is_silenced(&self, silences: &[Silence]) -> bool {
+        silences.iter().any(|silence| silence.is_of(self))
+    }
+
+    /// Whether it waits for a person: it fires, nobody has acknowledged it, and no silence covers it.
+    pub fn is_open(&self, silences: &[Silence]) -> bool {
+        self.fires() && self.acknowledged.is_none() && !self.is_silenced(silences)
+    }
+
+    /// Its state for people, who have to know that they are not told of it.
+    pub fn words(&self, silences: &[Silence]) -> &str {
+        if self.fires() && self.is_silenced(silences) { "firing, silenced" } else { &self.state }
+    }
+}
+
 /// Who looks after an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledged {

@@ -78,7 +78,7 @@ fn list(config: &Config, as_json: bool) -> anyhow::Result<u8> {
     } else {
         print(&view);
     }
-    let open = view.alerts.iter().any(|alert| alert.state == "firing" && alert.acknowledged.is_none());
+    let open = view.alerts.iter().any(|alert| alert.is_open(&view.silences));
     let given_up = view.notices.iter().any(|notice| notice.state == "failed");
     Ok(if open || given_up { EXIT_ATTENTION } else { EXIT_DONE })
 }
@@ -86,7 +86,7 @@ fn list(config: &Config, as_json: bool) -> anyhow::Result<u8> {
 fn print(view: &AlertsView) {
     let mut firing = table(&["state", "severity", "rule", "subject", "since", "what", "looked after by"]);
     for alert in &view.alerts {
-        firing.add_row(alert_row(alert));
+        firing.add_row(alert_row(alert, &view.silences));
     }
     say!("{firing}");
     if !view.silences.is_empty() {
@@ -111,10 +111,10 @@ fn print(view: &AlertsView) {
     say!("{shown}");
 }
 
-fn alert_row(alert: &Alert) -> [String; 7] {
+fn alert_row(alert: &Alert, silences: &[Silence]) -> [String; 7] {
     let by = alert.acknowledged.as_ref().map_or_else(String::new, |by| format!("{}: {}", by.who, by.why));
     [
-        alert.state.clone(),
+        alert.words(silences).to_owned(),
         alert.severity.as_str().to_owned(),
         alert.rule.clone(),
         alert.subject.clone(),

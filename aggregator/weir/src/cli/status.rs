@@ -39,7 +39,7 @@ fn here(config: &Config, home: &crate::store::DataDir) -> anyhow::Result<SystemS
     let lists = (status::gateways(home, now)?, status::providers(home, config.catalogue.as_ref(), now)?);
     let tenants = config.directory(now)?.current();
     let doubts = config.alerts.doubts(config.tenants.plans(&tenants), &config.budgets);
-    let alerts = AlertsStatus::read(&mut reader, &config.alerts, doubts)?;
+    let alerts = AlertsStatus::read(&mut reader, &config.alerts, doubts, now)?;
     Ok(SystemStatus::of(now, None, lists, (&ledger, alerts), billing))
 }
 

@@ -237,7 +237,7 @@ fn partitions(app: &App, uncounted_records: u64) -> Vec<PartitionStatus> {
 
 /// Alerts, and whom they do not reach.
 async fn alerts(app: &App) -> Result<AlertsStatus, ApiError> {
-    let (of, base) = (app.0.alerts.current(), app.0.alerts.base().to_owned());
+    let (of, base, now) = (app.0.alerts.current(), app.0.alerts.base().to_owned(), app.0.clock.now());
     let snapshot = app.0.directory.current();
     let doubts = of.doubts(app.0.home.plans(&snapshot), &app.0.budgets.rules().budgets);
     read::with_reader(app, move |reader| {
@@ -246,7 +246,7 @@ async fn alerts(app: &App) -> Result<AlertsStatus, ApiError> {
             format!("nothing can be sent to alerts.receivers[{at}] ({name}): {problem}")
         });
         let doubts = unusable.chain(doubts).collect();
-        AlertsStatus::read(reader, &of, doubts)
+        AlertsStatus::read(reader, &of, doubts, now)
     })
     .await
 }

@@ -1,9 +1,10 @@
 //! Alerts in `weir status`: what fires, whom nothing reaches, and what names nobody.
 use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
 use weir_ledger::LedgerError;
 use weir_ledger::query::LedgerReader;
 use weir_steer::alert::file::Severity;
-use weir_steer::alert::state;
+use weir_steer::alert::{silence, state};
 
 use crate::alerts::{ReceiverView, receivers};
 use crate::config::alerts::Alerts;
@@ -15,7 +16,7 @@ pub struct AlertsStatus {
     pub critical: u64,
     /// Warnings that fire.
     pub warning: u64,
-    /// Those of both that nobody has acknowledged.
+    /// Those of both that nobody has acknowledged, and no silence covers.
     pub unacknowledged: u64,
     /// Who is told, and since when who is not reached.
     pub receivers: Vec<ReceiverView>,
@@ -24,14 +25,19 @@ pub struct AlertsStatus {
 }
 
 impl AlertsStatus {
-    pub(crate) fn read(reader: &mut LedgerReader, of: &Alerts, doubts: Vec<String>) -> Result<Self, LedgerError> {
-        let alerts = state::list(reader.db())?;
-        let firing = || alerts.iter().filter(|alert| alert.state == "firing");
+    pub(crate) fn read(
+        reader: &mut LedgerReader,
+        of: &Alerts,
+        doubts: Vec<String>,
+        now: Timestamp,
+    ) -> Result<Self, LedgerError> {
+        let (alerts, silences) = (state::list(reader.db())?, silence::active(reader.db(), now)?);
+        let firing = || alerts.iter().filter(|alert| alert.fires());
         let of_severity = |severity| firing().filter(|alert| alert.severity == severity).count() as u64;
         Ok(AlertsStatus {
             critical: of_severity(Severity::Critical),
             warning: of_severity(Severity::Warning),
-            unacknowledged: firing().filter(|alert| alert.acknowledged.is_none()).count() as u64,
+            unacknowledged: alerts.iter().filter(|alert| alert.is_open(&silences)).count() as u64,
             receivers: receivers(reader, of)?,
             doubts,
         })

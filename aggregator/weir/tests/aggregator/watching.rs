@@ -11,10 +11,11 @@ use weir_rig::alertmanager::Alertmanager;
 use weir_rig::workspace;
 
 use super::answering::run;
+use super::browser::Browser;
 use super::commands::json as printed;
 use super::events::{Worker, batch, noon};
 use super::notifying::{Receiver, SECRET};
-use super::server::Running;
+use super::server::{Running, TOKEN};
 
 /// Long enough for a server on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -177,6 +178,20 @@ async fn nobody_hears_of_a_silenced_alert_before_the_silence_ends() {
     assert_eq!(firing[0]["announced"], json!(false));
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert!(receiver.calls(0, || ()).await.is_empty());
+    let status = server.json("/v1/status").await;
+    assert_eq!(
+        (&status["alerts"]["critical"], &status["alerts"]["unacknowledged"]),
+        (&json!(1), &json!(0)),
+        "{status}"
+    );
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    for page in ["/alerts", "/overview"] {
+        let text = browser.page(page).await;
+        assert!(text.contains("firing, silenced") && !text.contains("nobody has acknowledged"), "{page}: {text}");
+    }
+    let listed = run(&dir, &["alerts", "list"]).await;
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.status.code() == Some(0) && text.contains("firing, silenced"), "{text}");
     let acked = run(&dir, &["alerts", "ack", "costly", "acme", "--why", "I look"]).await;
     assert_eq!(acked.status.code(), Some(0), "{acked:?}");
     let listed = run(&dir, &["alerts", "list"]).await;

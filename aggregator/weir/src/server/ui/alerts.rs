@@ -56,14 +56,9 @@ fn tenant(tenant: Option<&String>) -> Cell {
 /// Alerts whose conditions hold, those that fire first.
 fn holding(view: &AlertsView, may_act: bool) -> Table {
     let rows = view.alerts.iter().map(|alert| {
-        let state = if alert.state == "firing" {
-            Cell::status("firing", Tone::Bad)
-        } else {
-            Cell::status(&alert.state, Tone::Warn)
-        };
-        let may_ack = may_act && alert.state == "firing" && alert.acknowledged.is_none();
+        let may_ack = may_act && alert.fires() && alert.acknowledged.is_none();
         vec![
-            state,
+            alert_state(alert, &view.silences),
             severity(alert.severity),
             Cell::text(&alert.rule),
             Cell::text(&alert.subject),
@@ -79,13 +74,15 @@ fn holding(view: &AlertsView, may_act: bool) -> Table {
     Table::new("Alerts", &columns, "No alert fires, and no condition of one holds.").first(SHOWN, rows)
 }
 
-/// Who looks after an alert, or that nobody was told.
+/// Whether an alert fires, and whether it is silenced.
+pub(super) fn alert_state(alert: &Alert, silences: &[Silence]) -> Cell {
+    let is_loud = alert.fires() && !alert.is_silenced(silences);
+    Cell::status(alert.words(silences), if is_loud { Tone::Bad } else { Tone::Warn })
+}
+
+/// Who looks after an alert.
 pub(super) fn told(alert: &Alert) -> Cell {
-    match &alert.acknowledged {
-        Some(seen) => Cell::text(format!("{}: {}", seen.who, seen.why)),
-        None if alert.state == "firing" && !alert.announced => Cell::status("silenced: nobody is told", Tone::Warn),
-        None => Cell::Missing,
-    }
+    Cell::maybe(alert.acknowledged.as_ref().map(|seen| format!("{}: {}", seen.who, seen.why)))
 }
 
 fn why() -> Field {

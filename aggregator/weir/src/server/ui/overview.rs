@@ -4,7 +4,8 @@ use axum::response::Response;
 use weir_dashboard::{Block, Cell, Column, Section, Table, Tile, Tone};
 use weir_ledger::view::{LedgerView, MeterView};
 
-use super::alerts::{silences, told};
+use super::alerts::{alert_state, silences, told};
+use super::asked::Ask;
 use super::guard::Staff;
 use super::words::{grouped, problem_count, severity, tenant_link};
 use super::{UiError, page};
@@ -43,7 +44,7 @@ fn live(name: &'static str, text: String) -> Cell {
 }
 
 fn tiles(app: &App, status: &SystemStatus, ledger: &LedgerView, alerts: &AlertsView) -> Vec<Tile> {
-    let firing = alerts.alerts.iter().filter(|alert| alert.state == "firing").count() as u64;
+    let firing = alerts.alerts.iter().filter(|alert| alert.fires()).count() as u64;
     let books = if ledger.balanced { "every equation holds" } else { "an equation does not hold" };
     let mut tiles = vec![
         Tile::new("Events per second", live("per_second", "–".to_owned())).note("counted now; needs the script"),
@@ -73,7 +74,7 @@ fn tiles(app: &App, status: &SystemStatus, ledger: &LedgerView, alerts: &AlertsV
 }
 
 fn firing(alerts: &AlertsView) -> Table {
-    let firing = alerts.alerts.iter().filter(|alert| alert.state == "firing");
+    let firing = alerts.alerts.iter().filter(|alert| alert.fires());
     let rows = firing.map(|alert| {
         let tenant = alert.tenant.as_deref().map_or(Cell::Missing, tenant_link);
         vec![
@@ -82,10 +83,11 @@ fn firing(alerts: &AlertsView) -> Table {
             tenant,
             Cell::text(&alert.summary),
             Cell::maybe(alert.fired_at),
+            alert_state(alert, &alerts.silences),
             told(alert),
         ]
     });
-    let columns = ["Severity", "Rule", "Tenant", "What holds", "Since", "Who looks after it"];
+    let columns = ["State", "Severity", "Rule", "Tenant", "What holds", "Since", "Who looks after it"];
     Table::new("Alerts firing", &columns, "No alert fires.").rows(rows)
 }
 
