@@ -192,6 +192,31 @@ async fn what_was_reported_to_stripe_is_listed_with_the_requests_behind_it() {
 
 #[tokio::test]
 async fn the_requests_of_an_hour_are_found_though_they_came_late() {
+    let csv = member.get("/own/usage.csv?at=2026-11").await.text;
+    assert!(csv.contains("\"2026-11-21\",\"9\""), "{csv}");
+    for words in ["Today (UTC)", "This billing period", "At its end"] {
+        assert!(!page.contains(words), "{words} in {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_month_whose_sums_by_model_are_gone_still_has_its_page() {
+    let clock = ManualClock::at(noon());
+    let server = busy_by(clock.clone(), "").await;
+    let own = token(&server, "acme-own", "Al", json!({"tenant": "acme"})).await;
+    clock.advance(Duration::from_secs(200 * 24 * 3_600));
+    let late = Worker::new(5, weir_clock::Clock::now(&*clock));
+    assert_eq!(server.post(batch(&[late.usage(1)])).await.status(), StatusCode::ACCEPTED);
+    server.json("/v1/ledger").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    let nine = "<data value=\"9\">9</data>";
+    let page = browser.page("/tenants/acme?month=2026-11").await;
+    assert!(page.contains("sums by model are kept since") && page.contains(nine), "{page}");
+    let member = Browser::sign_in(&server, &own).await;
+    let page = member.page("/own?at=2026-11").await;
+    assert!(page.contains("Usage by feature and key is kept since") && page.contains(nine), "{page}");
+    assert!(!page.contains("Nothing was used"), "{page}");
+    assert!(!member.page("/own").await.contains("is kept since"));
     let clock = ManualClock::at(noon());
     let server = busy_by(clock.clone(), "").await;
     clock.advance(Duration::from_secs(5 * 3_600));

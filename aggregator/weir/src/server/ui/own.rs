@@ -54,6 +54,8 @@ struct Used {
     bill: BillView,
     meters: Vec<MeterUse>,
     days: Vec<CostRow>,
+    /// Usage by feature and key is kept since then.
+    values_since: Timestamp,
     features: Counts,
     keys: Counts,
 }
@@ -132,8 +134,18 @@ fn period(used: &Used, now: Timestamp) -> Vec<Block> {
 
 /// Usage of the billing period by feature and key, and its bill.
 fn in_period(used: &Used) -> Vec<Block> {
-    let mut blocks =
-        vec![Block::Table(by("feature", &used.features, &used.bill)), Block::Table(by("key", &used.keys, &used.bill))];
+    let (bill, since) = (&used.bill, used.values_since);
+    let mut blocks = Vec::new();
+    if bill.from < since {
+        let told = format!(
+            "Usage by feature and key is kept since {since}: what was before is in the billed units and the bill alone."
+        );
+        blocks.push(Block::Paragraph(told));
+    }
+    if since < bill.to {
+        let tables = [by("feature", &used.features, bill), by("key", &used.keys, bill)];
+        blocks.extend(tables.map(Block::Table));
+    }
     blocks.extend(tenant::bill(&used.bill, false));
     if !used.bill.bills.is_empty() {
         let csv = ("Download as CSV".to_owned(), file("bill.csv", &used.bill), false);
@@ -148,11 +160,11 @@ fn today(now: Timestamp) -> Timestamp {
 
 fn used(finance: &mut Finance, tenant: &str, at: Option<Timestamp>) -> Result<Used, FinanceError> {
     let bill = bill(finance, tenant, at)?;
-    let (meters, days) = (meters_used(finance, tenant, &bill)?, days(finance, tenant)?);
+    let (meters, days) = (meters_used(finance, tenant, &bill)?, days(finance, tenant, None)?);
     let span = so_far(&bill, finance.now);
     let features = values(&mut finance.reader, tenant, "feature", span)?;
     let keys = values(&mut finance.reader, tenant, "credential", span)?;
-    Ok(Used { meters, days, features, keys, bill })
+    Ok(Used { meters, days, values_since: finance.reader.values_since()?, features, keys, bill })
 }
 
 /// The bill of a moment's billing period; of the current one so far.
@@ -209,14 +221,17 @@ fn add(counts: &mut Counts, of: String, sums: &CostSums) {
     }
 }
 
-/// Requests and tokens of the last days. What they cost the operator is not the tenant's to see.
-fn days(finance: &mut Finance, id: &str) -> Result<Vec<CostRow>, FinanceError> {
-    let query = CostQuery {
-        tenant: Some(id.to_owned()),
-        from: tenant::last_days(finance.now).first().copied(),
-        step: Step::Day,
-        ..CostQuery::default()
+/// Requests and tokens by day: of the last days, or of the billing period that `at` lies in. What they cost the operator is not the
+/// tenant's to see.
+fn days(finance: &mut Finance, id: &str, at: Option<Timestamp>) -> Result<Vec<CostRow>, FinanceError> {
+    let (from, to) = match at {
+        Some(_) => {
+            let (from, to) = so_far(&bill(finance, id, at)?, finance.now);
+            (Some(from), Some(to))
+        }
+        None => (tenant::last_days(finance.now).first().copied(), None),
     };
+    let query = CostQuery { tenant: Some(id.to_owned()), from, to, step: Step::Day, ..CostQuery::default() };
     finance.cost(&query)
 }
 
@@ -235,7 +250,12 @@ fn meters(used: &Used, now: Timestamp) -> Table {
         "Included in the price",
         "Left of that",
     ];
-    let mut table = Table::new("Billed units", &columns, "Nothing is measured yet.").rows(rows);
+    let mut table = if used.bill.closed {
+        let rows = used.meters.iter().map(|of| vec![Cell::text(&of.meter), of.period.into()]);
+        Table::new("Billed units", &["Meter", "In the billing period"], "Nothing was measured.").rows(rows)
+    } else {
+        Table::new("Billed units", &columns, "Nothing is measured yet.").rows(rows)
+    };
     table.csv = Some(file("units.csv", &used.bill));
     table
 }
@@ -337,9 +357,12 @@ fn by(what: &str, counts: &Counts, bill: &BillView) -> Table {
         let name = if name.is_empty() { "(none)" } else { name };
         vec![Cell::text(name), (*requests).into(), (*input).into(), (*output).into()]
     });
-    let heading = format!("This billing period by {what}");
+    let (heading, empty) = match bill.closed {
+        true => (format!("The billing period by {what}"), "Nothing was used."),
+        false => (format!("This billing period by {what}"), "Nothing was used yet."),
+    };
     let columns = [what, "Requests", "Input tokens", "Output tokens"];
-    let mut table = Table::new(&heading, &columns, "Nothing was used yet.").first(VALUES_SHOWN, rows);
+    let mut table = Table::new(&heading, &columns, empty).first(VALUES_SHOWN, rows);
     table.csv = Some(file(&format!("{what}s.csv"), bill));
     table
 }

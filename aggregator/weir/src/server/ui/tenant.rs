@@ -57,11 +57,19 @@ pub(super) struct AskedBill {
     at: String,
 }
 
+/// Usage by the chosen dimension.
+enum Values {
+    Sums(MarginView),
+    /// Why there are none: they are no longer kept.
+    Gone(String),
+    /// Of end users the ledger keeps none.
+    Users,
+}
+
 /// What the ledger says of a tenant.
 struct Figures {
     month: MarginView,
-    /// By the chosen dimension; None for end users.
-    values: Option<MarginView>,
+    values: Values,
     days: Vec<CostRow>,
 }
 
@@ -89,11 +97,12 @@ pub(super) async fn get_page(
     blocks.extend(charts(&figures.days, &days_of(&month, app.0.clock.now())));
     blocks.push(tabs(&id, &by, &month));
     match &figures.values {
-        Some(view) => {
+        Values::Sums(view) => {
             blocks.push(Block::Table(values(&id, &by, view, &month)));
             blocks.extend(view.notes.iter().map(|note| Block::Paragraph(note.clone())));
         }
-        None => blocks.extend(users(&money::users(&app, id.clone()).await?)),
+        Values::Gone(told) => blocks.push(Block::Notice(Tone::Plain, told.clone())),
+        Values::Users => blocks.extend(users(&money::users(&app, id.clone()).await?)),
     }
     blocks.push(Block::Table(budget_pages::table(&used.budgets)));
     if let Some((tenant, changes)) = &kept {
@@ -128,7 +137,13 @@ async fn kept(app: &App, id: &str) -> Result<Option<(TenantView, Vec<HistoryEntr
 fn figures(finance: &mut Finance, tenant: &str, by: Option<String>, span: &Month) -> Result<Figures, FinanceError> {
     let query = span.query(MarginQuery { tenant: Some(tenant.to_owned()), ..MarginQuery::default() });
     let month = finance.margin(&query)?;
-    let values = by.map(|by| finance.margin(&MarginQuery { by: Some(by), ..query })).transpose()?;
+    let values = match by.map(|by| finance.margin(&MarginQuery { by: Some(by), ..query })) {
+        None => Values::Users,
+        Some(Ok(view)) => Values::Sums(view),
+        // Revenue and cost of the whole month stay.
+        Some(Err(FinanceError::Conflict(told))) => Values::Gone(told),
+        Some(Err(error)) => return Err(error),
+    };
     let days = finance.cost(&CostQuery {
         tenant: Some(tenant.to_owned()),
         from: days_of(span, finance.now).first().copied(),

@@ -19,7 +19,7 @@ use crate::server::ui::{UiError, span};
 /// A file, by its name.
 #[derive(Clone, Copy, Debug)]
 enum File {
-    /// Requests and tokens by day.
+    /// Requests and tokens by day: of the last days, or of a billing period that is named.
     Usage,
     /// Billed units by meter.
     Units,
@@ -50,7 +50,7 @@ impl File {
             Ok::<_, FinanceError>(so_far(&bill, finance.now))
         };
         Ok(match self {
-            File::Usage => counts("day", &requests_by_day(&days(finance, tenant)?)),
+            File::Usage => counts("day", &requests_by_day(&days(finance, tenant, at)?)),
             File::Units => units(finance, tenant, at)?,
             File::Features => {
                 let span = span(finance)?;
