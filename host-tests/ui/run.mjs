@@ -291,6 +291,14 @@ const aRefusedFormKeepsWhatWasTyped = async (browser, demo) => {
   assert.equal(await raise.getByLabel("Reason").inputValue(), "a launch");
   assert.equal(await raise.getByLabel("Until (UTC)").inputValue(), nextWeek);
   await raise.locator("input[name=amount]").fill("1000000");
+  // A form whose answer is stopped works again.
+  let isHeld;
+  const held = new Promise((resolve) => { isHeld = resolve; });
+  await page.route("**/ui/budgets/raise", () => isHeld());
+  await raise.getByRole("button").click({ noWaitAfter: true });
+  await held;
+  await page.keyboard.press("Escape");
+  await page.unroute("**/ui/budgets/raise");
   await raise.getByRole("button").click();
   await page.waitForURL("**done=raised");
   await page.getByRole("button", { name: /^Use the usual amount/ }).click();

@@ -56,17 +56,24 @@ for (const secret of document.querySelectorAll("[data-copy]")) {
   secret.after(" ", button);
 }
 
-// A second click would make a second key, or hide the first one.
-const sent = new WeakSet();
+// A second click would hide the key that the first one made. Browsers do not tell whether an answer was stopped: the form then works again
+// at once after Esc, and in any case after a while. The server acts on a form once.
+const sent = new Set();
+const SENT_MS = 5_000;
 for (const form of document.querySelectorAll("form[method=post]")) {
   form.addEventListener("submit", (event) => {
-    if (sent.has(form)) event.preventDefault();
+    if (sent.has(form)) {
+      event.preventDefault();
+      return;
+    }
     sent.add(form);
+    setTimeout(() => sent.delete(form), SENT_MS);
   });
 }
-addEventListener("pageshow", () => {
-  for (const form of document.querySelectorAll("form[method=post]")) sent.delete(form);
+addEventListener("keydown", ({ key }) => {
+  if (key === "Escape") sent.clear();
 });
+addEventListener("pageshow", () => sent.clear());
 
 // Whoever looks at figures that stand still has to know.
 const still = document.createElement("p");
