@@ -23,7 +23,7 @@ const HISTORY_SHOWN: u32 = 100;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetQuery {
-    /// The budgets of this tenant, used or not. Absent: those of all tenants that have used something in the current period.
+    /// The budgets of this tenant, used or not; of `#` and the name of a shared budget, that one. Absent: those of all tenants that have used something in the current period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
     /// Only those in this stage or a more severe one. Absent: all.
@@ -67,6 +67,18 @@ pub fn budgets(
 ) -> Result<Asked<Vec<BudgetView>>, LedgerError> {
     let least = query.stage.unwrap_or_default();
     let Some(tenant) = &query.tenant else { return Ok(Ok(view::list(reader.db(), rules, least, now)?)) };
+    if let Some(name) = tenant.strip_prefix('#') {
+        // Any of the tenants that share it stands for it.
+        let found = find(rules, name).map(|budget| budget.named_tenants().next().filter(|_| budget.shared));
+        let sharing = match found {
+            Ok(Some(sharing)) => sharing,
+            Ok(None) => return Ok(Err(NoBudget::NotShared { budget: name.to_owned() })),
+            Err(unknown) => return Ok(Err(unknown)),
+        };
+        let mut budgets = view::of_tenant(reader.db(), rules, sharing, now)?;
+        budgets.retain(|budget| budget.subject == *tenant && budget.stage >= least);
+        return Ok(Ok(budgets));
+    }
     if let Err(unknown) = check_tenant(rules, tenant)
         && !view::has_used(reader.db(), tenant)?
     {
@@ -229,6 +241,12 @@ pub enum NoBudget {
         budget: String,
         /// Which ones there are.
         known: String,
+    },
+    /// Each tenant has one of its own.
+    #[error("the budget {budget:?} is not shared: name a tenant")]
+    NotShared {
+        /// The budget.
+        budget: String,
     },
     /// There is no such tenant.
     #[error("there is no tenant {tenant:?}; {known}")]

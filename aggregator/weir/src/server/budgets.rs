@@ -426,7 +426,9 @@ pub(super) fn rules_with(app: &App, tenant: Option<&str>) -> Rules {
 impl From<NoBudget> for ApiError {
     fn from(error: NoBudget) -> Self {
         match error {
-            NoBudget::Unknown { .. } | NoBudget::NoTenant { .. } => ApiError::Unknown(error.to_string()),
+            NoBudget::Unknown { .. } | NoBudget::NoTenant { .. } | NoBudget::NotShared { .. } => {
+                ApiError::Unknown(error.to_string())
+            }
             NoBudget::NotIts { .. } => ApiError::Report(error.to_string()),
         }
     }

@@ -113,6 +113,15 @@ async fn a_shared_budget_is_raised_paused_and_resumed_on_its_page() {
 async fn what_an_address_asks_and_no_page_knows_is_refused_with_what_it_may_ask() {
     let server = busy("").await;
     let browser = Browser::sign_in(&server, TOKEN).await;
+    let budgets = server.json("/v1/budgets?tenant=%23family").await["budgets"].clone();
+    let found: Vec<_> = budgets.as_array().expect("budgets").iter().map(|of| (&of["subject"], &of["budget"])).collect();
+    assert_eq!(found, [(&json!("#family"), &json!("family"))], "itself, and no other one: {budgets}");
+    let page = browser.page("/budgets?tenant=%23family").await;
+    assert!(
+        page.contains("/ui/budgets/one?tenant=%23family&amp;budget=family") && !page.contains("budget=daily"),
+        "{page}"
+    );
+    assert_eq!(browser.get("/budgets?tenant=%23daily").await.status, StatusCode::NOT_FOUND, "it is not shared");
     for (path, told) in [
         ("/money?by=zzz", "`by` is one of tenant, plan"),
         ("/money/margin.csv?by=zzz", "`by` is one of tenant, plan"),
