@@ -63,6 +63,8 @@ pub enum Block {
     Facts(String, Vec<Fact>),
     /// A sentence that stands out.
     Notice(Tone, String),
+    /// What went wrong, in the server's own words: what they say to ask is taken as it is written.
+    Wrong(String),
     /// The heading of what follows.
     Heading(String),
     /// A sentence.
@@ -101,6 +103,7 @@ impl Block {
                     dl.facts { @for (name, value) in facts { div { dt { (name) } dd { (value.render(viewer)) } } } }
                 }
             },
+            Block::Wrong(text) => html! { p.notice.bad role="status" { (text) } },
             Block::Notice(tone, text) => html! { p class={ "notice " (tone.class()) } role="status" { (prose(text)) } },
             Block::Heading(text) => html! { h2 { (text) } },
             Block::Paragraph(text) => html! { p { (prose(text)) } },

@@ -142,6 +142,13 @@ async fn what_an_address_asks_and_no_page_knows_is_refused_with_what_it_may_ask(
     }
     for path in ["/budgets?tenant=nobody", "/limits?tenant=nobody"] {
         let refused = browser.get(path).await;
+        ("/overview?x=1", "unknown field `x`"),
+        ("/gateways?x=1", "unknown field `x`"),
+        ("/models?by=zzz", "unknown field `by`"),
+        ("/requests?back=zzz", "`back` is one of day, week, all"),
+        ("/billing/settled?x=1", "unknown field `x`"),
+        ("/tenants/acme/bill?at=zzz", "2026-10-15T12:00:00Z, not"),
+        ("/requests?from=2026-11-01", "2026-12-01T09:00:00Z"),
         assert_eq!(refused.status, StatusCode::NOT_FOUND, "{path}");
         assert!(refused.text.contains("there is no tenant &quot;nobody&quot;"), "{path}: {}", refused.text);
     }

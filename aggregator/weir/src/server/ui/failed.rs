@@ -5,7 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use weir_dashboard::{Block, Form, Href, Page, Role, Section, Tone, names};
+use weir_dashboard::{Block, Form, Href, Page, Role, Section, names};
 
 use super::guard::{Fields, person};
 use super::sent::{Sent, page_of};
@@ -46,7 +46,7 @@ pub(super) async fn in_its_frame(State(app): State<App>, mut request: Request, n
         Some(fields) => again(&app, &names(&path), fields).await,
         None => None,
     };
-    let mut blocks = vec![Block::Notice(Tone::Bad, told.words)];
+    let mut blocks = vec![Block::Wrong(told.words)];
     blocks.extend(form.map(Block::Form));
     let named = names(&path).first().and_then(|segment| Section::named(segment));
     let section = if viewer.role == Role::Tenant { Section::Own } else { named.unwrap_or(Section::Overview) };

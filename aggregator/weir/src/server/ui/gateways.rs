@@ -5,16 +5,22 @@ use weir_contract::Timestamp;
 use weir_dashboard::{Block, Cell, Section, Table, Tile, Tone};
 use weir_ledger::view::{LedgerView, SourceView};
 
+use super::asked::Ask;
 use super::guard::Staff;
 use super::words::problem_count;
 use super::{UiError, page};
+use crate::server::finance::Nothing;
 use crate::server::{App, budgets, read, status};
 use crate::status::{GatewayStatus, NodeStatus, SILENT_MS, SystemStatus};
 
 /// Sources that are listed: those with problems first, then the latest.
 const SOURCES_SHOWN: usize = 200;
 
-pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Response, UiError> {
+pub(super) async fn get_page(
+    State(app): State<App>,
+    staff: Staff,
+    Ask(Nothing {}): Ask<Nothing>,
+) -> Result<Response, UiError> {
     let (status, ledger) = (status::system(&app).await?, read::ledger_view(&app).await?);
     let now = app.0.clock.now();
     let totals = &ledger.totals;

@@ -7,12 +7,14 @@ use weir_ledger::attempts::ProviderHealth;
 use weir_money::margin::MarginRow;
 use weir_money::ratio::Percent;
 
+use super::asked::Ask;
 use super::guard::Staff;
 use super::kept::being_read;
 use super::money::{MODEL, Margins};
 use super::words::{level, problem_count};
 use super::{UiError, page};
 use crate::models::ModelsView;
+use crate::server::finance::Nothing;
 use crate::server::{App, models, status};
 use crate::status::SystemStatus;
 
@@ -21,7 +23,11 @@ const MODELS_SHOWN: usize = 200;
 /// Models of the chart.
 const BARS_SHOWN: usize = 20;
 
-pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Response, UiError> {
+pub(super) async fn get_page(
+    State(app): State<App>,
+    staff: Staff,
+    Ask(Nothing {}): Ask<Nothing>,
+) -> Result<Response, UiError> {
     let kept = &app.0.ui.kept;
     let (lately, status) = (models::shown(&app), status::system(&app).await?);
     let mut blocks = vec![Block::Table(live(&lately)), Block::Table(providers_now(&status))];

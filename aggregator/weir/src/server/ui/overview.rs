@@ -11,6 +11,7 @@ use super::words::{grouped, problem_count, severity, tenant_link};
 use super::{UiError, page};
 use crate::alerts::AlertsView;
 use crate::server::alerts::routes as alerts;
+use crate::server::finance::Nothing;
 use crate::server::{App, budgets, read, status};
 use crate::status::SystemStatus;
 
@@ -19,7 +20,11 @@ const FRESH: &str = "No gateway was ever heard: nothing is counted yet. Configur
 /// Sources with missing numbers that are listed.
 const SOURCES_SHOWN: usize = 50;
 
-pub(super) async fn get_page(State(app): State<App>, staff: Staff) -> Result<Response, UiError> {
+pub(super) async fn get_page(
+    State(app): State<App>,
+    staff: Staff,
+    Ask(Nothing {}): Ask<Nothing>,
+) -> Result<Response, UiError> {
     let status = status::system(&app).await?;
     let (ledger, alerts) = (read::ledger_view(&app).await?, alerts::view(&app).await?);
     let mut blocks: Vec<Block> =
@@ -78,12 +83,12 @@ fn firing(alerts: &AlertsView) -> Table {
     let rows = firing.map(|alert| {
         let tenant = alert.tenant.as_deref().map_or(Cell::Missing, tenant_link);
         vec![
+            alert_state(alert, &alerts.silences),
             severity(alert.severity),
             Cell::text(&alert.rule),
             tenant,
             Cell::text(&alert.summary),
             Cell::maybe(alert.fired_at),
-            alert_state(alert, &alerts.silences),
             told(alert),
         ]
     });

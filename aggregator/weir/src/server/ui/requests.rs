@@ -47,6 +47,7 @@ pub(super) async fn get_page(
     staff: Staff,
     Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
+    let since = asked.since(app.0.clock.now())?;
     let text = |text: &str| Kind::Text(text.to_owned());
     let find = |fields, words| Block::Form(Form::ask(Section::Requests.href(), fields, words));
     let mut blocks = vec![
@@ -64,7 +65,7 @@ pub(super) async fn get_page(
     if !asked.event.is_empty() {
         blocks.extend(event(&read::event(&app, asked.event.trim()).await?));
     } else if !asked.id.is_empty() {
-        let query = EventsQuery { id: asked.id.trim().to_owned(), from: asked.since(app.0.clock.now())?, to: None };
+        let query = EventsQuery { id: asked.id.trim().to_owned(), from: since, to: None };
         blocks.push(asked.how_far());
         blocks.push(Block::Table(found(&read::events(&app, query).await?)));
     } else {

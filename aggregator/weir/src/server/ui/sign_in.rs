@@ -1,6 +1,6 @@
 //! Signing in with a token, and out. Sessions begin here, however a person signs in.
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
@@ -8,6 +8,7 @@ use weir_contract::directory::KeyHash;
 use weir_dashboard::{Brand, Href, SignIn, TO_FIELD, Ways, entered, sign_in};
 
 use super::UiError;
+use super::asked::Ask;
 use super::cookies::Shown;
 use super::guard::{Acted, Anyone, Fields, check_origin, session_name, token_of};
 use super::sessions::Holder;
@@ -33,7 +34,7 @@ fn ways(app: &App, to: &str) -> Ways {
     Ways { openid: app.0.ui.openid.is_some(), brand: app.0.ui.brand(), to: Href::local(to) }
 }
 
-pub(super) async fn get_page(State(app): State<App>, Query(asked): Query<Asked>) -> Html<String> {
+pub(super) async fn get_page(State(app): State<App>, Ask(asked): Ask<Asked>) -> Html<String> {
     let why = if asked.ended.is_empty() { SignIn::First } else { SignIn::Ended };
     Html(sign_in(why, &ways(&app, &asked.to)))
 }
