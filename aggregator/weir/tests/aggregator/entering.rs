@@ -56,6 +56,8 @@ async fn a_suspended_tenant_reads_that_it_is_suspended() {
     assert!(!browser.page("/own").await.contains("You are suspended"));
     change(&server, "acme", "suspended").await;
     assert!(browser.page("/own").await.contains("You are suspended"));
+    let tenants = Browser::sign_in(&server, TOKEN).await.page("/tenants").await;
+    assert_eq!(tenants.matches("<span class=\"status warn\">suspended</span>").count(), 1, "{tenants}");
     let made = browser.act("/own/keys", &[("id", "mine")]).await;
     assert!(made.text.contains("as long as the tenant is suspended"), "{}", made.text);
 }

@@ -29,6 +29,8 @@ async fn a_budget_that_binds_nobody_says_so_on_every_page() {
     assert_eq!(browser.act("/budgets/pause", &pause).await.status, StatusCode::SEE_OTHER);
     let page = member.page("/own").await;
     assert!(page.contains("ok (paused)") && page.contains("not while it is paused"), "{page}");
+    let page_of_budget = browser.page("/budgets/one?tenant=acme&budget=daily").await;
+    assert!(page_of_budget.contains("none: paused"), "{page_of_budget}");
     assert!(page.contains("datetime=\"2026-11-22T00:00:00.000Z\"") && !page.contains("a launch"), "{page}");
 }
 
@@ -67,6 +69,11 @@ async fn a_form_that_is_refused_comes_back_with_what_was_typed_but_secrets() {
     let foreign = browser.send_from(&browser.url, "/alerts/silence", &foreign).await;
     assert_eq!(foreign.status, StatusCode::FORBIDDEN);
     assert!(!foreign.text.contains("planted"), "a form of another page is not shown: {}", foreign.text);
+    let raise = [("budget", "daily"), ("tenant", "acme"), ("amount", "90"), ("until", UNTIL), ("why", "a launch")];
+    let viewer = token(&server, "looks", "Vera", json!("viewer")).await;
+    let viewer = Browser::sign_in(&server, &viewer).await;
+    let forbidden = viewer.act("/budgets/raise", &raise).await;
+    assert!(forbidden.status == StatusCode::FORBIDDEN && !forbidden.text.contains("action=\"/ui/budgets/raise\""));
     let missing = browser.get("/nothing").await;
     assert!(missing.status == StatusCode::NOT_FOUND && missing.text.contains("href=\"/ui/money\""), "{}", missing.text);
 }
@@ -107,12 +114,6 @@ async fn a_shared_budget_is_raised_paused_and_resumed_on_its_page() {
     browser.act("/budgets/resume", &named[..2]).await;
     assert!(browser.page("/budgets/one?tenant=%23family&budget=family").await.contains("90.0 %"));
     assert_eq!(browser.get("/budgets/one?tenant=%23daily&budget=daily").await.status, StatusCode::NOT_FOUND);
-}
-
-#[tokio::test]
-async fn what_an_address_asks_and_no_page_knows_is_refused_with_what_it_may_ask() {
-    let server = busy("").await;
-    let browser = Browser::sign_in(&server, TOKEN).await;
     let budgets = server.json("/v1/budgets?tenant=%23family").await["budgets"].clone();
     let found: Vec<_> = budgets.as_array().expect("budgets").iter().map(|of| (&of["subject"], &of["budget"])).collect();
     assert_eq!(found, [(&json!("#family"), &json!("family"))], "itself, and no other one: {budgets}");
@@ -122,6 +123,12 @@ async fn what_an_address_asks_and_no_page_knows_is_refused_with_what_it_may_ask(
         "{page}"
     );
     assert_eq!(browser.get("/budgets?tenant=%23daily").await.status, StatusCode::NOT_FOUND, "it is not shared");
+}
+
+#[tokio::test]
+async fn what_an_address_asks_and_no_page_knows_is_refused_with_what_it_may_ask() {
+    let server = busy("").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
     for (path, told) in [
         ("/money?by=zzz", "`by` is one of tenant, plan"),
         ("/money/margin.csv?by=zzz", "`by` is one of tenant, plan"),
@@ -135,13 +142,6 @@ async fn what_an_address_asks_and_no_page_knows_is_refused_with_what_it_may_ask(
         ("/requests?id=r&back=zzz", "`back` is one of day, week, all"),
         ("/billing?before=zzz", "before"),
         ("/money?by=tenant&by=model", "duplicate field `by`"),
-    ] {
-        let refused = browser.get(path).await;
-        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{path}");
-        assert!(refused.text.contains(told) && refused.text.contains("href=\"/ui/money\""), "{path}: {}", refused.text);
-    }
-    for path in ["/budgets?tenant=nobody", "/limits?tenant=nobody"] {
-        let refused = browser.get(path).await;
         ("/overview?x=1", "unknown field `x`"),
         ("/gateways?x=1", "unknown field `x`"),
         ("/models?by=zzz", "unknown field `by`"),
@@ -149,6 +149,13 @@ async fn what_an_address_asks_and_no_page_knows_is_refused_with_what_it_may_ask(
         ("/billing/settled?x=1", "unknown field `x`"),
         ("/tenants/acme/bill?at=zzz", "2026-10-15T12:00:00Z, not"),
         ("/requests?from=2026-11-01", "2026-12-01T09:00:00Z"),
+    ] {
+        let refused = browser.get(path).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(refused.text.contains(told) && refused.text.contains("href=\"/ui/money\""), "{path}: {}", refused.text);
+    }
+    for path in ["/budgets?tenant=nobody", "/limits?tenant=nobody"] {
+        let refused = browser.get(path).await;
         assert_eq!(refused.status, StatusCode::NOT_FOUND, "{path}");
         assert!(refused.text.contains("there is no tenant &quot;nobody&quot;"), "{path}: {}", refused.text);
     }
@@ -173,6 +180,7 @@ async fn earlier_months_and_billing_periods_have_their_pages() {
         assert!(page.contains(nine) && page.contains("2026-11"), "{before}: {page}");
     }
     let tenants = browser.page("/tenants?month=2026-11&q=acme").await;
+    assert!(tenants.contains("href=\"/ui/tenants/acme?month=2026-11\""), "the links stay in the month: {tenants}");
     assert!(tenants.contains("Revenue in 2026-11") && tenants.contains("of all tenants"), "{tenants}");
     assert!(browser.get("/money/margin.csv?month=2026-11").await.text.contains("\"9\""));
     let bill = browser.page("/tenants/acme/bill?at=2026-11").await;
@@ -185,29 +193,6 @@ async fn earlier_months_and_billing_periods_have_their_pages() {
     let csv = member.get("/own/features.csv?at=2026-11").await.text;
     assert!(csv.contains("\"search\",\"9\""), "{csv}");
     assert_eq!(member.get("/own/features.csv").await.text.lines().count(), 1);
-}
-
-#[tokio::test]
-async fn what_was_reported_to_stripe_is_listed_with_the_requests_behind_it() {
-    let world = World::start("month").await;
-    world.server.post(batch(&[Worker::new(1, world.now).usage(1)])).await;
-    world.clock.advance(Duration::from_secs(2 * 3_600));
-    world.report().await;
-    let browser = Browser::sign_in(&world.server, TOKEN).await;
-    let reported = world.server.json("/v1/stripe").await["reported"].as_u64().expect("a count");
-    assert_eq!(reported, 1);
-    let page = browser.page("/billing").await;
-    let (_, rows) = page.split_once("Reported rows, the latest first</caption>").expect("the table");
-    let rows = rows.split("</table>").next().unwrap_or_default();
-    assert_eq!(rows.matches("aria-label=\"Requests: row ").count() as u64, reported, "{rows}");
-    for page in ["/billing?before=1", "/billing?tenant=globex"] {
-        assert!(browser.page(page).await.contains("None of these rows was reported"), "{page}");
-    }
-    assert!(!browser.page("/billing?tenant=acme").await.contains("None of these rows was reported"));
-}
-
-#[tokio::test]
-async fn the_requests_of_an_hour_are_found_though_they_came_late() {
     let csv = member.get("/own/usage.csv?at=2026-11").await.text;
     assert!(csv.contains("\"2026-11-21\",\"9\""), "{csv}");
     for words in ["Today (UTC)", "This billing period", "At its end"] {
@@ -233,6 +218,29 @@ async fn a_month_whose_sums_by_model_are_gone_still_has_its_page() {
     assert!(page.contains("Usage by feature and key is kept since") && page.contains(nine), "{page}");
     assert!(!page.contains("Nothing was used"), "{page}");
     assert!(!member.page("/own").await.contains("is kept since"));
+}
+
+#[tokio::test]
+async fn what_was_reported_to_stripe_is_listed_with_the_requests_behind_it() {
+    let world = World::start("month").await;
+    world.server.post(batch(&[Worker::new(1, world.now).usage(1)])).await;
+    world.clock.advance(Duration::from_secs(2 * 3_600));
+    world.report().await;
+    let browser = Browser::sign_in(&world.server, TOKEN).await;
+    let reported = world.server.json("/v1/stripe").await["reported"].as_u64().expect("a count");
+    assert_eq!(reported, 1);
+    let page = browser.page("/billing").await;
+    let (_, rows) = page.split_once("Reported rows, the latest first</caption>").expect("the table");
+    let rows = rows.split("</table>").next().unwrap_or_default();
+    assert_eq!(rows.matches("aria-label=\"Requests: row ").count() as u64, reported, "{rows}");
+    for page in ["/billing?before=1", "/billing?tenant=globex"] {
+        assert!(browser.page(page).await.contains("None of these rows was reported"), "{page}");
+    }
+    assert!(!browser.page("/billing?tenant=acme").await.contains("None of these rows was reported"));
+}
+
+#[tokio::test]
+async fn the_requests_of_an_hour_are_found_though_they_came_late() {
     let clock = ManualClock::at(noon());
     let server = busy_by(clock.clone(), "").await;
     clock.advance(Duration::from_secs(5 * 3_600));

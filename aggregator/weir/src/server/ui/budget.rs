@@ -178,8 +178,11 @@ async fn post_raise(State(app): State<App>, Acted(staff, fields): Acted<Staff>) 
 
 fn amount(fields: &Fields) -> Result<Pico, ApiError> {
     let text = fields.text("amount");
-    let wrong =
-        || ApiError::Request(format!("`amount` is a decimal of at most 12 places, such as 500 or 0.50, not {text:?}"));
+    let wrong = || {
+        ApiError::Request(format!(
+            "`amount` is a decimal with at most 15 digits before the point and at most 12 places after it, such as 500 or 0.50, not {text:?}"
+        ))
+    };
     Pico::parse(&text).ok_or_else(wrong)
 }
 

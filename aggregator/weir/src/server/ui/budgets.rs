@@ -161,12 +161,17 @@ pub(super) fn history(changes: &[Transition]) -> Table {
             Cell::text(&change.was),
             Cell::ranked(&change.stage, stage_tone(stage), stage as u8),
             Cell::amount(&change.used, &change.unit),
-            Cell::amount(&change.amount, &change.unit),
+            amount_of(change),
             Cell::text(if change.why.is_empty() { change.cause.words() } else { &change.why }),
         ]
     });
     let columns = ["When", "Tenant", "Budget", "From", "To", "Used", "Amount", "Why"];
     Table::new("Latest changes of stages", &columns, "No budget has changed its stage yet.").first(CHANGES_SHOWN, rows)
+}
+
+/// The amount of a change. An amount is above 0: while the budget was paused there was none.
+fn amount_of(change: &Transition) -> Cell {
+    if change.amount == "0" { Cell::text("none: paused") } else { Cell::amount(&change.amount, &change.unit) }
 }
 
 #[cfg(test)]

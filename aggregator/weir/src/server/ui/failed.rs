@@ -43,6 +43,8 @@ pub(super) async fn in_its_frame(State(app): State<App>, mut request: Request, n
     let Some(person) = person(&app, &headers) else { return response };
     let viewer = person.as_ref();
     let form = match sent.get() {
+        // Whoever may not do it needs no form for it.
+        Some(_) if response.status() == StatusCode::FORBIDDEN => None,
         Some(fields) => again(&app, &names(&path), fields).await,
         None => None,
     };

@@ -356,7 +356,9 @@ pub(super) async fn post_budget(
     };
     let amount = |text: &String| {
         let wrong = || {
-            ApiError::Request(format!("`amount` is a decimal of at most 12 places, such as 500 or 0.50, not {text:?}"))
+            ApiError::Request(format!(
+                "`amount` is a decimal with at most 15 digits before the point and at most 12 places after it, such as 500 or 0.50, not {text:?}"
+            ))
         };
         let amount = Pico::parse(text).ok_or_else(wrong)?;
         known.check_own(amount).map_err(|why| ApiError::Request(format!("`amount`: {why}")))?;

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Deserialize;
-use weir_dashboard::{Block, Cell, Column, Field, Form, Href, Kind, Section, Table, Tile};
+use weir_dashboard::{Block, Cell, Column, Field, Form, Href, Kind, Section, Table, Tile, Tone};
 use weir_money::margin::MarginRow;
 use weir_steer::view::Use;
 use weir_tenants::Snapshot;
@@ -16,7 +16,7 @@ use super::guard::Staff;
 use super::kept::being_read;
 use super::span::Month;
 use super::standing::{Rest, Standing};
-use super::words::{level, share, stage, tenant_link};
+use super::words::{level, share, stage};
 use super::{UiError, keys, page, provider_keys, tenant};
 use crate::config::home::TenantsHome;
 use crate::server::App;
@@ -165,6 +165,7 @@ async fn table(app: &App, asked: &Asked, standing: &Standing, tenants: &Snapshot
         Column::sorted_by("Tenant", asked.href(Sort::Name)),
         "Plan".into(),
         "Owner".into(),
+        "State".into(),
         Column::sorted_by("Revenue", asked.href(Sort::Revenue)),
         Column::sorted_by("Cost", asked.href(Sort::Cost)),
         Column::sorted_by("Margin", asked.href(Sort::Margin)),
@@ -177,7 +178,7 @@ async fn table(app: &App, asked: &Asked, standing: &Standing, tenants: &Snapshot
         Sort::Name => {
             let (names, next) = names(asked, tenants);
             let rest = standing.rest(app, &names).await?;
-            (by_name(&names, standing, &rest, tenants), next)
+            (by_name(asked, &names, (standing, &rest), tenants), next)
         }
         sort => by_figures(asked, sort, standing, tenants)?,
     };
@@ -203,13 +204,18 @@ fn names(asked: &Asked, tenants: &Snapshot) -> (Vec<String>, Option<String>) {
     (names.into_iter().map(str::to_owned).collect(), next)
 }
 
-fn by_name(names: &[String], standing: &Standing, rest: &Rest, tenants: &Snapshot) -> Vec<Vec<Cell>> {
+fn by_name(
+    asked: &Asked,
+    names: &[String],
+    (standing, rest): (&Standing, &Rest),
+    tenants: &Snapshot,
+) -> Vec<Vec<Cell>> {
     let rows_of = |tenant: &String| {
         let budget = standing.budget(rest, tenant);
         let mut rows: Vec<Vec<Cell>> =
-            standing.of(rest, tenant).map(|of| row(tenant, Some(of), budget, tenants)).collect();
+            standing.of(rest, tenant).map(|of| row(asked, tenant, (Some(of), budget), tenants)).collect();
         if rows.is_empty() {
-            rows.push(row(tenant, None, budget, tenants));
+            rows.push(row(asked, tenant, (None, budget), tenants));
         }
         rows
     };
@@ -238,7 +244,7 @@ fn by_figures(
     let next = (found.len() > end).then(|| end.to_string());
     let shown = found.into_iter().skip(before).take(SHOWN);
     let budget = |tenant: &str| standing.budget(&Rest::default(), tenant);
-    Ok((shown.map(|of| row(&of.key, Some(of), budget(&of.key), tenants)).collect(), next))
+    Ok((shown.map(|of| row(asked, &of.key, (Some(of), budget(&of.key)), tenants)).collect(), next))
 }
 
 fn fits(asked: &Asked, tenant: &str, tenants: &Snapshot) -> bool {
@@ -251,16 +257,34 @@ fn fits(asked: &Asked, tenant: &str, tenants: &Snapshot) -> bool {
     [Some(tenant), plan, owner].into_iter().flatten().any(|text| text.to_lowercase().contains(&wanted))
 }
 
-fn row(tenant: &str, of: Option<&MarginRow>, budget: Option<Use>, tenants: &Snapshot) -> Vec<Cell> {
+/// A tenant's page, of the same month.
+fn page_of(asked: &Asked, tenant: &str) -> Href {
+    let page = Href::to(&["tenants", tenant]);
+    if asked.month.is_empty() { page } else { page.with("month", &asked.month) }
+}
+
+/// Whether a tenant may use the service; nothing of one that may.
+fn state(tenant: &str, tenants: &Snapshot) -> Cell {
+    if tenants.has_left(tenant) {
+        Cell::status("archived", Tone::Warn)
+    } else if tenants.is_suspended(tenant) {
+        Cell::status("suspended", Tone::Warn)
+    } else {
+        Cell::Missing
+    }
+}
+
+fn row(asked: &Asked, tenant: &str, (of, budget): (Option<&MarginRow>, Option<Use>), tenants: &Snapshot) -> Vec<Cell> {
     let text = |text: Option<&String>| text.map_or(Cell::Missing, Cell::text);
     let amount = |pick: fn(&MarginRow) -> weir_money::amount::Pico| {
         of.map_or(Cell::Missing, |row| Cell::amount(pick(row), row.currency))
     };
     let percent = of.and_then(|row| row.margin_percent).map_or(Cell::Missing, |percent| Cell::amount(percent, "%"));
     vec![
-        tenant_link(tenant),
+        Cell::link(tenant, page_of(asked, tenant)),
         text(tenants.plans().get(tenant)),
         text(tenants.owners().get(tenant)),
+        state(tenant, tenants),
         amount(|row| row.revenue),
         amount(|row| row.llm_cost + row.other_cost),
         amount(|row| row.margin),
