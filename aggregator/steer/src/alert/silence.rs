@@ -6,7 +6,6 @@ use weir_contract::{Timestamp, glob};
 use weir_database::{Connection, OptionalExtension, Row, params};
 use weir_ledger::{LedgerError, audit};
 
-use super::state::Alert;
 use crate::raise::WHY_MAX_CHARS;
 use crate::subject;
 
@@ -60,11 +59,6 @@ impl Silence {
     /// Whether it covers this alert of a rule.
     pub(crate) fn covers(&self, rule: &str, subject: &str, tenant: Option<&str>) -> bool {
         glob::matches(&self.rule, rule) && self.is_about(subject, tenant.unwrap_or_default())
-    }
-
-    /// Whether it covers this alert.
-    pub(crate) fn is_of(&self, alert: &Alert) -> bool {
-        self.covers(&alert.rule, &alert.subject, alert.tenant.as_deref())
     }
 
     /// Whether it covers the stages of this budget.

@@ -63,7 +63,7 @@ impl Alert {
 
     /// Whether one of these silences, those in force, covers it.
     pub fn is_silenced(&self, silences: &[Silence]) -> bool {
-        silences.iter().any(|silence| silence.is_of(self))
+        silences.iter().any(|silence| silence.covers(&self.rule, &self.subject, self.tenant.as_deref()))
     }
 
     /// Whether it waits for a person: it fires, nobody has acknowledged it, and no silence covers it.

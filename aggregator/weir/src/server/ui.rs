@@ -9,7 +9,7 @@
 //! | `/ui/budgets` and below | viewer; acts: admin | [`budgets`], [`budget`] |
 //! | `/ui/limits`, `/ui/limits/live` | viewer | [`limits`], [`live`] |
 //! | `/ui/money` and below | viewer | [`money`] |
-//! | `/ui/billing` and below | viewer; acts: admin | [`billing`], [`settled`] |
+//! | `/ui/billing` and below | viewer; acts: admin | [`billing`], [`settled`], [`rows`] |
 //! | `/ui/alerts` | viewer; acts: operator, tests: admin | [`alerts`] |
 //! | `/ui/models` | viewer | [`models`] |
 //! | `/ui/tokens` | admin | [`tokens`] |
@@ -50,6 +50,7 @@ mod overview;
 mod own;
 mod provider_keys;
 mod requests;
+mod rows;
 mod sent;
 mod sessions;
 mod settled;

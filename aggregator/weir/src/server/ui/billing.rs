@@ -4,13 +4,12 @@ use axum::response::{Redirect, Response};
 use serde::Deserialize;
 use weir_billing::outbox::look::{Held, Reported};
 use weir_billing::outbox::view::{OutboxRow, SettleRequest, Settlement};
-use weir_contract::Timestamp;
-use weir_contract::time::HOUR_MS;
 use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table, Tile, Tone};
 use weir_stripe::status::StatusView;
 
 use super::asked::Ask;
 use super::guard::{Acted, Staff};
+use super::rows::{by_tenant, named, of_tenant, requests_of, row_href};
 use super::settled;
 use super::words::{DONE, done, problem_count, tenant_link};
 use super::{UiError, page};
@@ -59,25 +58,6 @@ pub(super) async fn get_page(
     Ok(page(&app, &staff, Section::Billing, "Billing", blocks))
 }
 
-/// The tenant that an address names.
-pub(super) fn named(tenant: &str) -> Option<String> {
-    Some(tenant.trim().to_owned()).filter(|tenant| !tenant.is_empty())
-}
-
-/// An address of the same for a tenant.
-pub(super) fn of_tenant(href: Href, tenant: Option<&str>) -> Href {
-    match tenant {
-        Some(tenant) => href.with("tenant", tenant),
-        None => href,
-    }
-}
-
-/// The form that asks for rows of one tenant.
-pub(super) fn by_tenant(page: Href, tenant: Option<String>) -> Form {
-    let tenant = Field::optional("tenant", "Rows of the tenant", Kind::Text(tenant.unwrap_or_default()));
-    Form::ask(page, vec![tenant.hint("Held, reported and settled rows. Empty: of all.")], "Show")
-}
-
 fn tiles(status: &StatusView) -> Vec<Tile> {
     let billing = &status.billing;
     vec![
@@ -117,11 +97,6 @@ fn pending(status: &StatusView) -> Table {
     let of_state = status.billing.rows.iter().filter(|row| row.state == "pending");
     Table::new("Pending rows", &COLUMNS, "No row waits to be sent.")
         .first(ROWS_SHOWN, of_state.map(|row| outbox_row(row, false)))
-}
-
-/// The page of a row.
-pub(super) fn row_href(row: i64) -> Href {
-    Href::to(&["billing", "row"]).with("row", &row.to_string())
 }
 
 fn outbox_row(row: &OutboxRow, may_settle: bool) -> Vec<Cell> {
@@ -177,13 +152,6 @@ pub(super) async fn get_row(
     );
     blocks.extend((row.state == "held" && staff.may(&Scope::Admin)).then(|| Block::Form(settle_form(row.id))));
     Ok(page(&app, &staff, Section::Billing, format!("Row {}", row.id), blocks))
-}
-
-/// The requests of a row's hour: `weir explain` takes the sums of whole billing periods apart.
-pub(super) fn requests_of(tenant: &str, from: Timestamp) -> Href {
-    let to = from.plus_millis(HOUR_MS);
-    let requests = Section::Requests.href().with("tenant", tenant);
-    requests.with("from", &from.to_string()).with("to", &to.to_string())
 }
 
 /// The form that settles a row.

@@ -6,8 +6,8 @@ use weir_billing::outbox::look::Settled;
 use weir_dashboard::{Block, Cell, Fact, Href, Section, Table};
 
 use super::asked::Ask;
-use super::billing::{by_tenant, named, of_tenant, requests_of, row_href};
 use super::guard::Staff;
+use super::rows::{by_tenant, named, of_tenant, requests_of, row_href};
 use super::words::tenant_link;
 use super::{UiError, page};
 use crate::server::{App, billing_routes};

@@ -1,0 +1,35 @@
+//! How the pages of billing name rows, and ask for those of one tenant.
+use weir_contract::Timestamp;
+use weir_contract::time::HOUR_MS;
+use weir_dashboard::{Field, Form, Href, Kind, Section};
+
+/// The tenant that an address names.
+pub(super) fn named(tenant: &str) -> Option<String> {
+    Some(tenant.trim().to_owned()).filter(|tenant| !tenant.is_empty())
+}
+
+/// An address of the same for a tenant.
+pub(super) fn of_tenant(href: Href, tenant: Option<&str>) -> Href {
+    match tenant {
+        Some(tenant) => href.with("tenant", tenant),
+        None => href,
+    }
+}
+
+/// The form that asks for rows of one tenant.
+pub(super) fn by_tenant(page: Href, tenant: Option<String>) -> Form {
+    let tenant = Field::optional("tenant", "Rows of the tenant", Kind::Text(tenant.unwrap_or_default()));
+    Form::ask(page, vec![tenant.hint("Empty: of all.")], "Show")
+}
+
+/// The page of a row.
+pub(super) fn row_href(row: i64) -> Href {
+    Href::to(&["billing", "row"]).with("row", &row.to_string())
+}
+
+/// The requests of a row's hour: `weir explain` takes the sums of whole billing periods apart.
+pub(super) fn requests_of(tenant: &str, from: Timestamp) -> Href {
+    let to = from.plus_millis(HOUR_MS);
+    let requests = Section::Requests.href().with("tenant", tenant);
+    requests.with("from", &from.to_string()).with("to", &to.to_string())
+}
