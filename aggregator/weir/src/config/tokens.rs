@@ -14,7 +14,7 @@ use weir_tenants::store::tokens::KeptToken;
 
 pub use kept::{KeptTokens, NewToken, Origin, TokenView};
 
-use crate::text::is_obeyed;
+use crate::text::{is_obeyed, is_unseen, looks_like};
 use weir_settings::secret::{SecretError, SecretSource};
 
 /// The most tokens of one server; every request is compared with each.
@@ -29,9 +29,9 @@ pub(crate) const COMMANDS: &str = "the commands of this machine";
 
 /// Whether a token or a person can have this name: the audit and pages show it as it is. Weir's own acts stand in the audit as `weir`.
 pub(crate) fn is_name(text: &str, max_chars: usize) -> bool {
-    let is_taken = text == COMMANDS || text.trim().eq_ignore_ascii_case(AUTOMATIC);
+    let is_taken = text == COMMANDS || looks_like(text, AUTOMATIC);
     let is_long = text.chars().count() > max_chars;
-    !is_taken && !is_long && !text.trim().is_empty() && !text.contains(is_obeyed)
+    !is_taken && !is_long && !text.trim().is_empty() && !text.contains(|c| is_obeyed(c) || is_unseen(c))
 }
 
 /// What a token opens.
@@ -124,8 +124,8 @@ pub enum TokenError {
     Source(String),
     /// Its name or that of its person cannot be one.
     #[error(
-        "{0:?}: `name` and `person` have 1 to {NAME_MAX_CHARS} printable characters; {AUTOMATIC:?} and {COMMANDS:?} are names \
-         that weir has itself"
+        "{0:?}: `name` and `person` have 1 to {NAME_MAX_CHARS} characters that are seen; {AUTOMATIC:?}, what looks like \
+         it, and {COMMANDS:?} are names that weir has itself"
     )]
     Name(String),
     /// It opens nothing.

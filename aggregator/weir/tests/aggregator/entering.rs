@@ -159,7 +159,9 @@ async fn names_that_weir_has_itself_or_that_deceive_readers_are_refused() {
         let request = server.http.post(format!("{}/v1/tokens", server.url)).bearer_auth(TOKEN).json(&body);
         request.send().await.expect("an answer").status()
     };
-    for name in ["weir", " Weir", "ad\u{202e}a", "a\u{7}", "  ", "a\u{2066}b"] {
+    for name in
+        ["weir", " Weir", "w\u{435}ir", "weir\u{200b}", "zero\u{200b}x", "ad\u{202e}a", "a\u{7}", "  ", "a\u{2066}b"]
+    {
         assert_eq!(make(name, "Ada").await, StatusCode::BAD_REQUEST, "{name:?}");
         assert_eq!(make("good", name).await, StatusCode::BAD_REQUEST, "{name:?}");
     }
