@@ -292,11 +292,10 @@ const aRefusedFormKeepsWhatWasTyped = async (browser, demo) => {
   assert.equal(await raise.getByLabel("Until (UTC)").inputValue(), nextWeek);
   await raise.locator("input[name=amount]").fill("1000000");
   // A form whose answer is stopped works again.
-  let isHeld;
-  const held = new Promise((resolve) => { isHeld = resolve; });
-  await page.route("**/ui/budgets/raise", () => isHeld());
-  await raise.getByRole("button").click({ noWaitAfter: true });
-  await held;
+  const stopped = page.waitForEvent("requestfailed");
+  await page.route("**/ui/budgets/raise", (route) => route.abort("aborted"));
+  await page.evaluate(() => document.querySelector("form[action='/ui/budgets/raise'] button").click());
+  await stopped;
   await page.keyboard.press("Escape");
   await page.unroute("**/ui/budgets/raise");
   await raise.getByRole("button").click();
