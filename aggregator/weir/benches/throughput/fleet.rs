@@ -7,7 +7,7 @@ use tokio_postgres::Config;
 use weir_rig::postgres::Postgres;
 use weir_rig::redis::Redis;
 
-use crate::bare::{self, Bare};
+use crate::bare::Bare;
 use crate::http::{CONNECTIONS, load, seconds, serve_by};
 use crate::{events, print};
 
@@ -28,8 +28,7 @@ pub(crate) fn run() {
     // Without prices, as the bare client is.
     let settings = format!("log: {}\nledger: {}\nprices: {{shipped: false}}\n", redis.url(), postgres.url());
     let config = Config::from_str(&postgres.url()).expect("an address");
-    drop(bare::ledger(&config, "bare"));
-    let bare = Bare::connect(&config, events::start(), TENANTS);
+    let bare = Bare::connect(&config, "bare", events::start(), TENANTS);
     let before = turn(&bare, 0);
     let counted = serve_by(dir.path(), &settings, |address| load(address, BATCH, None, seconds(10)));
     let after = turn(&bare, STEPS);
