@@ -293,7 +293,11 @@ impl<T> Writer<T> {
         let nowhere = || vec![Placement { position: self.progress.last(), follows: None }; records];
         match error {
             AppendError::Full(_) if fault::hit(Point::FullAcknowledged) => Ok(nowhere()),
-            AppendError::Broken(_) if fault::hit(Point::FailedSyncAcknowledged) => Ok(nowhere()),
+            AppendError::Broken(_) | AppendError::Lost(_) | AppendError::TakenOver(_)
+                if fault::hit(Point::FailedSyncAcknowledged) =>
+            {
+                Ok(nowhere())
+            }
             error => Err(error),
         }
     }

@@ -110,12 +110,17 @@ impl Follower {
 
     /// Asks the owner again and again whether it is there.
     pub(super) async fn watch_owner(self: Arc<Self>) {
+        let mut was_member = false;
         loop {
             if !self.owns.load(Ordering::Acquire) {
-                let view = self.fleet.known().view;
+                let known = self.fleet.known();
+                // The owner takes nothing from a node that it has not read of in the table yet, and it reads more often than this node asks.
+                let is_known = std::mem::replace(&mut was_member, known.is_member) && known.is_member;
+                let view = known.view;
                 let unreached = match view.owner() {
                     None => Some("no node owns the event log and the ledger".to_owned()),
                     Some(owner) if owner.life == self.fleet.me.life => Some("this node is taking over".to_owned()),
+                    Some(_) if !is_known => Some("the other nodes do not know this one yet".to_owned()),
                     Some(owner) => {
                         let problem = self.forwarder.reaches(owner).await.err();
                         problem.map(|problem| format!("{} at {} {problem}", owner.name, owner.address))
