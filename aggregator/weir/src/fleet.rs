@@ -263,17 +263,18 @@ impl Thread {
         if is_due && joined != Some(Joined::Beside) {
             self.beaten_at = Some(now);
         }
-        let beside_since = match joined {
-            Some(Joined::Beside) => Some(*self.beside_since.get_or_insert(now)),
+        self.beside_since = match joined {
+            Some(Joined::Beside) => self.beside_since.or(Some(now)),
             _ => None,
         };
+        let is_long_beside = self.beside_since.is_some_and(|since| now.saturating_sub(since) >= BESIDE_MAX);
         self.publish.send_modify(|known| {
             if session != 0 && session != view.session {
                 known.reconnected_at = Some(now);
             }
             match joined {
                 Some(Joined::Here) => known.is_member = true,
-                Some(Joined::Beside) if beside_since.is_some_and(|since| now.saturating_sub(since) >= BESIDE_MAX) => {
+                Some(Joined::Beside) if is_long_beside => {
                     known.refused = Some(format!(
                         "node: another process runs as node {:?} at {}, with a copy of this data directory: give this node a name, an address and \
                          a data directory of its own",

@@ -95,20 +95,8 @@ pub fn settled(
 /// A row that the provider has taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedRow {
-    /// Its number.
-    pub id: i64,
-    /// The window's start.
-    pub window: Timestamp,
-    /// The tenant.
-    pub tenant: String,
-    /// The meter.
-    pub meter: String,
-    /// The amount; signed.
-    pub value: i64,
-    /// The customer it went to.
-    pub customer: Option<String>,
-    /// The identifier of its meter event.
-    pub identifier: Option<String>,
+    /// The row.
+    pub row: OutboxRow,
     /// When the provider took it.
     pub at: Option<Timestamp>,
 }
@@ -128,24 +116,13 @@ pub fn reported(db: &Connection, tenant: Option<&str>, before: Option<i64>) -> R
     let end = before.unwrap_or(i64::MAX).min(last.unwrap_or(0).saturating_add(1));
     let start = end.saturating_sub(if tenant.is_some() { LOOKED_AT_OF_ONE } else { LOOKED_AT });
     let mut select = db.prepare_cached(
-        "SELECT id, window_start, tenant, meter, value, customer, identifier, reported_at FROM outbox
-         WHERE id >= ?1 AND id < ?2 AND state = 'reported' AND (?3 IS NULL OR tenant = ?3)
+        "SELECT id, window_start, tenant, meter, revision, value, state, reason, detail, customer, identifier, attempts, created_at, reported_at
+         FROM outbox WHERE id >= ?1 AND id < ?2 AND state = 'reported' AND (?3 IS NULL OR tenant = ?3)
          ORDER BY id DESC LIMIT ?4",
     )?;
-    let read = |row: &Row<'_>| {
-        Ok(ReportedRow {
-            id: row.get(0)?,
-            window: time(row.get(1)?),
-            tenant: row.get(2)?,
-            meter: row.get(3)?,
-            value: row.get(4)?,
-            customer: row.get(5)?,
-            identifier: row.get(6)?,
-            at: row.get::<_, Option<u64>>(7)?.map(time),
-        })
-    };
+    let read = |row: &Row<'_>| Ok(ReportedRow { row: read(row)?, at: row.get::<_, Option<u64>>(13)?.map(time) });
     let rows = select.query_map(params![start, end, tenant, SHOWN as i64], read)?.collect::<Result<Vec<_>, _>>()?;
-    let cut = rows.last().map(|row| row.id).filter(|_| rows.len() == SHOWN);
+    let cut = rows.last().map(|sent| sent.row.id).filter(|_| rows.len() == SHOWN);
     let before = Some(cut.unwrap_or(start)).filter(|before| *before > 1);
     Ok(Reported { rows, before })
 }

@@ -187,14 +187,29 @@ async fn a_correction_does_not_wait_for_the_report_that_is_under_way() {
     assert!(waited < Duration::from_secs(1), "{waited:?}");
 }
 
-/// A provider whose every call takes half a minute, by the clock of the test.
+/// What a call of a provider does before it is taken.
 #[derive(Debug)]
-struct Slow {
-    clock: Arc<ManualClock>,
-    account: Account,
+enum Call {
+    /// It takes half a minute, by the clock of the test.
+    Slow(Arc<ManualClock>),
+    /// During the first one the ledger fails. The identifiers of all are kept.
+    Breaking(LedgerHandle, Arc<Mutex<Vec<String>>>),
 }
 
-impl BillingSink for Slow {
+/// A provider that takes everything.
+#[derive(Debug)]
+struct Provider {
+    account: Account,
+    call: Call,
+}
+
+impl Provider {
+    fn of(call: Call) -> Self {
+        Provider { account: Account { id: "acct_1".to_owned(), livemode: false }, call }
+    }
+}
+
+impl BillingSink for Provider {
     fn account(&self) -> &Account {
         &self.account
     }
@@ -207,19 +222,30 @@ impl BillingSink for Slow {
         Ok(Vec::new())
     }
 
-    async fn send(&self, _: MeterEvent) -> Answer {
-        self.clock.advance(Duration::from_secs(30));
+    async fn send(&self, event: MeterEvent) -> Answer {
+        match &self.call {
+            Call::Slow(clock) => clock.advance(Duration::from_secs(30)),
+            Call::Breaking(ledger, calls) => {
+                let is_first = calls.lock().expect("whole").is_empty();
+                calls.lock().expect("whole").push(event.identifier);
+                if is_first {
+                    let breaks =
+                        "CREATE TEMP TRIGGER breaks BEFORE UPDATE ON outbox BEGIN SELECT RAISE(ABORT, 'no'); END";
+                    run_in(ledger, breaks).await;
+                }
+            }
+        }
         Answer::Taken { request_id: None }
     }
 }
 
 /// A ledger with a row for each of some hours, and a reporter that sends them to `sink`.
-async fn reporter<S: BillingSink + 'static>(
+async fn reporter(
     dir: &Path,
     clock: &Arc<ManualClock>,
     rows: u64,
-    sink: impl FnOnce(&Store) -> S,
-) -> (Store, Reporter<S>) {
+    sink: impl FnOnce(&Store) -> Provider,
+) -> (Store, Reporter<Provider>) {
     let meters = Meters::new(meters::defaults(), Vec::new()).expect("good");
     let store = Store::open(DataDir::at(dir), meters, Arc::clone(clock) as Arc<dyn Clock>).expect("a store");
     let sink = sink(&store);
@@ -246,15 +272,11 @@ fn tenants() -> Tenants {
     Tenants { customers: [("acme".to_owned(), "cus_1".to_owned())].into(), ..Tenants::default() }
 }
 
-fn account() -> Account {
-    Account { id: "acct_1".to_owned(), livemode: false }
-}
-
 #[tokio::test]
 async fn a_run_ends_after_a_minute_and_says_that_there_is_more() {
     let dir = tempfile::tempdir().expect("a directory");
     let clock = ManualClock::at(noon());
-    let slow = |_: &Store| Slow { clock: Arc::clone(&clock), account: account() };
+    let slow = |_: &Store| Provider::of(Call::Slow(Arc::clone(&clock)));
     let (_store, reporter) = reporter(dir.path(), &clock, 5, slow).await;
     let mut reported = Vec::new();
     loop {
@@ -268,38 +290,6 @@ async fn a_run_ends_after_a_minute_and_says_that_there_is_more() {
     assert_eq!(reported, [2, 2, 1], "two calls a minute");
 }
 
-/// A provider during whose first call the ledger fails.
-#[derive(Debug)]
-struct Breaking {
-    ledger: LedgerHandle,
-    account: Account,
-    calls: Arc<Mutex<Vec<String>>>,
-}
-
-impl BillingSink for Breaking {
-    fn account(&self) -> &Account {
-        &self.account
-    }
-
-    async fn identify(&self) -> Result<Account, RequestError> {
-        Ok(self.account.clone())
-    }
-
-    async fn summaries(&self, _: &str, _: &str, _: Timestamp, _: Timestamp) -> Result<Vec<Summary>, RequestError> {
-        Ok(Vec::new())
-    }
-
-    async fn send(&self, event: MeterEvent) -> Answer {
-        let is_first = self.calls.lock().expect("whole").is_empty();
-        self.calls.lock().expect("whole").push(event.identifier);
-        if is_first {
-            let breaks = "CREATE TEMP TRIGGER breaks BEFORE UPDATE ON outbox BEGIN SELECT RAISE(ABORT, 'no'); END";
-            run_in(&self.ledger, breaks).await;
-        }
-        Answer::Taken { request_id: None }
-    }
-}
-
 async fn run_in(ledger: &LedgerHandle, sql: &'static str) {
     ledger.call(move |ledger| Ok::<_, LedgerError>(ledger.db().execute_batch(sql)?)).await.expect("done");
 }
@@ -308,8 +298,7 @@ async fn run_in(ledger: &LedgerHandle, sql: &'static str) {
 async fn a_row_whose_answer_could_not_be_noted_is_sent_again_by_the_next_run() {
     let dir = tempfile::tempdir().expect("a directory");
     let (clock, calls) = (ManualClock::at(noon()), Arc::new(Mutex::new(Vec::new())));
-    let breaking =
-        |store: &Store| Breaking { ledger: store.ledger.clone(), account: account(), calls: Arc::clone(&calls) };
+    let breaking = |store: &Store| Provider::of(Call::Breaking(store.ledger.clone(), Arc::clone(&calls)));
     let (store, reporter) = reporter(dir.path(), &clock, 1, breaking).await;
     reporter.run(ReportRequest::default(), tenants).await.expect_err("the ledger fails");
     run_in(&store.ledger, "DROP TRIGGER breaks").await;

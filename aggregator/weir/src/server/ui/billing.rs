@@ -2,14 +2,14 @@
 use axum::extract::State;
 use axum::response::{Redirect, Response};
 use serde::Deserialize;
-use weir_billing::outbox::look::{Held, Reported};
+use weir_billing::outbox::look::{Held, Reported, ReportedRow};
 use weir_billing::outbox::view::{OutboxRow, SettleRequest, Settlement};
 use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table, Tile, Tone};
 use weir_stripe::status::StatusView;
 
 use super::asked::Ask;
 use super::guard::{Acted, Staff};
-use super::rows::{by_tenant, named, of_tenant, requests_of, row_href};
+use super::rows::{by_tenant, framed, named, of_tenant, requests_of};
 use super::settled;
 use super::words::{DONE, done, problem_count, tenant_link};
 use super::{UiError, page};
@@ -102,18 +102,7 @@ fn pending(status: &StatusView) -> Table {
 fn outbox_row(row: &OutboxRow, may_settle: bool) -> Vec<Cell> {
     let text = |text: &Option<String>| Cell::maybe(text.clone());
     let what = if may_settle { "Settle row" } else { "Row" };
-    vec![
-        Cell::link(format!("{what} {}", row.id), row_href(row.id)),
-        row.window.into(),
-        tenant_link(&row.tenant),
-        Cell::text(&row.meter),
-        row.value.into(),
-        text(&row.reason),
-        text(&row.detail),
-        text(&row.customer),
-        row.attempts.into(),
-        Cell::link_of("Requests", requests_of(&row.tenant, row.window), format!("row {}", row.id)),
-    ]
+    framed(row, what, [text(&row.reason), text(&row.detail), text(&row.customer), row.attempts.into()])
 }
 
 /// What the address of a row says.
@@ -170,19 +159,9 @@ pub(super) fn settle_form(row: i64) -> Form {
 
 /// What Stripe has taken, the latest first.
 fn reported(sent: &Reported, here: &Href) -> Table {
-    let rows = sent.rows.iter().map(|row| {
-        let text = |text: &Option<String>| Cell::maybe(text.clone());
-        vec![
-            Cell::link(format!("Row {}", row.id), row_href(row.id)),
-            row.window.into(),
-            tenant_link(&row.tenant),
-            Cell::text(&row.meter),
-            row.value.into(),
-            text(&row.customer),
-            row.identifier.clone().map_or(Cell::Missing, Cell::Code),
-            Cell::maybe(row.at),
-            Cell::link_of("Requests", requests_of(&row.tenant, row.window), format!("row {}", row.id)),
-        ]
+    let rows = sent.rows.iter().map(|ReportedRow { row, at }| {
+        let identifier = row.identifier.clone().map_or(Cell::Missing, Cell::Code);
+        framed(row, "Row", [Cell::maybe(row.customer.clone()), identifier, Cell::maybe(*at)])
     });
     let columns =
         ["Row", "Hour", "Tenant", "Meter", "Amount", "Customer", "Stripe's identifier", "Reported", "Behind it"];

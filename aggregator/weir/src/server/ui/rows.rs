@@ -1,7 +1,10 @@
-//! How the pages of billing name rows, and ask for those of one tenant.
+//! How the pages of billing name and show rows, and ask for those of one tenant.
+use weir_billing::outbox::view::OutboxRow;
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
-use weir_dashboard::{Field, Form, Href, Kind, Section};
+use weir_dashboard::{Cell, Field, Form, Href, Kind, Section};
+
+use super::words::tenant_link;
 
 /// The tenant that an address names.
 pub(super) fn named(tenant: &str) -> Option<String> {
@@ -32,4 +35,17 @@ pub(super) fn requests_of(tenant: &str, from: Timestamp) -> Href {
     let to = from.plus_millis(HOUR_MS);
     let requests = Section::Requests.href().with("tenant", tenant);
     requests.with("from", &from.to_string()).with("to", &to.to_string())
+}
+
+/// The cells of a row of the outbox: what it is, `more` about it, and the requests behind it.
+pub(super) fn framed(row: &OutboxRow, what: &str, more: impl IntoIterator<Item = Cell>) -> Vec<Cell> {
+    let is = [
+        Cell::link(format!("{what} {}", row.id), row_href(row.id)),
+        row.window.into(),
+        tenant_link(&row.tenant),
+        Cell::text(&row.meter),
+        row.value.into(),
+    ];
+    let behind = Cell::link_of("Requests", requests_of(&row.tenant, row.window), format!("row {}", row.id));
+    is.into_iter().chain(more).chain([behind]).collect()
 }

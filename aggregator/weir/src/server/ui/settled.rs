@@ -7,8 +7,7 @@ use weir_dashboard::{Block, Cell, Fact, Href, Section, Table};
 
 use super::asked::Ask;
 use super::guard::Staff;
-use super::rows::{by_tenant, named, of_tenant, requests_of, row_href};
-use super::words::tenant_link;
+use super::rows::{by_tenant, framed, named, of_tenant};
 use super::{UiError, page};
 use crate::server::{App, billing_routes};
 
@@ -57,20 +56,15 @@ pub(super) async fn get_page(
 
 fn row(settled: &Settled) -> Vec<Cell> {
     let row = &settled.row;
-    vec![
-        Cell::link(format!("Row {}", row.id), row_href(row.id)),
-        row.window.into(),
-        tenant_link(&row.tenant),
-        Cell::text(&row.meter),
-        row.value.into(),
+    let more = [
         Cell::maybe(row.reason.clone()),
         Cell::text(outcome(settled)),
         reference(settled),
         Cell::text(&settled.who),
         settled.at.into(),
         Cell::text(&settled.why),
-        Cell::link_of("Requests", requests_of(&row.tenant, row.window), format!("row {}", row.id)),
-    ]
+    ];
+    framed(row, "Row", more)
 }
 
 /// How a row was settled.
