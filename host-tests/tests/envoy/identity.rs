@@ -1,11 +1,13 @@
 //! Identity in the real Envoy: its own verifier, and drills of the key set with two workers.
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde_json::{Value, json};
 use weir_contract::directory::KeyHash;
 use weir_rig::envoy::{Bootstrap, Envoy, Options};
 use weir_rig::llm::Llm;
-use weir_rig::load::{Call, Client, Reply};
+use weir_rig::load::{Call, Client};
 use weir_rig::workspace;
 
 use crate::issuer::{ISSUER, Issuer, token};
@@ -80,12 +82,6 @@ fn fetched(refresh: &str, refetch: &str) -> Value {
     ])
 }
 
-fn slowest(replies: &[Reply]) -> Duration {
-    let mut times: Vec<Duration> = replies.iter().map(|reply| reply.duration).collect();
-    times.sort();
-    times[times.len() * 95 / 100]
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn envoys_own_verifier_and_ours_agree_about_every_algorithm() {
     let golden: Value = serde_json::from_str(include_str!("../../../filter/golden/tokens.json")).expect("json");
@@ -149,21 +145,38 @@ async fn a_flood_of_made_up_key_names_is_no_flood_of_fetches() {
     assert_eq!(issuer.fetches(), before, "three contexts fetched once each, and not again within a minute");
 }
 
+/// `golden`'s token with another id, and so with a signature of something else.
+fn forged(golden: &str, number: usize) -> String {
+    let mut parts = golden.split('.');
+    let (header, claims) = (parts.next().expect("a header"), parts.next().expect("claims"));
+    let mut claims: Value = serde_json::from_slice(&BASE64.decode(claims).expect("base64")).expect("json");
+    claims["jti"] = json!(format!("forged-{number}"));
+    format!("{header}.{}.{}", BASE64.encode(claims.to_string()), parts.next().expect("a signature"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_forged_signatures_leaves_others_their_speed() {
-    let issuer = Issuer::start(&[1]);
-    let stack = Stack::start(&fetched("1h", "60s"), Some(&issuer));
-    stack.wait_for(&token(1, "key-1", 0)).await;
-    let good = || (0..200).map(|_| stack.models("sk_weir_acme")).collect::<Vec<_>>();
-    let quiet = stack.client.send_all(good(), 2).await;
-    let forged: Vec<Call> = (0..6_000).map(|n| stack.models(&token(2, "key-1", n))).collect();
-    let (flood, during) = tokio::join!(stack.client.send_all(forged, 4), stack.client.send_all(good(), 2));
+async fn a_flood_of_forged_signatures_takes_a_quarter_of_a_worker_and_refuses_no_key() {
+    let golden: Value = serde_json::from_str(include_str!("../../../filter/golden/tokens.json")).expect("json");
+    let sources = json!([
+        {"api_key": {"prefix": "sk_weir_"}},
+        {"jwt": {"issuer": "https://vectors.example.com", "tenant_claim": "org.id", "jwks": {"keys": golden["keys"]}}},
+    ]);
+    let stack = Stack::start(&sources, None);
+    let ours = |entry: &&Value| entry["algorithm"] == "PS256";
+    let entry = golden["tokens"].as_array().expect("tokens").iter().find(ours).expect("verified in WebAssembly");
+    let flood: Vec<Call> = (0..2_000).map(|n| stack.models(&forged(entry["token"].as_str().expect("text"), n))).collect();
+    let good: Vec<Call> = (0..200).map(|_| stack.models("sk_weir_acme")).collect();
+    let began = Instant::now();
+    let (flood, during) = tokio::join!(stack.client.send_all(flood, 4), stack.client.send_all(good, 2));
+    let elapsed = began.elapsed().as_secs_f64();
     assert!(during.iter().all(|reply| reply.status == 200));
-    assert!(flood.iter().all(|reply| matches!(reply.status, 401 | 503)), "refused, or put off");
-    assert!(flood.iter().any(|reply| reply.status == 503), "beyond the budget nothing is verified");
-    let (before, after) = (slowest(&quiet), slowest(&during));
-    println!("95th percentile of a tenant with a good key: {before:?} before the flood, {after:?} in it");
-    assert!(after < Duration::from_millis(500), "{before:?} before, {after:?} in it");
+    let count = |status: u16| flood.iter().filter(|reply| reply.status == status).count();
+    let (verified, put_off) = (count(401), count(503));
+    assert_eq!(verified + put_off, flood.len());
+    // A quarter of each of two workers, 3,400 us for a token, and what a second saves up.
+    let budget = 2.0 * 250_000.0 / 3_400.0 * (elapsed + 1.0);
+    assert!((verified as f64) <= budget, "{verified} verified in {elapsed} s, {put_off} put off");
+    assert!(verified > 0 && put_off > 0, "{verified} verified in {elapsed} s, {put_off} put off");
 }
 
 #[tokio::test(flavor = "multi_thread")]
