@@ -1,4 +1,5 @@
 //! One transaction of the ledger: counts some records of the log, event by event.
+mod early;
 mod readings;
 
 use std::borrow::Cow;
@@ -6,6 +7,7 @@ use weir_contract::{Event, Sequence, TenantId, Timestamp, Usage, UsageData};
 use weir_database::{Failure, Transaction};
 use weir_fault::{self as fault, Point};
 
+use self::early::{Early, EarlyRow};
 use super::analysis::{self, ANALYSIS_DAYS};
 use super::dedupe::{DedupeIndex, DedupeKey, DedupeResult, LogRef, drop_days_before};
 use super::first_answers::FirstAnswers;
@@ -25,9 +27,6 @@ use crate::recent::Call;
 use crate::validate::{Claim, EARLY_AFTER_MS, EventHasher, Rejection};
 use crate::validate::{Fact, FactPayload, ValidatedBatch};
 use weir_event_log::{Position, Record};
-
-/// The most early events that may wait.
-const EARLY_MAX: u64 = 100_000;
 
 /// A record with the verdicts on its events.
 struct Entry<'r> {
@@ -120,6 +119,7 @@ fn transact(
         books: &mut ledger.books,
         forgotten_before: &mut ledger.forgotten_before,
         dedupe: DedupeIndex::new(&tx),
+        early: Early::default(),
         sums: Sums::new(ledger.steering.as_ref().is_some_and(|steering| steering.counts_users())),
         first_answers: FirstAnswers::default(),
         applied: Applied::default(),
@@ -130,6 +130,7 @@ fn transact(
         tx.execute_batch(&format!("UPDATE ledger SET position = {position}; COMMIT; BEGIN IMMEDIATE"))?;
     }
     work(&mut step)?;
+    step.early.write(&tx)?;
     let (sums, first_answers, applied, calls) = step.end();
     assert!(position >= ledger.position, "a ledger's position never goes back");
     if fault::hit(Point::DedupeApart) {
@@ -171,6 +172,7 @@ struct Step<'tx, 'l> {
     books: &'l mut Books,
     forgotten_before: &'l mut u64,
     dedupe: DedupeIndex<'tx>,
+    early: Early,
     sums: Sums,
     first_answers: FirstAnswers,
     applied: Applied,
@@ -290,9 +292,13 @@ impl Step<'_, '_> {
         let received_at = evidence.received_at;
         if self.waits(event.time, received_at)? {
             self.applied.early += 1;
-            let sql = "INSERT INTO early(id, time, body, position) VALUES (?1,?2,?3,?4)";
-            let row = (event.id.as_bytes(), event.time.as_millis(), evidence.raw, evidence.log_ref.position);
-            self.tx.prepare_cached(sql)?.execute(row)?;
+            self.early.add(EarlyRow {
+                id: event.id.as_bytes().to_vec(),
+                time: event.time,
+                body: evidence.raw.to_vec(),
+                is_reading: false,
+                position: evidence.log_ref.position,
+            });
             return Ok(());
         }
         self.applied.counted += 1;
@@ -304,9 +310,9 @@ impl Step<'_, '_> {
 
     /// Returns true if `time` is ahead of the clock. If too many events wait already, returns false: the event is then
     /// counted at once, in the window of its own time.
-    fn waits(&self, time: Timestamp, received_at: Timestamp) -> Result<bool, LedgerError> {
+    fn waits(&mut self, time: Timestamp, received_at: Timestamp) -> Result<bool, LedgerError> {
         let ahead = time.millis_since(received_at) > EARLY_AFTER_MS;
-        Ok(ahead && totals::get(self.tx, "early", "events")? < EARLY_MAX)
+        Ok(ahead && self.early.has_room(self.tx)?)
     }
 
     /// Adds an event to the sums of the window that contains `time`.
@@ -418,6 +424,7 @@ impl Step<'_, '_> {
     /// Counts the early events that are due by `now`.
     fn release(&mut self, now: Timestamp) -> Result<(), LedgerError> {
         let due = due_by(now);
+        self.early.write(self.tx)?;
         let bodies: Vec<(Vec<u8>, bool, u64)> = {
             let mut select =
                 self.tx.prepare_cached("SELECT body, reading, position FROM early WHERE time <= ?1 ORDER BY time")?;
@@ -437,8 +444,7 @@ impl Step<'_, '_> {
             self.count(&fact, fact.time, &Body { raw: body, position: *position })?;
         }
         let due = if fault::hit(Point::EarlyLost) { i64::MAX as u64 } else { due };
-        self.tx.execute("DELETE FROM early WHERE time <= ?1", [due])?;
-        Ok(())
+        self.early.remove(self.tx, due)
     }
 }
 

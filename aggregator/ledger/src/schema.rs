@@ -11,7 +11,7 @@ use crate::meters::Meters;
 /// `user_version` of the file: the number of [`MIGRATIONS`] applied to it.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
 /// How a file becomes one of the latest version, from whichever it is of.
-const MIGRATIONS: [&str; 26] = [
+const MIGRATIONS: [&str; 27] = [
     include_str!("migrations/1_ledger.sql"),
     // Forgotten days, fractions, and the audit, which can only grow. Running totals: triggers keep those whose rows
     // change one by one, the ledger keeps those that change by thousands.
@@ -66,6 +66,8 @@ const MIGRATIONS: [&str; 26] = [
     include_str!("migrations/25_budgets_known.sql"),
     // The order of messages, receivers that fail, silences of budgets, and numbers of marks that are used once.
     include_str!("migrations/26_notices.sql"),
+    // Running totals of early and refused events and of the outbox, once for each statement.
+    include_str!("migrations/27_totals_at_once.sql"),
 ];
 /// The first version that a schema of PostgreSQL can have.
 const POSTGRES_FIRST: usize = 23;
@@ -76,6 +78,7 @@ const POSTGRES_LATER: [&str; MIGRATIONS.len() - POSTGRES_FIRST] = [
     include_str!("schema/postgres_24_deploys.sql"),
     include_str!("schema/postgres_25_budgets_known.sql"),
     include_str!("schema/postgres_26_notices.sql"),
+    include_str!("schema/postgres_27_totals_at_once.sql"),
 ];
 /// The most memory for SQLite's page cache, in KiB: room for the keys of the last minutes and every open sum.
 const CACHE_KIB: i64 = 32 * 1024;

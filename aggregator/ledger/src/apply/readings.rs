@@ -2,7 +2,7 @@
 use super::super::dedupe::{DedupeResult, LogRef};
 use super::super::quarantine::{Conflict, Refused};
 use super::super::{LedgerError, reading_sums, readings};
-use super::{Entry, Evidence, Step};
+use super::{EarlyRow, Entry, Evidence, Step};
 use crate::reading::Reading;
 use crate::validate::{Rejection, day};
 use weir_event_log::Position;
@@ -42,10 +42,13 @@ impl Step<'_, '_> {
         let position = evidence.log_ref.position;
         if self.waits(reading.time, evidence.received_at)? {
             self.applied.early += 1;
-            // No event has this id: the ninth byte of a UUID is never ASCII.
-            let sql = "INSERT INTO early(id, time, body, reading, position) VALUES (?1,?2,?3,1,?4)";
-            let row = (reading.id.as_bytes(), reading.time.as_millis(), reading.canonical(), position);
-            self.tx.prepare_cached(sql)?.execute(row)?;
+            self.early.add(EarlyRow {
+                id: reading.id.as_bytes().to_vec(),
+                time: reading.time,
+                body: reading.canonical(),
+                is_reading: true,
+                position,
+            });
             return Ok(());
         }
         self.applied.counted += 1;

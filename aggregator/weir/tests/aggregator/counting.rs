@@ -185,6 +185,19 @@ fn an_event_ahead_of_the_clock_waits_until_its_time_has_come() {
 }
 
 #[test]
+fn early_events_of_many_records_wait_together_and_are_counted_together() {
+    let mut books = Books::new();
+    let ahead = Worker::new(1, noon().plus_millis(10 * 60 * 1000));
+    let events: Vec<Vec<u8>> = (1..=2_000).map(|number| ahead.usage(number)).collect();
+    let early: u64 = events.chunks(500).map(|events| books.take(events).early).sum();
+    assert_eq!((early, books.view().early, books.usage().usage.len()), (2_000, 2_000, 0));
+    assert_eq!(books.take(&events[..500]).duplicates, 500);
+    books.now = noon().plus_millis(20 * 60 * 1000);
+    assert_eq!(books.take(&[]).counted, 2_000);
+    assert_eq!((books.of("requests").billable, books.view().early), (2_000, 0));
+}
+
+#[test]
 fn where_too_many_wait_already_an_early_event_is_counted_at_once_in_its_own_hour() {
     let mut books = Books::new();
     let full = "UPDATE total SET value = 100000 WHERE kind = 'early'";

@@ -1,0 +1,1 @@
+-- Nothing to change here: SQLite changes a row in place, however often.
