@@ -137,10 +137,11 @@ fn on_disk(server: &Postgres, which: &str) -> u64 {
 
 /// The records of a round.
 fn records(tenants: u64, number: u64, start: Timestamp) -> Vec<Record> {
+    let received_at = events::start();
     let record = |number: u64| Record {
         position: number + 1,
         follows: number,
-        received_at: start,
+        received_at,
         format: Format::Batch,
         gateway: None,
         forgotten_before: 0,
