@@ -171,16 +171,16 @@ impl Seen {
     }
 }
 
-/// An address by which other words for this machine are the same.
+/// An address by which other words for this machine, and other ways to write a port, are the same.
 fn canonical(address: &str) -> String {
     let address = address.to_ascii_lowercase();
-    match address.rsplit_once(':') {
-        Some((host, port)) if ["//localhost", "//[::1]"].iter().any(|near| host.ends_with(near)) => {
-            let scheme = host.split_once("//").map_or("", |(scheme, _)| scheme);
-            format!("{scheme}//127.0.0.1:{port}")
-        }
-        _ => address,
+    let Some((host, port)) = address.rsplit_once(':') else { return address };
+    let port = port.parse::<u16>().map_or_else(|_| port.to_owned(), |port| port.to_string());
+    if ["//localhost", "//[::1]"].iter().any(|near| host.ends_with(near)) {
+        let scheme = host.split_once("//").map_or("", |(scheme, _)| scheme);
+        return format!("{scheme}//127.0.0.1:{port}");
     }
+    format!("{host}:{port}")
 }
 
 /// The connection to the tables.
@@ -211,6 +211,19 @@ impl Tables {
         if is_here {
             return Ok(Joined::Here);
         }
+        // One after the other: of two that come at once with one address, the second finds the first.
+        let locked = |act: &str| {
+            let sql = format!("SELECT {act}(hashtextextended('weir nodes join', 0)) IS NULL");
+            self.db.query_row(&sql, [], |_| Ok(()))
+        };
+        locked("pg_advisory_lock")?;
+        let joined = self.join(me, said, was_here);
+        locked("pg_advisory_unlock")?;
+        joined
+    }
+
+    /// Puts a node into the table, if nothing there keeps it out.
+    fn join(&self, me: &Member, Said { note, settings, .. }: &Said, was_here: bool) -> Result<Joined, Error> {
         let seen = self.seen()?;
         if let Some(refused) = self.refusal(me, &seen, was_here)? {
             return Ok(Joined::Refused(refused));

@@ -335,7 +335,7 @@ impl Node {
             if let Some(((away, why), standby)) = away.and_then(|away| standby(&away).map(|node| (away, node))) {
                 let away = away.as_secs();
                 return Ended::Yields(format!(
-                    "it has not reached the event log for {away} s ({why}), and node {} at {} may",
+                    "it has been without the event log for {away} s ({why}), and node {} at {} may",
                     standby.name, standby.address
                 ));
             }

@@ -50,10 +50,31 @@ struct Found {
     good_at: Option<Duration>,
     /// What the last look found.
     problem: Option<String>,
-    /// Since when looks at the event log have failed, and how the last one did.
-    log_away: Option<(Duration, String)>,
+    /// How looks at the event log have gone.
+    log_away: Away,
     /// The settings on disk.
     shared: Shared,
+}
+
+/// For how long the event log has not answered, less the time that it has since: a way that fails again and again adds up.
+#[derive(Debug, Default)]
+struct Away {
+    total: Duration,
+    /// When the last look ended.
+    looked_at: Duration,
+    /// How it failed, if it did.
+    why: Option<String>,
+}
+
+impl Away {
+    /// A look began and ended.
+    fn looked(&mut self, (began, ended): (Duration, Duration), why: Option<String>) {
+        let was_away = self.why.is_some() || !self.total.is_zero();
+        let since = if was_away { self.looked_at } else { began };
+        let passed = ended.saturating_sub(since);
+        self.total = if why.is_some() { self.total + passed } else { self.total.saturating_sub(passed) };
+        (self.looked_at, self.why) = (ended, why);
+    }
 }
 
 impl Fit {
@@ -88,11 +109,12 @@ impl Fit {
         let now = self.0.clock.elapsed();
         self.0.with(|found| {
             let stuck = found.stuck(now).filter(|(at, _)| *at == At::Log);
-            let since = found.log_away.as_ref().map(|(since, _)| *since);
-            let began = found.under_way.map(|(_, began)| began);
-            match (stuck, &found.log_away) {
-                (Some((_, why)), _) => Some((now.saturating_sub(since.or(began)?), why)),
-                (None, Some((since, why))) => Some((now.saturating_sub(*since), why.clone())),
+            let Away { total, looked_at, why } = &found.log_away;
+            let since = |moment: Duration| *total + now.saturating_sub(moment);
+            match (stuck, why) {
+                (Some((_, stuck)), Some(_)) => Some((since(*looked_at), stuck)),
+                (Some((_, stuck)), None) => Some((since(found.under_way?.1), stuck)),
+                (None, Some(why)) => Some((since(*looked_at), why.clone())),
                 (None, None) => None,
             }
         })
@@ -133,21 +155,13 @@ fn look(known: &Weak<State>, config: &Config, home: &DataDir, files: &mut Files)
     let began = known.upgrade()?.begins(At::Log);
     let log = log_id(home);
     let state = known.upgrade()?;
-    let log = match log {
-        Ok(id) => {
-            state.with(|found| found.log_away = None);
-            state.begins(At::Ledger);
-            drop(state);
-            ledger_of(home, id.as_deref(), meters).and_then(|()| files.check(config, began))
-        }
-        Err(why) => {
-            state.with(|found| {
-                let since = found.log_away.as_ref().map_or(began, |(since, _)| *since);
-                found.log_away = Some((since, why.clone()));
-            });
-            Err(why)
-        }
-    };
+    let looked = (began, state.clock.elapsed());
+    state.with(|found| found.log_away.looked(looked, log.as_ref().err().cloned()));
+    if log.is_ok() {
+        state.begins(At::Ledger);
+    }
+    drop(state);
+    let log = log.and_then(|id| ledger_of(home, id.as_deref(), meters).and_then(|()| files.check(config, began)));
     known.upgrade()?.with(|found| {
         found.under_way = None;
         found.problem = log.err();
@@ -246,11 +260,34 @@ mod tests {
         let clock = ManualClock::at(Timestamp::from_millis(0));
         let why = || "refused".to_owned();
         let since = clock.elapsed();
-        let fit = fit(&clock, Found { log_away: Some((since, why())), problem: Some(why()), ..Found::default() });
+        let fit = fit(&clock, Found { problem: Some(why()), ..Found::default() });
+        fit.0.with(|found| found.log_away.looked((since, since), Some(why())));
         clock.advance(LOG_AWAY_MAX);
         assert_eq!((fit.log_away(), fit.problem()), (Some((LOG_AWAY_MAX, why())), Some(why())));
         fit.0.with(|found| found.under_way = Some((At::Log, fit.0.clock.elapsed())));
         clock.advance(2 * LOOK_MAX);
         assert!(fit.log_away().is_some_and(|(away, _)| away == LOG_AWAY_MAX + 2 * LOOK_MAX), "the next one hangs");
+    }
+
+    #[test]
+    fn a_way_to_the_event_log_that_fails_again_and_again_is_away_in_the_end() {
+        let clock = ManualClock::at(Timestamp::from_millis(0));
+        let fit = fit(&clock, Found::default());
+        // Looks every other second; a look takes no time.
+        let look = |works: bool| {
+            clock.advance(LOOK_EVERY);
+            let now = clock.elapsed();
+            fit.0.with(|found| found.log_away.looked((now, now), (!works).then(|| "refused".to_owned())));
+            fit.log_away().map(|(away, _)| away)
+        };
+        let secs = Duration::from_secs;
+        let outage = |looks| (0..looks).map(|_| look(false)).last().flatten();
+        assert_eq!(outage(6), Some(secs(10)), "since the first look that failed");
+        assert_eq!([look(true), look(true)], [None, None], "it answers");
+        let outage = |looks| (0..looks).map(|_| look(false)).last().flatten();
+        assert_eq!(outage(6), Some(secs(18)), "10 s, less 4, and 12");
+        assert!((0..20).all(|_| look(true).is_none()));
+        let outage = |looks| (0..looks).map(|_| look(false)).last().flatten();
+        assert_eq!(outage(2), Some(secs(2)), "forgotten");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Extension, Json, Router};
 use prometheus_client::registry::Registry;
 use serde::Serialize;
@@ -19,9 +19,9 @@ use crate::metrics::node::NodeMetrics;
 use crate::metrics::{TextFormat, encode};
 use crate::server::auth::bearer;
 use crate::server::connections::Slot;
-use crate::server::error::ApiError;
+use crate::server::error::{ApiError, not_found};
 use crate::server::health::get_healthz;
-use crate::server::passed_on::unavailable;
+use crate::server::passed_on::{OPENS_METRICS, unavailable};
 
 /// How often the owner is asked whether it is there.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -83,6 +83,8 @@ impl Follower {
             .route("/healthz", get(get_healthz))
             .route("/readyz", get(get_readyz))
             .route("/metrics", get(get_metrics))
+            // What nodes ask each other is nothing that a client has passed on.
+            .route(OPENS_METRICS, any(not_found))
             .fallback(pass)
             .with_state(Arc::clone(this))
     }
