@@ -30,9 +30,22 @@ use crate::view::Transition;
 /// The beginning of a secret of Standard Webhooks.
 const SECRET_PREFIX: &str = "whsec_";
 
+/// The dashboard's pages, for those who see all of them.
+#[derive(Clone, Debug)]
+pub struct Pages {
+    /// The page of alerts.
+    pub alerts: String,
+    /// The page of a budget: of a tenant, or of `#` and the name of a shared budget.
+    pub budget: fn(site: &str, of: &str, budget: &str) -> String,
+    /// The address under which browsers reach them.
+    pub site: String,
+}
+
 /// What messages say beside what has happened.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
+    /// The pages that messages link to; None where no address of them is known.
+    pub pages: Option<Pages>,
     /// Who looks after each tenant.
     pub owners: BTreeMap<String, String>,
     /// What people do at each stage, by plan.
@@ -57,6 +70,15 @@ impl Context {
         self.rules.iter().find(|rule| *rule.name == *name)
     }
 
+    fn page_of_alerts(&self) -> Option<String> {
+        self.pages.as_ref().map(|pages| pages.alerts.clone())
+    }
+
+    fn page_of_budget(&self, change: &Transition) -> Option<String> {
+        let page = |pages: &Pages| (pages.budget)(&pages.site, subject::responsible(&change.subject), &change.budget);
+        self.pages.as_ref().map(page)
+    }
+
     /// What was decided beforehand for a stage of a tenant's budget.
     fn decided(&self, tenant: &str, stage: Stage) -> Option<&str> {
         self.playbooks.get(self.plans.get(tenant)?)?.at(stage)
@@ -71,6 +93,8 @@ struct Words {
     summary: String,
     /// The command that shows more; for a tenant there is none.
     command: Option<String>,
+    /// The page that shows more, likewise.
+    page: Option<String>,
     driver: Option<String>,
     owner: Option<String>,
     action: Option<String>,
@@ -90,6 +114,7 @@ impl Words {
                 data.insert("summary".to_owned(), self.summary.into());
                 let more = [
                     ("command", self.command),
+                    ("page", self.page),
                     ("driver", self.driver),
                     ("owner", self.owner),
                     ("action", self.action),
@@ -108,7 +133,12 @@ impl Words {
     fn text(&self) -> String {
         let mut lines = vec![on_one_line(&self.summary), format!("At: {}", self.at)];
         let driver = self.driver.as_deref().map(on_one_line);
-        let more = [("Likely reason", &driver), ("What to do", &self.action), ("Owner", &self.owner)];
+        let more = [
+            ("Likely reason", &driver),
+            ("What to do", &self.action),
+            ("Owner", &self.owner),
+            ("Page", &self.page),
+        ];
         lines.extend(more.into_iter().filter_map(|(name, text)| Some(format!("{name}: {}", text.as_ref()?))));
         lines.extend(self.command.as_ref().map(|command| format!("`{}`", on_one_line(command))));
         lines.join("\n")
@@ -133,6 +163,7 @@ pub(crate) fn of_transition(receiver: &Receiver, change: &Transition, context: &
         title: format!("Budget {} of {}: {}", change.budget, change.subject, change.stage),
         summary: summary(change),
         command: Some(command(change)),
+        page: context.page_of_budget(change),
         driver: context.budget_drivers.get(&change.id).cloned(),
         owner: context.owners.get(tenant).cloned(),
         action: context.decided(tenant, stage).map(str::to_owned),
@@ -169,6 +200,7 @@ pub(crate) fn of_alert(receiver: &Receiver, change: &AlertChange, context: &Cont
         title: format!("[{state}] {}{whose}", change.rule),
         summary: format!("[{state}] {}: {} (since {})", change.rule, change.summary, change.since),
         command: Some(LIST.to_owned()),
+        page: context.page_of_alerts(),
         driver: context.alert_drivers.get(&change.id).cloned(),
         owner: owner.cloned(),
         action: rule.and_then(|rule| rule.action.as_deref()).filter(|_| !change.is_end()).map(str::to_owned),
@@ -200,6 +232,7 @@ pub(crate) fn of_test(receiver: &Receiver, at: Timestamp) -> Value {
         title: "A test of weir's alerts".to_owned(),
         summary: text.to_owned(),
         command: receiver.tenant.is_none().then(|| LIST.to_owned()),
+        page: None,
         driver: None,
         owner: None,
         action: None,
@@ -297,6 +330,7 @@ mod tests {
             title: "drift a\r\nBcc: eve@example.com".to_owned(),
             summary: "feature a\nOwner: eve".to_owned(),
             command: Some(LIST.to_owned()),
+            page: Some("https://weir.example.com/ui/alerts".to_owned()),
             driver: Some("tenant a\nWhat to do: pay".to_owned()),
             owner: Some("Ann".to_owned()),
             action: Some("First look.\nThen act.".to_owned()),
@@ -306,7 +340,8 @@ mod tests {
         assert_eq!(
             words.text(),
             "feature a Owner: eve\nAt: 1970-01-01T00:00:00.000Z\nLikely reason: tenant a What to do: pay\n\
-             What to do: First look.\nThen act.\nOwner: Ann\n`weir alerts list`"
+             What to do: First look.\nThen act.\nOwner: Ann\n\
+             Page: https://weir.example.com/ui/alerts\n`weir alerts list`"
         );
     }
 

@@ -49,7 +49,8 @@ fn of_budget(change: &Transition, severity: Severity, end: Option<Timestamp>, co
         ("driver", context.budget_drivers.get(&change.id).map(String::as_str)),
         ("action", context.decided(responsible, stage)),
     ];
-    alert(labels, annotations(&summary(change), &command(change), more), change.at, end)
+    let page = context.page_of_budget(change);
+    alert(labels, annotations(&summary(change), &command(change), more), change.at, end, page)
 }
 
 /// The beginning or end of an alert of a rule.
@@ -62,14 +63,15 @@ pub(super) fn of_alert(change: &AlertChange, context: &Context) -> Value {
         ("driver", context.alert_drivers.get(&change.id).map(String::as_str)),
         ("action", rule.and_then(|rule| rule.action.as_deref())),
     ];
-    alert(labels, annotations(summary, LIST, more), change.since, change.is_end().then_some(change.at))
+    let end = change.is_end().then_some(change.at);
+    alert(labels, annotations(summary, LIST, more), change.since, end, context.page_of_alerts())
 }
 
 /// A test, which is over after a minute.
 pub(super) fn of_test(text: &str, at: Timestamp) -> Value {
     let mut labels = labels("weir_test", Severity::Warning);
     labels.insert("subject".to_owned(), "test".into());
-    alert(labels, annotations(text, LIST, []), at, Some(at.plus_millis(60_000)))
+    alert(labels, annotations(text, LIST, []), at, Some(at.plus_millis(60_000)), None)
 }
 
 /// What holds and a receiver was told of: alerts of rules, and stages by the change that began them.
@@ -94,7 +96,7 @@ fn of_standing(of: &Alert, context: &Context) -> Value {
         ("action", rule.and_then(|rule| rule.action.as_deref())),
     ];
     let labels = labels_of(name, *severity, [subject, currency], tenant.as_deref(), rule);
-    alert(labels, annotations(summary, LIST, more), *since, None)
+    alert(labels, annotations(summary, LIST, more), *since, None, context.page_of_alerts())
 }
 
 /// The alerts of a message as they are sent now: what still holds is believed for some minutes, and no longer than its period.
@@ -109,12 +111,22 @@ pub fn believed(mut alerts: Value, now: Timestamp) -> Value {
     alerts
 }
 
-fn alert(labels: Map<String, Value>, annotations: Value, start: Timestamp, end: Option<Timestamp>) -> Value {
-    let mut alert = json!({"labels": labels, "annotations": annotations, "startsAt": start});
-    if let (Some(end), Value::Object(map)) = (end, &mut alert) {
-        map.insert("endsAt".to_owned(), json!(end));
-    }
-    alert
+/// An alert. `page`: where its people look, which Alertmanager calls the source.
+fn alert(
+    labels: Map<String, Value>,
+    annotations: Value,
+    start: Timestamp,
+    end: Option<Timestamp>,
+    page: Option<String>,
+) -> Value {
+    let mut alert = Map::from_iter([
+        ("labels".to_owned(), Value::Object(labels)),
+        ("annotations".to_owned(), annotations),
+        ("startsAt".to_owned(), json!(start)),
+    ]);
+    alert.extend(end.map(|end| ("endsAt".to_owned(), json!(end))));
+    alert.extend(page.map(|page| ("generatorURL".to_owned(), json!(page))));
+    Value::Object(alert)
 }
 
 fn labels(name: &str, severity: Severity) -> Map<String, Value> {

@@ -74,6 +74,7 @@ fn words(kind: &'static str, at: Timestamp, title: String, data: Value) -> Words
         title,
         summary: String::new(),
         command: None,
+        page: None,
         driver: None,
         owner: None,
         action: None,
@@ -112,7 +113,13 @@ receivers:
     /// Everything that a message to the operator says, in words that are found again.
     fn context() -> Context {
         let budgets = budget::compile(&serde_saphyr::from_str::<Vec<_>>(BUDGETS).expect("the shape")).expect("good");
+        let pages = message::Pages {
+            alerts: "SECRET alerts".to_owned(),
+            budget: |site, _, _| site.to_owned(),
+            site: "SECRET site".to_owned(),
+        };
         Context {
+            pages: Some(pages),
             owners: [("acme".to_owned(), "SECRET owner".to_owned())].into(),
             playbooks: serde_saphyr::from_str("{pro: {warn: SECRET playbook}}").expect("the shape"),
             plans: Arc::new([("acme".to_owned(), "pro".to_owned())].into()),

@@ -143,6 +143,7 @@ fn owners(app: &App, alerts: &Alerts) -> BTreeMap<String, String> {
 fn base_context(app: &App, alerts: &Alerts) -> Context {
     let budgets = app.0.budgets.rules().budgets;
     let mut base = Context {
+        pages: app.0.ui.pages(),
         owners: owners(app, alerts),
         playbooks: alerts.playbooks.clone(),
         rules: Arc::clone(&alerts.rules),

@@ -14,7 +14,7 @@ use super::{App, admin};
 use crate::config::tokens::{Scope, Token};
 use crate::finance::stripe_prices::{self, StripePricesView};
 use crate::reporting::customers;
-use weir_billing::outbox::look::{self, Held, Reported, Settled};
+use weir_billing::outbox::look::{self, Reported, Settled, Waiting, Which};
 use weir_billing::outbox::settle;
 use weir_billing::outbox::view::{self as outbox, OutboxRow, SettleRequest, SettledRow};
 use weir_billing::reconcile::{self, ReconcileError, ReconcileRequest, ReconcileView, record};
@@ -55,15 +55,34 @@ pub(super) async fn status_rows(app: &App) -> Result<StatusView, ApiError> {
     Ok(StatusView { periods_undecided: app.0.metrics.periods_undecided(), ..view })
 }
 
-/// Rows as a page lists them: of one tenant or of all, held ones above a number, reported ones below one.
-pub(super) async fn rows(
-    app: &App,
-    tenant: Option<String>,
-    (after, before): (Option<i64>, Option<i64>),
-) -> Result<(Held, Reported), ApiError> {
+/// Where a page of rows goes on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Start {
+    /// Held rows: above this number.
+    pub(super) held: Option<i64>,
+    /// Pending rows: above this number.
+    pub(super) pending: Option<i64>,
+    /// Reported rows: below this number.
+    pub(super) reported: Option<i64>,
+}
+
+/// Rows as a page lists them.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) held: Waiting,
+    pub(super) pending: Waiting,
+    pub(super) reported: Reported,
+}
+
+/// The rows of a page.
+pub(super) async fn rows(app: &App, which: Which, start: Start) -> Result<Rows, ApiError> {
     let read = move |reader: &mut LedgerReader| {
-        let tenant = tenant.as_deref();
-        Ok((look::held(reader.db(), tenant, after)?, look::reported(reader.db(), tenant, before)?))
+        let db = reader.db();
+        Ok(Rows {
+            held: look::waiting(db, "held", &which, start.held)?,
+            pending: look::waiting(db, "pending", &which, start.pending)?,
+            reported: look::reported(db, &which, start.reported)?,
+        })
     };
     with_reader(app, read).await
 }

@@ -166,10 +166,24 @@ pub(super) fn expected_version(headers: &HeaderMap) -> Result<Option<u64>, ApiEr
     text.trim_matches('"').parse().map(Some).map_err(|_| wrong())
 }
 
-/// A tenant with its version as ETag, and a warning if no gateway knows its plan.
+/// What has no effect of a tenant's settings: a plan that no gateway knows, amounts of its own of budgets that it does not have.
+pub(super) fn warnings(app: &App, view: &TenantView) -> Vec<String> {
+    let budgets = app.0.budgets.rules().budgets;
+    let own = view.budgets.keys().filter_map(|name| {
+        let known = budgets.iter().find(|known| *known.name == **name);
+        match known {
+            None => Some(format!("its own amount of {name:?} has no effect: the configuration has no such budget")),
+            Some(known) if known.applies(view.id.as_str(), Some(&view.plan)) => None,
+            Some(_) => Some(format!("its own amount of {name:?} has no effect: the budget is not one of the plan {:?}", view.plan)),
+        }
+    });
+    app.0.seen.plan_warning(&view.plan, app.0.clock.now()).into_iter().chain(own).collect()
+}
+
+/// A tenant with its version as ETag, and what has no effect of it.
 fn tagged(app: &App, status: StatusCode, mut outcome: Outcome<TenantView>) -> Result<Response, ApiError> {
     let view = &mut outcome.answer;
-    view.warnings.extend(app.0.seen.plan_warning(&view.plan, app.0.clock.now()));
+    view.warnings.extend(warnings(app, view));
     let etag = HeaderValue::from_str(&format!("\"{}\"", view.version)).map_err(|error| ApiError::internal(&error))?;
     Ok(([(header::ETAG, etag)], told(status, outcome)).into_response())
 }

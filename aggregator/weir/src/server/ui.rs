@@ -68,10 +68,11 @@ use std::path::Path as FilePath;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use weir_dashboard::{Block, Brand, Page, Section, Viewer, asset, error};
+use weir_steer::message::Pages;
 
 use super::App;
 use super::error::{ApiError, not_found};
@@ -151,6 +152,13 @@ impl Dashboard {
         metrics.ui.show(self.sessions.count(), self.live.viewers(), self.kept.count());
     }
 
+    /// The pages that messages link to; None where browsers' way to them is not known.
+    pub(super) fn pages(&self) -> Option<Pages> {
+        let site = self.settings.url.clone().filter(|_| self.settings.is_enabled)?;
+        let alerts = format!("{site}{}", Section::Alerts.href().as_str());
+        Some(Pages { alerts, budget: |site, of, budget| format!("{site}{}", budgets::one(of, budget).as_str()), site })
+    }
+
     /// What tenants see instead of weir's name.
     fn brand(&self) -> Brand {
         self.theme.brand().clone()
@@ -204,6 +212,7 @@ fn routes(app: &App, framed: Option<HeaderValue>) -> Router<App> {
         .fallback(nothing_here)
         .method_not_allowed_fallback(nothing_here)
         .layer(from_fn_with_state(app.clone(), failed::in_its_frame))
+        .layer(from_fn(asked::without_others_notice))
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
         .layer(map_response(guarded))
 }

@@ -119,11 +119,15 @@ async fn a_role_does_not_do_what_a_higher_one_may() {
     assert_eq!(viewer.get("/tokens").await.status, StatusCode::FORBIDDEN);
     for (path, fields) in ACTS {
         assert_eq!(viewer.act(path, fields).await.status, StatusCode::FORBIDDEN, "{path}");
+        let empty = viewer.act(path, &[]).await;
+        assert_eq!(empty.status, StatusCode::FORBIDDEN, "{path}: what is in a form matters to those alone who may act");
+        assert!(!empty.text.contains("<form class=\"act\""), "{path} offers again what was refused");
     }
     let operator = Browser::sign_in(&server, &token(&server, "ops", "Bob", json!("operator")).await).await;
     let is_daily = |path: &str| path != "/alerts/test" && (path.starts_with("/tenants") || path.starts_with("/alerts"));
     for (path, fields) in ACTS.into_iter().filter(|(path, _)| !is_daily(path)) {
         assert_eq!(operator.act(path, fields).await.status, StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(operator.act(path, &[]).await.status, StatusCode::FORBIDDEN, "{path}");
     }
     for scope in ["ingest", "directory", "metrics", "readings"] {
         let made = token(&server, scope, "Machine", json!(scope)).await;
@@ -172,6 +176,23 @@ async fn a_form_of_another_site_or_without_the_sessions_token_does_nothing() {
     assert_eq!((evil.status, evil.set_cookie()), (StatusCode::FORBIDDEN, ""), "nor does it sign anybody in");
     assert_eq!(server.json("/v1/tenants/acme").await["version"], 1, "nothing has changed");
     assert_eq!(browser.get("/overview").await.status, StatusCode::OK, "the session lasts");
+}
+
+#[tokio::test]
+async fn an_address_from_elsewhere_does_not_say_that_something_was_done() {
+    let server = busy("").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    let opened = async |path: &str, from: &str| {
+        let request = server.http.get(format!("{}/ui{path}", server.url)).header("cookie", &browser.cookie);
+        request.header("sec-fetch-site", from).send().await.expect("an answer")
+    };
+    let own = opened("/billing?done=settled", "same-origin").await.text().await.expect("text");
+    assert!(own.contains("The row is settled."), "{own}");
+    for from in ["cross-site", "same-site", "none"] {
+        let led = opened("/billing?tenant=acme&done=settled", from).await;
+        assert_eq!(led.url().query(), Some("tenant=acme"), "{from}");
+        assert!(!led.text().await.expect("text").contains("The row is settled."), "{from}");
+    }
 }
 
 #[tokio::test]

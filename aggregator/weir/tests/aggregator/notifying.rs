@@ -88,7 +88,8 @@ async fn start(clock: Arc<ManualClock>, receivers: &str) -> Running {
     std::fs::write(dir.path().join("tenants.yaml"), "tenants: [{id: acme, plan: free}]").expect("written");
     std::fs::write(dir.path().join("secret"), SECRET).expect("written");
     let more = format!(
-        "tenants: tenants.yaml\nbudgets: [{{name: daily, of: requests, amount: 10, period: day}}]\nalerts: {{without: [unpriced-usage], receivers: [{receivers}]}}\n"
+        "tenants: tenants.yaml\nbudgets: [{{name: daily, of: requests, amount: 10, period: day}}]\nalerts: {{without: [unpriced-usage], receivers: [{receivers}]}}\n\
+         ui: {{url: 'https://weir.example.com/'}}\n"
     );
     Running::start_by(dir, clock, &more).await
 }
@@ -115,6 +116,7 @@ async fn a_change_is_told_under_one_id_until_the_receiver_takes_it() {
     let body: Value = serde_json::from_str(&got[2].body).expect("JSON");
     assert_eq!((&body["type"], &body["data"]["stage"]), (&json!("budget.stage"), &json!("degrade")));
     assert_eq!(body["data"]["command"], "weir budgets show acme");
+    assert_eq!(body["data"]["page"], "https://weir.example.com/ui/budgets/one?tenant=acme&budget=daily");
     let delivered = async {
         while server.json("/v1/alerts").await["notices"][0]["state"] != "delivered" {
             tokio::time::sleep(Duration::from_millis(50)).await;

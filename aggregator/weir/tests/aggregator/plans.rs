@@ -79,7 +79,7 @@ const OWN: [(&str, &str); 8] = [
 ];
 
 /// Pages beside [`PAGES`].
-const MORE: [&str; 16] = [
+const MORE: [&str; 17] = [
     "/tokens",
     "/requests",
     "/requests?tenant=acme",
@@ -95,6 +95,7 @@ const MORE: [&str; 16] = [
     "/tenants/acme?month=2026-10",
     "/tenants/acme/bill?at=2026-10",
     "/billing?tenant=acme&after=1&before=1000",
+    "/billing?customer=cus_acme&pending=1",
     "/billing/settled?tenant=acme",
 ];
 /// Reads of the API that answer what pages show.

@@ -233,10 +233,13 @@ async fn what_was_reported_to_stripe_is_listed_with_the_requests_behind_it() {
     let (_, rows) = page.split_once("Reported rows, the latest first</caption>").expect("the table");
     let rows = rows.split("</table>").next().unwrap_or_default();
     assert_eq!(rows.matches("aria-label=\"Requests: row ").count() as u64, reported, "{rows}");
-    for page in ["/billing?before=1", "/billing?tenant=globex"] {
+    let none = ["/billing?before=1", "/billing?tenant=globex", "/billing?customer=cus_none", "/billing?tenant=globex&customer=cus_acme"];
+    for page in none {
         assert!(browser.page(page).await.contains("None of these rows was reported"), "{page}");
     }
-    assert!(!browser.page("/billing?tenant=acme").await.contains("None of these rows was reported"));
+    for page in ["/billing?tenant=acme", "/billing?customer=cus_acme"] {
+        assert!(!browser.page(page).await.contains("None of these rows was reported"), "{page}");
+    }
 }
 
 #[tokio::test]

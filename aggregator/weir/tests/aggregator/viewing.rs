@@ -319,6 +319,13 @@ async fn a_tenant_gets_an_amount_of_its_own_of_a_budget_and_gives_it_back_on_its
     assert_eq!(browser.act("/tenants/acme/budget", &back).await.status, StatusCode::SEE_OTHER);
     tokio::time::timeout(Duration::from_secs(20), waited("10")).await.expect("the usual amount counts again");
     assert!(server.json("/v1/tenants/acme/history").await.to_string().contains("Ada, with ops"));
+    assert!(!browser.page("/tenants/acme").await.contains("has no effect"));
+    let other = with_budgets("- {name: elsewhere, of: requests, amount: 10, period: day, plans: [enterprise]}\n").await;
+    let browser = Browser::sign_in(&other, TOKEN).await;
+    let set = [("budget", "elsewhere"), ("amount", "30"), ("version", "1")];
+    assert_eq!(browser.act("/tenants/acme/budget", &set).await.status, StatusCode::SEE_OTHER);
+    let page = browser.page("/tenants/acme").await;
+    assert!(page.contains("its own amount of &quot;elsewhere&quot; has no effect"), "{page}");
 }
 
 #[tokio::test]

@@ -21,8 +21,9 @@ pub struct OpenIdFile {
     /// The client's secret. Absent: a public client, which PKCE alone protects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<SecretSource>,
-    /// The address under which browsers reach this server, such as `https://weir.example.com`.
-    pub url: String,
+    /// The address under which browsers reach this server, such as `https://weir.example.com`. Absent: `ui.url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// What is asked for besides `openid`, such as `groups`. Absent: `[email]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask: Option<Vec<String>>,
@@ -64,9 +65,11 @@ pub struct OpenId {
     pub roles: Vec<RoleRule>,
 }
 
-pub(super) fn check(file: OpenIdFile, is_https: bool) -> Result<OpenId, String> {
-    let callback = format!("{}{CALLBACK}", file.url.trim_end_matches('/'));
-    for (field, address) in [("issuer", &file.issuer), ("url", &file.url)] {
+/// Checks the settings. `site`: the dashboard's address, where the settings of signing in name none.
+pub(super) fn check(file: OpenIdFile, site: Option<&str>, is_https: bool) -> Result<OpenId, String> {
+    let url = file.url.as_deref().or(site).ok_or("`url` is missing here and in `ui`: the address of this dashboard")?;
+    let callback = format!("{}{CALLBACK}", url.trim_end_matches('/'));
+    for (field, address) in [("issuer", file.issuer.as_str()), ("url", url)] {
         let is_private = address.starts_with("https://");
         // Without TLS a code could be read on its way, so that is for tests on one machine.
         let is_local = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|local| {
@@ -76,7 +79,7 @@ pub(super) fn check(file: OpenIdFile, is_https: bool) -> Result<OpenId, String> 
             return Err(format!("`{field}` begins with https:// (http:// is for 127.0.0.1 and localhost alone)"));
         }
     }
-    if is_https && !file.url.starts_with("https://") {
+    if is_https && !url.starts_with("https://") {
         return Err("`url` begins with http://, and `ui.https` says that browsers come by https".to_owned());
     }
     if file.roles.is_empty() {
@@ -117,7 +120,7 @@ mod tests {
             issuer: "https://login.example.com".to_owned(),
             client_id: "weir".to_owned(),
             client_secret: None,
-            url: url.to_owned(),
+            url: Some(url.to_owned()),
             ask: None,
             person: None,
             roles: vec![RoleRule { claim: "groups".to_owned(), value: value.to_owned(), scope }],
@@ -126,21 +129,24 @@ mod tests {
 
     #[test]
     fn browsers_come_back_to_the_servers_own_address() {
-        let good = check(file("https://weir.example.com/", "platform", Scope::Admin), true).expect("valid");
+        let good = check(file("https://weir.example.com/", "platform", Scope::Admin), None, true).expect("valid");
         assert_eq!(good.callback, "https://weir.example.com/ui/openid/callback");
         assert_eq!((good.person.as_str(), good.ask), ("email", vec!["email".to_owned()]));
-        assert!(check(file("http://127.0.0.1:8090", "platform", Scope::Viewer), false).is_ok());
+        assert!(check(file("http://127.0.0.1:8090", "platform", Scope::Viewer), None, false).is_ok());
+        let of_ui = || OpenIdFile { url: None, ..file("", "platform", Scope::Admin) };
+        assert_eq!(check(of_ui(), Some("https://weir.example.com"), true).expect("valid").callback, good.callback);
+        assert!(check(of_ui(), None, true).expect_err("refused").contains("`url` is missing"));
     }
 
     #[test]
     fn what_would_let_in_too_many_or_nobody_is_refused() {
-        let refused = |url: &str, value: &str, scope| check(file(url, value, scope), false).expect_err("refused");
+        let refused = |url: &str, value: &str, scope| check(file(url, value, scope), None, false).expect_err("refused");
         assert!(refused("http://weir.example.com", "x", Scope::Viewer).contains("https://"));
         assert!(refused("http://localhost.evil.example", "x", Scope::Viewer).contains("https://"));
         assert!(refused("https://weir.example.com", "**", Scope::Viewer).contains("everybody"));
         assert!(refused("https://weir.example.com", "x", Scope::Ingest).contains("opens no page"));
         let nobody = OpenIdFile { roles: Vec::new(), ..file("https://weir.example.com", "x", Scope::Viewer) };
-        assert!(check(nobody, true).expect_err("refused").contains("nobody"));
-        assert!(check(file("http://127.0.0.1:1", "x", Scope::Viewer), true).expect_err("refused").contains("ui.https"));
+        assert!(check(nobody, None, true).expect_err("refused").contains("nobody"));
+        assert!(check(file("http://127.0.0.1:1", "x", Scope::Viewer), None, true).expect_err("refused").contains("ui.https"));
     }
 }

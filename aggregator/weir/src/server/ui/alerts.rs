@@ -9,7 +9,7 @@ use weir_steer::alert::state::{Alert, AlertChange};
 use weir_steer::notice::Notice;
 
 use super::asked::Ask;
-use super::guard::{Acted, Staff};
+use super::guard::{Acted, Admin, Operator, Staff};
 use super::words::{AfterAct, DONE, done, severity, tenant_link};
 use super::{UiError, page};
 use crate::alerts::{
@@ -202,7 +202,7 @@ fn back(word: &str) -> Redirect {
     Redirect::to(Href::to(&["alerts"]).with(DONE, word).as_str())
 }
 
-pub(super) async fn post_ack(State(app): State<App>, Acted(staff, fields): Acted<Staff>) -> Result<Redirect, UiError> {
+pub(super) async fn post_ack(State(app): State<App>, Acted(Operator(staff), fields): Acted<Operator>) -> Result<Redirect, UiError> {
     let request =
         AckRequest { rule: fields.text("rule"), subject: fields.optional("subject"), why: fields.text("why") };
     let (rule, subject) = (fields.get("rule"), fields.get("subject"));
@@ -214,7 +214,7 @@ pub(super) async fn post_ack(State(app): State<App>, Acted(staff, fields): Acted
 
 pub(super) async fn post_silence(
     State(app): State<App>,
-    Acted(staff, fields): Acted<Staff>,
+    Acted(Operator(staff), fields): Acted<Operator>,
 ) -> Result<Redirect, UiError> {
     let request = SilenceRequest {
         rule: fields.optional("rule"),
@@ -230,14 +230,14 @@ pub(super) async fn post_silence(
 
 pub(super) async fn post_unsilence(
     State(app): State<App>,
-    Acted(staff, fields): Acted<Staff>,
+    Acted(Operator(staff), fields): Acted<Operator>,
 ) -> Result<Redirect, UiError> {
     let request = UnsilenceRequest { id: fields.number("id")? };
     alerts::unsilence(&app, staff.token().clone(), request).await?;
     Ok(back("unsilenced"))
 }
 
-pub(super) async fn post_test(State(app): State<App>, Acted(staff, fields): Acted<Staff>) -> Result<Redirect, UiError> {
+pub(super) async fn post_test(State(app): State<App>, Acted(Admin(staff), fields): Acted<Admin>) -> Result<Redirect, UiError> {
     let sent = alerts::test(&app, staff.token(), TestRequest { receiver: fields.text("receiver") }).await?;
     Ok(back(match sent.state.as_str() {
         "delivered" => "tested",

@@ -1,10 +1,13 @@
 //! What the address of a page asks. A page refuses what it does not know: it must not silently show something else.
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Query, Request};
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
 use serde::de::DeserializeOwned;
 use weir_contract::stage::Stage;
 
 use super::UiError;
+use super::words::DONE;
 use crate::server::App;
 use crate::server::error::ApiError;
 
@@ -19,6 +22,25 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Ask<T> {
         let Query(asked) = Query::from_request_parts(parts, app).await.map_err(ApiError::from)?;
         Ok(Ask(asked))
     }
+}
+
+/// Takes the notice of an act out of an address that did not come from a page of this server: it would say what nobody has done.
+/// Browsers name where an address comes from (<https://www.w3.org/TR/fetch-metadata/>), except to sites without TLS.
+pub(super) async fn without_others_notice(request: Request, next: Next) -> Response {
+    let from = request.headers().get("sec-fetch-site");
+    let is_ours = from.is_none_or(|from| from == "same-origin");
+    match without(DONE, request.uri().query().unwrap_or_default()) {
+        // Relative to the page's own address.
+        Some(rest) if !is_ours => Redirect::to(&format!("?{rest}")).into_response(),
+        _ => next.run(request).await,
+    }
+}
+
+/// The parameters of an address without one of them; None where it is not among them.
+fn without(name: &str, query: &str) -> Option<String> {
+    let is_it = |pair: &&str| pair.split('=').next() == Some(name);
+    let rest: Vec<&str> = query.split('&').filter(|pair| !is_it(pair)).collect();
+    query.split('&').any(|pair| is_it(&pair)).then(|| rest.join("&"))
 }
 
 /// One of these words; the first where the address says nothing.
@@ -40,6 +62,14 @@ pub(super) fn stage(asked: &str) -> Result<Option<Stage>, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_parameter_is_taken_out_of_an_address() {
+        let rest = |query| without("done", query);
+        assert_eq!(rest("tenant=acme&done=raised&by=x").as_deref(), Some("tenant=acme&by=x"));
+        assert_eq!((rest("done=raised").as_deref(), rest("done").as_deref()), (Some(""), Some("")));
+        assert_eq!((rest(""), rest("undone=1&by=done")), (None, None));
+    }
 
     #[test]
     fn a_word_that_is_not_known_is_refused_with_those_that_are() {

@@ -2,32 +2,34 @@
 use axum::extract::State;
 use axum::response::{Redirect, Response};
 use serde::Deserialize;
-use weir_billing::outbox::look::{Held, Reported, ReportedRow};
+use weir_billing::outbox::look::{Reported, ReportedRow, Waiting, Which};
 use weir_billing::outbox::view::{OutboxRow, SettleRequest, Settlement};
 use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table, Tile, Tone};
 use weir_stripe::status::StatusView;
 
 use super::asked::Ask;
-use super::guard::{Acted, Staff};
-use super::rows::{by_tenant, framed, named, of_tenant, requests_of};
+use super::guard::{Acted, Admin, Staff};
+use super::rows::{framed, named, of, requests_of};
 use super::settled;
 use super::words::{DONE, done, problem_count, tenant_link};
 use super::{UiError, page};
 use crate::config::tokens::Scope;
 use crate::server::error::ApiError;
+use crate::server::billing_routes::{Rows, Start};
 use crate::server::{App, billing_routes};
-
-/// Pending rows of a page.
-const ROWS_SHOWN: usize = 100;
 
 /// What the address says.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Asked {
-    /// Only this tenant's held and reported rows.
+    /// Only this tenant's rows.
     tenant: String,
+    /// Only the rows of this customer of Stripe's.
+    customer: String,
     /// Only held rows with a number above this one.
     after: Option<i64>,
+    /// Only pending rows with a number above this one.
+    pending: Option<i64>,
     /// Only reported rows with a number below this one.
     before: Option<i64>,
     done: Option<String>,
@@ -39,9 +41,12 @@ pub(super) async fn get_page(
     Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
     let status = billing_routes::status_rows(&app).await?;
-    let tenant = named(&asked.tenant);
-    let (held, sent) = billing_routes::rows(&app, tenant.clone(), (asked.after, asked.before)).await?;
-    let here = of_tenant(Section::Billing.href(), tenant.as_deref());
+    let which = Which { tenant: named(&asked.tenant), customer: named(&asked.customer) };
+    let start = Start { held: asked.after, pending: asked.pending, reported: asked.before };
+    let Rows { held, pending, reported } = billing_routes::rows(&app, which.clone(), start).await?;
+    let here = Section::Billing.href();
+    let here = of(of(here, "tenant", which.tenant.as_deref()), "customer", which.customer.as_deref());
+    let may_settle = staff.may(&Scope::Admin);
     let mut blocks = done(asked.done.as_deref());
     if app.0.provider.is_none() {
         let told = "Nothing is reported: weir.yaml has no `stripe`. See docs/stripe.md.";
@@ -49,10 +54,12 @@ pub(super) async fn get_page(
     }
     blocks.push(Block::Tiles(tiles(&status)));
     blocks.push(Block::Table(reasons(&status)));
-    blocks.push(Block::Form(by_tenant(Section::Billing.href(), tenant)));
-    blocks.push(Block::Table(held_rows(&held, &here, staff.may(&Scope::Admin))));
-    blocks.push(Block::Table(pending(&status)));
-    blocks.push(Block::Table(reported(&sent, &here)));
+    blocks.push(Block::Form(whose(which)));
+    let held_rows = waiting(("Held rows", "None of these rows is held."), &held, (&here, "after"), may_settle);
+    blocks.push(Block::Table(held_rows));
+    let none = "None of these rows waits to be sent.";
+    blocks.push(Block::Table(waiting(("Pending rows", none), &pending, (&here, "pending"), false)));
+    blocks.push(Block::Table(sent(&reported, &here)));
     blocks.push(Block::Table(errors(&status)));
     blocks.extend(reconciled(&status));
     Ok(page(&app, &staff, Section::Billing, "Billing", blocks))
@@ -84,19 +91,29 @@ fn reasons(status: &StatusView) -> Table {
 const COLUMNS: [&str; 10] =
     ["Row", "Hour", "Tenant", "Meter", "Amount", "Reason", "Stripe's last words", "Customer", "Attempts", "Behind it"];
 
-/// Held rows, the oldest first. Each leads to its page.
-fn held_rows(held: &Held, here: &Href, may_settle: bool) -> Table {
-    let mut table = Table::new("Held rows", &COLUMNS, "None of these rows is held.")
-        .rows(held.rows.iter().map(|row| outbox_row(row, may_settle)));
-    table.next = held.after.map(|after| here.clone().with("after", &after.to_string()));
-    table
+/// The form that asks for some of the rows.
+fn whose(which: Which) -> Form {
+    let field = |name, label, value: Option<String>| {
+        Field::optional(name, label, Kind::Text(value.unwrap_or_default())).hint("Empty: of all.")
+    };
+    let fields = vec![
+        field("tenant", "Rows of the tenant", which.tenant),
+        field("customer", "Rows of Stripe's customer", which.customer),
+    ];
+    Form::ask(Section::Billing.href(), fields, "Show")
 }
 
-/// Pending rows of all tenants, the oldest first.
-fn pending(status: &StatusView) -> Table {
-    let of_state = status.billing.rows.iter().filter(|row| row.state == "pending");
-    Table::new("Pending rows", &COLUMNS, "No row waits to be sent.")
-        .first(ROWS_SHOWN, of_state.map(|row| outbox_row(row, false)))
+/// Rows that wait, the oldest first. Each leads to its page.
+fn waiting(
+    (caption, empty): (&str, &str),
+    found: &Waiting,
+    (here, parameter): (&Href, &str),
+    may_settle: bool,
+) -> Table {
+    let rows = found.rows.iter().map(|row| outbox_row(row, may_settle));
+    let mut table = Table::new(caption, &COLUMNS, empty).rows(rows);
+    table.next = found.after.map(|after| here.clone().with(parameter, &after.to_string()));
+    table
 }
 
 fn outbox_row(row: &OutboxRow, may_settle: bool) -> Vec<Cell> {
@@ -158,8 +175,8 @@ pub(super) fn settle_form(row: i64) -> Form {
 }
 
 /// What Stripe has taken, the latest first.
-fn reported(sent: &Reported, here: &Href) -> Table {
-    let rows = sent.rows.iter().map(|ReportedRow { row, at }| {
+fn sent(found: &Reported, here: &Href) -> Table {
+    let rows = found.rows.iter().map(|ReportedRow { row, at }| {
         let identifier = row.identifier.clone().map_or(Cell::Missing, Cell::Code);
         framed(row, "Row", [Cell::maybe(row.customer.clone()), identifier, Cell::maybe(*at)])
     });
@@ -167,7 +184,7 @@ fn reported(sent: &Reported, here: &Href) -> Table {
         ["Row", "Hour", "Tenant", "Meter", "Amount", "Customer", "Stripe's identifier", "Reported", "Behind it"];
     let mut table =
         Table::new("Reported rows, the latest first", &columns, "None of these rows was reported.").rows(rows);
-    table.next = sent.before.map(|before| here.clone().with("before", &before.to_string()));
+    table.next = found.before.map(|before| here.clone().with("before", &before.to_string()));
     table
 }
 
@@ -210,7 +227,7 @@ fn reconciled(status: &StatusView) -> Option<Block> {
 
 pub(super) async fn post_settle(
     State(app): State<App>,
-    Acted(staff, fields): Acted<Staff>,
+    Acted(Admin(staff), fields): Acted<Admin>,
 ) -> Result<Redirect, UiError> {
     let outcome = match fields.get("as") {
         "invoiced" => Settlement::Invoiced,

@@ -12,7 +12,7 @@ use weir_steer::view::BudgetView;
 
 use super::asked::Ask;
 use super::budgets::{history, one, whose};
-use super::guard::{Acted, Fields, Staff};
+use super::guard::{Acted, Admin, Fields, Staff};
 use super::words::{DONE, done, share, stage};
 use super::{UiError, page};
 use crate::budgets::{BudgetQuery, HistoryQuery, PauseRequest, RaiseRequest, ResumeRequest};
@@ -162,7 +162,7 @@ fn raised(raised: &Raised) -> &'static str {
     if raised.replaces.is_some() { "replaced" } else { "raised" }
 }
 
-async fn post_raise(State(app): State<App>, Acted(staff, fields): Acted<Staff>) -> Result<Redirect, UiError> {
+async fn post_raise(State(app): State<App>, Acted(Admin(staff), fields): Acted<Admin>) -> Result<Redirect, UiError> {
     let request = RaiseRequest {
         budget: fields.text("budget"),
         tenant: fields.text("tenant"),
@@ -186,7 +186,7 @@ fn amount(fields: &Fields) -> Result<Pico, ApiError> {
     Pico::parse(&text).ok_or_else(wrong)
 }
 
-async fn post_pause(State(app): State<App>, Acted(staff, fields): Acted<Staff>) -> Result<Redirect, UiError> {
+async fn post_pause(State(app): State<App>, Acted(Admin(staff), fields): Acted<Admin>) -> Result<Redirect, UiError> {
     let request = PauseRequest {
         budget: fields.text("budget"),
         tenant: fields.text("tenant"),
@@ -198,7 +198,7 @@ async fn post_pause(State(app): State<App>, Acted(staff, fields): Acted<Staff>) 
     Ok(back(&tenant, &budget, raised(&outcome)))
 }
 
-async fn post_resume(State(app): State<App>, Acted(staff, fields): Acted<Staff>) -> Result<Redirect, UiError> {
+async fn post_resume(State(app): State<App>, Acted(Admin(staff), fields): Acted<Admin>) -> Result<Redirect, UiError> {
     let request = ResumeRequest { budget: fields.text("budget"), tenant: fields.text("tenant") };
     let (tenant, budget) = (request.tenant.clone(), request.budget.clone());
     budgets::resume(&app, staff.token().clone(), request).await?;

@@ -54,7 +54,7 @@ pub(super) async fn in_its_frame(State(app): State<App>, mut request: Request, n
     let section = if viewer.role == Role::Tenant { Section::Own } else { named.unwrap_or(Section::Overview) };
     let (words, back) = match is_form {
         true if viewer.role == Role::Tenant => ("Back to the page", Section::Own.href()),
-        true => ("Back to the page", page_of(&path)),
+        true => ("Back to the page", page_of(&path, &headers)),
         false => ("To the first page", Href::to(&[])),
     };
     blocks.push(Block::Tabs("Back".to_owned(), vec![(words.to_owned(), back, false)]));

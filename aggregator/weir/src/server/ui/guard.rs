@@ -1,6 +1,7 @@
 //! Who asks for a page, and whether a form may be acted on.
 //!
-//! A handler names whom it is for by its argument: [`Staff`] for people who see every page, [`Member`] for a tenant's own. A form
+//! A handler names whom it is for by its argument: [`Staff`] for people who see every page, [`Operator`] and [`Admin`] for those of them who
+//! act, [`Member`] for a tenant's own. A form
 //! arrives as [`Acted`], which has checked four things: the request comes from a page of this server (`Origin`), the session is
 //! good, the form carries the session's own token, and it has not been sent before: who clicks twice acts once. Browsers send the cookie
 //! with no form of another site besides (`SameSite=Lax`), but with a link that somebody clicks on elsewhere: no page changes anything.
@@ -21,7 +22,7 @@ use super::sessions::Holder;
 use super::{UiError, cookies};
 use crate::config::tokens::{COMMANDS, Scope, Token, random_token};
 use crate::server::App;
-use crate::server::auth::check_present;
+use crate::server::auth::{allow, check_present};
 use crate::server::error::ApiError;
 
 /// Somebody who is signed in.
@@ -34,6 +35,14 @@ pub(super) struct Anyone {
 /// Somebody who sees every page.
 #[derive(Clone, Debug)]
 pub(super) struct Staff(Anyone);
+
+/// Somebody who may change what operators do. Nobody else's form is read.
+#[derive(Clone, Debug)]
+pub(super) struct Operator(pub(super) Staff);
+
+/// Somebody who may change what administrators do. Nobody else's form is read.
+#[derive(Clone, Debug)]
+pub(super) struct Admin(pub(super) Staff);
 
 /// Somebody who sees the page of one tenant.
 #[derive(Clone, Debug)]
@@ -156,7 +165,7 @@ fn to_sign_in(parts: &Parts) -> Response {
     let address = parts.uri.path_and_query().map_or("", |address| address.as_str());
     let is_form = parts.method == Method::POST;
     let wanted = if is_form {
-        Some(page_of(parts.uri.path()))
+        Some(page_of(parts.uri.path(), &parts.headers))
     } else {
         let address = address.strip_prefix("/ui").unwrap_or(address);
         Href::local(&format!("/ui{address}"))
@@ -175,6 +184,29 @@ impl FromRequestParts<App> for Staff {
         let person = Anyone::from_request_parts(parts, app).await?;
         let refused = || UiError::from(ApiError::Forbidden(Scope::Viewer)).into_response();
         if person.is_staff() { Ok(Staff(person)) } else { Err(refused()) }
+    }
+}
+
+/// The person, if the scope is theirs.
+async fn staff_with(scope: Scope, parts: &mut Parts, app: &App) -> Result<Staff, Response> {
+    let staff = Staff::from_request_parts(parts, app).await?;
+    allow(staff.token(), scope).map_err(|error| UiError::from(error).into_response())?;
+    Ok(staff)
+}
+
+impl FromRequestParts<App> for Operator {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        staff_with(Scope::Operator, parts, app).await.map(Operator)
+    }
+}
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        staff_with(Scope::Admin, parts, app).await.map(Admin)
     }
 }
 
@@ -200,6 +232,18 @@ impl AsRef<Viewer> for Anyone {
 impl AsRef<Viewer> for Staff {
     fn as_ref(&self) -> &Viewer {
         self.viewer()
+    }
+}
+
+impl AsRef<Viewer> for Operator {
+    fn as_ref(&self) -> &Viewer {
+        self.0.viewer()
+    }
+}
+
+impl AsRef<Viewer> for Admin {
+    fn as_ref(&self) -> &Viewer {
+        self.0.viewer()
     }
 }
 

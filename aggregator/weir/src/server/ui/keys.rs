@@ -7,7 +7,7 @@ use weir_tenants::store::change::{By, NewKey, Rotation};
 use weir_tenants::store::view::KeyView;
 
 use super::UiError;
-use super::guard::{Acted, Fields, Member, Staff};
+use super::guard::{Acted, Fields, Member, Operator};
 use super::words::{DONE, Named};
 use crate::config::tokens::Token;
 use crate::server::{App, keys};
@@ -128,7 +128,7 @@ fn revoked(place: &Place) -> Redirect {
 pub(super) async fn post_create(
     State(app): State<App>,
     Path(Named(id)): Path<Named>,
-    Acted(staff, fields): Acted<Staff>,
+    Acted(Operator(staff), fields): Acted<Operator>,
 ) -> Result<Response, UiError> {
     let (new, by) = (new_key(&fields)?, by(&app, staff.token()));
     let outcome = keys::create(&app, staff.token(), id.clone(), new, by).await?;
@@ -138,7 +138,7 @@ pub(super) async fn post_create(
 pub(super) async fn post_rotate(
     State(app): State<App>,
     Path((Named(id), Named(key))): Path<(Named, Named)>,
-    Acted(staff, _): Acted<Staff>,
+    Acted(Operator(staff), _): Acted<Operator>,
 ) -> Result<Response, UiError> {
     let (by, place) = (by(&app, staff.token()), Place::of(&id));
     let outcome = keys::rotate(&app, staff.token(), (id, key), Rotation::default(), by).await?;
@@ -148,7 +148,7 @@ pub(super) async fn post_rotate(
 pub(super) async fn post_revoke(
     State(app): State<App>,
     Path((Named(id), Named(key))): Path<(Named, Named)>,
-    Acted(staff, _): Acted<Staff>,
+    Acted(Operator(staff), _): Acted<Operator>,
 ) -> Result<Redirect, UiError> {
     let (by, place) = (by(&app, staff.token()), Place::of(&id));
     keys::revoke(&app, staff.token(), (id, key), by).await?;

@@ -3,7 +3,7 @@ use axum::extract::State;
 use axum::response::Response;
 use weir_contract::Timestamp;
 use weir_dashboard::{Block, Cell, Chart, Href, Point, Section, Table, Tone};
-use weir_ledger::attempts::ProviderHealth;
+use weir_ledger::attempts::{OpenBreaker, ProviderHealth};
 use weir_money::margin::MarginRow;
 use weir_money::ratio::Percent;
 
@@ -16,7 +16,7 @@ use super::{UiError, page};
 use crate::models::ModelsView;
 use crate::server::finance::Nothing;
 use crate::server::{App, models, status};
-use crate::status::SystemStatus;
+use crate::status::{ProviderStatus, SystemStatus};
 
 /// Models that are listed, the most expensive first.
 const MODELS_SHOWN: usize = 200;
@@ -31,6 +31,7 @@ pub(super) async fn get_page(
     let kept = &app.0.ui.kept;
     let (lately, status) = (models::shown(&app), status::system(&app).await?);
     let mut blocks = vec![Block::Table(live(&lately)), Block::Table(providers_now(&status))];
+    blocks.extend(breakers(&status).map(Block::Table));
     match kept.margins.get(&app, MODEL).await? {
         Some(figures) => blocks.extend([figures.as_of()].into_iter().chain(month(&figures.of))),
         None => blocks.push(being_read("The figures of the month")),
@@ -101,11 +102,9 @@ fn providers_now(status: &SystemStatus) -> Table {
         let refused = (*retries_refused > 0).then(|| format!("retries refused: {retries_refused}"));
         let reasons = failed.iter().map(|(reason, count)| format!("{reason}: {count}"));
         let reasons: Vec<String> = reasons.chain(refused).collect();
-        let breakers: Vec<String> = open.iter().map(|one| format!("{} until {}", one.gateway, one.until)).collect();
-        let breakers = if breakers.is_empty() {
-            Cell::status("none is open", Tone::Good)
-        } else {
-            Cell::status(breakers.join(", "), Tone::Bad)
+        let breakers = match open.len() {
+            0 => Cell::status("none is open", Tone::Good),
+            gateways => Cell::status(format!("open at {gateways}"), Tone::Bad),
         };
         vec![
             Cell::text(provider),
@@ -120,6 +119,18 @@ fn providers_now(status: &SystemStatus) -> Table {
     let columns = ["Provider", "Attempts", "Failed", "Reasons", "Last failure", "Why", "Breakers"];
     let empty = "Gateways tell of attempts where a catalogue of models routes requests: see docs/routing.md.";
     Table::new("Providers lately", &columns, empty).rows(rows)
+}
+
+/// The breakers that are open: each gateway has its own.
+fn breakers(status: &SystemStatus) -> Option<Table> {
+    let of = |of: &ProviderStatus| {
+        let provider = of.health.provider.clone();
+        let row = move |one: &OpenBreaker| vec![Cell::text(&provider), Cell::text(&one.gateway), one.until.into()];
+        of.health.open.iter().map(row).collect::<Vec<_>>()
+    };
+    let rows: Vec<_> = status.providers.iter().flat_map(of).collect();
+    let table = |rows| Table::new("Open breakers", &["Provider", "Gateway", "Tried again"], "").rows(rows);
+    (!rows.is_empty()).then(|| table(rows))
 }
 
 fn line(row: &MarginRow, providers: String, (from, to): (Timestamp, Timestamp)) -> Vec<Cell> {

@@ -9,12 +9,11 @@ use weir_tenants::store::vault::ProviderKeyView;
 use weir_tenants::vault::ProviderSecret;
 
 use super::UiError;
-use super::guard::{Acted, Staff};
+use super::guard::{Acted, Operator, Staff};
 use super::keys::{by, standing};
 use super::words::{DONE, Named};
 use crate::config::tokens::Scope;
 use crate::server::App;
-use crate::server::auth::allow;
 use crate::server::byok::{self, NewProviderKey};
 use crate::server::error::ApiError;
 use crate::server::tenants::kept;
@@ -79,14 +78,13 @@ fn back(tenant: &str, done: &str) -> Redirect {
 }
 
 fn operator(app: &App, staff: &Staff) -> Result<By, ApiError> {
-    allow(staff.token(), Scope::Operator)?;
     Ok(by(app, staff.token()))
 }
 
 pub(super) async fn post_store(
     State(app): State<App>,
     Path(Named(id)): Path<Named>,
-    Acted(staff, fields): Acted<Staff>,
+    Acted(Operator(staff), fields): Acted<Operator>,
 ) -> Result<Redirect, UiError> {
     let by = operator(&app, &staff)?;
     let secret = ProviderSecret::new(fields.get("secret")).map_err(|error| ApiError::Request(error.to_string()))?;
@@ -98,7 +96,7 @@ pub(super) async fn post_store(
 pub(super) async fn post_remove(
     State(app): State<App>,
     Path((Named(id), Named(provider))): Path<(Named, Named)>,
-    Acted(staff, _): Acted<Staff>,
+    Acted(Operator(staff), _): Acted<Operator>,
 ) -> Result<Redirect, UiError> {
     let by = operator(&app, &staff)?;
     let of = id.clone();

@@ -6,15 +6,15 @@ use weir_dashboard::{Cell, Field, Form, Href, Kind, Section};
 
 use super::words::tenant_link;
 
-/// The tenant that an address names.
-pub(super) fn named(tenant: &str) -> Option<String> {
-    Some(tenant.trim().to_owned()).filter(|tenant| !tenant.is_empty())
+/// The tenant or customer that an address names.
+pub(super) fn named(name: &str) -> Option<String> {
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
-/// An address of the same for a tenant.
-pub(super) fn of_tenant(href: Href, tenant: Option<&str>) -> Href {
-    match tenant {
-        Some(tenant) => href.with("tenant", tenant),
+/// An address of the same for one name, such as a tenant's.
+pub(super) fn of(href: Href, parameter: &str, name: Option<&str>) -> Href {
+    match name {
+        Some(name) => href.with(parameter, name),
         None => href,
     }
 }

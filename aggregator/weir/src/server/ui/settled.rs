@@ -7,7 +7,7 @@ use weir_dashboard::{Block, Cell, Fact, Href, Section, Table};
 
 use super::asked::Ask;
 use super::guard::Staff;
-use super::rows::{by_tenant, framed, named, of_tenant};
+use super::rows::{by_tenant, framed, named, of};
 use super::{UiError, page};
 use crate::server::{App, billing_routes};
 
@@ -48,7 +48,7 @@ pub(super) async fn get_page(
     ];
     let empty = "None of these rows was settled by hand.";
     let mut table = Table::new("Settled rows, the latest first", &columns, empty).rows(settled.iter().map(row));
-    let here = of_tenant(href(), tenant.as_deref());
+    let here = of(href(), "tenant", tenant.as_deref());
     table.next = before.map(|before| here.with("before", &before.to_string()));
     let blocks = vec![Block::Form(by_tenant(href(), tenant)), Block::Table(table)];
     Ok(page(&app, &staff, Section::Billing, "Settled rows", blocks))

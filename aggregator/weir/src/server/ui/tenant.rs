@@ -15,7 +15,7 @@ use weir_tenants::store::change::{By, TenantPatch};
 use weir_tenants::store::view::{HistoryEntry, HistoryQuery, Standing, TenantView};
 
 use super::asked::{self, Ask};
-use super::guard::{Acted, Staff};
+use super::guard::{Acted, Operator, Staff};
 use super::span::{self, Month};
 use super::words::{DONE, Named, done, level, problem_count};
 use super::{UiError, budgets as budget_pages, keys as key_pages, page, provider_keys};
@@ -25,7 +25,6 @@ use crate::cost_events::RecentUsers;
 use crate::finance::bill::BillView;
 use crate::finance::query::{BillQuery, MarginQuery};
 use crate::finance::{Finance, FinanceError};
-use crate::server::auth::allow;
 use crate::server::error::ApiError;
 use crate::server::finance::with_finance;
 use crate::server::{App, budgets, keys, money, tenants};
@@ -89,7 +88,8 @@ pub(super) async fn get_page(
     let kept = kept(&app, &id).await?;
     let own = provider_keys::of(&app, &staff, &id).await?;
     if let Some((tenant, _)) = &kept {
-        blocks.extend(tenant.warnings.iter().map(|warning| Block::Notice(Tone::Warn, warning.clone())));
+        let warnings = tenant.warnings.iter().cloned().chain(tenants::warnings(&app, tenant));
+        blocks.extend(warnings.map(|warning| Block::Notice(Tone::Warn, warning)));
     }
     let words = month.words();
     blocks.push(month.links(&Href::to(&["tenants", &id]).with("by", &by)));
@@ -103,6 +103,10 @@ pub(super) async fn get_page(
         }
         Values::Gone(told) => blocks.push(Block::Notice(Tone::Plain, told.clone())),
         Values::Users => blocks.extend(users(&money::users(&app, id.clone()).await?)),
+    }
+    if month.is_over() {
+        let told = "What follows is of now, whatever the month: budgets, keys, configuration and history.";
+        blocks.push(Block::Notice(Tone::Plain, told.to_owned()));
     }
     blocks.push(Block::Table(budget_pages::table(&used.budgets)));
     if let Some((tenant, changes)) = &kept {
@@ -317,7 +321,7 @@ pub(super) fn state_form(tenant: &TenantView) -> Form {
 pub(super) async fn post_state(
     State(app): State<App>,
     Path(Named(id)): Path<Named>,
-    Acted(staff, fields): Acted<Staff>,
+    Acted(Operator(staff), fields): Acted<Operator>,
 ) -> Result<Redirect, UiError> {
     let state = match fields.get("state") {
         "active" => Standing::Active,
@@ -346,9 +350,8 @@ pub(super) fn budget_form(tenant: &TenantView) -> Form {
 pub(super) async fn post_budget(
     State(app): State<App>,
     Path(Named(id)): Path<Named>,
-    Acted(staff, fields): Acted<Staff>,
+    Acted(Operator(staff), fields): Acted<Operator>,
 ) -> Result<Redirect, UiError> {
-    allow(staff.token(), Scope::Operator)?;
     let (budget, of, now) = (fields.text("budget"), id.clone(), app.0.clock.now());
     let rules = app.0.budgets.rules();
     let Some(known) = rules.budgets.iter().find(|known| *known.name == *budget) else {

@@ -7,7 +7,7 @@ use weir_contract::Timestamp;
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table};
 
 use super::asked::Ask;
-use super::guard::{Acted, Staff};
+use super::guard::{Acted, Admin, Staff};
 use super::keys::standing;
 use super::words::{AfterAct, DONE, done};
 use super::{UiError, page};
@@ -67,7 +67,7 @@ pub(super) fn new_form() -> Form {
     Form::act("A new token", Href::to(&["tokens"]), fields, "Make the token")
 }
 
-async fn post_create(State(app): State<App>, Acted(staff, fields): Acted<Staff>) -> Result<Response, UiError> {
+async fn post_create(State(app): State<App>, Acted(Admin(staff), fields): Acted<Admin>) -> Result<Response, UiError> {
     let scopes = fields.get("scopes").split(',').map(str::trim).filter(|scope| !scope.is_empty());
     let scopes: Vec<Scope> = scopes.map(str::parse).collect::<Result<_, _>>().map_err(ApiError::Request)?;
     let new = NewToken {
@@ -83,7 +83,7 @@ async fn post_create(State(app): State<App>, Acted(staff, fields): Acted<Staff>)
     Ok(page(&app, &staff, Section::Access, "A new token", vec![secret, back]))
 }
 
-async fn post_revoke(State(app): State<App>, Acted(staff, fields): Acted<Staff>) -> Result<Redirect, UiError> {
+async fn post_revoke(State(app): State<App>, Acted(Admin(staff), fields): Acted<Admin>) -> Result<Redirect, UiError> {
     tokens::revoke(&app, staff.token().clone(), fields.text("name")).await?;
     Ok(Redirect::to(Section::Access.href().with(DONE, "revoked").as_str()))
 }
