@@ -35,9 +35,14 @@ impl LedgerReader {
         Ok(LedgerReader(Connection::open_read_only(place)?))
     }
 
+    /// Whether there is a ledger, of whatever version: a file may be there in which none was made yet.
+    pub fn is_made(&self) -> Result<bool, LedgerError> {
+        Ok(self.0.schema_version()? != 0)
+    }
+
     /// The name of the event log that the ledger counts. None in a file in which no ledger was made yet.
     pub fn log_id(&self) -> Result<Option<String>, LedgerError> {
-        if self.0.schema_version()? == 0 {
+        if !self.is_made()? {
             return Ok(None);
         }
         Ok(Some(self.0.query_row("SELECT log_id FROM ledger", [], |row| row.get(0))?))

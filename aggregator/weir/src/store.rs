@@ -113,7 +113,7 @@ impl DataDir {
     /// Whether there is a ledger.
     pub(crate) fn has_ledger(&self) -> Result<bool, StoreError> {
         match &self.ledger {
-            Place::Sqlite(path) => Ok(path.exists()),
+            Place::Sqlite(path) => Ok(path.exists() && LedgerReader::open(&self.ledger)?.is_made()?),
             place => Ok(LedgerReader::open(place)?.log_id()?.is_some()),
         }
     }
@@ -150,7 +150,9 @@ impl DataDir {
 
     /// Whether there is a log or a ledger in the directory.
     pub(crate) fn has_files(&self) -> bool {
-        self.log().exists() || self.ledger_file().exists()
+        // A command that makes tenants before the first start, or a start that was cut off, leaves empty files.
+        let has_content = |path: PathBuf| std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+        has_content(self.log()) || has_content(self.ledger_file())
     }
 
     fn log_is_elsewhere(&self) -> bool {

@@ -3,6 +3,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::events::noon;
+use super::killing::Process;
 use super::server::{Running, TOKEN};
 
 const KEPT: &str = "tenants_database: true\n";
@@ -158,4 +159,8 @@ fn tokens_are_made_listed_and_revoked_by_commands_without_a_server() {
     assert!(said(&["tokens", "revoke", "ci"])["revoked_at"].is_string());
     let listed = said(&["tokens", "list"]);
     assert_eq!((listed[0]["name"].as_str(), listed[0].get("token")), (Some("ci"), None));
+    // The first start comes after them.
+    let server = Process::start(dir.path());
+    server.note();
+    assert_eq!(said(&["tokens", "list"]), listed);
 }
