@@ -108,6 +108,7 @@ pub mod values;
 pub mod view;
 
 use std::sync::Arc;
+use std::time::Duration;
 use weir_fault::{self as fault, Point};
 
 use weir_contract::Timestamp;
@@ -244,6 +245,8 @@ pub struct SqliteLedger {
     forgotten_before: u64,
     /// Bytes of bodies counted since the last effective [`SqliteLedger::checkpoint`].
     uncheckpointed_bytes: usize,
+    /// When [`SqliteLedger::checkpoint`] was effective last.
+    checkpointed_at: Duration,
     options: LedgerOptions,
     broken: Option<String>,
     /// A commit lost its connection: the position in the database may be one transaction ahead of the one here.
@@ -255,6 +258,8 @@ pub struct SqliteLedger {
 /// Bytes of counted bodies after which the write-ahead log moves into the database. Weir checkpoints itself, because
 /// SQLite's automatic checkpoint reports no failed sync.
 const CHECKPOINT_BYTES: usize = 32 * 1024 * 1024;
+/// The longest time between two checkpoints.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 /// The most memory for records that wait for the ledger, in bytes. The ledger reads further records from the log.
 const QUEUE_MAX_BYTES: usize = 32 * 1024 * 1024;
 
@@ -326,6 +331,7 @@ impl SqliteLedger {
             id,
             forgotten_before,
             uncheckpointed_bytes: 0,
+            checkpointed_at: Duration::ZERO,
             options,
             broken: None,
             is_position_unsure: false,
@@ -445,12 +451,14 @@ impl SqliteLedger {
         self.splits.forget();
     }
 
-    /// Moves the write-ahead log into the database once it is large enough.
-    pub fn checkpoint(&mut self) -> Result<(), LedgerError> {
-        if self.uncheckpointed_bytes < self.options.checkpoint_bytes {
+    /// Moves the write-ahead log into the database once it is large enough, and every minute: what others than events write, such as
+    /// reporting, is not measured. `now` is any moment of one clock that never goes back.
+    pub fn checkpoint(&mut self, now: Duration) -> Result<(), LedgerError> {
+        let is_small = self.uncheckpointed_bytes < self.options.checkpoint_bytes;
+        if is_small && now.saturating_sub(self.checkpointed_at) < CHECKPOINT_EVERY {
             return Ok(());
         }
-        self.uncheckpointed_bytes = 0;
+        (self.uncheckpointed_bytes, self.checkpointed_at) = (0, now);
         let outcome = self.db.checkpoint();
         self.remember_failure(outcome.map_err(LedgerError::from))
     }

@@ -479,7 +479,7 @@ impl Follower {
         if self.ledger.position() > before {
             tracing::debug!(after = before, through = self.ledger.position(), ?applied, "records are counted");
         }
-        self.ledger.checkpoint()?;
+        self.ledger.checkpoint(self.clock.elapsed())?;
         Ok(match (self.ledger.position() > before, batches.is_empty()) {
             (false, _) => Step::Nothing,
             (true, true) => Step::FromLog,
