@@ -29,7 +29,7 @@ impl Kafka {
     /// # Errors
     /// When there is no broker, or it does not start; the message names the remedy.
     pub fn start() -> io::Result<Self> {
-        Self::start_as(workspace::kafka_binary()?, |_| "memory://tansu/".to_owned(), None)
+        Self::start_as(workspace::kafka_binary()?, "memory://tansu/", None)
     }
 
     /// As [`Kafka::start`], behind something at `door` (`localhost:9093`), where clients are told to connect.
@@ -37,7 +37,7 @@ impl Kafka {
     /// # Errors
     /// As [`Kafka::start`].
     pub fn start_behind(door: &str) -> io::Result<Self> {
-        Self::start_as(workspace::kafka_binary()?, |_| "memory://tansu/".to_owned(), Some(door))
+        Self::start_as(workspace::kafka_binary()?, "memory://tansu/", Some(door))
     }
 
     /// Starts a broker with its records in a file.
@@ -45,20 +45,21 @@ impl Kafka {
     /// # Errors
     /// As [`Kafka::start`].
     pub fn start_durable() -> io::Result<Self> {
-        let storage = |folder: &TempDir| format!("libsql://{}", folder.path().join("kafka.db").display());
-        Self::start_as(workspace::durable_kafka_binary()?, storage, None)
+        // It takes every path as one below the folder that it runs in.
+        Self::start_as(workspace::durable_kafka_binary()?, "sqlite:///kafka.db", None)
     }
 
-    fn start_as(program: PathBuf, storage: impl FnOnce(&TempDir) -> String, door: Option<&str>) -> io::Result<Self> {
+    fn start_as(program: PathBuf, storage: &str, door: Option<&str>) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = Port::reserve()?;
         let url = format!("tcp://{}", port.address());
         let told = door.map_or_else(|| url.clone(), |door| format!("tcp://{door}"));
-        let args = ["--storage-engine", &storage(&folder), "--listener-url", &url, "--advertised-listener-url", &told];
+        let here = [OsString::from("-c"), "cd \"$0\" && exec \"$@\"".into(), folder.path().into(), program.into()];
+        let args = ["--storage-engine", storage, "--listener-url", &url, "--advertised-listener-url", &told];
         let recipe = Recipe {
             name: "tansu".to_owned(),
-            program,
-            args: args.into_iter().map(OsString::from).collect(),
+            program: "/bin/sh".into(),
+            args: here.into_iter().chain(args.map(OsString::from)).collect(),
             env: Vec::new(),
             log: folder.path().join("kafka.log"),
         };

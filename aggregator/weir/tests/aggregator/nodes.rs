@@ -133,7 +133,7 @@ impl Node {
         format!("{}://{}{path}", self.scheme, self.address())
     }
 
-    async fn ask(&self, path: &str) -> Option<Response> {
+    pub(super) async fn ask(&self, path: &str) -> Option<Response> {
         self.http.get(self.url(path)).bearer_auth(TOKEN).send().await.ok()
     }
 
@@ -183,11 +183,6 @@ impl Node {
     pub(super) async fn follows(&self, owner: &Node) {
         let role = format!("follower of {} at {}", owner.name, owner.url(""));
         self.ready(|status, said| status == StatusCode::OK && said["role"] == role).await;
-    }
-
-    /// Waits until it answers, itself or by way of the owner.
-    pub(super) async fn is_ready(&self) {
-        self.ready(|status, _| status == StatusCode::OK).await;
     }
 
     /// Whether its process has ended by itself.

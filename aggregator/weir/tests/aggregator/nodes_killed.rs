@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use reqwest::StatusCode;
 use weir::store::ServerNote;
 use weir_clock::SystemClock;
 use weir_contract::Timestamp;
@@ -23,6 +24,9 @@ const SENDERS: u8 = 4;
 const BATCH: u64 = 25;
 /// Within this time events are accepted again, whatever the fault was.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// In the end nodes are ready for this long without a break, at the latest after that time.
+const STAYS_READY: Duration = Duration::from_secs(3);
+const SETTLES_MAX: Duration = Duration::from_secs(120);
 
 /// Sends batches of one worker to whichever node takes them, until told to stop.
 async fn send(life: u8, at: Timestamp, nodes: Vec<SocketAddr>, stop: Arc<AtomicBool>, sent: Arc<AtomicU64>) -> u64 {
@@ -68,6 +72,20 @@ struct Fleet {
 }
 
 impl Fleet {
+    /// Waits until all nodes are ready and have been for a while: one that was paused last finds out later that it owns no longer, and ends.
+    async fn settles(&mut self) {
+        let mut since = Instant::now();
+        while since.elapsed() < STAYS_READY {
+            self.supervise();
+            for node in &self.nodes {
+                if node.ask("/readyz").await.is_none_or(|answer| answer.status() != StatusCode::OK) {
+                    since = Instant::now();
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Does a fault, and says which.
     async fn fault(&mut self, rng: &mut Rng) -> String {
         let which = self.victim(rng);
@@ -171,10 +189,7 @@ async fn nothing_is_lost_or_doubled_whatever_is_killed_paused_or_cut_off() {
         }
     };
     reporter.await.expect("ended");
-    fleet.supervise();
-    for node in &fleet.nodes {
-        node.is_ready().await;
-    }
+    tokio::time::timeout(SETTLES_MAX, fleet.settles()).await.expect("all nodes are ready and stay so");
     let note = ServerNote { address: fleet.nodes[0].address(), token: String::new() };
     settle(&note).await;
     let total = |name: &str| stripe.stripe().total("cus_acme", name);
