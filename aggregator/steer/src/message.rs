@@ -160,7 +160,7 @@ pub(crate) fn of_transition(receiver: &Receiver, change: &Transition, context: &
     let words = Words {
         kind: "budget.stage",
         at: change.at,
-        title: format!("Budget {} of {}: {}", change.budget, change.subject, change.stage),
+        title: format!("Budget {} of {}: {}{}", change.budget, change.subject, change.stage, observed(change)),
         summary: summary(change),
         command: Some(command(change)),
         page: context.page_of_budget(change),
@@ -251,7 +251,7 @@ fn summary(change: &Transition) -> String {
         (false, None) => format!("of {subject}"),
     };
     let ends = change.period_end.map_or_else(String::new, |end| format!("; the period ends at {end}"));
-    let observed = if change.mode == "observe" { " (observed only)" } else { "" };
+    let observed = observed(change);
     let why = match change.cause {
         Cause::Usage => String::new(),
         cause if change.why.is_empty() => format!(" Why: {}.", cause.words()),
@@ -260,6 +260,11 @@ fn summary(change: &Transition) -> String {
     format!(
         "The budget {budget} {whose} went from {was} to {stage}{observed}: {used} of {amount} {unit} are used{ends}.{why}"
     )
+}
+
+/// What is said of a budget that binds nobody.
+fn observed(change: &Transition) -> &'static str {
+    if change.mode == "observe" { " (observed only)" } else { "" }
 }
 
 /// The command that shows more.

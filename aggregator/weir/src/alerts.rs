@@ -52,6 +52,9 @@ pub struct RuleView {
     pub severity: String,
     /// Whether it is one of weir's own.
     pub built_in: bool,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
 }
 
 /// A receiver.
@@ -76,6 +79,7 @@ pub fn alerts(reader: &mut LedgerReader, of: &Alerts, now: Timestamp) -> Result<
         by: rule.by.as_deref().map(str::to_owned),
         severity: rule.severity.as_str().to_owned(),
         built_in: rule.built_in,
+        action: rule.action.as_deref().map(str::to_owned),
     };
     let mut alerts = state::list(reader.db())?;
     alerts.truncate(state::SHOWN_MAX as usize);

@@ -188,7 +188,7 @@ impl Finance {
             return Ok(());
         }
         Err(FinanceError::Unknown(format!(
-            "no usage of a tenant {tenant:?} is known, and the tenants file has none of that name"
+            "no usage of a tenant {tenant:?} is known, and there is none of that name"
         )))
     }
 }

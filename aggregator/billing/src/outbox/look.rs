@@ -3,14 +3,12 @@ use weir_contract::Timestamp;
 use weir_database::{Connection, OptionalExtension, Row, params};
 use weir_ledger::LedgerError;
 
-use super::view::{OutboxRow, read, time};
+use super::view::{COLUMNS, NEXT, OutboxRow, read, time};
 
-/// The rows of one look.
-const SHOWN: usize = 100;
+/// The rows of one look: three tables of them make a page of some 100 KB.
+const SHOWN: usize = 50;
 /// How many numbers a look at reported rows goes through at most: other rows stand between them.
-const LOOKED_AT: i64 = 1_000;
-/// The same of one tenant, whose rows lie further apart.
-const LOOKED_AT_OF_ONE: i64 = 20_000;
+const LOOKED_AT: i64 = 20_000;
 
 /// Which rows a page asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +17,44 @@ pub struct Which {
     pub tenant: Option<String>,
     /// Only rows that go, or went, to this customer. One that is not sent yet may have none.
     pub customer: Option<String>,
+}
+
+/// One row, with all that is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct One {
+    /// The row.
+    pub row: OutboxRow,
+    /// When the provider took it.
+    pub reported_at: Option<Timestamp>,
+    /// Who added it by hand, when and why, if somebody did.
+    pub adjusted: Option<Adjusted>,
+    /// How a person settled it, if somebody did.
+    pub settled: Option<Settled>,
+}
+
+/// Who added a row by hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adjusted {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
+/// A row by its number; None if there is none.
+pub fn one(db: &Connection, id: i64) -> Result<Option<One>, LedgerError> {
+    let sql = format!("SELECT {COLUMNS}, outbox.reported_at FROM outbox WHERE outbox.id = ?1");
+    let Some(ReportedRow { row, at }) = db.prepare_cached(&sql)?.query_row([id], read_reported).optional()? else {
+        return Ok(None);
+    };
+    let sql = "SELECT at, who, why FROM adjustment WHERE outbox = ?1";
+    let of = |row: &Row<'_>| Ok(Adjusted { at: time(row.get(0)?), who: row.get(1)?, why: row.get(2)? });
+    let adjusted = db.prepare_cached(sql)?.query_row([id], of).optional()?;
+    let sql = format!("{} WHERE s.outbox = ?1", settled_rows());
+    let settled = db.prepare_cached(&sql)?.query_row([id], read_settled).optional()?;
+    Ok(Some(One { row, reported_at: at, adjusted, settled }))
 }
 
 /// Rows that are held, or pending, and the number after which further ones are.
@@ -33,12 +69,12 @@ pub struct Waiting {
 /// The first of the rows in `state` (`held`, `pending`) that have a number above `after`.
 pub fn waiting(db: &Connection, state: &str, which: &Which, after: Option<i64>) -> Result<Waiting, LedgerError> {
     // `+id`, since in the order of ids the plan would go through every row that was ever reported.
-    let mut select = db.prepare_cached(
-        "SELECT id, window_start, tenant, meter, revision, value, state, reason, detail, customer, identifier, attempts, created_at
-         FROM outbox WHERE state <> 'reported' AND state = ?1 AND +id > ?2 AND (?3 IS NULL OR tenant = ?3)
-             AND (?4 IS NULL OR customer = ?4)
-         ORDER BY +id LIMIT ?5",
-    )?;
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM outbox
+         WHERE outbox.state <> 'reported' AND outbox.state = ?1 AND +outbox.id > ?2 AND (?3 IS NULL OR outbox.tenant = ?3)
+           AND (?4 IS NULL OR outbox.customer = ?4)
+         ORDER BY +outbox.id LIMIT ?5"
+    ))?;
     let asked = params![state, after.unwrap_or(0), which.tenant, which.customer, SHOWN as i64 + 1];
     let mut rows = select.query_map(asked, read)?.collect::<Result<Vec<_>, _>>()?;
     let has_more = rows.len() > SHOWN;
@@ -63,48 +99,44 @@ pub struct Settled {
     pub why: String,
 }
 
-const SETTLED: &str =
-    "SELECT o.id, o.window_start, o.tenant, o.meter, o.revision, o.value, o.state, o.reason, o.detail, o.customer, o.identifier,
-            o.attempts, o.created_at, s.at, s.who, s.outcome, s.reference, s.why
-     FROM settlement AS s JOIN outbox AS o ON o.id = s.outbox";
+fn settled_rows() -> String {
+    format!(
+        "SELECT {COLUMNS}, s.at, s.who, s.outcome, s.reference, s.why FROM settlement AS s JOIN outbox ON outbox.id = s.outbox"
+    )
+}
 
 fn read_settled(row: &Row<'_>) -> Result<Settled, weir_database::Error> {
     Ok(Settled {
         row: read(row)?,
-        at: time(row.get(13)?),
-        who: row.get(14)?,
-        outcome: row.get(15)?,
-        reference: row.get(16)?,
-        why: row.get(17)?,
+        at: time(row.get(NEXT)?),
+        who: row.get(NEXT + 1)?,
+        outcome: row.get(NEXT + 2)?,
+        reference: row.get(NEXT + 3)?,
+        why: row.get(NEXT + 4)?,
     })
-}
-
-/// How a row was settled; None if it was not.
-pub fn settlement(db: &Connection, id: i64) -> Result<Option<Settled>, LedgerError> {
-    let sql = format!("{SETTLED} WHERE s.outbox = ?1");
-    Ok(db.prepare_cached(&sql)?.query_row([id], read_settled).optional()?)
 }
 
 /// Settled rows, and the number before which further ones are: the latest rows first.
 pub fn settled(
     db: &Connection,
-    tenant: Option<&str>,
+    which: &Which,
     before: Option<i64>,
 ) -> Result<(Vec<Settled>, Option<i64>), LedgerError> {
-    let sql =
-        format!("{SETTLED} WHERE s.outbox < ?1 AND (?2 IS NULL OR o.tenant = ?2) ORDER BY s.outbox DESC LIMIT ?3");
-    let mut select = db.prepare_cached(&sql)?;
-    let rows = select.query_map(params![before.unwrap_or(i64::MAX), tenant, SHOWN as i64 + 1], read_settled)?;
-    let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
+    let sql = format!(
+        "{} WHERE s.outbox < ?1 AND (?2 IS NULL OR outbox.tenant = ?2) AND (?3 IS NULL OR outbox.customer = ?3) ORDER BY s.outbox DESC LIMIT ?4",
+        settled_rows()
+    );
+    let asked = params![before.unwrap_or(i64::MAX), which.tenant, which.customer, SHOWN as i64 + 1];
+    let mut rows = db.prepare_cached(&sql)?.query_map(asked, read_settled)?.collect::<Result<Vec<_>, _>>()?;
     let has_more = rows.len() > SHOWN;
     rows.truncate(SHOWN);
     let next = rows.last().map(|settled| settled.row.id).filter(|_| has_more);
     Ok((rows, next))
 }
 
-const REPORTED: &str =
-    "SELECT id, window_start, tenant, meter, revision, value, state, reason, detail, customer, identifier, attempts, created_at, reported_at
-     FROM outbox WHERE state = 'reported' AND (?3 IS NULL OR tenant = ?3) AND";
+fn read_reported(row: &Row<'_>) -> Result<ReportedRow, weir_database::Error> {
+    Ok(ReportedRow { row: read(row)?, at: row.get::<_, Option<u64>>(NEXT)?.map(time) })
+}
 
 /// A row that the provider has taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,17 +160,17 @@ pub struct Reported {
 pub fn reported(db: &Connection, which: &Which, before: Option<i64>) -> Result<Reported, LedgerError> {
     let last: Option<i64> = db.prepare_cached("SELECT max(id) FROM outbox")?.query_row([], |row| row.get(0))?;
     let end = before.unwrap_or(i64::MAX).min(last.unwrap_or(0).saturating_add(1));
-    let looked_at = if which.tenant.is_some() { LOOKED_AT_OF_ONE } else { LOOKED_AT };
     // Those of a customer have an index: they are looked for among all.
-    let start = if which.customer.is_some() { 1 } else { end.saturating_sub(looked_at) };
-    let sql = match which.customer {
-        Some(_) => format!("{REPORTED} +id >= ?1 AND +id < ?2 AND customer = ?4 ORDER BY +id DESC LIMIT ?5"),
-        None => format!("{REPORTED} id >= ?1 AND id < ?2 AND ?4 IS NULL ORDER BY id DESC LIMIT ?5"),
+    let (start, of, order) = match which.customer {
+        Some(_) => (1, "+outbox.id >= ?1 AND +outbox.id < ?2 AND outbox.customer = ?4", "+outbox.id"),
+        None => (end.saturating_sub(LOOKED_AT), "outbox.id >= ?1 AND outbox.id < ?2 AND ?4 IS NULL", "outbox.id"),
     };
-    let mut select = db.prepare_cached(&sql)?;
-    let read = |row: &Row<'_>| Ok(ReportedRow { row: read(row)?, at: row.get::<_, Option<u64>>(13)?.map(time) });
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {COLUMNS}, outbox.reported_at FROM outbox
+         WHERE outbox.state = 'reported' AND (?3 IS NULL OR outbox.tenant = ?3) AND {of} ORDER BY {order} DESC LIMIT ?5"
+    ))?;
     let asked = params![start, end, which.tenant, which.customer, SHOWN as i64];
-    let rows = select.query_map(asked, read)?.collect::<Result<Vec<_>, _>>()?;
+    let rows = select.query_map(asked, read_reported)?.collect::<Result<Vec<_>, _>>()?;
     let cut = rows.last().map(|sent| sent.row.id).filter(|_| rows.len() == SHOWN);
     let before = Some(cut.unwrap_or(start)).filter(|before| *before > 1);
     Ok(Reported { rows, before })

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
-use weir_database::{Connection, OptionalExtension, Row, params};
+use weir_database::{Connection, Row, params};
 
 use super::Hold;
 use weir_ledger::LedgerError;
@@ -170,6 +170,9 @@ pub struct OutboxRow {
     pub id: i64,
     /// The window's start.
     pub window: Timestamp,
+    /// Its end, which no event in it reaches: an hour later, or sooner where a billing period begins or ends within the hour.
+    #[serde(default)]
+    pub until: Timestamp,
     /// The tenant.
     pub tenant: String,
     /// The meter.
@@ -192,7 +195,17 @@ pub struct OutboxRow {
     pub attempts: i64,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Whether a person added it by hand (`weir adjust`); else it is what was used.
+    #[serde(default)]
+    pub adjustment: bool,
 }
+
+/// The columns that a row is read from, in the order of [`read`].
+pub(super) const COLUMNS: &str = "outbox.id, outbox.window_start, outbox.tenant, outbox.meter, outbox.revision, outbox.value, outbox.state, outbox.reason, outbox.detail, outbox.customer, outbox.identifier,
+    outbox.attempts, outbox.created_at, CASE outbox.kind WHEN 'adjustment' THEN 1 ELSE 0 END,
+    CASE WHEN outbox.window_end > outbox.window_start THEN outbox.window_end ELSE outbox.window_start + 3600000 END";
+/// The first column after them.
+pub(super) const NEXT: usize = 15;
 
 /// Answer to `GET /v1/stripe`: the state of reporting.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,22 +259,14 @@ pub fn billing(db: &mut Connection) -> Result<BillingView, LedgerError> {
     // Each state by itself: many pending rows must not hide those that wait for a person. `+id`, since in the order of ids the plan would go
     // through every row that was ever reported.
     for state in ["held", "pending"] {
-        let mut select = tx.prepare_cached(
-            "SELECT id, window_start, tenant, meter, revision, value, state, reason, detail, customer, identifier, attempts, created_at
-             FROM outbox WHERE state <> 'reported' AND state = ?1 ORDER BY +id LIMIT ?2",
-        )?;
+        let mut select = tx.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM outbox WHERE outbox.state <> 'reported' AND outbox.state = ?1 ORDER BY +outbox.id LIMIT ?2"
+        ))?;
         let rows = select.query_map(params![state, ROWS_SHOWN as i64], read)?;
         view.rows.extend(rows.collect::<Result<Vec<_>, _>>()?);
     }
     view.rows.sort_unstable_by_key(|row| row.id);
     Ok(view)
-}
-
-/// One row; None if there is none of this number.
-pub fn row(db: &Connection, id: i64) -> Result<Option<OutboxRow>, LedgerError> {
-    let sql = "SELECT id, window_start, tenant, meter, revision, value, state, reason, detail, customer, identifier, attempts, created_at
-               FROM outbox WHERE id = ?1";
-    Ok(db.prepare_cached(sql)?.query_row([id], read).optional()?)
 }
 
 pub(super) fn read(row: &Row<'_>) -> Result<OutboxRow, weir_database::Error> {
@@ -279,6 +284,8 @@ pub(super) fn read(row: &Row<'_>) -> Result<OutboxRow, weir_database::Error> {
         identifier: row.get(10)?,
         attempts: row.get(11)?,
         created_at: time(row.get(12)?),
+        adjustment: row.get(13)?,
+        until: time(row.get(14)?),
     })
 }
 

@@ -22,15 +22,17 @@ const BUDGET: &str = "weir_budget";
 
 /// The end of the alert of the former stage, and that of the new one. Stages below `from` are none for the receiver.
 pub(super) fn of_transition(change: &Transition, from: Stage, context: &Context) -> Vec<Value> {
-    let (was, is) = (severity(&change.was, from), severity(&change.stage, from));
+    let (was, is) = (severity(&change.was, from, change), severity(&change.stage, from, change));
     let ended = was.filter(|_| was != is).map(|severity| of_budget(change, severity, Some(change.at), context));
     ended.into_iter().chain(is.map(|severity| of_budget(change, severity, change.period_end, context))).collect()
 }
 
-fn severity(stage: &str, from: Stage) -> Option<Severity> {
+/// The severity of a stage of a budget: of one that binds nobody, never critical.
+fn severity(stage: &str, from: Stage, of: &Transition) -> Option<Severity> {
     match Stage::from_name(stage).filter(|stage| *stage >= from).unwrap_or_default() {
         Stage::Ok => None,
         Stage::Warn | Stage::Degrade => Some(Severity::Warning),
+        Stage::Contain | Stage::Exceeded if of.mode == "observe" => Some(Severity::Warning),
         Stage::Contain | Stage::Exceeded => Some(Severity::Critical),
     }
 }
@@ -80,7 +82,7 @@ pub fn standing(receiver: &Receiver, alerts: &[Alert], stages: &[Transition], co
         |alert: &&Alert| alert.announced && receiver.wants_alert(&alert.rule, alert.tenant.as_deref(), alert.severity);
     let rules = alerts.iter().filter(is_told).map(|alert| of_standing(alert, context));
     let stages = stages.iter().filter(|change| receiver.wants(change)).filter_map(|change| {
-        let severity = severity(&change.stage, receiver.from)?;
+        let severity = severity(&change.stage, receiver.from, change)?;
         Some(of_budget(change, severity, change.period_end, context))
     });
     rules.chain(stages).collect()

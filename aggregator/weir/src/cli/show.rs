@@ -45,7 +45,7 @@ fn check_names(config: &Config, tenant: Option<&str>, meter: Option<&str>, tenan
         && !tenant_seen
         && !config.directory(access::clock().now())?.current().knows(tenant)
     {
-        bail!("no usage of a tenant {tenant:?} is known in this time, and the tenants file has none of that name");
+        bail!("no usage of a tenant {tenant:?} is known in this time, and there is none of that name");
     }
     Ok(())
 }

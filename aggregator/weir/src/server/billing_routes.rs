@@ -14,9 +14,9 @@ use super::{App, admin};
 use crate::config::tokens::{Scope, Token};
 use crate::finance::stripe_prices::{self, StripePricesView};
 use crate::reporting::customers;
-use weir_billing::outbox::look::{self, Reported, Settled, Waiting, Which};
+use weir_billing::outbox::look::{self, One, Reported, Settled, Waiting, Which};
 use weir_billing::outbox::settle;
-use weir_billing::outbox::view::{self as outbox, OutboxRow, SettleRequest, SettledRow};
+use weir_billing::outbox::view::{SettleRequest, SettledRow};
 use weir_billing::reconcile::{self, ReconcileError, ReconcileRequest, ReconcileView, record};
 use weir_ledger::query::LedgerReader;
 use weir_stripe::setup::{self, SetupError, SetupRequest, SetupTenants, SetupView};
@@ -87,22 +87,18 @@ pub(super) async fn rows(app: &App, which: Which, start: Start) -> Result<Rows, 
     with_reader(app, read).await
 }
 
-/// Settled rows of one tenant or of all, below a number, and the number to go on before.
+/// Settled rows below a number, and the number to go on before.
 pub(super) async fn settled(
     app: &App,
-    tenant: Option<String>,
+    which: Which,
     before: Option<i64>,
 ) -> Result<(Vec<Settled>, Option<i64>), ApiError> {
-    with_reader(app, move |reader| look::settled(reader.db(), tenant.as_deref(), before)).await
+    with_reader(app, move |reader| look::settled(reader.db(), &which, before)).await
 }
 
-/// One row, and how it was settled if it was; None if there is none of this number.
-pub(super) async fn row(app: &App, id: i64) -> Result<Option<(OutboxRow, Option<Settled>)>, ApiError> {
-    let read = move |reader: &mut LedgerReader| {
-        let Some(row) = outbox::row(reader.db(), id)? else { return Ok(None) };
-        Ok(Some((row, look::settlement(reader.db(), id)?)))
-    };
-    with_reader(app, read).await
+/// One row; None if there is none of this number.
+pub(super) async fn row(app: &App, id: i64) -> Result<Option<One>, ApiError> {
+    with_reader(app, move |reader| look::one(reader.db(), id)).await
 }
 
 /// The status without single rows, for a caller.

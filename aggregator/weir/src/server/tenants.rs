@@ -174,7 +174,10 @@ pub(super) fn warnings(app: &App, view: &TenantView) -> Vec<String> {
         match known {
             None => Some(format!("its own amount of {name:?} has no effect: the configuration has no such budget")),
             Some(known) if known.applies(view.id.as_str(), Some(&view.plan)) => None,
-            Some(_) => Some(format!("its own amount of {name:?} has no effect: the budget is not one of the plan {:?}", view.plan)),
+            Some(_) => Some(format!(
+                "its own amount of {name:?} has no effect: the budget names other tenants or plans than this one (its plan is {:?})",
+                view.plan
+            )),
         }
     });
     app.0.seen.plan_warning(&view.plan, app.0.clock.now()).into_iter().chain(own).collect()

@@ -258,7 +258,8 @@ async fn a_tenant_of_a_file_sees_what_is_included_and_left_who_is_told_and_takes
     for (name, line) in files {
         assert!(page.contains(&format!("href=\"/ui/own/{name}\"")), "{name}");
         let file = browser.get(&format!("/own/{name}")).await;
-        assert_eq!(file.headers["content-disposition"], format!("attachment; filename=\"{name}\""));
+        let saved = format!("attachment; filename=\"{}-acme-2026-11-01.csv\"", name.trim_end_matches(".csv"));
+        assert_eq!(file.headers["content-disposition"], saved);
         assert!(file.text.lines().any(|one| one == line), "{name}: {}", file.text);
         assert!(!file.text.contains("globex"), "{name}");
     }

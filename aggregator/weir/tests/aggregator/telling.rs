@@ -235,10 +235,10 @@ async fn what_was_reported_to_stripe_is_listed_with_the_requests_behind_it() {
     assert_eq!(rows.matches("aria-label=\"Requests: row ").count() as u64, reported, "{rows}");
     let none = ["/billing?before=1", "/billing?tenant=globex", "/billing?customer=cus_none", "/billing?tenant=globex&customer=cus_acme"];
     for page in none {
-        assert!(browser.page(page).await.contains("None of these rows was reported"), "{page}");
+        assert!(browser.page(page).await.contains("was reported."), "{page}");
     }
     for page in ["/billing?tenant=acme", "/billing?customer=cus_acme"] {
-        assert!(!browser.page(page).await.contains("None of these rows was reported"), "{page}");
+        assert!(!browser.page(page).await.contains("was reported."), "{page}");
     }
 }
 

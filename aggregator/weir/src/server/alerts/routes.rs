@@ -1,4 +1,6 @@
 //! Routes about alerts.
+use std::collections::BTreeMap;
+
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -44,6 +46,11 @@ async fn get_alerts(State(app): State<App>, headers: HeaderMap) -> Result<Json<A
 pub(in crate::server) async fn view(app: &App) -> Result<AlertsView, ApiError> {
     let (of, now) = (app.0.alerts.current(), app.0.clock.now());
     with_reader(app, move |reader| alerts::alerts(reader, &of, now)).await
+}
+
+/// Who looks after each tenant.
+pub(in crate::server) fn owners_of(app: &App) -> BTreeMap<String, String> {
+    super::owners(app, &app.0.alerts.current())
 }
 
 async fn get_history(

@@ -1,4 +1,6 @@
 //! Alerts: what fires and since when, who is told; acknowledge, silence, test.
+use std::collections::BTreeMap;
+
 use axum::Router;
 use axum::extract::State;
 use axum::response::{Redirect, Response};
@@ -40,7 +42,7 @@ pub(super) async fn get_page(
     let changes = alerts::history(&app, AlertHistoryQuery::default()).await?;
     let (may_act, may_test) = (staff.may(&Scope::Operator), staff.may(&Scope::Admin));
     let mut blocks = done(asked.done.as_deref());
-    blocks.push(Block::Table(holding(&view, may_act)));
+    blocks.push(Block::Table(holding(&view, &alerts::owners_of(&app), may_act)));
     blocks.push(Block::Table(silences(&view.silences, may_act)));
     blocks.extend(may_act.then(|| Block::Form(silence_form())));
     blocks.push(Block::Table(receivers(&view.receivers, may_test)));
@@ -54,24 +56,52 @@ fn tenant(tenant: Option<&String>) -> Cell {
 }
 
 /// Alerts whose conditions hold, those that fire first.
-fn holding(view: &AlertsView, may_act: bool) -> Table {
+fn holding(view: &AlertsView, owners: &BTreeMap<String, String>, may_act: bool) -> Table {
     let rows = view.alerts.iter().map(|alert| {
         let may_ack = may_act && alert.fires() && alert.acknowledged.is_none();
+        let action = view.rules.iter().find(|rule| rule.name == alert.rule).and_then(|rule| rule.action.clone());
+        let owner = alert.tenant.as_ref().and_then(|tenant| owners.get(tenant));
         vec![
             alert_state(alert, &view.silences),
             severity(alert.severity),
-            Cell::text(&alert.rule),
+            figures_of(alert).map_or_else(|| Cell::text(&alert.rule), |page| Cell::link(&alert.rule, page)),
             Cell::text(&alert.subject),
             tenant(alert.tenant.as_ref()),
             Cell::text(&alert.summary),
+            Cell::maybe(action),
             alert.since.into(),
-            told(alert),
+            match (&alert.acknowledged, owner) {
+                (None, Some(owner)) => Cell::text(format!("nobody yet; the tenant's owner: {owner}")),
+                _ => told(alert),
+            },
             Cell::Acts(if may_ack { vec![ack(alert)] } else { Vec::new() }),
         ]
     });
-    let columns =
-        ["State", "Severity", "Rule", "Subject", "Tenant", "What holds", "Since", "Who looks after it", "Actions"];
+    let columns = [
+        "State",
+        "Severity",
+        "Rule",
+        "Subject",
+        "Tenant",
+        "What holds",
+        "What to do",
+        "Since",
+        "Who looks after it",
+        "Actions",
+    ];
     Table::new("Alerts", &columns, "No alert fires, and no condition of one holds.").first(SHOWN, rows)
+}
+
+/// The page with the figures that an alert is about.
+fn figures_of(alert: &Alert) -> Option<Href> {
+    match (alert.rule.as_str(), &alert.tenant) {
+        ("rows-held" | "stripe-differs", _) => Some(Section::Billing.href()),
+        ("numbers-missing" | "usage-not-arriving", _) => Some(Section::Gateways.href()),
+        ("unpriced-usage", _) => Some(Section::Models.href()),
+        ("budget-forecast", _) => Some(Section::Budgets.href()),
+        (_, Some(tenant)) => Some(Href::to(&["tenants", tenant])),
+        _ => None,
+    }
 }
 
 /// Whether an alert fires, and whether it is silenced.

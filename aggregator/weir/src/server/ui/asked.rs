@@ -5,6 +5,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::de::DeserializeOwned;
 use weir_contract::stage::Stage;
+use weir_dashboard::Href;
 
 use super::UiError;
 use super::words::DONE;
@@ -33,6 +34,16 @@ pub(super) async fn without_others_notice(request: Request, next: Next) -> Respo
         // Relative to the page's own address.
         Some(rest) if !is_ours => Redirect::to(&format!("?{rest}")).into_response(),
         _ => next.run(request).await,
+    }
+}
+
+/// The page of this server that an address below `/ui` names, without what it says was done.
+pub(super) fn page_at(address: &str) -> Option<Href> {
+    let (path, query) = address.split_once('?').unwrap_or((address, ""));
+    match without(DONE, query) {
+        Some(rest) if rest.is_empty() => Href::local(path),
+        Some(rest) => Href::local(&format!("{path}?{rest}")),
+        None => Href::local(address),
     }
 }
 

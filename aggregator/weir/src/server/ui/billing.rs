@@ -9,7 +9,7 @@ use weir_stripe::status::StatusView;
 
 use super::asked::Ask;
 use super::guard::{Acted, Admin, Staff};
-use super::rows::{framed, named, of, requests_of};
+use super::rows::{framed, here, named, requests_of, whose, words};
 use super::settled;
 use super::words::{DONE, done, problem_count, tenant_link};
 use super::{UiError, page};
@@ -44,8 +44,7 @@ pub(super) async fn get_page(
     let which = Which { tenant: named(&asked.tenant), customer: named(&asked.customer) };
     let start = Start { held: asked.after, pending: asked.pending, reported: asked.before };
     let Rows { held, pending, reported } = billing_routes::rows(&app, which.clone(), start).await?;
-    let here = Section::Billing.href();
-    let here = of(of(here, "tenant", which.tenant.as_deref()), "customer", which.customer.as_deref());
+    let here = here(Section::Billing.href(), &which);
     let may_settle = staff.may(&Scope::Admin);
     let mut blocks = done(asked.done.as_deref());
     if app.0.provider.is_none() {
@@ -54,12 +53,28 @@ pub(super) async fn get_page(
     }
     blocks.push(Block::Tiles(tiles(&status)));
     blocks.push(Block::Table(reasons(&status)));
-    blocks.push(Block::Form(whose(which)));
-    let held_rows = waiting(("Held rows", "None of these rows is held."), &held, (&here, "after"), may_settle);
-    blocks.push(Block::Table(held_rows));
-    let none = "None of these rows waits to be sent.";
-    blocks.push(Block::Table(waiting(("Pending rows", none), &pending, (&here, "pending"), false)));
-    blocks.push(Block::Table(sent(&reported, &here)));
+    let of = words(&which);
+    // Who turns the pages of one list reads that one.
+    let turns = [asked.after, asked.pending, asked.before].iter().flatten().count() == 1;
+    let is_read = |cursor: Option<i64>| !turns || cursor.is_some();
+    if !of.is_empty() {
+        blocks.push(Block::Paragraph("Counts and reasons are of all tenants and customers.".to_owned()));
+    }
+    blocks.push(Block::Form(whose(Section::Billing.href(), which)));
+    let none = format!("No row{of} is held.");
+    if is_read(asked.after) {
+        blocks.push(Block::Table(waiting(("Held rows", &none), &held, (&here, "after"), may_settle)));
+    }
+    let none = format!("No row{of} waits to be sent.");
+    if is_read(asked.pending) {
+        blocks.push(Block::Table(waiting(("Pending rows", &none), &pending, (&here, "pending"), false)));
+    }
+    if is_read(asked.before) {
+        blocks.push(Block::Table(sent(&reported, &of, &here)));
+    }
+    if turns {
+        blocks.push(Block::Tabs("Rows".to_owned(), vec![("All lists from their beginning".to_owned(), here, false)]));
+    }
     blocks.push(Block::Table(errors(&status)));
     blocks.extend(reconciled(&status));
     Ok(page(&app, &staff, Section::Billing, "Billing", blocks))
@@ -84,24 +99,12 @@ fn reasons(status: &StatusView) -> Table {
         .held_for
         .iter()
         .map(|held| vec![Cell::text(&held.reason), held.rows.into(), held.since.into(), Cell::text(&held.remedy)]);
-    let empty = "No row is held: everything that is due is reported or on its way.";
+    let empty = "No row is held.";
     Table::new("Why rows are held", &["Reason", "Rows", "Since", "What to do"], empty).rows(rows)
 }
 
 const COLUMNS: [&str; 10] =
     ["Row", "Hour", "Tenant", "Meter", "Amount", "Reason", "Stripe's last words", "Customer", "Attempts", "Behind it"];
-
-/// The form that asks for some of the rows.
-fn whose(which: Which) -> Form {
-    let field = |name, label, value: Option<String>| {
-        Field::optional(name, label, Kind::Text(value.unwrap_or_default())).hint("Empty: of all.")
-    };
-    let fields = vec![
-        field("tenant", "Rows of the tenant", which.tenant),
-        field("customer", "Rows of Stripe's customer", which.customer),
-    ];
-    Form::ask(Section::Billing.href(), fields, "Show")
-}
 
 /// Rows that wait, the oldest first. Each leads to its page.
 fn waiting(
@@ -136,25 +139,33 @@ pub(super) async fn get_row(
     Ask(asked): Ask<AskedRow>,
 ) -> Result<Response, UiError> {
     let found = billing_routes::row(&app, asked.row).await?;
-    let (row, settlement) = found.ok_or_else(|| ApiError::Unknown(format!("there is no row {}", asked.row)))?;
+    let one = found.ok_or_else(|| ApiError::Unknown(format!("there is no row {}", asked.row)))?;
+    let row = &one.row;
     let text = |text: &Option<String>| Cell::maybe(text.clone());
+    let none = || Cell::text("none: it was added by hand");
     let facts = vec![
         ("State", Cell::text(&row.state)),
         ("Tenant", tenant_link(&row.tenant)),
         ("Meter", Cell::text(&row.meter)),
         ("Amount", row.value.into()),
-        ("Hour", row.window.into()),
-        ("Requests of the hour", Cell::link("Requests", requests_of(&row.tenant, row.window))),
+        ("From", row.window.into()),
+        ("To", row.until.into()),
+        ("Requests of that time", requests_of(row).map_or_else(none, |requests| Cell::link("Requests", requests))),
         ("Customer", text(&row.customer)),
         ("Reason", text(&row.reason)),
         ("Stripe's last words", text(&row.detail)),
         ("Stripe's identifier", row.identifier.clone().map_or(Cell::Missing, Cell::Code)),
         ("Attempts", row.attempts.into()),
         ("Made", row.created_at.into()),
+        ("Reported", Cell::maybe(one.reported_at)),
     ];
     let mut blocks = vec![Block::Facts(format!("{} {} of {}", row.value, row.meter, row.tenant), facts)];
+    blocks.extend(one.adjusted.as_ref().map(|by| {
+        let facts = vec![("Who", Cell::text(&by.who)), ("When", by.at.into()), ("Why", Cell::text(&by.why))];
+        Block::Facts("Added by hand".to_owned(), facts)
+    }));
     blocks.extend(
-        settlement.as_ref().map(|settled| Block::Facts("How it was settled".to_owned(), settled::facts(settled))),
+        one.settled.as_ref().map(|settled| Block::Facts("How it was settled".to_owned(), settled::facts(settled))),
     );
     blocks.extend((row.state == "held" && staff.may(&Scope::Admin)).then(|| Block::Form(settle_form(row.id))));
     Ok(page(&app, &staff, Section::Billing, format!("Row {}", row.id), blocks))
@@ -175,15 +186,18 @@ pub(super) fn settle_form(row: i64) -> Form {
 }
 
 /// What Stripe has taken, the latest first.
-fn sent(found: &Reported, here: &Href) -> Table {
+fn sent(found: &Reported, of: &str, here: &Href) -> Table {
     let rows = found.rows.iter().map(|ReportedRow { row, at }| {
         let identifier = row.identifier.clone().map_or(Cell::Missing, Cell::Code);
         framed(row, "Row", [Cell::maybe(row.customer.clone()), identifier, Cell::maybe(*at)])
     });
     let columns =
         ["Row", "Hour", "Tenant", "Meter", "Amount", "Customer", "Stripe's identifier", "Reported", "Behind it"];
-    let mut table =
-        Table::new("Reported rows, the latest first", &columns, "None of these rows was reported.").rows(rows);
+    let empty = match found.before {
+        None => format!("No row{of} was reported."),
+        Some(before) => format!("No row{of} with a number of {before} or above was reported; the next page looks at those below."),
+    };
+    let mut table = Table::new("Reported rows, the latest first", &columns, &empty).rows(rows);
     table.next = found.before.map(|before| here.clone().with("before", &before.to_string()));
     table
 }
@@ -234,12 +248,11 @@ pub(super) async fn post_settle(
         "void" => Settlement::Void,
         other => return Err(ApiError::Request(format!("`as` is invoiced or void, not {other:?}")).into()),
     };
-    let request = SettleRequest {
-        rows: vec![fields.number("row")?],
-        outcome,
-        reference: fields.text("ref"),
-        why: fields.text("why"),
-    };
+    let row = fields.number("row")?;
+    let request = SettleRequest { rows: vec![row], outcome, reference: fields.text("ref"), why: fields.text("why") };
     billing_routes::settle(&app, staff.token().clone(), request).await?;
-    Ok(Redirect::to(Href::to(&["billing"]).with(DONE, "settled").as_str()))
+    // The tenant's next row is likely to be settled next.
+    let settled = billing_routes::row(&app, row).await?;
+    let which = Which { tenant: settled.map(|of| of.row.tenant), customer: None };
+    Ok(Redirect::to(here(Section::Billing.href(), &which).with(DONE, "settled").as_str()))
 }

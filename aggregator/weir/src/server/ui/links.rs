@@ -18,7 +18,7 @@ use weir_keys::check::no_native;
 
 use super::UiError;
 use super::asked::Ask;
-use super::cookies::Shown;
+use super::cookies::{self, Shown};
 use super::guard::person;
 use super::sessions::Holder;
 use super::sign_in::{begin, moves_on};
@@ -115,7 +115,10 @@ pub(super) async fn get_link(
         ApiError::NotLetIn(error.to_string())
     };
     let claims = signer.check(&asked.token, now_secs).map_err(refused)?;
-    check_nobody_else(&app, &headers, &claims.sub)?;
+    // Browsers keep sessions of frames apart by the site around them, which alone ends one by another link of its own.
+    if !cookies::is_framed(&headers, app.0.ui.settings.is_https) {
+        check_nobody_else(&app, &headers, &claims.sub)?;
+    }
     check_present(&app, claims.sub.as_str())?;
     if !app.directory().current().plans().contains_key(claims.sub.as_str()) {
         return Err(ApiError::Unknown(format!("there is no tenant {}", claims.sub)).into());

@@ -118,7 +118,7 @@ fn providers_now(status: &SystemStatus) -> Table {
     });
     let columns = ["Provider", "Attempts", "Failed", "Reasons", "Last failure", "Why", "Breakers"];
     let empty = "Gateways tell of attempts where a catalogue of models routes requests: see docs/routing.md.";
-    Table::new("Providers lately", &columns, empty).rows(rows)
+    Table::new("Providers in this hour and the one before", &columns, empty).rows(rows)
 }
 
 /// The breakers that are open: each gateway has its own.

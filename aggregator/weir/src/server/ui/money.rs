@@ -115,8 +115,11 @@ async fn get_page(State(app): State<App>, staff: Staff, Ask(asked): Ask<Asked>) 
         let figures = kept.standing.get(&app, &month.asked()).await?;
         figures.map(|figures| (figures.as_of(), shown(by, &figures.of.margin, &month)))
     } else {
-        let figures = kept.margins.get(&app, format!("{by} {}", month.asked()).trim_end()).await?;
-        figures.map(|figures| (figures.as_of(), shown(by, &figures.of.view, &month)))
+        match kept.margins.get(&app, format!("{by} {}", month.asked()).trim_end()).await {
+            // Sums by tenant and plan are kept for ever, others are not.
+            Err(ApiError::Report(why)) => Some((Block::Notice(Tone::Plain, why), Vec::new())),
+            figures => figures?.map(|figures| (figures.as_of(), shown(by, &figures.of.view, &month))),
+        }
     };
     let (as_of, parts) = parts.unwrap_or_else(|| (being_read("The figures of all tenants"), Vec::new()));
     let months = month.links(&Href::to(&["money"]).with("by", by));
@@ -227,12 +230,15 @@ async fn get_csv(State(app): State<App>, _staff: Staff, Ask(asked): Ask<Asked>) 
     if view.left_out > 0 {
         sheet.row(&[format!("({} more are left out: `weir margin` by command has all)", view.left_out)]);
     }
-    Ok(download(sheet, "margin.csv"))
+    let of: String = view.from.to_string().chars().take(7).collect();
+    Ok(download(sheet, &["margin", by, &of]))
 }
 
-/// A file that browsers save and do not show.
-pub(super) fn download(sheet: Sheet, name: &'static str) -> Response {
-    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""));
+/// A file that browsers save and do not show. It is named by what it holds.
+pub(super) fn download(sheet: Sheet, of: &[&str]) -> Response {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name: String = of.join("-").chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}.csv\""));
     let disposition = disposition.unwrap_or(HeaderValue::from_static("attachment"));
     let kind = HeaderValue::from_static("text/csv; charset=utf-8");
     ([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, disposition)], sheet.into_text()).into_response()

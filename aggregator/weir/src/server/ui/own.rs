@@ -87,6 +87,8 @@ type Counts = BTreeMap<String, [u64; 3]>;
 pub(super) struct Asked {
     /// A moment of the billing period; empty for the one that runs.
     at: String,
+    /// Only keys after this one.
+    keys_after: String,
     done: Option<String>,
 }
 
@@ -112,7 +114,9 @@ async fn get_page(State(app): State<App>, member: Member, Ask(asked): Ask<Asked>
     blocks.push(Block::Chart(chart(&used.days, now)));
     blocks.extend(in_period(&used));
     match keys::list(&app, tenant.clone()).await {
-        Ok(list) => blocks.extend(key_pages::blocks(&list, &key_pages::Place::own(), true, app.0.clock.now())),
+        Ok(list) => {
+            blocks.extend(key_pages::blocks(&list, &key_pages::Place::own(), &asked.keys_after, true, app.0.clock.now()));
+        }
         // Keys of a tenants file are the operator's to change.
         Err(ApiError::NotConfigured(_) | ApiError::Unknown(_)) => {}
         Err(error) => return Err(error.into()),

@@ -42,6 +42,9 @@ pub(super) struct Asked {
     before: String,
 }
 
+/// The first parameters of [`Asked::named`], which people see and change.
+const SHOWN_AS_FIELDS: usize = 3;
+
 pub(super) async fn get_page(
     State(app): State<App>,
     staff: Staff,
@@ -50,6 +53,8 @@ pub(super) async fn get_page(
     let since = asked.since(app.0.clock.now())?;
     let text = |text: &str| Kind::Text(text.to_owned());
     let find = |fields, words| Block::Form(Form::ask(Section::Requests.href(), fields, words));
+    // What a link of another page asks for stays, and is said.
+    let more = asked.named().into_iter().skip(SHOWN_AS_FIELDS).map(|(name, value)| Field::hidden(name, value));
     let mut blocks = vec![
         find(vec![Field::optional("event", "Event id", text(&asked.event))], "Show the event"),
         find(vec![Field::optional("id", "Request id, response id or trace id", text(&asked.id))], "Find"),
@@ -58,10 +63,20 @@ pub(super) async fn get_page(
                 Field::optional("tenant", "Tenant", text(&asked.tenant)),
                 Field::optional("model", "Model", text(&asked.model)),
                 Field::optional("feature", "Feature", text(&asked.feature)),
-            ],
+            ]
+            .into_iter()
+            .chain(more)
+            .collect(),
             "List",
         ),
     ];
+    let further: Vec<String> =
+        asked.named().into_iter().skip(SHOWN_AS_FIELDS).map(|(name, value)| format!("{name} {value}")).collect();
+    if !further.is_empty() {
+        let all = Section::Requests.href().with("tenant", &asked.tenant);
+        blocks.push(Block::Paragraph(format!("Only requests with {}.", further.join(", "))));
+        blocks.push(Block::Tabs("All of the tenant".to_owned(), vec![("Without that".to_owned(), all, false)]));
+    }
     if !asked.event.is_empty() {
         blocks.extend(event(&read::event(&app, asked.event.trim()).await?));
     } else if !asked.id.is_empty() {
@@ -247,17 +262,15 @@ impl Asked {
         Block::Tabs("How far back".to_owned(), spans.map(link).into())
     }
 
-    /// The address that asks the same of the latest requests.
-    fn href(&self) -> Href {
+    /// What is asked of requests, by name: first what the form shows as fields, all of them; then what else is given.
+    fn named(&self) -> Vec<(&'static str, &String)> {
         let Asked {
             tenant, model, class, route, feature, prompt_version, environment, credential, plan, from, to, ..
         } = self;
-        let named = [
-            ("tenant", tenant),
-            ("model", model),
+        let shown = [("tenant", tenant), ("model", model), ("feature", feature)];
+        let more = [
             ("class", class),
             ("route", route),
-            ("feature", feature),
             ("prompt_version", prompt_version),
             ("environment", environment),
             ("credential", credential),
@@ -265,7 +278,12 @@ impl Asked {
             ("from", from),
             ("to", to),
         ];
-        let given = named.into_iter().filter(|(_, value)| !value.is_empty());
+        shown.into_iter().chain(more.into_iter().filter(|(_, value)| !value.is_empty())).collect()
+    }
+
+    /// The address that asks the same of the latest requests.
+    fn href(&self) -> Href {
+        let given = self.named().into_iter().filter(|(_, value)| !value.is_empty());
         given.fold(Section::Requests.href(), |href, (name, value)| href.with(name, value))
     }
 }

@@ -4,6 +4,8 @@ use std::sync::{Arc, OnceLock};
 use axum::http::{HeaderMap, header};
 use weir_dashboard::{Href, Section, names};
 
+use super::asked::page_at;
+
 /// The parameter of the page that asks to sign in which says that the session of a form had ended.
 pub(super) const ENDED: &str = "ended";
 
@@ -39,7 +41,7 @@ fn named_page(headers: &HeaderMap) -> Option<Href> {
     let of = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let (_, rest) = of(header::REFERER)?.split_once("://")?;
     let (host, page) = rest.split_at(rest.find('/')?);
-    if of(header::HOST)?.eq_ignore_ascii_case(host) { Href::local(page) } else { None }
+    if of(header::HOST)?.eq_ignore_ascii_case(host) { page_at(page) } else { None }
 }
 
 fn page_with_forms_of(path: &str) -> Href {
@@ -65,6 +67,8 @@ mod tests {
         };
         let own = "https://weir.example.com/ui/budgets/one?tenant=acme&budget=daily";
         assert_eq!(page(own), "/ui/budgets/one?tenant=acme&budget=daily");
+        assert_eq!(page(&format!("{own}&done=raised")), "/ui/budgets/one?tenant=acme&budget=daily");
+        assert_eq!(page("https://weir.example.com/ui/alerts?done=tested"), "/ui/alerts");
         for other in ["", "https://evil.example.com/ui/alerts", "https://weir.example.com", "https://weir.example.com/v1/usage",
             "https://weir.example.com/ui/budgets/raise", "https://weir.example.com//evil.example.com/ui/"] {
             assert_eq!(page(other), "/ui/budgets", "{other}");

@@ -2,12 +2,12 @@
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
-use weir_billing::outbox::look::Settled;
+use weir_billing::outbox::look::{Settled, Which};
 use weir_dashboard::{Block, Cell, Fact, Href, Section, Table};
 
 use super::asked::Ask;
 use super::guard::Staff;
-use super::rows::{by_tenant, framed, named, of};
+use super::rows::{framed, here, named, whose, words};
 use super::{UiError, page};
 use crate::server::{App, billing_routes};
 
@@ -16,6 +16,7 @@ use crate::server::{App, billing_routes};
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Asked {
     tenant: String,
+    customer: String,
     /// Only rows with a number below this one.
     before: Option<i64>,
 }
@@ -30,8 +31,8 @@ pub(super) async fn get_page(
     staff: Staff,
     Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
-    let tenant = named(&asked.tenant);
-    let (settled, before) = billing_routes::settled(&app, tenant.clone(), asked.before).await?;
+    let which = Which { tenant: named(&asked.tenant), customer: named(&asked.customer) };
+    let (settled, before) = billing_routes::settled(&app, which.clone(), asked.before).await?;
     let columns = [
         "Row",
         "Hour",
@@ -46,11 +47,10 @@ pub(super) async fn get_page(
         "Why",
         "Behind it",
     ];
-    let empty = "None of these rows was settled by hand.";
-    let mut table = Table::new("Settled rows, the latest first", &columns, empty).rows(settled.iter().map(row));
-    let here = of(href(), "tenant", tenant.as_deref());
-    table.next = before.map(|before| here.with("before", &before.to_string()));
-    let blocks = vec![Block::Form(by_tenant(href(), tenant)), Block::Table(table)];
+    let empty = format!("No row{} was settled by hand.", words(&which));
+    let mut table = Table::new("Settled rows, the latest first", &columns, &empty).rows(settled.iter().map(row));
+    table.next = before.map(|before| here(href(), &which).with("before", &before.to_string()));
+    let blocks = vec![Block::Form(whose(href(), which)), Block::Table(table)];
     Ok(page(&app, &staff, Section::Billing, "Settled rows", blocks))
 }
 

@@ -8,7 +8,7 @@ use weir_contract::directory::KeyHash;
 use weir_dashboard::{Brand, Href, SignIn, TO_FIELD, Ways, entered, sign_in};
 
 use super::UiError;
-use super::asked::Ask;
+use super::asked::{Ask, page_at};
 use super::cookies::Shown;
 use super::guard::{Acted, Anyone, Fields, check_origin, session_name, token_of};
 use super::sessions::Holder;
@@ -42,7 +42,7 @@ pub(super) async fn get_page(State(app): State<App>, Ask(asked): Ask<Asked>) -> 
 /// Where a person goes once they are signed in: the page that they wanted, if it is one of theirs.
 pub(super) fn landing(app: &App, holder: &Holder, to: &str) -> Option<Href> {
     let token = token_of(app, holder)?;
-    Href::local(to).filter(|page| Anyone::may_open(&token, page))
+    page_at(to).filter(|page| Anyone::may_open(&token, page))
 }
 
 /// Begins a session. Its name is always a new one, and a session that the browser had before ends: a name that somebody planted leads

@@ -45,6 +45,8 @@ const CHANGES_SHOWN: u32 = 50;
 pub(super) struct Asked {
     by: String,
     month: String,
+    /// Only keys after this one.
+    keys_after: String,
     done: Option<String>,
 }
 
@@ -112,7 +114,8 @@ pub(super) async fn get_page(
     if let Some((tenant, changes)) = &kept {
         let list = keys::list(&app, id.clone()).await?;
         let may_act = staff.may(&Scope::Operator);
-        blocks.extend(key_pages::blocks(&list, &key_pages::Place::of(&id), may_act, app.0.clock.now()));
+        let place = key_pages::Place::of(&id);
+        blocks.extend(key_pages::blocks(&list, &place, &asked.keys_after, may_act, app.0.clock.now()));
         blocks.extend(own);
         blocks.push(Block::Facts("Configuration".to_owned(), facts(tenant)));
         if may_act {

@@ -34,11 +34,11 @@ enum File {
 impl File {
     fn named(name: &str) -> Option<(Self, &'static str)> {
         Some(match name {
-            "usage.csv" => (File::Usage, "usage.csv"),
-            "units.csv" => (File::Units, "units.csv"),
-            "features.csv" => (File::Features, "features.csv"),
-            "keys.csv" => (File::Keys, "keys.csv"),
-            "bill.csv" => (File::Bill, "bill.csv"),
+            "usage.csv" => (File::Usage, "usage"),
+            "units.csv" => (File::Units, "units"),
+            "features.csv" => (File::Features, "features"),
+            "keys.csv" => (File::Keys, "keys"),
+            "bill.csv" => (File::Bill, "bill"),
             _ => return None,
         })
     }
@@ -76,8 +76,13 @@ pub(super) async fn get_file(
     let (file, name) = File::named(&name).ok_or(ApiError::NotFound("there is no such file"))?;
     let tenant = member.tenant().to_string();
     app.0.store.catch_up().await?;
-    let sheet = with_finance(&app, move |finance| file.read(finance, &tenant, at)).await?;
-    Ok(download(sheet, name))
+    let read = with_finance(&app, move |finance| {
+        let from = bill(finance, &tenant, at)?.from;
+        Ok::<_, FinanceError>((file.read(finance, &tenant, at)?, from))
+    });
+    let (sheet, from) = read.await?;
+    let day: String = from.to_string().chars().take(10).collect();
+    Ok(download(sheet, &[name, member.tenant().as_str(), &day]))
 }
 
 fn counts(of: &str, counts: &Counts) -> Sheet {
