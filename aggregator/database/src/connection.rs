@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::OpenFlags;
 
-use crate::postgres::{Leased, Right, holder_of};
+use crate::postgres::{Leased, Right, end_stuck_holder, holder_of};
 use crate::{Error, Holder, OptionalExtension, Params, Place, Row, Statement};
 
 /// How long a reader waits for a writer. In SQLite's WAL mode readers hardly ever wait.
@@ -205,6 +205,12 @@ impl Connection {
         let Engine::Postgres(_) = &self.engine else { return Ok(None) };
         let holder = |row: &Row<'_>| Ok(Holder { name: row.get(0)?, address: row.get(1)? });
         self.query_row(&holder_of("?1"), [schema], holder).optional()
+    }
+
+    /// Ends the session that may write `schema` of this PostgreSQL database if its client was paused within a statement that waits for it.
+    pub fn end_stuck_writer(&self, schema: &str) -> Result<(), Error> {
+        let Engine::Postgres(_) = &self.engine else { return Ok(()) };
+        self.query_row(&end_stuck_holder("?1"), [schema], |_| Ok(()))
     }
 
     /// Makes this connection the only one that may write: waits some seconds for an earlier one that ends, fails with [`Error::Owned`] if it

@@ -158,6 +158,8 @@ impl Session {
             if try_own(&client)? {
                 break;
             }
+            let stuck = end_stuck_holder("current_schema()");
+            block_on(client.query_one(&stuck, &[])).map_err(Error::Postgres)?;
             std::thread::sleep(Duration::from_millis(OWNER_ASK_MS));
         }
         own(&client)
@@ -357,8 +359,24 @@ fn own(client: &Client) -> Result<(), Error> {
 /// Asks who has the right to write the schema that an expression names.
 pub(crate) fn holder_of(schema: &str) -> String {
     format!(
-        "SELECT coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'the server itself')
-         FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+        "SELECT coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'the server itself') {}",
+        holding(schema)
+    )
+}
+
+/// Ends the session that has the right to write the schema that an expression names, if it has waited for its client within a statement for
+/// as long as a silent one may. The server's own limits are for sessions between statements: `COPY` is one that waits for the client.
+pub(crate) fn end_stuck_holder(schema: &str) -> String {
+    format!(
+        "SELECT count(pg_terminate_backend(a.pid)) {} AND a.state = 'active' AND a.wait_event IN ('ClientRead', 'ClientWrite')
+           AND a.state_change < clock_timestamp() - {IDLE_OWNER_MS} * interval '1 millisecond'",
+        holding(schema)
+    )
+}
+
+fn holding(schema: &str) -> String {
+    format!(
+        "FROM pg_locks l JOIN pg_stat_activity a USING (pid)
          WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
            AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended('weir ' || {schema}, 0)"
     )

@@ -36,6 +36,8 @@ pub(crate) use tables::{NodeRow, PartitionRow, View, claim};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often a node says that it is there.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// An owner that was not seen for this long may be paused, in milliseconds: twice what is between two beats, and a little more.
+const SILENT_MS: u64 = 2_500;
 /// For this long a node waits for another process with its name, address and data directory to have ended.
 const BESIDE_MAX: Duration = Duration::from_secs(6);
 /// How long to wait after the tables could not be asked.
@@ -259,6 +261,9 @@ impl Thread {
         let able_ms = said.able_at.map(|at| u64::try_from(now.saturating_sub(at).as_millis()).unwrap_or(u64::MAX));
         let joined = if is_due { Some(tables.beat(&self.me, &said, able_ms, was_here)?) } else { None };
         let view = tables.view()?;
+        if view.writer.is_some() && view.owner().is_none_or(|owner| owner.silent_ms > SILENT_MS) {
+            tables.end_stuck_writer()?;
+        }
         let session = std::mem::replace(&mut self.session, view.session);
         if is_due && joined != Some(Joined::Beside) {
             self.beaten_at = Some(now);

@@ -318,6 +318,11 @@ impl Tables {
         })
     }
 
+    /// Ends the writer's session if it is stuck in the middle of a statement.
+    pub(super) fn end_stuck_writer(&self) -> Result<(), Error> {
+        self.db.end_stuck_writer(&self.ledger)
+    }
+
     /// The version of the ledger's tables.
     fn version(&self) -> Result<i64, Error> {
         let table = format!("{}.schema_version", quoted(&self.ledger));

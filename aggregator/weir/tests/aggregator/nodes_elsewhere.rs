@@ -153,6 +153,33 @@ async fn a_newer_node_changes_no_table_before_the_older_owner_is_gone() {
     assert_eq!(b.requests().await, 2, "what the older ledger lacks is counted from the log");
 }
 
+/// A session that has the ledger's right to write, and was stopped in the middle of a `COPY`.
+fn stuck_in_a_copy(postgres: &Postgres) -> Child {
+    let lock = "SELECT pg_advisory_lock(hashtextextended('weir weir', 0)); CREATE TABLE public.half(n bigint);";
+    let mut psql = Command::new("psql")
+        .args([&postgres.url(), "-XAtq"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("psql");
+    let stdin = psql.stdin.as_mut().expect("piped");
+    stdin.write_all(format!("{lock} COPY public.half FROM STDIN;\n1\n").as_bytes()).expect("written");
+    psql
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_was_stopped_within_a_statement_does_not_keep_the_ledger() {
+    let shared = Shared::start();
+    let mut stuck = stuck_in_a_copy(&shared.postgres);
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'ClientRead'";
+    asked(&shared.postgres, waits, "1").await;
+    let a = Node::start("a", &shared.settings());
+    let worker = Worker::new(1, now());
+    a.accepted(batch(&[worker.usage(1)])).await;
+    stuck.kill().expect("killed");
+    stuck.wait().expect("ended");
+}
+
 /// A pair of which the follower listens for other machines.
 async fn open_pair(shared: &Shared) -> (Node, Node) {
     let a = Node::start("a", &shared.settings());
