@@ -133,12 +133,8 @@ impl Words {
     fn text(&self) -> String {
         let mut lines = vec![on_one_line(&self.summary), format!("At: {}", self.at)];
         let driver = self.driver.as_deref().map(on_one_line);
-        let more = [
-            ("Likely reason", &driver),
-            ("What to do", &self.action),
-            ("Owner", &self.owner),
-            ("Page", &self.page),
-        ];
+        let more =
+            [("Likely reason", &driver), ("What to do", &self.action), ("Owner", &self.owner), ("Page", &self.page)];
         lines.extend(more.into_iter().filter_map(|(name, text)| Some(format!("{name}: {}", text.as_ref()?))));
         lines.extend(self.command.as_ref().map(|command| format!("`{}`", on_one_line(command))));
         lines.join("\n")

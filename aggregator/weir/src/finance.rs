@@ -187,8 +187,6 @@ impl Finance {
         if !self.reader.tenant_costs(Some(tenant), ever.0, ever.1)?.is_empty() {
             return Ok(());
         }
-        Err(FinanceError::Unknown(format!(
-            "no usage of a tenant {tenant:?} is known, and there is none of that name"
-        )))
+        Err(FinanceError::Unknown(format!("no usage of a tenant {tenant:?} is known, and there is none of that name")))
     }
 }

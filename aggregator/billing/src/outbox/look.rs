@@ -17,6 +17,54 @@ pub struct Which {
     pub tenant: Option<String>,
     /// Only rows that go, or went, to this customer. One that is not sent yet may have none.
     pub customer: Option<String>,
+    /// Only rows whose windows begin at this moment or later.
+    pub from: Option<Timestamp>,
+    /// Only rows whose windows begin before this moment.
+    pub to: Option<Timestamp>,
+}
+
+impl Which {
+    /// Whether it asks for some of the rows only.
+    pub fn is_some(&self) -> bool {
+        *self != Which::default()
+    }
+
+    /// From when on and before when, in milliseconds.
+    fn span(&self) -> (Option<u64>, Option<u64>) {
+        (self.from.map(Timestamp::as_millis), self.to.map(Timestamp::as_millis))
+    }
+}
+
+/// What a statement about outbox says of [`Which`], whose values are the parameters from `?1` on.
+const FITS: &str = "(?1 IS NULL OR outbox.tenant = ?1) AND (?2 IS NULL OR outbox.customer = ?2)
+    AND (?3 IS NULL OR outbox.window_start >= ?3) AND (?4 IS NULL OR outbox.window_start < ?4)";
+
+/// The sum of rows of a meter and a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// The meter.
+    pub meter: String,
+    /// The state.
+    pub state: String,
+    /// How many rows.
+    pub rows: u64,
+    /// What they add up to.
+    pub value: i64,
+}
+
+/// The sums of a customer's rows; those of other questions would go through all that was ever reported.
+pub fn sums(db: &Connection, which: &Which) -> Result<Vec<Sum>, LedgerError> {
+    if which.customer.is_none() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT outbox.meter, outbox.state, count(*), CAST(sum(outbox.value) AS INTEGER) FROM outbox
+         WHERE outbox.customer = ?2 AND {FITS} GROUP BY outbox.meter, outbox.state ORDER BY outbox.meter, outbox.state"
+    );
+    let of = |row: &Row<'_>| Ok(Sum { meter: row.get(0)?, state: row.get(1)?, rows: row.get(2)?, value: row.get(3)? });
+    let (from, to) = which.span();
+    let mut select = db.prepare_cached(&sql)?;
+    Ok(select.query_map(params![which.tenant, which.customer, from, to], of)?.collect::<Result<_, _>>()?)
 }
 
 /// One row, with all that is known of it.
@@ -71,11 +119,10 @@ pub fn waiting(db: &Connection, state: &str, which: &Which, after: Option<i64>) 
     // `+id`, since in the order of ids the plan would go through every row that was ever reported.
     let mut select = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM outbox
-         WHERE outbox.state <> 'reported' AND outbox.state = ?1 AND +outbox.id > ?2 AND (?3 IS NULL OR outbox.tenant = ?3)
-           AND (?4 IS NULL OR outbox.customer = ?4)
-         ORDER BY +outbox.id LIMIT ?5"
+         WHERE outbox.state <> 'reported' AND outbox.state = ?5 AND +outbox.id > ?6 AND {FITS} ORDER BY +outbox.id LIMIT ?7"
     ))?;
-    let asked = params![state, after.unwrap_or(0), which.tenant, which.customer, SHOWN as i64 + 1];
+    let (from, to) = which.span();
+    let asked = params![which.tenant, which.customer, from, to, state, after.unwrap_or(0), SHOWN as i64 + 1];
     let mut rows = select.query_map(asked, read)?.collect::<Result<Vec<_>, _>>()?;
     let has_more = rows.len() > SHOWN;
     rows.truncate(SHOWN);
@@ -122,11 +169,10 @@ pub fn settled(
     which: &Which,
     before: Option<i64>,
 ) -> Result<(Vec<Settled>, Option<i64>), LedgerError> {
-    let sql = format!(
-        "{} WHERE s.outbox < ?1 AND (?2 IS NULL OR outbox.tenant = ?2) AND (?3 IS NULL OR outbox.customer = ?3) ORDER BY s.outbox DESC LIMIT ?4",
-        settled_rows()
-    );
-    let asked = params![before.unwrap_or(i64::MAX), which.tenant, which.customer, SHOWN as i64 + 1];
+    let sql = format!("{} WHERE s.outbox < ?5 AND {FITS} ORDER BY s.outbox DESC LIMIT ?6", settled_rows());
+    let (from, to) = which.span();
+    let before = before.unwrap_or(i64::MAX);
+    let asked = params![which.tenant, which.customer, from, to, before, SHOWN as i64 + 1];
     let mut rows = db.prepare_cached(&sql)?.query_map(asked, read_settled)?.collect::<Result<Vec<_>, _>>()?;
     let has_more = rows.len() > SHOWN;
     rows.truncate(SHOWN);
@@ -162,14 +208,15 @@ pub fn reported(db: &Connection, which: &Which, before: Option<i64>) -> Result<R
     let end = before.unwrap_or(i64::MAX).min(last.unwrap_or(0).saturating_add(1));
     // Those of a customer have an index: they are looked for among all.
     let (start, of, order) = match which.customer {
-        Some(_) => (1, "+outbox.id >= ?1 AND +outbox.id < ?2 AND outbox.customer = ?4", "+outbox.id"),
-        None => (end.saturating_sub(LOOKED_AT), "outbox.id >= ?1 AND outbox.id < ?2 AND ?4 IS NULL", "outbox.id"),
+        Some(_) => (1, "+outbox.id >= ?5 AND +outbox.id < ?6 AND outbox.customer = ?2", "+outbox.id"),
+        None => (end.saturating_sub(LOOKED_AT), "outbox.id >= ?5 AND outbox.id < ?6", "outbox.id"),
     };
     let mut select = db.prepare_cached(&format!(
         "SELECT {COLUMNS}, outbox.reported_at FROM outbox
-         WHERE outbox.state = 'reported' AND (?3 IS NULL OR outbox.tenant = ?3) AND {of} ORDER BY {order} DESC LIMIT ?5"
+         WHERE outbox.state = 'reported' AND {FITS} AND {of} ORDER BY {order} DESC LIMIT ?7"
     ))?;
-    let asked = params![start, end, which.tenant, which.customer, SHOWN as i64];
+    let (since, to) = which.span();
+    let asked = params![which.tenant, which.customer, since, to, start, end, SHOWN as i64];
     let rows = select.query_map(asked, read_reported)?.collect::<Result<Vec<_>, _>>()?;
     let cut = rows.last().map(|sent| sent.row.id).filter(|_| rows.len() == SHOWN);
     let before = Some(cut.unwrap_or(start)).filter(|before| *before > 1);

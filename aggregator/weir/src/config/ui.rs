@@ -132,7 +132,16 @@ mod tests {
         assert_eq!(site("https://weir.example.com/", true).as_deref(), Ok("https://weir.example.com"));
         assert_eq!(site("http://10.0.0.1:8090", false).as_deref(), Ok("http://10.0.0.1:8090"));
         assert!(site("http://weir.example.com", true).is_err(), "browsers come by https");
-        for wrong in ["", "weir.example.com", "https://", "javascript:alert(1)", "https://a b", "https://a/b", "https://a?x", "https://u@a"] {
+        for wrong in [
+            "",
+            "weir.example.com",
+            "https://",
+            "javascript:alert(1)",
+            "https://a b",
+            "https://a/b",
+            "https://a?x",
+            "https://u@a",
+        ] {
             assert!(site(wrong, false).is_err(), "{wrong}");
         }
     }

@@ -14,7 +14,7 @@ use super::{App, admin};
 use crate::config::tokens::{Scope, Token};
 use crate::finance::stripe_prices::{self, StripePricesView};
 use crate::reporting::customers;
-use weir_billing::outbox::look::{self, One, Reported, Settled, Waiting, Which};
+use weir_billing::outbox::look::{self, One, Reported, Settled, Sum, Waiting, Which};
 use weir_billing::outbox::settle;
 use weir_billing::outbox::view::{SettleRequest, SettledRow};
 use weir_billing::reconcile::{self, ReconcileError, ReconcileRequest, ReconcileView, record};
@@ -69,6 +69,7 @@ pub(super) struct Start {
 /// Rows as a page lists them.
 #[derive(Debug)]
 pub(super) struct Rows {
+    pub(super) sums: Vec<Sum>,
     pub(super) held: Waiting,
     pub(super) pending: Waiting,
     pub(super) reported: Reported,
@@ -79,6 +80,7 @@ pub(super) async fn rows(app: &App, which: Which, start: Start) -> Result<Rows, 
     let read = move |reader: &mut LedgerReader| {
         let db = reader.db();
         Ok(Rows {
+            sums: look::sums(db, &which)?,
             held: look::waiting(db, "held", &which, start.held)?,
             pending: look::waiting(db, "pending", &which, start.pending)?,
             reported: look::reported(db, &which, start.reported)?,

@@ -95,7 +95,7 @@ const MORE: [&str; 17] = [
     "/tenants/acme?month=2026-10",
     "/tenants/acme/bill?at=2026-10",
     "/billing?tenant=acme&after=1&before=1000",
-    "/billing?customer=cus_acme&pending=1",
+    "/billing?customer=cus_acme&from=2026-11-01T00:00&to=2026-12-01T00:00",
     "/billing/settled?tenant=acme",
 ];
 /// Reads of the API that answer what pages show.

@@ -4,6 +4,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::json;
 use weir_clock::ManualClock;
+use weir_contract::Timestamp;
 
 use super::browser::Browser;
 use super::events::{Worker, batch, noon};
@@ -233,11 +234,25 @@ async fn what_was_reported_to_stripe_is_listed_with_the_requests_behind_it() {
     let (_, rows) = page.split_once("Reported rows, the latest first</caption>").expect("the table");
     let rows = rows.split("</table>").next().unwrap_or_default();
     assert_eq!(rows.matches("aria-label=\"Requests: row ").count() as u64, reported, "{rows}");
-    let none = ["/billing?before=1", "/billing?tenant=globex", "/billing?customer=cus_none", "/billing?tenant=globex&customer=cus_acme"];
+    let minute = |at: Timestamp| at.to_string().chars().take(16).collect::<String>();
+    let earlier = minute(Timestamp::from_millis(world.now.as_millis() - 3 * 3_600_000));
+    let later = minute(world.now.plus_millis(3_600_000));
+    let before = format!("/billing?customer=cus_acme&to={earlier}");
+    let none = [
+        "/billing?before=1",
+        "/billing?tenant=globex",
+        "/billing?customer=cus_none",
+        &before,
+        "/billing?tenant=globex&customer=cus_acme",
+    ];
     for page in none {
         assert!(browser.page(page).await.contains("was reported."), "{page}");
     }
-    for page in ["/billing?tenant=acme", "/billing?customer=cus_acme"] {
+    let within = format!("/billing?customer=cus_acme&from={earlier}&to={later}");
+    let some = ["/billing?tenant=acme", &within];
+    assert!(browser.page(some[1]).await.contains("What these rows add up to"));
+    assert_eq!(browser.get("/billing?from=yesterday").await.status, StatusCode::BAD_REQUEST);
+    for page in some {
         assert!(!browser.page(page).await.contains("was reported."), "{page}");
     }
 }

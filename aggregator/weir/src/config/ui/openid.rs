@@ -147,6 +147,10 @@ mod tests {
         assert!(refused("https://weir.example.com", "x", Scope::Ingest).contains("opens no page"));
         let nobody = OpenIdFile { roles: Vec::new(), ..file("https://weir.example.com", "x", Scope::Viewer) };
         assert!(check(nobody, None, true).expect_err("refused").contains("nobody"));
-        assert!(check(file("http://127.0.0.1:1", "x", Scope::Viewer), None, true).expect_err("refused").contains("ui.https"));
+        assert!(
+            check(file("http://127.0.0.1:1", "x", Scope::Viewer), None, true)
+                .expect_err("refused")
+                .contains("ui.https")
+        );
     }
 }

@@ -232,7 +232,10 @@ fn back(word: &str) -> Redirect {
     Redirect::to(Href::to(&["alerts"]).with(DONE, word).as_str())
 }
 
-pub(super) async fn post_ack(State(app): State<App>, Acted(Operator(staff), fields): Acted<Operator>) -> Result<Redirect, UiError> {
+pub(super) async fn post_ack(
+    State(app): State<App>,
+    Acted(Operator(staff), fields): Acted<Operator>,
+) -> Result<Redirect, UiError> {
     let request =
         AckRequest { rule: fields.text("rule"), subject: fields.optional("subject"), why: fields.text("why") };
     let (rule, subject) = (fields.get("rule"), fields.get("subject"));
@@ -267,7 +270,10 @@ pub(super) async fn post_unsilence(
     Ok(back("unsilenced"))
 }
 
-pub(super) async fn post_test(State(app): State<App>, Acted(Admin(staff), fields): Acted<Admin>) -> Result<Redirect, UiError> {
+pub(super) async fn post_test(
+    State(app): State<App>,
+    Acted(Admin(staff), fields): Acted<Admin>,
+) -> Result<Redirect, UiError> {
     let sent = alerts::test(&app, staff.token(), TestRequest { receiver: fields.text("receiver") }).await?;
     Ok(back(match sent.state.as_str() {
         "delivered" => "tested",

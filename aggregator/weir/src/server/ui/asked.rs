@@ -4,6 +4,7 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::de::DeserializeOwned;
+use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
 use weir_dashboard::Href;
 
@@ -52,6 +53,12 @@ fn without(name: &str, query: &str) -> Option<String> {
     let is_it = |pair: &&str| pair.split('=').next() == Some(name);
     let rest: Vec<&str> = query.split('&').filter(|pair| !is_it(pair)).collect();
     query.split('&').any(|pair| is_it(&pair)).then(|| rest.join("&"))
+}
+
+/// A moment in UTC as people and browsers write it: with a zone, or without one and without seconds.
+pub(super) fn utc(text: &str) -> Option<Timestamp> {
+    let parsed = Timestamp::parse(&format!("{text}:00Z")).or_else(|| Timestamp::parse(&format!("{text}Z")));
+    parsed.or_else(|| Timestamp::parse(text))
 }
 
 /// One of these words; the first where the address says nothing.

@@ -2,20 +2,20 @@
 use axum::extract::State;
 use axum::response::{Redirect, Response};
 use serde::Deserialize;
-use weir_billing::outbox::look::{Reported, ReportedRow, Waiting, Which};
+use weir_billing::outbox::look::{Reported, ReportedRow, Sum, Waiting, Which};
 use weir_billing::outbox::view::{OutboxRow, SettleRequest, Settlement};
 use weir_dashboard::{Block, Cell, Field, Form, Href, Kind, Section, Table, Tile, Tone};
 use weir_stripe::status::StatusView;
 
 use super::asked::Ask;
 use super::guard::{Acted, Admin, Staff};
-use super::rows::{framed, here, named, requests_of, whose, words};
+use super::rows::{framed, here, requests_of, which, whose, words};
 use super::settled;
 use super::words::{DONE, done, problem_count, tenant_link};
 use super::{UiError, page};
 use crate::config::tokens::Scope;
-use crate::server::error::ApiError;
 use crate::server::billing_routes::{Rows, Start};
+use crate::server::error::ApiError;
 use crate::server::{App, billing_routes};
 
 /// What the address says.
@@ -26,6 +26,9 @@ pub(super) struct Asked {
     tenant: String,
     /// Only the rows of this customer of Stripe's.
     customer: String,
+    /// Only rows of windows that begin at this moment or later, and before the next one.
+    from: String,
+    to: String,
     /// Only held rows with a number above this one.
     after: Option<i64>,
     /// Only pending rows with a number above this one.
@@ -41,9 +44,9 @@ pub(super) async fn get_page(
     Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
     let status = billing_routes::status_rows(&app).await?;
-    let which = Which { tenant: named(&asked.tenant), customer: named(&asked.customer) };
+    let which = which([&asked.tenant, &asked.customer, &asked.from, &asked.to])?;
     let start = Start { held: asked.after, pending: asked.pending, reported: asked.before };
-    let Rows { held, pending, reported } = billing_routes::rows(&app, which.clone(), start).await?;
+    let Rows { sums, held, pending, reported } = billing_routes::rows(&app, which.clone(), start).await?;
     let here = here(Section::Billing.href(), &which);
     let may_settle = staff.may(&Scope::Admin);
     let mut blocks = done(asked.done.as_deref());
@@ -53,14 +56,15 @@ pub(super) async fn get_page(
     }
     blocks.push(Block::Tiles(tiles(&status)));
     blocks.push(Block::Table(reasons(&status)));
-    let of = words(&which);
+    let (of, asks_for_some) = (words(&which), which.is_some());
     // Who turns the pages of one list reads that one.
     let turns = [asked.after, asked.pending, asked.before].iter().flatten().count() == 1;
     let is_read = |cursor: Option<i64>| !turns || cursor.is_some();
-    if !of.is_empty() {
-        blocks.push(Block::Paragraph("Counts and reasons are of all tenants and customers.".to_owned()));
+    if asks_for_some {
+        blocks.push(Block::Paragraph("Counts and reasons are of all rows.".to_owned()));
     }
     blocks.push(Block::Form(whose(Section::Billing.href(), which)));
+    blocks.extend((!sums.is_empty()).then(|| Block::Table(sums_of(&sums))));
     let none = format!("No row{of} is held.");
     if is_read(asked.after) {
         blocks.push(Block::Table(waiting(("Held rows", &none), &held, (&here, "after"), may_settle)));
@@ -105,6 +109,12 @@ fn reasons(status: &StatusView) -> Table {
 
 const COLUMNS: [&str; 10] =
     ["Row", "Hour", "Tenant", "Meter", "Amount", "Reason", "Stripe's last words", "Customer", "Attempts", "Behind it"];
+
+/// What a customer's rows add up to, to be compared with an invoice.
+fn sums_of(sums: &[Sum]) -> Table {
+    let row = |sum: &Sum| vec![Cell::text(&sum.meter), Cell::text(&sum.state), sum.rows.into(), sum.value.into()];
+    Table::new("What these rows add up to", &["Meter", "State", "Rows", "Amount"], "").rows(sums.iter().map(row))
+}
 
 /// Rows that wait, the oldest first. Each leads to its page.
 fn waiting(
@@ -195,7 +205,9 @@ fn sent(found: &Reported, of: &str, here: &Href) -> Table {
         ["Row", "Hour", "Tenant", "Meter", "Amount", "Customer", "Stripe's identifier", "Reported", "Behind it"];
     let empty = match found.before {
         None => format!("No row{of} was reported."),
-        Some(before) => format!("No row{of} with a number of {before} or above was reported; the next page looks at those below."),
+        Some(before) => {
+            format!("No row{of} with a number of {before} or above was reported; the next page looks at those below.")
+        }
     };
     let mut table = Table::new("Reported rows, the latest first", &columns, &empty).rows(rows);
     table.next = found.before.map(|before| here.clone().with("before", &before.to_string()));
@@ -253,6 +265,6 @@ pub(super) async fn post_settle(
     billing_routes::settle(&app, staff.token().clone(), request).await?;
     // The tenant's next row is likely to be settled next.
     let settled = billing_routes::row(&app, row).await?;
-    let which = Which { tenant: settled.map(|of| of.row.tenant), customer: None };
+    let which = Which { tenant: settled.map(|of| of.row.tenant), ..Which::default() };
     Ok(Redirect::to(here(Section::Billing.href(), &which).with(DONE, "settled").as_str()))
 }

@@ -61,7 +61,7 @@ async fn get_page(State(app): State<App>, staff: Staff, Ask(asked): Ask<Asked>) 
     let raise = raises.into_iter().rev().find(|raise| raise.subject == subject && raise.budget == *budget);
     let mut blocks = done(asked.done.as_deref());
     blocks.push(Block::Table(used(&views)));
-    blocks.extend(raise.as_ref().map(in_force));
+    blocks.extend(raise.as_ref().map(|raise| in_force(raise, known.unit())));
     if staff.may(&Scope::Admin) {
         let mut forms = vec![raise_form(budget, &tenant), pause_form(budget, &tenant)];
         forms.extend(raise.is_some().then(|| resume_form(budget, &tenant)));
@@ -107,8 +107,9 @@ fn used(views: &[&BudgetView]) -> Table {
 }
 
 /// The raise or pause in force.
-fn in_force(raise: &Raise) -> Block {
-    let what = raise.amount.map_or_else(|| Cell::text("paused: everything passes"), |amount| Cell::amount(amount, ""));
+fn in_force(raise: &Raise, unit: &str) -> Block {
+    let paused = || Cell::text("paused: everything passes");
+    let what = raise.amount.map_or_else(paused, |amount| Cell::amount(amount, unit));
     let facts = vec![
         ("Amount", what),
         ("Until", raise.until.into()),

@@ -17,6 +17,7 @@ use weir_contract::directory::KeyHash;
 use weir_contract::{TenantId, Timestamp};
 use weir_dashboard::{Brand, Href, Role, TO_FIELD, Viewer};
 
+use super::asked::utc;
 use super::sent::{ENDED, Sent, page_of};
 use super::sessions::Holder;
 use super::{UiError, cookies};
@@ -350,9 +351,8 @@ impl Fields {
     /// A moment in UTC, as browsers send it, with or without seconds; None if the field is empty.
     pub(super) fn moment(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
         let Some(text) = self.optional(name) else { return Ok(None) };
-        let parsed = Timestamp::parse(&format!("{text}:00Z")).or_else(|| Timestamp::parse(&format!("{text}Z")));
         let wrong = || ApiError::Request(format!("`{name}` is a date and a time in UTC, such as 2026-12-01T09:00"));
-        parsed.or_else(|| Timestamp::parse(&text)).ok_or_else(wrong).map(Some)
+        utc(&text).ok_or_else(wrong).map(Some)
     }
 
     /// A moment that must be there.

@@ -115,7 +115,13 @@ async fn get_page(State(app): State<App>, member: Member, Ask(asked): Ask<Asked>
     blocks.extend(in_period(&used));
     match keys::list(&app, tenant.clone()).await {
         Ok(list) => {
-            blocks.extend(key_pages::blocks(&list, &key_pages::Place::own(), &asked.keys_after, true, app.0.clock.now()));
+            blocks.extend(key_pages::blocks(
+                &list,
+                &key_pages::Place::own(),
+                &asked.keys_after,
+                true,
+                app.0.clock.now(),
+            ));
         }
         // Keys of a tenants file are the operator's to change.
         Err(ApiError::NotConfigured(_) | ApiError::Unknown(_)) => {}

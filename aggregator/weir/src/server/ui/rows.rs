@@ -1,26 +1,49 @@
 //! How the pages of billing name and show rows, and ask for those of one tenant.
 use weir_billing::outbox::look::Which;
 use weir_billing::outbox::view::OutboxRow;
+use weir_contract::Timestamp;
 use weir_dashboard::{Cell, Field, Form, Href, Kind, Section};
 
+use super::asked::utc;
 use super::words::tenant_link;
+use crate::server::error::ApiError;
 
 /// The tenant or customer that an address names.
-pub(super) fn named(name: &str) -> Option<String> {
+fn named(name: &str) -> Option<String> {
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
-/// An address of the same for one name, such as a tenant's.
-fn of(href: Href, parameter: &str, name: Option<&str>) -> Href {
-    match name {
-        Some(name) => href.with(parameter, name),
-        None => href,
-    }
+/// Which rows an address asks for.
+pub(super) fn which([tenant, customer, from, to]: [&str; 4]) -> Result<Which, ApiError> {
+    let moment = |name: &str, text: &str| {
+        let wrong = || ApiError::Request(format!("`{name}` is a date and a time in UTC, such as 2026-12-01T09:00"));
+        (!text.is_empty()).then(|| utc(text).ok_or_else(wrong)).transpose()
+    };
+    Ok(Which {
+        tenant: named(tenant),
+        customer: named(customer),
+        from: moment("from", from.trim())?,
+        to: moment("to", to.trim())?,
+    })
+}
+
+/// A moment as fields of forms have it.
+fn minute(at: Timestamp) -> String {
+    at.to_string().chars().take("2026-12-01T09:00".len()).collect()
 }
 
 /// A page's address, of the same rows.
 pub(super) fn here(page: Href, which: &Which) -> Href {
-    of(of(page, "tenant", which.tenant.as_deref()), "customer", which.customer.as_deref())
+    let named = [
+        ("tenant", which.tenant.clone()),
+        ("customer", which.customer.clone()),
+        ("from", which.from.map(|at| at.to_string())),
+        ("to", which.to.map(|at| at.to_string())),
+    ];
+    named.into_iter().fold(page, |page, (name, value)| match value {
+        Some(value) => page.with(name, &value),
+        None => page,
+    })
 }
 
 /// The form that asks for some of the rows.
@@ -28,18 +51,27 @@ pub(super) fn whose(page: Href, which: Which) -> Form {
     let field = |name, label, value: Option<String>| {
         Field::optional(name, label, Kind::Text(value.unwrap_or_default())).hint("Empty: of all.")
     };
+    let (from, to) = (which.from.map(minute), which.to.map(minute));
     let fields = vec![
         field("tenant", "Rows of the tenant", which.tenant),
         field("customer", "Rows of Stripe's customer", which.customer),
+        Field::optional("from", "From (UTC)", Kind::Time),
+        Field::optional("to", "Before (UTC)", Kind::Time),
     ];
-    Form::ask(page, fields, "Show")
+    Form::ask(page, fields, "Show").filled(|name| match name {
+        "from" => from.clone(),
+        "to" => to.clone(),
+        _ => None,
+    })
 }
 
-/// Whose rows are asked for, as a sentence ends that says that there are none.
+/// Which rows are asked for, as a sentence ends that says that there are none.
 pub(super) fn words(which: &Which) -> String {
     let tenant = which.tenant.as_ref().map(|tenant| format!(" of the tenant {tenant:?}"));
     let customer = which.customer.as_ref().map(|customer| format!(" of the customer {customer:?}"));
-    tenant.into_iter().chain(customer).collect()
+    let from = which.from.map(|at| format!(" from {at}"));
+    let to = which.to.map(|at| format!(" before {at}"));
+    [tenant, customer, from, to].into_iter().flatten().collect()
 }
 
 /// The page of a row.
@@ -64,8 +96,7 @@ pub(super) fn framed(row: &OutboxRow, what: &str, more: impl IntoIterator<Item =
         Cell::text(&row.meter),
         row.value.into(),
     ];
-    let behind = requests_of(row).map_or(Cell::Missing, |requests| {
-        Cell::link_of("Requests", requests, format!("row {}", row.id))
-    });
+    let behind = requests_of(row)
+        .map_or(Cell::Missing, |requests| Cell::link_of("Requests", requests, format!("row {}", row.id)));
     is.into_iter().chain(more).chain([behind]).collect()
 }

@@ -69,8 +69,14 @@ mod tests {
         assert_eq!(page(own), "/ui/budgets/one?tenant=acme&budget=daily");
         assert_eq!(page(&format!("{own}&done=raised")), "/ui/budgets/one?tenant=acme&budget=daily");
         assert_eq!(page("https://weir.example.com/ui/alerts?done=tested"), "/ui/alerts");
-        for other in ["", "https://evil.example.com/ui/alerts", "https://weir.example.com", "https://weir.example.com/v1/usage",
-            "https://weir.example.com/ui/budgets/raise", "https://weir.example.com//evil.example.com/ui/"] {
+        for other in [
+            "",
+            "https://evil.example.com/ui/alerts",
+            "https://weir.example.com",
+            "https://weir.example.com/v1/usage",
+            "https://weir.example.com/ui/budgets/raise",
+            "https://weir.example.com//evil.example.com/ui/",
+        ] {
             assert_eq!(page(other), "/ui/budgets", "{other}");
         }
     }

@@ -2,12 +2,12 @@
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
-use weir_billing::outbox::look::{Settled, Which};
+use weir_billing::outbox::look::Settled;
 use weir_dashboard::{Block, Cell, Fact, Href, Section, Table};
 
 use super::asked::Ask;
 use super::guard::Staff;
-use super::rows::{framed, here, named, whose, words};
+use super::rows::{framed, here, which, whose, words};
 use super::{UiError, page};
 use crate::server::{App, billing_routes};
 
@@ -17,6 +17,8 @@ use crate::server::{App, billing_routes};
 pub(super) struct Asked {
     tenant: String,
     customer: String,
+    from: String,
+    to: String,
     /// Only rows with a number below this one.
     before: Option<i64>,
 }
@@ -31,7 +33,7 @@ pub(super) async fn get_page(
     staff: Staff,
     Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
-    let which = Which { tenant: named(&asked.tenant), customer: named(&asked.customer) };
+    let which = which([&asked.tenant, &asked.customer, &asked.from, &asked.to])?;
     let (settled, before) = billing_routes::settled(&app, which.clone(), asked.before).await?;
     let columns = [
         "Row",
