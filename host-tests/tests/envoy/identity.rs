@@ -164,7 +164,8 @@ async fn a_flood_of_forged_signatures_takes_a_quarter_of_a_worker_and_refuses_no
     let stack = Stack::start(&sources, None);
     let ours = |entry: &&Value| entry["algorithm"] == "PS256";
     let entry = golden["tokens"].as_array().expect("tokens").iter().find(ours).expect("verified in WebAssembly");
-    let flood: Vec<Call> = (0..2_000).map(|n| stack.models(&forged(entry["token"].as_str().expect("text"), n))).collect();
+    let flood: Vec<Call> =
+        (0..2_000).map(|n| stack.models(&forged(entry["token"].as_str().expect("text"), n))).collect();
     let good: Vec<Call> = (0..200).map(|_| stack.models("sk_weir_acme")).collect();
     let began = Instant::now();
     let (flood, during) = tokio::join!(stack.client.send_all(flood, 4), stack.client.send_all(good, 2));

@@ -3,8 +3,8 @@
 //! Those of a record are written at once: the table has a running total, and PostgreSQL keeps each version of that row until the
 //! transaction ends.
 use weir_contract::Timestamp;
-use weir_database::{Transaction, Values};
 use weir_database::types::{ToSqlOutput, ValueRef};
+use weir_database::{Transaction, Values};
 use weir_event_log::Position;
 
 use crate::{LedgerError, signed, totals};

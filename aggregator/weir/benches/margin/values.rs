@@ -22,8 +22,8 @@ pub(crate) fn fill(path: &Path, span: &Span) {
         INSERT INTO value_month SELECT 'model', m.month_start, v.tenant, v.sums FROM value_month v,
             (SELECT DISTINCT month_start FROM cost_month) m WHERE true ON CONFLICT DO NOTHING;
         INSERT INTO value_to_day SELECT 'model', d.day_start, v.tenant, v.sums FROM rolled_day d,
-            value_month v WHERE v.month_start = (SELECT max(month_start) FROM value_month);
-        INSERT INTO value_day SELECT 'model', day_start FROM rolled_day;
+            value_month v WHERE v.month_start = (SELECT max(month_start) FROM value_month) ON CONFLICT DO NOTHING;
+        INSERT INTO value_day SELECT 'model', day_start FROM rolled_day WHERE true ON CONFLICT DO NOTHING;
         ANALYZE;";
     ledger.db().execute_batch(copy).expect("copied");
     for hours in 1..3 {
