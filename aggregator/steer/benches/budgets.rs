@@ -96,7 +96,7 @@ fn main() {
             side.took += begun.elapsed();
         }
         for side in &mut sides {
-            side.ledger.checkpoint().expect("checkpointed");
+            side.ledger.checkpoint(Duration::ZERO).expect("checkpointed");
         }
     }
     report(&mut sides);

@@ -281,13 +281,14 @@ mod tests {
             fit.log_away().map(|(away, _)| away)
         };
         let secs = Duration::from_secs;
-        let outage = |looks| (0..looks).map(|_| look(false)).last().flatten();
+        let outage = |looks: usize| {
+            let found: Vec<_> = (0..looks).map(|_| look(false)).collect();
+            found.last().copied().flatten()
+        };
         assert_eq!(outage(6), Some(secs(10)), "since the first look that failed");
         assert_eq!([look(true), look(true)], [None, None], "it answers");
-        let outage = |looks| (0..looks).map(|_| look(false)).last().flatten();
         assert_eq!(outage(6), Some(secs(18)), "10 s, less 4, and 12");
         assert!((0..20).all(|_| look(true).is_none()));
-        let outage = |looks| (0..looks).map(|_| look(false)).last().flatten();
         assert_eq!(outage(2), Some(secs(2)), "forgotten");
     }
 }
