@@ -262,7 +262,10 @@ impl Thread {
         let joined = if is_due { Some(tables.beat(&self.me, &said, able_ms, was_here)?) } else { None };
         let view = tables.view()?;
         if view.writer.is_some() && view.owner().is_none_or(|owner| owner.silent_ms > SILENT_MS) {
-            tables.end_stuck_writer()?;
+            // Who may not end it, as another role of the server, waits until it ends by itself.
+            if let Err(error) = tables.end_stuck_writer() {
+                tracing::warn!(%error, "the session of an owner that is stuck cannot be ended");
+            }
         }
         let session = std::mem::replace(&mut self.session, view.session);
         if is_due && joined != Some(Joined::Beside) {

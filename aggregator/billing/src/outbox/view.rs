@@ -201,8 +201,10 @@ pub struct OutboxRow {
 }
 
 /// The columns that a row is read from, in the order of [`read`].
-pub(super) const COLUMNS: &str = "outbox.id, outbox.window_start, outbox.tenant, outbox.meter, outbox.revision, outbox.value, outbox.state, outbox.reason, outbox.detail, outbox.customer, outbox.identifier,
-    outbox.attempts, outbox.created_at, CASE outbox.kind WHEN 'adjustment' THEN 1 ELSE 0 END,
+pub(super) const COLUMNS: &str =
+    "outbox.id, outbox.window_start, outbox.tenant, outbox.meter, outbox.revision, outbox.value,
+    outbox.state, outbox.reason, outbox.detail, outbox.customer, outbox.identifier, outbox.attempts, outbox.created_at,
+    CASE outbox.kind WHEN 'adjustment' THEN 1 ELSE 0 END,
     CASE WHEN outbox.window_end > outbox.window_start THEN outbox.window_end ELSE outbox.window_start + 3600000 END";
 /// The first column after them.
 pub(super) const NEXT: usize = 15;

@@ -55,10 +55,12 @@ fn without(name: &str, query: &str) -> Option<String> {
     query.split('&').any(|pair| is_it(&pair)).then(|| rest.join("&"))
 }
 
-/// A moment in UTC as people and browsers write it: with a zone, or without one and without seconds.
-pub(super) fn utc(text: &str) -> Option<Timestamp> {
+/// A moment in UTC as people and browsers write it, with a zone or without one and without seconds; None where nothing is written.
+pub(super) fn moment(name: &str, text: &str) -> Result<Option<Timestamp>, ApiError> {
+    let text = text.trim();
     let parsed = Timestamp::parse(&format!("{text}:00Z")).or_else(|| Timestamp::parse(&format!("{text}Z")));
-    parsed.or_else(|| Timestamp::parse(text))
+    let wrong = || ApiError::Request(format!("`{name}` is a date and a time in UTC, such as 2026-12-01T09:00:00Z"));
+    (!text.is_empty()).then(|| parsed.or_else(|| Timestamp::parse(text)).ok_or_else(wrong)).transpose()
 }
 
 /// One of these words; the first where the address says nothing.

@@ -17,10 +17,9 @@ use weir_contract::directory::KeyHash;
 use weir_contract::{TenantId, Timestamp};
 use weir_dashboard::{Brand, Href, Role, TO_FIELD, Viewer};
 
-use super::asked::utc;
 use super::sent::{ENDED, Sent, page_of};
 use super::sessions::Holder;
-use super::{UiError, cookies};
+use super::{UiError, asked, cookies};
 use crate::config::tokens::{COMMANDS, Scope, Token, random_token};
 use crate::server::App;
 use crate::server::auth::{allow, check_present};
@@ -350,9 +349,7 @@ impl Fields {
 
     /// A moment in UTC, as browsers send it, with or without seconds; None if the field is empty.
     pub(super) fn moment(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
-        let Some(text) = self.optional(name) else { return Ok(None) };
-        let wrong = || ApiError::Request(format!("`{name}` is a date and a time in UTC, such as 2026-12-01T09:00"));
-        utc(&text).ok_or_else(wrong).map(Some)
+        asked::moment(name, self.get(name))
     }
 
     /// A moment that must be there.

@@ -167,18 +167,12 @@ fn found(events: &[EventView]) -> Table {
     Table::new("Events of this id", &columns, empty).rows(rows)
 }
 
-fn moment(text: &str) -> Result<Timestamp, ApiError> {
-    let wrong = || ApiError::Request(format!("{text:?} is no moment in UTC, such as 2026-12-01T09:00:00Z"));
-    Timestamp::parse(text).ok_or_else(wrong)
-}
-
 /// The latest requests that fit, a page at a time.
 async fn list(app: &App, asked: &Asked) -> Result<Vec<Block>, UiError> {
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let time = |text: &str| (!text.is_empty()).then(|| moment(text)).transpose();
     let query = EventCostQuery {
-        from: time(&asked.from)?,
-        to: time(&asked.to)?,
+        from: asked::moment("from", &asked.from)?,
+        to: asked::moment("to", &asked.to)?,
         tenant: some(&asked.tenant),
         model: some(&asked.model),
         class: some(&asked.class),

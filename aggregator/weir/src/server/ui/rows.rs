@@ -4,7 +4,7 @@ use weir_billing::outbox::view::OutboxRow;
 use weir_contract::Timestamp;
 use weir_dashboard::{Cell, Field, Form, Href, Kind, Section};
 
-use super::asked::utc;
+use super::asked;
 use super::words::tenant_link;
 use crate::server::error::ApiError;
 
@@ -15,15 +15,11 @@ fn named(name: &str) -> Option<String> {
 
 /// Which rows an address asks for.
 pub(super) fn which([tenant, customer, from, to]: [&str; 4]) -> Result<Which, ApiError> {
-    let moment = |name: &str, text: &str| {
-        let wrong = || ApiError::Request(format!("`{name}` is a date and a time in UTC, such as 2026-12-01T09:00"));
-        (!text.is_empty()).then(|| utc(text).ok_or_else(wrong)).transpose()
-    };
     Ok(Which {
         tenant: named(tenant),
         customer: named(customer),
-        from: moment("from", from.trim())?,
-        to: moment("to", to.trim())?,
+        from: asked::moment("from", from)?,
+        to: asked::moment("to", to)?,
     })
 }
 
