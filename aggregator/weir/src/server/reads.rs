@@ -60,11 +60,14 @@ pub(super) struct Places {
 }
 
 /// A read's place. It is free again once this is dropped.
+///
+/// The order of the fields is the order in which they are dropped: a read is no longer shown before the next one's turn comes, so that no
+/// more are shown than may run, and there is room for a further one last.
 #[derive(Debug)]
 struct Place {
+    _shown: Shown,
     _running: OwnedSemaphorePermit,
     _room: OwnedSemaphorePermit,
-    _shown: Shown,
 }
 
 /// Counts one in a gauge for as long as it lives.
@@ -118,7 +121,7 @@ impl Places {
         let waiting = Shown::in_gauge(&self.metrics.waiting);
         let running = timeout(self.patience, Arc::clone(&self.running).acquire_owned()).await.ok()?.ok()?;
         drop(waiting);
-        Some(Place { _running: running, _room: room, _shown: Shown::in_gauge(&self.metrics.running) })
+        Some(Place { _shown: Shown::in_gauge(&self.metrics.running), _running: running, _room: room })
     }
 }
 
@@ -176,9 +179,10 @@ mod tests {
         assert!(holder.await.is_err(), "it has left");
         assert!(matches!(places.run(|| 7).await, Err(ApiError::Busy)), "its thread still reads");
         drop(release);
-        while places.metrics.running.get() > 0 {
+        while places.room.available_permits() < 2 {
             tokio::task::yield_now().await;
         }
+        assert_eq!(places.metrics.running.get(), 0);
         assert_eq!(places.run(|| 8).await.expect("a place"), 8);
     }
 }
