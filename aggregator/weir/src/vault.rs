@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use weir_database::Place;
 use weir_filter::policy::own_keys;
 use weir_tenants::store::TenantStore;
 use weir_tenants::store::vault::rotate::VaultError;
@@ -28,6 +29,11 @@ impl Vault {
     pub(crate) fn open(store: &TenantStore, config: &VaultConfig, base: &Path) -> Result<Self, VaultError> {
         let ring = store.open_vault(&config.key, config.previous_key.as_ref(), base)?;
         Ok(Vault { config: config.clone(), ring })
+    }
+
+    /// Whether the vault at `place` could be opened. Writes nothing.
+    pub(crate) fn can_open(place: &Place, config: &VaultConfig, base: &Path) -> Result<(), VaultError> {
+        TenantStore::check_vault(place, &config.key, config.previous_key.as_ref(), base)
     }
 
     /// This vault with the keys of its next rotation.

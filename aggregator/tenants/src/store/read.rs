@@ -16,7 +16,7 @@ use super::{StoreError, TenantStore, secrets};
 use crate::{Directory, Snapshot, TenantEntry, TenantsFile};
 
 /// The version of the tables that has a vault: a command may look at a database that no server of this version has opened yet.
-const VAULT_SINCE: i64 = 2;
+pub(super) const VAULT_SINCE: i64 = 2;
 
 /// Everything in the database: what gateways learn, and the tenants that have left.
 #[derive(Debug, Default)]

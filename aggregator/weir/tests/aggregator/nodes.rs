@@ -1,7 +1,9 @@
 //! Several `weir serve` over one event log and one ledger: any of them takes and answers everything, and another one owns within seconds once
 //! the owner is killed, paused, stuck or stopped.
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -92,7 +94,8 @@ impl Node {
         for (file, text) in files {
             let path = dir.path().join(file);
             std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
-            std::fs::write(path, text).expect("written");
+            std::fs::write(&path, text).expect("written");
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a mode");
         }
         let Reach { told, listen, ca, http } = reach;
         let node = format!("node: {{name: {name}, address: '{told}'{ca}}}\n");

@@ -10,6 +10,7 @@ use super::commands::weir;
 use super::events::{Worker, batch};
 use super::nodes::{Node, Reach, Shared, now, pair};
 use super::shared_log::{fails, said, succeeds};
+use super::vaulting;
 
 /// An owner hands over 15 seconds after it has noticed, and the other one looks four times a second.
 const HAND_OVER_MAX: Duration = Duration::from_secs(25);
@@ -156,6 +157,29 @@ async fn a_standby_takes_over_by_the_settings_on_disk() {
     a.kill();
     b.accepted(batch(&[worker.usage(2)])).await;
     assert_eq!(b.requests().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_that_could_not_open_the_vault_or_sign_people_in_says_so() {
+    let shared = Shared::start();
+    let vault = "tenants_database: true\nvault: {key: {file: kek}}\n";
+    let settings = format!("{}{vault}", shared.settings());
+    let kek = |digit: &str| ("kek", digit.repeat(64));
+    let a = Node::start_with("a", &settings, &[kek("1")]);
+    a.owns().await;
+    for args in [&["tenants", "create", "acme", "--plan", "p"][..], &["byok", "put", "acme", "openai"]] {
+        let done = vaulting::weir(a.dir.path(), args, None, "sk-proj-acme-0123456789\n");
+        assert!(done.status.success(), "{done:?}");
+    }
+
+    let b = Node::start_with("b", &settings, &[kek("2")]);
+    let fits =
+        |said: &serde_json::Value, words: &str| said["takes_over"].as_str().is_some_and(|why| why.contains(words));
+    b.ready(|_, said| fits(said, "another key-encryption key")).await;
+    vaulting::write_kek(b.dir.path(), "kek", "1");
+    b.ready(|_, said| said["takes_over"].is_null()).await;
+    let c = Node::start("c", &format!("{settings}ui: {{links: {{key: {{file: nowhere}}}}}}\n"));
+    c.ready(|_, said| fits(said, "nowhere")).await;
 }
 
 /// Waits until `weir status` in a node's directory says something.

@@ -22,7 +22,7 @@ const VAULT: &str = "tenants_database: true\nvault: {key: {file: kek}}\n";
 const SECRET: &str = "sk-proj-acme-0123456789abcdef";
 const OTHER: &str = "sk-proj-globex-fedcba987654321";
 
-fn write_kek(dir: &Path, name: &str, digit: &str) {
+pub(super) fn write_kek(dir: &Path, name: &str, digit: &str) {
     let path = dir.join(name);
     std::fs::write(&path, digit.repeat(64)).expect("written");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
@@ -228,7 +228,7 @@ async fn a_server_whose_key_is_another_does_not_start_and_says_so() {
 }
 
 /// Runs `weir` with something on its standard input, and a key-encryption key in its environment.
-fn weir(dir: &Path, args: &[&str], kek: Option<&str>, input: &str) -> Output {
+pub(super) fn weir(dir: &Path, args: &[&str], kek: Option<&str>, input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.arg("--config").arg(dir.join("weir.yaml")).args(args).env_remove("WEIR_TEST_KEK");
     command.envs(kek.map(|kek| ("WEIR_TEST_KEK", kek)));

@@ -3,11 +3,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use weir_contract::TenantId;
-use weir_database::{Connection, OptionalExtension, params};
+use weir_database::{Connection, OptionalExtension, Place, params};
 
 use super::{new_data_key, open_data_key, wrap};
 use crate::store::TenantStore;
 use crate::store::change::ChangeError;
+use crate::store::read::VAULT_SINCE;
 use crate::store::secrets::{self, StoredSecret};
 use crate::vault::envelope::{Belongs, Key};
 use crate::vault::kek::{Kek, Wrapper};
@@ -68,28 +69,33 @@ impl TenantStore {
         previous: Option<&KeySource>,
         base: &Path,
     ) -> Result<KeyRing, VaultError> {
-        let mut before = match previous.map(|source| source.read(base)).transpose()? {
-            None => Vec::new(),
-            Some(Some(kek)) => vec![kek],
-            Some(None) => return Err(KeyRingError::Previous.into()),
-        };
-        let command = if let KeySource::Command(command) = source { Some(Wrapper(command)) } else { None };
-        let current = match (source.read(base)?, command) {
-            (Some(kek), _) => kek,
-            (None, Some(command)) => {
-                let mut roots = self.roots(command)?.into_iter();
-                let current = roots.next();
-                before.extend(roots);
-                match current {
-                    Some(current) => current,
-                    None => self.new_root(command)?,
-                }
-            }
-            (None, None) => return Err(KeyRingError::Form.into()),
+        let wrapped = wrapped_roots(&self.db())?;
+        let (current, before) = configured(source, previous, base, &wrapped)?;
+        let current = match (current, source) {
+            (Some(current), _) => current,
+            (None, KeySource::Command(command)) => self.new_root(Wrapper(command))?,
+            (None, KeySource::Env(_) | KeySource::File(_)) => return Err(KeyRingError::Form.into()),
         };
         let ring = KeyRing::new(current, before);
         check_known(&self.db(), &ring)?;
         Ok(ring)
+    }
+
+    /// Whether the vault of the database at `place`, which another process may have open, can be opened with this configuration. Writes
+    /// nothing.
+    pub fn check_vault(
+        place: &Place,
+        source: &KeySource,
+        previous: Option<&KeySource>,
+        base: &Path,
+    ) -> Result<(), VaultError> {
+        let db = Connection::open_read_only(place)?;
+        let is_made = db.schema_version()? >= VAULT_SINCE;
+        let wrapped = if is_made { wrapped_roots(&db)? } else { Vec::new() };
+        match configured(source, previous, base, &wrapped)? {
+            (Some(current), before) if is_made => check_known(&db, &KeyRing::new(current, before)),
+            _ => Ok(()),
+        }
     }
 
     /// The keys of the next rotation, to be put in force before it begins: it wraps with a key that others have to know by then. A
@@ -116,11 +122,6 @@ impl TenantStore {
     }
 
     /// The keys that a command has wrapped, the one in use first. Nobody waits for the database while the command runs.
-    fn roots(&self, command: Wrapper<'_>) -> Result<Vec<Kek>, VaultError> {
-        let wrapped = wrapped_roots(&self.db())?;
-        wrapped.iter().map(|wrapped| Ok(command.unwrap(wrapped)?)).collect()
-    }
-
     /// Makes a key, has it wrapped, and keeps it only if it comes back the same.
     fn new_root(&self, command: Wrapper<'_>) -> Result<Kek, VaultError> {
         let made = Kek::of(Key::random().map_err(KeyRingError::from)?);
@@ -187,6 +188,34 @@ fn opened(db: &Connection, tenant: &TenantId, key: &Key) -> Result<Option<Opened
         Some((stored, text))
     };
     Ok(stored.map(open).collect())
+}
+
+/// The key in use, and those before it. No key in use: a command has made none yet.
+fn configured(
+    source: &KeySource,
+    previous: Option<&KeySource>,
+    base: &Path,
+    wrapped: &[String],
+) -> Result<(Option<Kek>, Vec<Kek>), VaultError> {
+    let mut before = match previous.map(|source| source.read(base)).transpose()? {
+        None => Vec::new(),
+        Some(Some(kek)) => vec![kek],
+        Some(None) => return Err(KeyRingError::Previous.into()),
+    };
+    let current = match (source.read(base)?, source) {
+        (None, KeySource::Command(command)) => {
+            let mut roots = Vec::new();
+            for wrapped in wrapped {
+                roots.push(Wrapper(command).unwrap(wrapped)?);
+            }
+            let mut roots = roots.into_iter();
+            let current = roots.next();
+            before.extend(roots);
+            current
+        }
+        (current, _) => current,
+    };
+    Ok((current, before))
 }
 
 /// What a command has answered to `wrap`, of the key in use first.

@@ -99,6 +99,31 @@ impl Kept {
 }
 
 #[test]
+fn who_is_to_open_the_vault_later_can_see_whether_it_will_open() {
+    let mut kept = Kept::new(&["acme"]);
+    let (used, other) = (kept.key_file('1'), kept.key_file('2'));
+    kept.ring = kept.open_vault(&used, None).expect("a ring");
+    kept.put("acme", SECRET);
+    let check = |source: &KeySource, previous: Option<&KeySource>| {
+        TenantStore::check_vault(&kept.place(), source, previous, Path::new("/")).map_err(|error| error.to_string())
+    };
+    assert_eq!(check(&used, None), Ok(()));
+    assert!(check(&other, None).is_err_and(|error| error.contains("vault.previous_key")));
+    assert!(check(&KeySource::File("nowhere".into()), None).is_err_and(|error| error.contains("nowhere")));
+    let (script, command) = kept.command();
+    assert_eq!(check(&command, Some(&used)), Ok(()), "the first use makes a key, a look makes none");
+    assert_eq!(kept.roots(), 0);
+    kept.open_vault(&command, Some(&used)).expect("it opens");
+    assert_eq!((check(&command, Some(&used)), kept.roots()), (Ok(()), 1));
+    std::fs::write(script, "exit 1\n").expect("written");
+    assert!(check(&command, Some(&used)).is_err(), "it unwraps nothing any more");
+
+    let empty = kept.dir.path().join("empty.sqlite");
+    std::fs::write(&empty, "").expect("written");
+    assert!(TenantStore::check_vault(&place(&empty), &used, None, Path::new("/")).is_ok(), "nothing is wrapped there");
+}
+
+#[test]
 fn a_stored_key_is_told_by_fingerprint_and_last_four_and_comes_back_for_gateways_only() {
     let kept = Kept::new(&["acme"]);
     let view = kept.put("acme", SECRET);

@@ -8,19 +8,23 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use weir_clock::Clock;
+use weir_leases_redis::{LeasesPlace, RedisLeasesError};
 use weir_ledger::meters::Meters;
 use weir_ledger::query::LedgerReader;
 use weir_tenants::Directory;
 
 use crate::config::Config;
 use crate::config::shared::Shared;
+use crate::leases::{self, LeasesError};
+use crate::server::ui::Dashboard;
 use crate::store::DataDir;
+use crate::vault::Vault;
 
 /// The pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often files and secrets are read: those of many tenants take a while.
 const FILES_EVERY: Duration = Duration::from_secs(60);
-/// The longest look at the event log, and at the ledger.
+/// The longest look at the event log, at the ledger, and at the files.
 const LOOK_MAX: Duration = Duration::from_secs(8);
 /// For this long an owner waits for an event log that does not answer, before it looks for a node that reaches it.
 pub(super) const LOG_AWAY_MAX: Duration = Duration::from_secs(15);
@@ -40,6 +44,7 @@ struct State {
 enum At {
     Log,
     Ledger,
+    Files,
 }
 
 #[derive(Debug, Default)]
@@ -142,8 +147,12 @@ impl Found {
     /// What the look under way is stuck at, if it takes too long.
     fn stuck(&self, now: Duration) -> Option<(At, String)> {
         let (at, _) = self.under_way.filter(|(_, began)| now.saturating_sub(*began) > LOOK_MAX)?;
-        let what = if at == At::Log { "event log" } else { "ledger" };
-        Some((at, format!("the {what} does not answer within {} s", LOOK_MAX.as_secs())))
+        let what = match at {
+            At::Log => "the event log does not answer",
+            At::Ledger => "the ledger does not answer",
+            At::Files => "the files and secrets of weir.yaml are not read",
+        };
+        Some((at, format!("{what} within {} s", LOOK_MAX.as_secs())))
     }
 }
 
@@ -151,7 +160,7 @@ impl Found {
 fn look(known: &Weak<State>, config: &Config, home: &DataDir, files: &mut Files) -> Option<()> {
     let newest = Config::load(&config.path).ok();
     let shared = newest.as_ref().map(|config| config.shared.clone());
-    let meters = &newest.as_ref().unwrap_or(config).meters;
+    let config = newest.as_ref().unwrap_or(config);
     let began = known.upgrade()?.begins(At::Log);
     let log = log_id(home);
     let state = known.upgrade()?;
@@ -161,10 +170,14 @@ fn look(known: &Weak<State>, config: &Config, home: &DataDir, files: &mut Files)
         state.begins(At::Ledger);
     }
     drop(state);
-    let log = log.and_then(|id| ledger_of(home, id.as_deref(), meters).and_then(|()| files.check(config, began)));
+    let ledger = log.and_then(|id| ledger_of(home, id.as_deref(), &config.meters));
+    if ledger.is_ok() {
+        known.upgrade()?.begins(At::Files);
+    }
+    let files = ledger.and_then(|()| files.check(config, home, began));
     known.upgrade()?.with(|found| {
         found.under_way = None;
-        found.problem = log.err();
+        found.problem = files.err();
         if found.problem.is_none() {
             found.good_at = Some(began);
         }
@@ -206,17 +219,18 @@ struct Files {
 }
 
 impl Files {
-    fn check(&mut self, config: &Config, now: Duration) -> Result<(), String> {
+    fn check(&mut self, config: &Config, home: &DataDir, now: Duration) -> Result<(), String> {
         let is_good = self.problem.is_none();
         if !(is_good && self.read_at.is_some_and(|at| now.saturating_sub(at) < FILES_EVERY)) {
             self.read_at = Some(now);
-            self.problem = read_files(config).err();
+            self.problem = read_files(config, home).err();
         }
         self.problem.clone().map_or(Ok(()), Err)
     }
 }
 
-fn read_files(config: &Config) -> Result<(), String> {
+/// Reads all that a start reads, and whose absence ends it.
+fn read_files(config: &Config, home: &DataDir) -> Result<(), String> {
     let wrong = |error: &dyn std::error::Error| error.to_string();
     config.tokens().map_err(|error| wrong(&error))?;
     config.user_keys().map_err(|error| wrong(&error))?;
@@ -225,7 +239,20 @@ fn read_files(config: &Config) -> Result<(), String> {
     if let Some(stripe) = &config.stripe {
         config.stripe_key(stripe).map_err(|error| wrong(&error))?;
     }
-    Ok(())
+    Dashboard::new(config.ui.clone(), &config.base).map_err(|error| wrong(&error))?;
+    if let Some(vault) = &config.vault {
+        Vault::can_open(home.tenants(), vault, &config.base).map_err(|error| wrong(&error))?;
+    }
+    config.leases.place.as_ref().map_or(Ok(()), leases_fit)
+}
+
+/// Whether a start would take the Redis of leases. One that does not answer ends no start.
+fn leases_fit(place: &LeasesPlace) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(|error| error.to_string())?.block_on(leases::check(place)) {
+        Ok(()) | Err(LeasesError::Redis(RedisLeasesError::Away(_))) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -243,13 +270,13 @@ mod tests {
     fn a_look_that_does_not_end_counts_as_one_that_failed() {
         let clock = ManualClock::at(Timestamp::from_millis(0));
         let began = clock.elapsed();
-        for (at, is_log) in [(At::Log, true), (At::Ledger, false)] {
+        for (at, is_log) in [(At::Log, true), (At::Ledger, false), (At::Files, false)] {
             let clock = Arc::clone(&clock);
             let good = Found { good_at: Some(began), under_way: Some((at, clock.elapsed())), ..Found::default() };
             let fit = fit(&clock, good);
             assert_eq!((fit.problem(), fit.able_at(), fit.log_away()), (None, Some(began), None));
             clock.advance(LOOK_MAX + Duration::from_millis(1));
-            assert!(fit.problem().is_some_and(|why| why.contains("does not answer within 8 s")));
+            assert!(fit.problem().is_some_and(|why| why.contains(" within 8 s")));
             assert_eq!(fit.able_at(), None);
             assert_eq!(fit.log_away().is_some_and(|(away, _)| away > LOOK_MAX), is_log);
         }
