@@ -29,7 +29,7 @@ pub use chart::{Chart, Point};
 pub use form::{Act, Field, Form, Kind};
 pub use href::{Href, named, names};
 pub use number::grouped;
-pub use page::{Page, Section, SignIn, TO_FIELD, Ways, entered, error, sign_in, stop_page, stopped};
+pub use page::{Page, Section, SignIn, TO_FIELD, Ways, entered, error, over, sign_in, stop_page, stopped};
 pub use sheet::Sheet;
 pub use table::{Column, Table};
 pub use viewer::{Brand, Role, Viewer};

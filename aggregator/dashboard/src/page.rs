@@ -245,6 +245,17 @@ pub fn entered(to: Option<&Href>, brand: &Brand) -> String {
     frame("Signed in", brand, &html! { meta http-equiv="refresh" content={ "0;url=" (to) }; }, &body)
 }
 
+/// The page in a frame whose session is over: only the site around it leads to another one.
+pub fn over(brand: &Brand) -> String {
+    let body = html! {
+        main #content.narrow tabindex="-1" {
+            h1 { "You are signed out" }
+            p.notice.warn role="status" { "Load the page around this one again to go on." }
+        }
+    };
+    frame("Signed out", brand, &html! {}, &body)
+}
+
 /// The page behind the link that ends messages to an address: it asks first.
 pub fn stop_page(brand: &Brand, token: &str) -> String {
     let action = Href::to(&["alert-address", "stop"]).with("token", token);

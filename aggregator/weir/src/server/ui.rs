@@ -185,7 +185,6 @@ fn routes(app: &App, framed: Option<HeaderValue>) -> Router<App> {
         .route("/", get(first_page))
         .route("/assets/{name}", get(get_asset))
         .route("/sign-in", get(sign_in::get_page).post(sign_in::post_sign_in))
-        .route("/sign-out", post(sign_in::post_sign_out))
         .route("/live", get(live::get_live))
         .route("/overview", get(overview::get_page))
         .route("/limits", get(limits::get_page))
@@ -208,7 +207,7 @@ fn routes(app: &App, framed: Option<HeaderValue>) -> Router<App> {
         .route("/alert-address/stop", get(addresses::get_stop).post(addresses::post_stop))
         .route("/openid", get(openid::get_start))
         .route("/openid/callback", get(openid::get_callback))
-        .merge(of_tenants(framed))
+        .merge(of_tenants(app, framed))
         .fallback(nothing_here)
         .method_not_allowed_fallback(nothing_here)
         .layer(from_fn_with_state(app.clone(), failed::in_its_frame))
@@ -218,13 +217,14 @@ fn routes(app: &App, framed: Option<HeaderValue>) -> Router<App> {
 }
 
 /// What tenants see; other sites may show it in a frame if the configuration names them.
-fn of_tenants(framed: Option<HeaderValue>) -> Router<App> {
-    let routes = own::routes().route("/link", get(links::get_link));
+fn of_tenants(app: &App, framed: Option<HeaderValue>) -> Router<App> {
+    let routes = own::routes().route("/link", get(links::get_link)).route("/sign-out", post(sign_in::post_sign_out));
     let Some(policy) = framed else { return routes };
-    routes.layer(map_response(move |mut response: Response| {
+    let with_policy = map_response(move |mut response: Response| {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy.clone());
         std::future::ready(response)
-    }))
+    });
+    routes.layer(from_fn_with_state(app.clone(), sign_in::without_sign_in)).layer(with_policy)
 }
 
 /// Adds what every page is sent with, but for what a handler says itself.

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, LOCATION, ORIGIN, SET_COOKIE};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::{Client, Method, Response, StatusCode, redirect};
 
 use super::server::Running;
@@ -70,6 +70,18 @@ impl Browser {
     /// The same browser with another cookie.
     pub(super) fn with_cookie(&self, cookie: &str) -> Self {
         Browser { cookie: cookie.to_owned(), ..self.clone() }
+    }
+
+    /// The same browser within a frame.
+    pub(super) fn in_frame(&self) -> Self {
+        let headers = [(HeaderName::from_static("sec-fetch-dest"), HeaderValue::from_static("iframe"))];
+        let http = Client::builder().redirect(redirect::Policy::none()).default_headers(headers.into_iter().collect());
+        Browser { http: http.build().expect("a client"), ..self.clone() }
+    }
+
+    /// The same browser with the token of the forms of a page.
+    pub(super) fn at(&self, page: &str) -> Self {
+        Browser { csrf: csrf(page), ..self.clone() }
     }
 
     /// Sends the form that signs in.

@@ -208,5 +208,21 @@ async fn tenants_pages_stand_in_frames_of_named_sites_and_no_other_page_does() {
         assert_eq!(policy.contains("frame-ancestors 'none'"), !may, "{path}: {policy}");
         assert_eq!(shown.headers.contains_key("x-frame-options"), !may, "{path}");
     }
-    assert!(framed.page("/own").await.contains("Usage of acme"));
+    let own = framed.page("/own").await;
+    assert!(own.contains("Usage of acme"));
+
+    // No page to sign in stands in a frame: one whose session is over says so.
+    let framed = framed.in_frame().at(&own);
+    let is_over = |shown: &Shown| {
+        let policy = shown.headers["content-security-policy"].to_str().expect("text");
+        assert!(policy.contains(&format!("frame-ancestors {SITE}")), "{policy}");
+        assert_eq!((shown.status, shown.location()), (StatusCode::UNAUTHORIZED, ""));
+        assert!(shown.text.contains("Load the page around this one again"), "{}", shown.text);
+    };
+    let fields = [("csrf", framed.csrf.as_str()), ("once", "1")];
+    let out = framed.send_from(&framed.url.replace("http:", "https:"), "/sign-out", &fields).await;
+    is_over(&out);
+    assert!(out.set_cookie().contains("Max-Age=0"), "{}", out.set_cookie());
+    is_over(&framed.get("/own").await);
+    assert!(framed.with_cookie("").get("/overview").await.asks_to_sign_in(), "no operator's page stands in a frame");
 }

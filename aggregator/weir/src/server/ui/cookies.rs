@@ -40,10 +40,14 @@ pub(super) fn session_name(headers: &HeaderMap, is_https: bool) -> Option<&str> 
     Shown::ALL.into_iter().find_map(|shown| cookie(headers, shown.cookie(is_https)))
 }
 
+/// Whether a request is for what a browser shows in a frame.
+pub(super) fn is_in_frame(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-dest").is_some_and(|dest| dest == "iframe")
+}
+
 /// Whether a request comes from a frame, with a session that only frames of that site have.
 pub(super) fn is_framed(headers: &HeaderMap, is_https: bool) -> bool {
-    let in_frame = headers.get("sec-fetch-dest").is_some_and(|dest| dest == "iframe");
-    is_https && in_frame && cookie(headers, Shown::Here.cookie(true)).is_none()
+    is_https && is_in_frame(headers) && cookie(headers, Shown::Here.cookie(true)).is_none()
 }
 
 /// A cookie's value. Several of one name are a sign of somebody who plants them, so none counts.

@@ -1,15 +1,16 @@
 //! Signing in with a token, and out. Sessions begin here, however a person signs in.
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use weir_contract::directory::KeyHash;
-use weir_dashboard::{Brand, Href, SignIn, TO_FIELD, Ways, entered, sign_in};
+use weir_dashboard::{Brand, Href, SignIn, TO_FIELD, Ways, entered, over, sign_in};
 
 use super::UiError;
 use super::asked::{Ask, page_at};
-use super::cookies::Shown;
+use super::cookies::{Shown, is_in_frame};
 use super::guard::{Acted, Anyone, Fields, check_origin, session_name, token_of};
 use super::sessions::Holder;
 use crate::metrics::ui::SignedIn;
@@ -18,6 +19,8 @@ use crate::server::connections::Slot;
 use crate::server::error::ApiError;
 use crate::server::passed_on::PassedOn;
 
+/// Where people sign in.
+const SIGN_IN: &str = "/ui/sign-in";
 /// The length from which a token cannot be guessed: those that weir makes are longer.
 const UNGUESSABLE_MIN_BYTES: usize = 40;
 
@@ -127,5 +130,21 @@ pub(super) async fn post_sign_out(
     note(&app, person.name().to_owned(), "signed out of the dashboard").await?;
     let is_https = app.0.ui.settings.is_https;
     let cookies = Shown::ALL.into_iter().filter_map(|shown| shown.set("", is_https)).collect();
-    Ok(with_cookies(Redirect::to("/ui/sign-in"), cookies))
+    Ok(with_cookies(Redirect::to(SIGN_IN), cookies))
+}
+
+/// Tells people in a frame that their session is over, instead of leading them to the page where one signs in: that one stands in no frame,
+/// and a browser would show its own words about that.
+pub(super) async fn without_sign_in(State(app): State<App>, request: Request, next: Next) -> Response {
+    let in_frame = is_in_frame(request.headers());
+    let mut response = next.run(request).await;
+    let to = response.headers().get(header::LOCATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    if in_frame && to.starts_with(SIGN_IN.as_bytes()) {
+        response.headers_mut().remove(header::LOCATION);
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        let page = Html(over(app.0.ui.theme.brand())).into_response();
+        response.headers_mut().extend(page.headers().clone());
+        *response.body_mut() = page.into_body();
+    }
+    response
 }
