@@ -48,6 +48,7 @@ mod money;
 mod openid;
 mod overview;
 mod own;
+mod part;
 mod provider_keys;
 mod requests;
 mod rows;

@@ -358,6 +358,30 @@ async fn alerts_are_silenced_and_tokens_made_on_their_pages() {
 }
 
 #[tokio::test]
+async fn long_lists_of_tokens_and_silences_are_shown_part_by_part() {
+    let server = busy("").await;
+    let browser = Browser::sign_in(&server, TOKEN).await;
+    for number in 0..60 {
+        token(&server, &format!("made-{number:02}"), "Ada", json!("viewer")).await;
+        let of = format!("subject-{number:02}");
+        let fields = [("rule", "margin-*"), ("subject", &of), ("until", "2026-11-22T00:00"), ("why", "maintenance")];
+        assert_eq!(browser.act("/alerts/silence", &fields).await.status, StatusCode::SEE_OTHER);
+    }
+    for (page, name) in [("/tokens", "made-"), ("/alerts", "subject-")] {
+        let (mut path, mut seen) = (page.to_owned(), Vec::new());
+        loop {
+            let shown = browser.page(&path).await;
+            seen.extend((0..60).filter(|number| shown.contains(&format!("{name}{number:02}"))));
+            let Some((before, _)) = shown.split_once("\" rel=\"next\"") else { break };
+            let (_, next) = before.rsplit_once("href=\"/ui").expect("a link");
+            path = next.replace("&amp;", "&");
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..60).collect::<Vec<_>>(), "{page}: each in one part");
+    }
+}
+
+#[tokio::test]
 async fn a_tenant_sees_its_own_usage_budgets_bill_and_keys() {
     let server = busy("").await;
     let own = token(&server, "acme-own", "Alan", json!({"tenant": "acme"})).await;

@@ -5,6 +5,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
+use serde::Deserialize;
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table, Tone};
 use weir_steer::alert::silence::Silence;
 use weir_steer::alert::state::{Alert, AlertChange};
@@ -12,7 +13,8 @@ use weir_steer::notice::Notice;
 
 use super::asked::Ask;
 use super::guard::{Acted, Admin, Operator, Staff};
-use super::words::{AfterAct, DONE, done, severity, tenant_link};
+use super::part::following;
+use super::words::{DONE, done, severity, tenant_link};
 use super::{UiError, page};
 use crate::alerts::{
     AckRequest, AlertHistoryQuery, AlertsView, ReceiverView, SilenceRequest, TestRequest, UnsilenceRequest,
@@ -23,6 +25,18 @@ use crate::server::alerts::routes as alerts;
 
 /// Alerts of a page, those that fire first: some 100 KB. `weir alerts list` has all.
 const SHOWN: usize = 100;
+
+/// The parameter that names the last silence that is not shown.
+const SILENCES_AFTER: &str = "silences_after";
+
+/// What the address says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Asked {
+    /// Only silences after this one.
+    silences_after: String,
+    done: Option<String>,
+}
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -36,14 +50,14 @@ pub(super) fn routes() -> Router<App> {
 pub(super) async fn get_page(
     State(app): State<App>,
     staff: Staff,
-    Ask(asked): Ask<AfterAct>,
+    Ask(asked): Ask<Asked>,
 ) -> Result<Response, UiError> {
     let view = alerts::view(&app).await?;
     let changes = alerts::history(&app, AlertHistoryQuery::default()).await?;
     let (may_act, may_test) = (staff.may(&Scope::Operator), staff.may(&Scope::Admin));
     let mut blocks = done(asked.done.as_deref());
     blocks.push(Block::Table(holding(&view, &alerts::owners_of(&app), may_act)));
-    blocks.push(Block::Table(silences(&view.silences, may_act)));
+    blocks.push(Block::Table(silences(&view.silences, &asked.silences_after, may_act)));
     blocks.extend(may_act.then(|| Block::Form(silence_form())));
     blocks.push(Block::Table(receivers(&view.receivers, may_test)));
     blocks.push(Block::Table(notices(&view.notices)));
@@ -131,8 +145,10 @@ pub(super) fn ack_form(rule: &str, subject: &str) -> Form {
     Form::act("", Href::to(&["alerts", "ack"]), fields, words.trim_end())
 }
 
-pub(super) fn silences(silences: &[Silence], may_act: bool) -> Table {
-    let rows = silences.iter().map(|silence| {
+/// The silences after the one of this number.
+pub(super) fn silences(silences: &[Silence], after: &str, may_act: bool) -> Table {
+    let (shown, last) = following(silences, |silence| silence.id.to_string(), after);
+    let rows = shown.iter().map(|silence| {
         let id = vec![Field::hidden("id", silence.id.to_string())];
         let words = format!("End the silence of {}", silence.words());
         let end = || Act::new("End", silence.words(), Form::act("", Href::to(&["alerts", "unsilence"]), id, &words));
@@ -144,7 +160,10 @@ pub(super) fn silences(silences: &[Silence], may_act: bool) -> Table {
             Cell::Acts(if may_act { vec![end()] } else { Vec::new() }),
         ]
     });
-    Table::new("Silences", &["Of", "Until", "Who", "Reason", "Actions"], "Nothing is silenced.").rows(rows)
+    let columns = ["Of", "Until", "Who", "Reason", "Actions"];
+    let mut table = Table::new("Silences", &columns, "Nothing is silenced.").rows(rows);
+    table.next = last.map(|last| Section::Alerts.href().with(SILENCES_AFTER, &last));
+    table
 }
 
 pub(super) fn silence_form() -> Form {

@@ -8,14 +8,13 @@ use weir_tenants::store::view::KeyView;
 
 use super::UiError;
 use super::guard::{Acted, Fields, Member, Operator};
+use super::part::following;
 use super::words::{DONE, Named};
 use crate::config::tokens::Token;
 use crate::server::{App, keys};
 
 /// The parameter of a page with keys that names the last one that is not shown.
 const KEYS_AFTER: &str = "keys_after";
-/// Keys of a page.
-const SHOWN: usize = 50;
 
 /// Whose page keys are on: the address of its acts.
 pub(super) struct Place {
@@ -43,13 +42,10 @@ impl Place {
 /// The table of keys, from the one after `after` on, and the form that makes one if the viewer may.
 pub(super) fn blocks(keys: &[KeyView], place: &Place, after: &str, may_act: bool, now: Timestamp) -> Vec<Block> {
     let columns = ["Key", "State", "Plan", "Environment", "Feature", "Made", "Last used", "Expires", "Actions"];
-    let before = keys.iter().position(|key| key.id == after).map_or(0, |at| at + 1);
-    let rest = keys.get(before..).unwrap_or_default();
-    let (shown, further) = rest.split_at(SHOWN.min(rest.len()));
+    let (shown, last) = following(keys, |key| key.id.clone(), after);
     let mut table = Table::new("Keys", &columns, "There is no key. Make one below.")
         .rows(shown.iter().map(|key| row(key, place, may_act, now)));
-    let last = shown.last().filter(|_| !further.is_empty());
-    table.next = last.map(|key| place.href(&[]).with(KEYS_AFTER, &key.id));
+    table.next = last.map(|last| place.href(&[]).with(KEYS_AFTER, &last));
     let mut blocks = vec![Block::Table(table)];
     if may_act {
         blocks.push(Block::Form(new_form(place)));

@@ -37,7 +37,7 @@ pub(super) async fn get_page(
     blocks.push(Block::Tiles(tiles(&app, &status, &ledger, &alerts)));
     blocks.push(Block::Table(firing(&alerts)));
     if !alerts.silences.is_empty() {
-        blocks.push(Block::Table(silences(&alerts.silences, false)));
+        blocks.push(Block::Table(silences(&alerts.silences, "", false)));
     }
     blocks.push(Block::Table(books(&ledger)));
     blocks.push(Block::Table(missing(&ledger)));

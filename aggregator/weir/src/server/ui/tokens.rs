@@ -3,27 +3,44 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
+use serde::Deserialize;
 use weir_contract::Timestamp;
 use weir_dashboard::{Act, Block, Cell, Field, Form, Href, Kind, Section, Table};
 
 use super::asked::Ask;
 use super::guard::{Acted, Admin, Staff};
 use super::keys::standing;
-use super::words::{AfterAct, DONE, done};
+use super::part::following;
+use super::words::{DONE, done};
 use super::{UiError, page};
 use crate::config::tokens::{NewToken, Origin, Scope, TokenView};
 use crate::server::error::ApiError;
 use crate::server::{App, tokens};
 
+/// The parameter that names the last token that is not shown.
+const AFTER: &str = "after";
+
+/// What the address says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Asked {
+    /// Only tokens after this one.
+    after: String,
+    done: Option<String>,
+}
+
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/tokens", get(get_page).post(post_create)).route("/tokens/revoke", post(post_revoke))
 }
 
-async fn get_page(State(app): State<App>, staff: Staff, Ask(asked): Ask<AfterAct>) -> Result<Response, UiError> {
+async fn get_page(State(app): State<App>, staff: Staff, Ask(asked): Ask<Asked>) -> Result<Response, UiError> {
     let (list, now) = (tokens::list(&app, staff.token()).await?, app.0.clock.now());
     let columns =
         ["Name", "Person", "Opens", "Gateway", "From", "Made", "By", "Last used", "Expires", "State", "Actions"];
-    let table = Table::new("Tokens", &columns, "There is no token.").rows(list.iter().map(|token| row(token, now)));
+    let (shown, last) = following(&list, |token| token.name.clone(), &asked.after);
+    let mut table =
+        Table::new("Tokens", &columns, "There is no token.").rows(shown.iter().map(|token| row(token, now)));
+    table.next = last.map(|last| Section::Access.href().with(AFTER, &last));
     let mut blocks = done(asked.done.as_deref());
     blocks.push(Block::Table(table));
     blocks.push(Block::Form(new_form()));

@@ -7,14 +7,6 @@ use weir_money::margin::Level;
 use weir_steer::alert::file::Severity;
 use weir_steer::view::Use;
 
-/// What the address of a page says after an act.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AfterAct {
-    /// Which act was done.
-    pub(super) done: Option<String>,
-}
-
 /// A name in the address of a page, as [`Href`] writes it.
 #[derive(Debug, Deserialize)]
 #[serde(from = "String")]
