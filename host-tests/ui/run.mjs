@@ -139,6 +139,13 @@ const draw = async (page, name) => {
   writeFileSync(join(drawings, `${name}.svg`), `${svg.replaceAll(/> *</g, ">\n<")}\n`);
 };
 
+/** The tables that do not fit the window. */
+const wideTables = (page) =>
+  page.evaluate(() => {
+    const wide = [...document.querySelectorAll(".wide")].map((one) => [one.ariaLabel, one.scrollWidth - one.clientWidth]);
+    return wide.filter(([, more]) => more > 0).map(([table, more]) => `the table ${table} is ${more} pixels too wide`);
+  });
+
 const lookAtPages = async (browser, demo) => {
   for (const { name, ...view } of VIEWS) {
     const context = await browser.newContext({ ...view, timezoneId: "America/New_York" });
@@ -152,6 +159,8 @@ const lookAtPages = async (browser, demo) => {
       troubles.push(...(await findings(page)).map((found) => `${path}: ${found}`));
       const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
       if (wider > 0) troubles.push(`${path} is ${wider} pixels too wide`);
+      // On a phone wide tables scroll in their frame; a small laptop shows them whole.
+      if (name !== "phone") troubles.push(...(await wideTables(page)).map((table) => `${path}: ${table}`));
       const file = path.replaceAll(/[^a-z]+/g, "-");
       if (pictures) await page.screenshot({ path: join(pictures, `${file}-${name}.png`), fullPage: true });
       if (drawings && name === "light" && DRAWN[path]) await draw(page, DRAWN[path]);
