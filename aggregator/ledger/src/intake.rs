@@ -9,7 +9,9 @@ use weir_contract::batch::{BatchAnswer, RejectedEvent};
 
 use crate::ValidatedBody;
 use crate::validate::horizon::Horizon;
-use crate::validate::{self, Admission, BatchError, EventHasher, Format, Rejection, ValidatedBatch};
+use crate::validate::{
+    self, Admission, BatchError, Configured, EventHasher, FactPayload, Format, Last, Rejection, ValidatedBatch,
+};
 use weir_event_log::NewRecord;
 use weir_event_log::writer::{Appended, LogWriter, SubmitError};
 
@@ -20,6 +22,8 @@ pub struct Taken {
     pub answer: BatchAnswer,
     /// Reason codes of the events that were refused for good.
     pub reasons: Vec<&'static str>,
+    /// What its usage events say of the configurations of gateways.
+    pub configured: Vec<Configured>,
     /// Resolves once the body is synced, or will not be. Nothing may be acknowledged before.
     pub synced: oneshot::Receiver<Appended>,
 }
@@ -78,11 +82,14 @@ impl Intake {
         let admission = Admission { received_at: now, gateway, forgotten_before: self.horizon.at(now) };
         let (mut answer, mut reasons) = (BatchAnswer::default(), Vec::new());
         let batch = ValidatedBatch::new(format, &body, admission, &self.hasher)?;
-        let mut latest = None;
-        for (index, (_, verdict)) in batch.of(&body).enumerate() {
+        let (mut latest, mut last) = (None, Last::default());
+        for (index, (event, verdict)) in batch.of(&body).enumerate() {
             match &verdict.outcome {
                 Ok(fact) => {
                     answer.accepted += 1;
+                    if matches!(fact.payload, FactPayload::Usage(_)) {
+                        last.is(&fact.source, event);
+                    }
                     latest = latest.max(Some(validate::id_day(fact.id)));
                 }
                 Err(rejection @ Rejection::ForeignSource(_)) => {
@@ -94,7 +101,9 @@ impl Intake {
                 }
             }
         }
-        Ok(Taken { answer, reasons, synced: self.submit(admission, format, latest, ValidatedBody { body, batch })? })
+        let configured = last.configured();
+        let synced = self.submit(admission, format, latest, ValidatedBody { body, batch })?;
+        Ok(Taken { answer, reasons, configured, synced })
     }
 
     /// Whether an event would be accepted at `now` if no gateway bound its token.

@@ -6,6 +6,7 @@
 mod attempts;
 mod audit;
 mod batch;
+mod configured;
 mod facts;
 pub mod horizon;
 mod readings;
@@ -19,6 +20,8 @@ use weir_contract::{Event, EventId, Payload, RefusedData, Sequence, SourceData, 
 use weir_fault::{self as fault, Point};
 
 pub use batch::{Item, items};
+pub use configured::Configured;
+pub(crate) use configured::Last;
 pub(crate) use facts::told;
 pub use facts::{Fact, FactPayload, UsageFact};
 pub use validated::ValidatedBatch;

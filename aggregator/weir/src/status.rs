@@ -1,8 +1,8 @@
 //! `weir status`: how everything stands, on one screen: gateways, counting, billing, and what needs a person.
 pub mod alerts;
+pub(crate) mod configurations;
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use alerts::AlertsStatus;
 use serde::{Deserialize, Serialize};
@@ -11,13 +11,10 @@ use weir_contract::time::HOUR_MS;
 
 use crate::config::catalogue::Catalogue;
 use crate::export::ExportStatus;
-use crate::lookup::LookupError;
 use crate::models::decimal;
-use crate::store::DataDir;
-use weir_event_log::{LogReader, Position};
+use weir_ledger::LedgerError;
 use weir_ledger::attempts::ProviderHealth;
 use weir_ledger::query::LedgerReader;
-use weir_ledger::validate;
 use weir_ledger::view::{LedgerView, WorkerView};
 use weir_stripe::status::StatusView;
 
@@ -26,10 +23,6 @@ const LISTED_MS: u64 = 24 * 3_600 * 1000;
 /// A gateway announces its numbers every half minute, without traffic as well. One that was silent for longer than this is
 /// away, in milliseconds.
 pub(crate) const SILENT_MS: u64 = 10 * 60 * 1000;
-/// How many records at the end of the log are read for the gateways' configurations: a minute of a busy fleet.
-const RECENT_RECORDS: u64 = 200;
-/// The most of their bytes.
-const RECENT_BYTES: usize = 8 * 1024 * 1024;
 /// Prices of the catalogue are those of so many tokens.
 const TOKENS_OF_PRICE: u128 = 1_000_000;
 /// The bound of reporting: an hour, its grace and an hour more, in seconds.
@@ -178,7 +171,7 @@ pub struct GatewayStatus {
     pub missing: u64,
     /// The version of its configuration, as its latest usage event says; absent if it sent none lately.
     pub config_version: Option<String>,
-    /// The plans of its latest usage events.
+    /// Plans of tenants whose events it made under that configuration, as far as they were seen.
     pub plans: Vec<String>,
 }
 
@@ -336,12 +329,11 @@ impl BillingStatus {
     }
 }
 
-/// The gateways that were heard of within a day before `now`, by name.
-pub fn gateways(home: &DataDir, now: Timestamp) -> Result<Vec<GatewayStatus>, LookupError> {
+/// The gateways that were heard of within a day before `now`, by name, without their configurations.
+pub(crate) fn gateways(reader: &LedgerReader, now: Timestamp) -> Result<Vec<GatewayStatus>, LedgerError> {
     let since = Timestamp::from_millis(now.as_millis().saturating_sub(LISTED_MS));
-    let workers = LedgerReader::open(home.ledger())?.workers_since(since)?;
     let mut found: BTreeMap<String, GatewayStatus> = BTreeMap::new();
-    for WorkerView { source, accepted, missing, closed, last_at } in workers {
+    for WorkerView { source, accepted, missing, closed, last_at } in reader.workers_since(since)? {
         let Some(name) = gateway_of(&source) else { continue };
         let gateway = found.entry(name.to_owned()).or_default();
         gateway.workers += u64::from(!closed);
@@ -349,27 +341,17 @@ pub fn gateways(home: &DataDir, now: Timestamp) -> Result<Vec<GatewayStatus>, Lo
         gateway.missing = gateway.missing.saturating_add(missing);
         gateway.last_at = gateway.last_at.max(Some(last_at));
     }
-    // A log that is away is told by readiness and by the status itself, which is asked for then above all.
-    if let Err(error) = configurations(home, &mut found) {
-        tracing::debug!(%error, "the event log cannot be asked for the configurations of gateways");
-    }
     Ok(found.into_iter().map(|(name, gateway)| GatewayStatus { gateway: name, ..gateway }).collect())
-}
-
-fn configurations(home: &DataDir, found: &mut BTreeMap<String, GatewayStatus>) -> Result<(), LookupError> {
-    let mut log = home.log_place().reader()?;
-    let end = LedgerReader::open(home.ledger())?.position()?;
-    read_configurations(log.as_mut(), end, found)
 }
 
 /// The providers that gateways have tried lately, by name.
 pub(crate) fn providers(
-    home: &DataDir,
+    reader: &mut LedgerReader,
     catalogue: Option<&Catalogue>,
     now: Timestamp,
-) -> Result<Vec<ProviderStatus>, LookupError> {
+) -> Result<Vec<ProviderStatus>, LedgerError> {
     let from = Timestamp::from_millis(now.as_millis().saturating_sub(HOUR_MS));
-    let found = LedgerReader::open(home.ledger())?.provider_health(from, now)?;
+    let found = reader.provider_health(from, now)?;
     Ok(found.into_iter().map(|health| ProviderStatus::of(health, catalogue)).collect())
 }
 
@@ -397,49 +379,6 @@ impl ProviderStatus {
 /// The gateway in a source's name: `/weir/GATEWAY/LIFE`.
 fn gateway_of(source: &str) -> Option<&str> {
     source.strip_prefix("/weir/")?.split('/').next()
-}
-
-/// What an event says of its gateway. Nothing else of it is kept: a busy fleet has 100,000 events in what is read.
-#[derive(Deserialize)]
-struct Said<'e> {
-    #[serde(borrow)]
-    source: Cow<'e, str>,
-    data: Configured,
-}
-
-/// The configuration under which an event was made, and the plan of its tenant.
-#[derive(Deserialize)]
-struct Configured {
-    config_version: Option<String>,
-    plan: Option<String>,
-}
-
-/// Reads from the last usage events which configuration and plans the gateways have.
-fn read_configurations(
-    log: &mut dyn LogReader,
-    end: Position,
-    gateways: &mut BTreeMap<String, GatewayStatus>,
-) -> Result<(), LookupError> {
-    let mut plans: BTreeMap<String, HashSet<String>> = BTreeMap::new();
-    for record in log.read_after(end.saturating_sub(RECENT_RECORDS), RECENT_BYTES)? {
-        for item in validate::split(record.format, &record.body)? {
-            let Ok(event) = serde_json::from_slice::<Said<'_>>(item) else { continue };
-            let Some(name) = gateway_of(&event.source) else { continue };
-            let (Some(gateway), Some(version)) = (gateways.get_mut(name), event.data.config_version) else { continue };
-            if gateway.config_version != Some(version.clone()) {
-                gateway.config_version = Some(version);
-                plans.remove(name);
-            }
-            plans.entry(name.to_owned()).or_default().extend(event.data.plan);
-        }
-    }
-    for (name, found) in plans {
-        if let Some(gateway) = gateways.get_mut(&name) {
-            gateway.plans = found.into_iter().collect();
-            gateway.plans.sort();
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

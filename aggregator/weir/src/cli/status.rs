@@ -5,6 +5,7 @@ use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
 use crate::export::ExportStatus;
 use crate::status::alerts::AlertsStatus;
+use crate::status::configurations::Configurations;
 use crate::status::{self, BillingStatus, Fetch, GatewayStatus, ProviderStatus, ServerStatus, SystemStatus};
 use weir_contract::Timestamp;
 use weir_ledger::query::LedgerReader;
@@ -36,7 +37,11 @@ fn here(config: &Config, home: &crate::store::DataDir) -> anyhow::Result<SystemS
     let billed = config.stripe.as_ref().map(|stripe| stripe.event_names.clone());
     let billing = billed.map(|billed| stripe::read(reader.db(), now, false, &billed)).transpose()?;
     let billing = billing.as_ref().map(|status| (BillingStatus::of(status, None, None), status));
-    let lists = (status::gateways(home, now)?, status::providers(home, config.catalogue.as_ref(), now)?);
+    let mut gateways = status::gateways(&reader, now)?;
+    if let Some(mut known) = Configurations::of_log(home) {
+        known.lay(&mut gateways);
+    }
+    let lists = (gateways, status::providers(&mut reader, config.catalogue.as_ref(), now)?);
     let tenants = config.directory(now)?.current();
     let doubts = config.alerts.doubts(config.tenants.plans(&tenants), &config.budgets);
     let alerts = AlertsStatus::read(&mut reader, &config.alerts, doubts, now)?;

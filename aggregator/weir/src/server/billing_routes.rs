@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use super::auth::{allow, require};
 use super::error::{ApiError, object};
 use super::provider::configured;
-use super::read::{with_own_reader, with_reader};
+use super::read::with_reader;
 use super::{App, admin};
 use crate::config::tokens::{Scope, Token};
 use crate::finance::stripe_prices::{self, StripePricesView};
@@ -18,6 +18,7 @@ use weir_billing::outbox::look::{self, One, Reported, Settled, Sum, Waiting, Whi
 use weir_billing::outbox::settle;
 use weir_billing::outbox::view::{SettleRequest, SettledRow};
 use weir_billing::reconcile::{self, ReconcileError, ReconcileRequest, ReconcileView, record};
+use weir_ledger::LedgerError;
 use weir_ledger::query::LedgerReader;
 use weir_stripe::setup::{self, SetupError, SetupRequest, SetupTenants, SetupView};
 use weir_stripe::status::{self, StatusView};
@@ -103,20 +104,10 @@ pub(super) async fn row(app: &App, id: i64) -> Result<Option<One>, ApiError> {
     with_reader(app, move |reader| look::one(reader.db(), id)).await
 }
 
-/// The status without single rows, for a caller.
-pub(super) async fn status_totals(app: &App) -> Result<StatusView, ApiError> {
-    let now = app.0.clock.now();
-    let billed = billed(app);
-    let view = with_reader(app, move |reader| status::read(reader.db(), now, false, &billed)).await?;
-    Ok(StatusView { periods_undecided: app.0.metrics.periods_undecided(), ..view })
-}
-
-/// The same for metrics and the server's own tasks.
-pub(super) async fn own_status_totals(app: &App) -> Result<StatusView, ApiError> {
-    let now = app.0.clock.now();
-    let billed = billed(app);
-    let view = with_own_reader(app, move |reader| status::read(reader.db(), now, false, &billed)).await?;
-    Ok(StatusView { periods_undecided: app.0.metrics.periods_undecided(), ..view })
+/// Reads the status without single rows.
+pub(super) fn status_totals(app: &App) -> impl FnOnce(&mut LedgerReader) -> Result<StatusView, LedgerError> + use<> {
+    let (now, billed, periods_undecided) = (app.0.clock.now(), billed(app), app.0.metrics.periods_undecided());
+    move |reader| Ok(StatusView { periods_undecided, ..status::read(reader.db(), now, false, &billed)? })
 }
 
 /// The meters that are reported, if any.

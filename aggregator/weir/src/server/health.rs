@@ -99,7 +99,7 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
     let open = read::with_own_reader(&app, move |reader| reader.open_breakers(now)).await?;
     metrics.show_models(open, app.0.store.ledger.recent().left_out());
     metrics.show_exports(&app.exports());
-    metrics.show_billing(&billing_routes::own_status_totals(&app).await?);
+    metrics.show_billing(&read::with_own_reader(&app, billing_routes::status_totals(&app)).await?);
     // A busy center is no reason to show nothing: the last totals stay.
     if let Ok(totals) = app.0.leases.totals().await {
         metrics.show_leases(&totals);

@@ -59,10 +59,12 @@ async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswe
     let Received { body, content_type, began, room: _room } = receive(app, headers, body).await?;
     let format = Format::of(&content_type, &body).ok_or(ApiError::MediaType)?;
     let gateway = token.gateway.as_deref();
-    let Taken { answer, reasons, synced } = app.0.store.intake.take(app.0.clock.now(), gateway, format, body.into())?;
+    let taken = app.0.store.intake.take(app.0.clock.now(), gateway, format, body.into())?;
+    let Taken { answer, reasons, configured, synced } = taken;
     // The acknowledgement depends on this line alone: it resolves once the log has synced.
     synced.await.map_err(|_| ApiError::Stopped)??;
     app.0.store.check_in_place().map_err(|error| ApiError::not_kept(&error))?;
+    app.0.seen.configured(configured);
     if let Some(first) = answer.rejected.first() {
         app.0.conditions.refused(&token.name, &first.reason, app.0.clock.elapsed());
     }

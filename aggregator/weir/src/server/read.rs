@@ -78,14 +78,7 @@ pub(super) async fn ledger_view(app: &App) -> Result<LedgerView, ApiError> {
     Ok(LedgerView { log_position: log_position.max(view.position), ..view })
 }
 
-/// The same without single sources, for a caller.
-pub(super) async fn totals_view(app: &App) -> Result<LedgerView, ApiError> {
-    let log_position = app.0.store.log_end();
-    let view = with_reader(app, LedgerReader::totals).await?;
-    Ok(LedgerView { log_position: log_position.max(view.position), ..view })
-}
-
-/// The same for metrics and the server's own tasks, every few seconds.
+/// The same without single sources, for metrics and the server's own tasks, every few seconds.
 pub(super) async fn own_totals_view(app: &App) -> Result<LedgerView, ApiError> {
     let log_position = app.0.store.log_end();
     let view = with_own_reader(app, LedgerReader::totals).await?;

@@ -18,7 +18,7 @@ use crate::metrics::reads::{ReadMetrics, SourceMetrics};
 
 /// Reads of the ledger that run at a time on a small machine; on a larger one half of its cores do.
 const LEDGER_READS_MIN: usize = 2;
-/// Reads of the ledger that wait: a page makes one after another, so that these are as many people or programs.
+/// Reads of the ledger that wait: a page makes three at a time at most.
 const LEDGER_WAITING_MAX: usize = 256;
 /// Reads of the log that run at a time. Each may take a core for seconds, and some megabytes.
 const LOG_READS_MAX: usize = 2;

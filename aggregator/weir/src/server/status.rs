@@ -1,24 +1,32 @@
 //! `GET /v1/status`, and what the server remembers for it.
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use weir_contract::id::is_gateway_name;
 use weir_contract::{Timestamp, plans};
-use weir_steer::view;
+use weir_ledger::validate::Configured;
+use weir_ledger::view::LedgerView;
+use weir_steer::view::{self, Lacking};
+use weir_stripe::status::StatusView;
 
 use super::auth::require;
 use super::error::ApiError;
 use super::{App, billing_routes, health, read};
 use crate::budgets;
+use crate::config::alerts::Alerts;
 use crate::config::tokens::Scope;
 use crate::fleet::{NodeRow, PartitionRow};
-use crate::lookup::LookupError;
 use crate::models::CatalogueUse;
 use crate::status::alerts::AlertsStatus;
-use crate::status::{self, BillingStatus, Fetch, NodeStatus, PartitionStatus, ServerStatus, SystemStatus};
+use crate::status::configurations::Configurations;
+use crate::status::{
+    self, BillingStatus, Fetch, GatewayStatus, NodeStatus, PartitionStatus, ProviderStatus, ServerStatus, SystemStatus,
+};
+use crate::store::DataDir;
 
 /// How long an announcement of plans is believed, in milliseconds: several times the longest wait of a gateway.
 const PLANS_KNOWN_MS: u64 = 300_000;
@@ -33,8 +41,8 @@ const TOKENS_MAX: usize = 4_096;
 const CATALOGUE_VERSION_MAX_BYTES: usize = 64;
 
 /// What happened since the start. Bounded by the number of tokens, and by the constants above.
-#[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<Remembered>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen(Arc<Mutex<Remembered>>);
 
 #[derive(Debug, Default)]
 struct Remembered {
@@ -49,6 +57,10 @@ struct Remembered {
     next_report: Option<Timestamp>,
     /// Why the configuration on disk is not used.
     configuration: Option<String>,
+    /// What gateways say of their configurations.
+    configurations: Configurations,
+    /// Whether that includes what stands in the event log since before the start.
+    knows_log: bool,
 }
 
 impl App {
@@ -139,6 +151,25 @@ impl Seen {
         self.with(|seen| seen.catalogues.values().filter(is_late).cloned().collect())
     }
 
+    /// Usage events say these configurations of gateways.
+    pub(super) fn configured(&self, said: Vec<Configured>) {
+        if !said.is_empty() {
+            self.with(|seen| said.into_iter().for_each(|said| seen.configurations.says(said)));
+        }
+    }
+
+    /// Lays what gateways say of their configurations over them. What they said before the start is in the event log, and read once.
+    fn lay_configurations(&self, home: &DataDir, gateways: &mut [GatewayStatus]) {
+        let knows_log = self.with(|seen| seen.knows_log);
+        if let Some(before) = (!knows_log).then(|| Configurations::of_log(home)).flatten() {
+            self.with(|seen| {
+                seen.configurations.follow(before);
+                seen.knows_log = true;
+            });
+        }
+        self.with(|seen| seen.configurations.lay(gateways));
+    }
+
     /// A report has ended.
     pub(super) fn reported(&self, at: Timestamp) {
         self.with(|seen| seen.last_report = Some(at));
@@ -164,20 +195,45 @@ pub(super) async fn get_status(State(app): State<App>, headers: HeaderMap) -> Re
     system(&app).await.map(Json)
 }
 
+/// What the ledger says for the status, read at once: to open it for each of these takes longer than to read them.
+struct Figures {
+    ledger: LedgerView,
+    stripe: Option<StatusView>,
+    gateways: Vec<GatewayStatus>,
+    providers: Vec<ProviderStatus>,
+    alerts: AlertsStatus,
+    /// Budgets that cannot count what was used.
+    lacking: Vec<Lacking>,
+}
+
+async fn figures(app: &App, now: Timestamp) -> Result<Figures, ApiError> {
+    let (alerts, base) = (app.0.alerts.current(), app.0.alerts.base().to_owned());
+    let plans = app.0.directory.current();
+    let doubts = alerts.doubts(app.0.home.plans(&plans), &app.0.budgets.rules().budgets);
+    let (home, seen, log_end) = (app.0.store.home.clone(), app.0.seen.clone(), app.0.store.log_end());
+    let (catalogue, rules) = (app.0.catalogue.current(), app.0.budgets.rules());
+    let stripe = app.0.provider.as_ref().map(|_| billing_routes::status_totals(app));
+    read::with_reader(app, move |reader| {
+        let ledger = reader.totals()?;
+        let doubts = unusable_receivers(&alerts, &base).chain(doubts).collect();
+        let mut gateways = status::gateways(reader, now)?;
+        seen.lay_configurations(&home, &mut gateways);
+        Ok(Figures {
+            ledger: LedgerView { log_position: log_end.max(ledger.position), ..ledger },
+            stripe: stripe.map(|read| read(reader)).transpose()?,
+            gateways,
+            providers: status::providers(reader, catalogue.as_deref(), now)?,
+            alerts: AlertsStatus::read(reader, &alerts, doubts, now)?,
+            lacking: view::lacking(reader.db(), &rules, now)?,
+        })
+    })
+    .await
+}
+
 /// How everything stands.
 pub(super) async fn system(app: &App) -> Result<SystemStatus, ApiError> {
     let now = app.0.clock.now();
-    let ledger = read::totals_view(app).await?;
-    let stripe = match app.0.provider {
-        Some(_) => Some(billing_routes::status_totals(app).await?),
-        None => None,
-    };
-    let home = app.0.store.home.clone();
-    let catalogue = app.0.catalogue.current();
-    let asked = move || {
-        Ok::<_, LookupError>((status::gateways(&home, now)?, status::providers(&home, catalogue.as_deref(), now)?))
-    };
-    let lists = app.0.reads.ledger.run(asked).await??;
+    let Figures { ledger, stripe, gateways, providers, alerts, lacking } = figures(app, now).await?;
     let (log, failure) = health::faults(app);
     let snapshot = app.0.directory.current();
     let (tenants, keys) = snapshot.counts();
@@ -194,14 +250,13 @@ pub(super) async fn system(app: &App) -> Result<SystemStatus, ApiError> {
         catalogue_refused_by: refusing(app, now),
         unknown_plans: unknown_plans(app, now),
         configuration: app.0.seen.with(|seen| seen.configuration.clone()),
-        budgets: budget_problems(app, now).await?,
+        budgets: budget_problems(app, &lacking, now),
         nodes: nodes(app),
         partitions: partitions(app, ledger.log_position.saturating_sub(ledger.position)),
     };
     let (last, next) = app.0.seen.with(|seen| (seen.last_report, seen.next_report));
     let billing = stripe.as_ref().map(|status| (BillingStatus::of(status, last, next), status));
-    let alerts = alerts(app).await?;
-    Ok(SystemStatus::of(now, Some(server), lists, (&ledger, alerts), billing))
+    Ok(SystemStatus::of(now, Some(server), (gateways, providers), (&ledger, alerts), billing))
 }
 
 /// The nodes of the fleet.
@@ -235,29 +290,19 @@ fn partitions(app: &App, uncounted_records: u64) -> Vec<PartitionStatus> {
     fleet.known().view.partitions.iter().map(partition).collect()
 }
 
-/// Alerts, and whom they do not reach.
-async fn alerts(app: &App) -> Result<AlertsStatus, ApiError> {
-    let (of, base, now) = (app.0.alerts.current(), app.0.alerts.base().to_owned(), app.0.clock.now());
-    let snapshot = app.0.directory.current();
-    let doubts = of.doubts(app.0.home.plans(&snapshot), &app.0.budgets.rules().budgets);
-    read::with_reader(app, move |reader| {
-        let unusable = of.unusable(&base).into_iter().map(|(at, problem)| {
-            let name = of.receivers.get(at).map_or("", |receiver| receiver.name.as_str());
-            format!("nothing can be sent to alerts.receivers[{at}] ({name}): {problem}")
-        });
-        let doubts = unusable.chain(doubts).collect();
-        AlertsStatus::read(reader, &of, doubts, now)
+/// Receivers that nothing can be sent to. Reads their secrets.
+fn unusable_receivers(of: &Alerts, base: &Path) -> impl Iterator<Item = String> {
+    of.unusable(base).into_iter().map(|(at, problem)| {
+        let name = of.receivers.get(at).map_or("", |receiver| receiver.name.as_str());
+        format!("nothing can be sent to alerts.receivers[{at}] ({name}): {problem}")
     })
-    .await
 }
 
 /// What is wrong with budgets: usage that they cannot count, and names that fit nobody.
-async fn budget_problems(app: &App, now: Timestamp) -> Result<Vec<String>, ApiError> {
-    let rules = app.0.budgets.rules();
-    let mut problems = budgets::unmatched(&rules, |plan| app.0.seen.has_plan(plan, now));
-    let lacking = read::with_reader(app, move |reader| view::lacking(reader.db(), &rules, now)).await?;
+fn budget_problems(app: &App, lacking: &[Lacking], now: Timestamp) -> Vec<String> {
+    let mut problems = budgets::unmatched(&app.0.budgets.rules(), |plan| app.0.seen.has_plan(plan, now));
     problems.extend(lacking.iter().map(budgets::lacking_words));
-    Ok(problems)
+    problems
 }
 
 /// Gateways that have refused the catalogue in force.

@@ -47,7 +47,7 @@ async fn compare(app: &App) -> Result<u64, ApiError> {
     let rules = Arc::clone(&app.0.alerts.current().rules);
     let budgets = app.0.budgets.rules();
     let billing = match app.0.provider {
-        Some(_) => Some(billing_routes::own_status_totals(app).await?),
+        Some(_) => Some(with_own_reader(app, billing_routes::status_totals(app)).await?),
         None => None,
     };
     let asked = Arc::clone(&rules);

@@ -21,7 +21,7 @@ pub(super) async fn get_page(
     staff: Staff,
     Ask(Nothing {}): Ask<Nothing>,
 ) -> Result<Response, UiError> {
-    let (status, ledger) = (status::system(&app).await?, read::ledger_view(&app).await?);
+    let (status, ledger) = tokio::try_join!(status::system(&app), read::ledger_view(&app))?;
     let now = app.0.clock.now();
     let totals = &ledger.totals;
     let tiles = vec![

@@ -25,8 +25,7 @@ pub(super) async fn get_page(
     staff: Staff,
     Ask(Nothing {}): Ask<Nothing>,
 ) -> Result<Response, UiError> {
-    let status = status::system(&app).await?;
-    let (ledger, alerts) = (read::ledger_view(&app).await?, alerts::view(&app).await?);
+    let (status, ledger, alerts) = tokio::try_join!(status::system(&app), read::ledger_view(&app), alerts::view(&app))?;
     let mut blocks: Vec<Block> =
         status.problems.iter().map(|problem| Block::Notice(Tone::Bad, problem.clone())).collect();
     if status.problems.is_empty() {
