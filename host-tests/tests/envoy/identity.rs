@@ -98,6 +98,16 @@ async fn envoys_own_verifier_and_ours_agree_about_every_algorithm() {
     }
 }
 
+/// Waits until the key set was asked for this often, and for the last answer.
+async fn fetched_again(issuer: &Issuer, times: usize) {
+    let begun = clock::instant();
+    while issuer.fetches() < times {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} fetches", issuer.fetches());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_rotate_under_load_without_a_failed_request() {
     let issuer = Issuer::start(&[1]);
@@ -107,8 +117,10 @@ async fn keys_rotate_under_load_without_a_failed_request() {
     for round in 1..=4_u8 {
         // As issuers do: a key is announced, then used, and the old one goes when its tokens are gone.
         issuer.publish(&[round, round + 1]);
+        let before = issuer.fetches();
         let old = stack.statuses((0..300).map(|n| token(round, &format!("key-{round}"), n))).await;
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        // Each of the three contexts fetches once a second: after two fetches of each all have the new key.
+        fetched_again(&issuer, before + 6).await;
         let new = stack.statuses((0..300).map(|n| token(round + 1, &format!("key-{}", round + 1), n))).await;
         failed.extend(old.into_iter().chain(new).filter(|status| *status != 200));
     }
@@ -122,8 +134,7 @@ async fn an_issuer_may_be_down_for_longer_than_the_refresh() {
     stack.wait_for(&token(1, "key-1", 0)).await;
     issuer.down(true);
     let before = issuer.fetches();
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    assert!(issuer.fetches() > before, "it was asked");
+    fetched_again(&issuer, before + 6).await;
     let statuses = stack.statuses((1..100).map(|n| token(1, "key-1", n))).await;
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
 }
