@@ -65,6 +65,16 @@ async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMu
     tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("no {what}"))
 }
 
+/// Waits until the first receiver has all messages.
+async fn delivered(server: &Running, clock: &ManualClock) {
+    until("delivery", || async {
+        let waiting = server.json("/v1/alerts").await["receivers"][0]["waiting"].take();
+        clock.advance(Duration::from_secs(1));
+        (waiting == 0).then_some(())
+    })
+    .await;
+}
+
 /// The alerts of a name that the manager takes for firing.
 fn firing(manager: &Alertmanager, name: &str) -> Vec<Value> {
     let alerts = manager.alerts().expect("alerts");
@@ -129,12 +139,7 @@ async fn alertmanager_knows_what_holds_through_an_outage_and_a_restart_and_nothi
     .await;
     assert_eq!(exceeded[0]["annotations"]["action"], "Call Bob.", "{exceeded:?}");
     // What was repeated may have come before the message, which is not to come after the next restart.
-    until("delivery", || async {
-        let receiver = server.json("/v1/alerts").await["receivers"][0].take();
-        clock.advance(Duration::from_secs(if receiver["waiting"] == 0 { 0 } else { 1 }));
-        (receiver["waiting"] == 0).then_some(())
-    })
-    .await;
+    delivered(&server, &clock).await;
     // And once more, while nothing changes: what holds is repeated.
     manager.restart().expect("started");
     assert!(firing(&manager, "weir_budget").is_empty());
