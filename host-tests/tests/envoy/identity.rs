@@ -134,6 +134,7 @@ async fn an_issuer_may_be_down_for_longer_than_the_refresh() {
     stack.wait_for(&token(1, "key-1", 0)).await;
     issuer.down(true);
     let before = issuer.fetches();
+    tokio::time::sleep(Duration::from_secs(4)).await;
     fetched_again(&issuer, before + 6).await;
     let statuses = stack.statuses((1..100).map(|n| token(1, "key-1", n))).await;
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");

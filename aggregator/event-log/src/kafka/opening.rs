@@ -17,7 +17,7 @@ use crate::taking::random_name;
 use crate::{Create, End, KafkaProblem, Taking};
 
 /// How long a writer that is asked may take to answer. It looks once a second.
-pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(6);
+const ANSWER_WAIT: Duration = Duration::from_secs(6);
 /// The pause between two looks for its answer, and between two attempts to claim.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Attempts to claim a log in which others write, or whose brokers do not answer.

@@ -12,6 +12,8 @@ use weir_rig::clock;
 use super::*;
 
 const TENANTS: usize = 1_000;
+/// A gateway ignores an answer that comes later.
+const QUICK: Duration = Duration::from_secs(2);
 
 /// A call of a gateway in the midst of its work: all numbers are there.
 fn call() -> Call {
@@ -65,7 +67,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 }
 
 #[test]
-fn a_call_of_a_thousand_tenants_fits_and_is_answered() {
+fn a_call_of_a_thousand_tenants_fits_and_is_answered_in_time() {
     let mut memory = Center::new(1, 1_800_000_000_000, Timing::default());
     let first = memory.call(&call(), 1_800_000_000_000);
     let second = next(&call(), &first);
@@ -88,5 +90,5 @@ fn a_call_of_a_thousand_tenants_fits_and_is_answered() {
     let answer = fleet.call(&call()).expect("answered");
     let (again, shared) = timed(|| fleet.call(&next(&call(), &answer)).expect("answered"));
     println!("decided in a Redis in {shared:?}");
-    assert!(again.leases.iter().all(|grant| grant.granted > 0));
+    assert!(shared < QUICK && again.leases.iter().all(|grant| grant.granted > 0), "{shared:?}");
 }

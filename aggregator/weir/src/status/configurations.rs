@@ -67,10 +67,11 @@ impl Configurations {
     /// Adds what was said before.
     pub(crate) fn follow(&mut self, before: Configurations) {
         for (gateway, said) in before.0 {
-            let known =
-                self.0.entry(gateway).or_insert_with(|| Said { version: said.version.clone(), ..Said::default() });
-            if known.version == said.version {
-                known.plans.extend(said.plans);
+            if let Some(known) = self.0.get_mut(&gateway) {
+                let room = PLANS_MAX.saturating_sub(known.plans.len());
+                known.plans.extend(said.plans.into_iter().filter(|_| known.version == said.version).take(room));
+            } else if self.0.len() < GATEWAYS_MAX {
+                self.0.insert(gateway, said);
             }
         }
     }
@@ -139,6 +140,11 @@ mod tests {
         }
         assert_eq!(known.0.len(), GATEWAYS_MAX);
         assert_eq!(known.0["gw-0000"].plans.len(), PLANS_MAX);
+        let mut before = Configurations::default();
+        before.says(said("others", "1", "x"));
+        (0..PLANS_MAX).for_each(|number| before.says(said("gw-0000", "1", &format!("older-{number}"))));
+        known.follow(before);
+        assert_eq!((known.0.len(), known.0["gw-0000"].plans.len()), (GATEWAYS_MAX, PLANS_MAX));
         assert_eq!(laid(&mut known, &["gw-0001"]), [is("1", "x")]);
         assert_eq!(known.0.len(), 1, "there is room for others than those that were not heard of lately");
     }

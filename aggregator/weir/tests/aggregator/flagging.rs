@@ -59,7 +59,7 @@ async fn directory(server: &Running, knows: &str, query: &str) -> (Value, String
 }
 
 #[tokio::test]
-async fn a_flag_that_is_set_reaches_waiting_gateways_at_once_and_is_taken_back_as_fast() {
+async fn a_flag_that_is_set_reaches_waiting_gateways_within_a_second_and_is_taken_back_as_fast() {
     let server = server().await;
     let (page, version) = directory(&server, "flags", "").await;
     assert_eq!(
@@ -76,7 +76,7 @@ async fn a_flag_that_is_set_reaches_waiting_gateways_at_once_and_is_taken_back_a
         since
     };
     let ((page, version), since) = tokio::join!(directory(&server, "flags", &query), changed);
-    assert!(since.elapsed() < Duration::from_secs(10), "long before the wait is over: {:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     assert_eq!(page["flags"]["use-claude"]["rules"], quarter);
     assert!(page["since"].is_string() && page["tenants"] == json!([]), "no tenant is sent again: {page}");
     assert_eq!(call(&server, TOKEN, ("DELETE", "/v1/flags/use-claude"), &[], &json!({})).await.0, 200);

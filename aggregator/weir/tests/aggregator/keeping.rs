@@ -102,7 +102,7 @@ async fn a_key_is_confined_to_scopes_and_what_is_no_scope_is_refused() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_change_has_it_at_once() {
+async fn who_waits_for_a_change_has_it_within_a_second() {
     let server = start().await;
     expect(&server, Method::POST, "/v1/tenants", &json!({"id": "acme", "plan": "starter"}), 201).await;
     let known = page(&server).await.version;
@@ -112,7 +112,7 @@ async fn who_waits_for_a_change_has_it_at_once() {
     let begun = Instant::now();
     expect(&server, Method::PATCH, "/v1/tenants/acme", &json!({"state": "suspended"}), 200).await;
     let page: Page = waiting.await.expect("ends").expect("an answer").json().await.expect("a page");
-    assert!(begun.elapsed() < Duration::from_secs(10), "long before the wait is over: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     assert_eq!((page.since, page.tenants.len()), (Some(known), 1));
 }
 

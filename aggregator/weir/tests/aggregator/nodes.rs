@@ -22,10 +22,8 @@ use super::commands::{json as answer, weir};
 use super::events::{Worker, batch};
 use super::server::{TOKEN, config};
 
-/// Within this time another node owns, where nothing else keeps the machine busy: `make fleet-kills` says how long it takes.
-const TAKE_OVER_MAX: Duration = Duration::from_secs(5);
-/// A node that owns later than this has waited for something else than what it is to wait for.
-pub(super) const TAKES_TOO_LONG: Duration = Duration::from_secs(15);
+/// Within this time another node owns.
+pub(super) const TAKE_OVER_MAX: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Servers of an event log and of a ledger.
@@ -256,7 +254,7 @@ async fn a_follower_takes_and_answers_everything_and_owns_once_the_owner_is_kill
     a.kill();
     let took = b.accepted(batch(&[worker.usage(2)])).await;
     println!("killed, accepted by the other after {} ms", took.as_millis());
-    assert!(took < TAKES_TOO_LONG, "{took:?}");
+    assert!(took < TAKE_OVER_MAX, "{took:?}");
     assert_eq!(b.requests().await, 2);
     a.restart();
     a.follows(&b).await;
@@ -293,7 +291,7 @@ async fn an_owner_that_is_paused_or_stuck_in_a_transaction_loses_everything_and_
     a.signal("-STOP");
     let took = b.accepted(batch(&[worker.usage(2)])).await;
     println!("paused, accepted by the other after {} ms", took.as_millis());
-    assert!(took < TAKES_TOO_LONG, "{took:?}");
+    assert!(took < TAKE_OVER_MAX, "{took:?}");
     a.signal("-CONT");
     let said = a.ended().await;
     assert!(said.contains("owns the event log and the ledger no longer"), "{said}");
@@ -315,7 +313,7 @@ async fn an_owner_that_is_paused_or_stuck_in_a_transaction_loses_everything_and_
     lock.wait().expect("ended");
     let took = a.accepted(batch(&[worker.usage(4)])).await;
     println!("stuck in a transaction, accepted by the other after {} ms", took.as_millis());
-    assert!(took < TAKES_TOO_LONG, "{took:?}");
+    assert!(took < TAKE_OVER_MAX, "{took:?}");
     b.signal("-CONT");
     b.ended().await;
     assert_eq!(a.requests().await, 4);
@@ -325,22 +323,17 @@ async fn an_owner_that_is_paused_or_stuck_in_a_transaction_loses_everything_and_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_owner_that_stops_hands_over_at_once() {
     let shared = Shared::start();
-    let (mut a, b) = pair(&shared).await;
+    let (a, b) = pair(&shared).await;
     let worker = Worker::new(1, now());
     a.accepted(batch(&[worker.usage(1)])).await;
     a.signal("-TERM");
-    let first = b.accepted(batch(&[worker.usage(2)])).await;
+    let took = b.accepted(batch(&[worker.usage(2)])).await;
+    println!("stopped, accepted by the other after {} ms", took.as_millis());
+    assert!(took < Duration::from_secs(3), "{took:?}");
     let said = a.ended().await;
     assert!(said.contains("stopped") && !said.contains("ERROR"), "{said}");
     let nodes = shared.postgres.run("SELECT name FROM weir_fleet.node").expect("asked");
     assert_eq!(nodes, "b", "who stops leaves the table");
-    a.restart();
-    a.follows(&b).await;
-    b.signal("-TERM");
-    let took = [first, a.accepted(batch(&[worker.usage(3)])).await];
-    println!("stopped, accepted by the other after {took:?}");
-    // An owner that falls silent is waited for longer.
-    assert!(took.iter().min().is_some_and(|fastest| *fastest < Duration::from_secs(3)), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -204,11 +204,8 @@ fn configured(
     };
     let current = match (source.read(base)?, source) {
         (None, KeySource::Command(command)) => {
-            let mut roots = Vec::new();
-            for wrapped in wrapped {
-                roots.push(Wrapper(command).unwrap(wrapped)?);
-            }
-            let mut roots = roots.into_iter();
+            let roots = wrapped.iter().map(|wrapped| Wrapper(command).unwrap(wrapped));
+            let mut roots = roots.collect::<Result<Vec<Kek>, _>>()?.into_iter();
             let current = roots.next();
             before.extend(roots);
             current

@@ -270,13 +270,17 @@ mod tests {
     fn a_look_that_does_not_end_counts_as_one_that_failed() {
         let clock = ManualClock::at(Timestamp::from_millis(0));
         let began = clock.elapsed();
-        for (at, is_log) in [(At::Log, true), (At::Ledger, false), (At::Files, false)] {
+        for (at, is_log, words) in [
+            (At::Log, true, "the event log does not answer within 8 s"),
+            (At::Ledger, false, "the ledger does not answer within 8 s"),
+            (At::Files, false, "the files and secrets of weir.yaml are not read within 8 s"),
+        ] {
             let clock = Arc::clone(&clock);
             let good = Found { good_at: Some(began), under_way: Some((at, clock.elapsed())), ..Found::default() };
             let fit = fit(&clock, good);
             assert_eq!((fit.problem(), fit.able_at(), fit.log_away()), (None, Some(began), None));
             clock.advance(LOOK_MAX + Duration::from_millis(1));
-            assert!(fit.problem().is_some_and(|why| why.contains(" within 8 s")));
+            assert!(fit.problem().is_some_and(|why| why.contains(words)));
             assert_eq!(fit.able_at(), None);
             assert_eq!(fit.log_away().is_some_and(|(away, _)| away > LOOK_MAX), is_log);
         }
